@@ -1,0 +1,64 @@
+"""Interpretable ODE network models of cell systems from perturbation data.
+
+>>> import pycellbox as pcb
+>>> data = pcb.read_csv("pert.csv", "expr.csv", nodes="node_Index.csv", node_kind="kinds.csv")
+>>> fit = pcb.fit(data, pcb.CellBox())
+>>> fit.predict(data["perturbation"])
+"""
+
+__version__ = "0.1.0"
+
+# The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
+from pycellbox import splits
+from pycellbox.backends import available_backends
+from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
+from pycellbox.errors import (
+    BackendError,
+    DataError,
+    DivergenceError,
+    ModelError,
+    PycellboxError,
+    ResultFileError,
+    SolverError,
+)
+from pycellbox.fitting import LBFGS, AdamW, Initialisation, Stage, fit
+from pycellbox.models import CellBox
+from pycellbox.objective import Loss, Penalty
+from pycellbox.result import Fit, load
+from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
+from pycellbox.solving import solve, value_and_gradient
+
+__all__ = [
+    "LBFGS",
+    "RK4",
+    "AdamW",
+    "BackendError",
+    "CellBox",
+    "DataError",
+    "DivergenceError",
+    "Euler",
+    "Fit",
+    "Heun",
+    "Initialisation",
+    "Loss",
+    "Midpoint",
+    "ModelError",
+    "Penalty",
+    "PycellboxError",
+    "ResultFileError",
+    "SolverError",
+    "Stage",
+    "Tsit5",
+    "__version__",
+    "available_backends",
+    "fit",
+    "from_tables",
+    "load",
+    "open_data",
+    "read_csv",
+    "save_data",
+    "solve",
+    "splits",
+    "validate",
+    "value_and_gradient",
+]

@@ -1,0 +1,8 @@
+"""The numerics, on plain arrays behind one small protocol."""
+
+from __future__ import annotations
+
+from pycellbox.backends.protocol import Backend, Session
+from pycellbox.backends.registry import available_backends, get_backend
+
+__all__ = ["Backend", "Session", "available_backends", "get_backend"]

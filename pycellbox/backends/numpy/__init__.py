@@ -1,0 +1,146 @@
+"""The embedded backend: always there, exact discrete gradients, the reference for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pycellbox.backends.lowering import Coefficients, Drive, Lowering
+from pycellbox.backends.numpy.envelopes import envelope_kernel
+from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate, reverse
+from pycellbox.backends.numpy.losses import loss_and_seeds
+from pycellbox.backends.numpy.tableaux import TABLEAUX
+from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.objective import Loss
+from pycellbox.problem import Array, Parameters, Problem, Structure
+from pycellbox.solvers import Gradient, Solver
+
+_SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
+
+
+class NumpyBackend:
+    """All conditions as one matrix ODE in NumPy; gradients by a hand-written reverse sweep."""
+
+    name = "numpy"
+
+    def version(self) -> str:
+        """Return NumPy's version."""
+        return f"numpy {np.__version__}"
+
+    def solve(
+        self,
+        structure: Structure,
+        solver: Solver,
+        parameters: Parameters,
+        perturbation: Array,
+        times: Array,
+    ) -> Array:
+        """See `pycellbox.backends.protocol.Backend.solve`."""
+        lowering = Lowering(structure)
+        drive = lowering.drive(perturbation)
+        tape = _tape(structure, solver, drive, keep=False)
+        envelope = envelope_kernel(structure.model)
+        coefficients = lowering.coefficients(parameters)
+        return integrate(solver, envelope, coefficients, drive, times, tape).states
+
+    def session(
+        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
+    ) -> NumpySession | FiniteDifferenceSession:
+        """See `pycellbox.backends.protocol.Backend.session`."""
+        if gradient not in _SUPPORTED:
+            raise BackendError(
+                f"the numpy backend has no gradient {gradient!r}; it has "
+                f"{', '.join(_SUPPORTED)} (discrete is exact)."
+            )
+        session = NumpySession(problem, solver, loss)
+        return session if gradient == "discrete" else FiniteDifferenceSession(session)
+
+
+class NumpySession:
+    """A problem with its buffers."""
+
+    def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
+        self.problem, self.solver, self.loss = problem, solver, loss
+        self.lowering = Lowering(problem.structure)
+        self.drive = self.lowering.drive(problem.perturbation)
+        self.envelope = envelope_kernel(problem.structure.model)
+        self._kept = _tape(problem.structure, solver, self.drive, keep=True)
+        self._running = _tape(problem.structure, solver, self.drive, keep=False)
+
+    def value_and_gradient(
+        self, parameters: Parameters, rows: Sequence[int] | Array | None = None
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        value, seeds, trajectory = self._forward(parameters, rows, self._kept)
+        gradient = self.lowering.pull_back(reverse(trajectory, seeds))
+        for name, array in gradient.items():
+            if not np.isfinite(array).all():
+                raise DivergenceError(
+                    f"the gradient with respect to {name} is not finite: the network is unstable "
+                    "over this horizon; shorten it, use a smaller step, or shrink W."
+                )
+        return value, gradient
+
+    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        return self._forward(parameters, rows, self._running)[0]
+
+    def _forward(
+        self, parameters: Parameters, rows: Sequence[int] | Array | None, tape: Tape
+    ) -> tuple[float, Array, Trajectory]:
+        problem, drive = self.problem, self.drive
+        response, weight = problem.response, problem.weight
+        if rows is not None:
+            index = np.asarray(rows)
+            drive, response, weight = drive.rows(index), response[index], weight[index]
+        coefficients: Coefficients = self.lowering.coefficients(parameters)
+        trajectory = integrate(
+            self.solver, self.envelope, coefficients, drive, problem.times, tape
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, seeds = loss_and_seeds(self.loss, trajectory.states, response, weight)
+        if not np.isfinite(value):
+            raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
+        return value, seeds, trajectory
+
+
+class FiniteDifferenceSession:
+    """Central differences of a session's value: for checks, one solve pair per parameter."""
+
+    def __init__(self, session: NumpySession) -> None:
+        self._session = session
+
+    def value_and_gradient(
+        self, parameters: Parameters, rows: Sequence[int] | Array | None = None
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        mask = self._session.problem.structure.mask
+        point = {name: array.copy() for name, array in parameters.items()}
+        gradient = {name: np.zeros_like(array) for name, array in point.items()}
+        for name, array in point.items():
+            # Balances truncation (h²) against rounding (eps/h) of a central difference.
+            relative = float(np.cbrt(np.finfo(array.dtype).eps))
+            for index in np.argwhere(mask) if name == "W" else np.argwhere(array == array):
+                at = tuple(index)
+                centre = array[at]
+                h = relative * max(1.0, abs(float(centre)))
+                array[at] = centre + h
+                above, upper = array[at], self._session.value(point, rows)
+                array[at] = centre - h
+                gradient[name][at] = (upper - self._session.value(point, rows)) / (
+                    above - array[at]
+                )
+                array[at] = centre
+        return self._session.value(parameters, rows), gradient
+
+    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        return self._session.value(parameters, rows)
+
+
+def _tape(structure: Structure, solver: Solver, drive: Drive, *, keep: bool) -> Tape:
+    conditions, nodes = drive.initial.shape
+    with_z = envelope_kernel(structure.model).needs_z
+    stages = TABLEAUX[type(solver)].stages
+    return Tape(stages, conditions, nodes, drive.initial.dtype, keep, with_z)

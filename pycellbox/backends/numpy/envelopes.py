@@ -1,0 +1,152 @@
+"""Envelopes φ and their derivatives, in place on float arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pycellbox.models import CellBox
+from pycellbox.problem import Array
+
+
+@dataclass(frozen=True)
+class EnvelopeKernel:
+    """φ as two in-place functions.
+
+    Attributes
+    ----------
+    value : callable (z, out)
+        Write φ(z) to ``out``.
+    slope : callable (z, phi, out)
+        Write φ'(z) to ``out``; ``phi`` is φ(z). ``z`` is None unless ``needs_z``.
+    needs_z : bool
+        Whether the slope cannot be had from φ alone, so that z must be kept as well.
+    steepest : float
+        sup |φ'|, for the bound on the Jacobian.
+    """
+
+    value: Callable[[Array, Array], None]
+    slope: Callable[[Array | None, Array, Array], None]
+    needs_z: bool
+    steepest: float
+
+
+def _tanh(z: Array, out: Array) -> None:
+    if out.dtype != np.float64:
+        np.tanh(z, out=out)
+        return
+    # 1 − 2/(1+e²ᶻ) takes half the time of np.tanh where that has no vector code. Its absolute
+    # error stays within 4e-16, the rounding of the saturated values; e²ᶻ may become infinite,
+    # which gives exactly 1.
+    np.multiply(z, 2, out=out)
+    np.exp(out, out=out)
+    np.add(out, 1, out=out)
+    np.divide(2, out, out=out)
+    np.subtract(1, out, out=out)
+
+
+def _tanh_slope(z: Array | None, phi: Array, out: Array) -> None:
+    np.multiply(phi, phi, out=out)
+    np.subtract(1, out, out=out)
+
+
+def _linear(z: Array, out: Array) -> None:
+    np.copyto(out, z)
+
+
+def _linear_slope(z: Array | None, phi: Array, out: Array) -> None:
+    out.fill(1)
+
+
+def _clip(z: Array, out: Array) -> None:
+    np.clip(z, -1, 1, out=out)
+
+
+def _clip_slope(z: Array | None, phi: Array, out: Array) -> None:
+    # At the corners themselves the one-sided derivative of the flat side is taken.
+    np.less(np.abs(phi), 1, out=out, casting="unsafe")
+
+
+def _sigmoid(z: Array, out: Array) -> None:
+    # Through tanh it neither overflows nor loses digits on either side.
+    np.multiply(z, 0.5, out=out)
+    _tanh(out, out)
+    np.multiply(out, 0.5, out=out)
+    np.add(out, 0.5, out=out)
+
+
+def _sigmoid_slope(z: Array | None, phi: Array, out: Array) -> None:
+    np.subtract(1, phi, out=out)
+    np.multiply(out, phi, out=out)
+
+
+def _power_envelope(order: int) -> tuple[Callable[[Array, Array], None], Callable[..., None]]:
+    """s → sᵏ/(1+sᵏ) and its derivative for s ≥ 0, in place; s is overwritten by the slope."""
+    # Beyond this sᵏ/(1+sᵏ) is 1 to rounding; without the cap large s would give inf/inf.
+    cap = 1e18 ** (1 / order)
+
+    def value(s: Array, out: Array) -> None:
+        np.minimum(s, cap, out=out)
+        np.power(out, order, out=out)
+        np.divide(out, 1 + out, out=out)
+
+    def slope(s: Array, out: Array) -> None:
+        np.minimum(s, cap, out=s)
+        np.power(s, order - 1, out=out)
+        np.multiply(s, out, out=s)
+        np.add(s, 1, out=s)
+        np.divide(out, s, out=out)
+        np.divide(out, s, out=out)
+        np.multiply(out, order, out=out)
+
+    return value, slope
+
+
+def _polynomial(order: int) -> EnvelopeKernel:
+    power, power_slope = _power_envelope(order)
+
+    def value(z: Array, out: Array) -> None:
+        power(np.abs(z), out)
+        np.copysign(out, z, out=out)
+
+    def slope(z: Array | None, phi: Array, out: Array) -> None:
+        assert z is not None
+        power_slope(np.abs(z), out)
+
+    return EnvelopeKernel(value, slope, True, _steepest_power(order))
+
+
+def _hill(order: int) -> EnvelopeKernel:
+    power, power_slope = _power_envelope(order)
+
+    def value(z: Array, out: Array) -> None:
+        power(np.maximum(z + 1, 0), out)
+        np.multiply(out, 2, out=out)
+        np.subtract(out, 1, out=out)
+
+    def slope(z: Array | None, phi: Array, out: Array) -> None:
+        assert z is not None
+        power_slope(np.maximum(z + 1, 0), out)
+        np.multiply(out, 2, out=out)
+
+    return EnvelopeKernel(value, slope, True, 2 * _steepest_power(order))
+
+
+def _steepest_power(order: int) -> float:
+    """Maximum of k sᵏ⁻¹/(1+sᵏ)², reached where sᵏ = (k−1)/(k+1)."""
+    s = ((order - 1) / (order + 1)) ** (1 / order)
+    return float(order * s ** (order - 1) / (1 + s**order) ** 2)
+
+
+def envelope_kernel(model: CellBox) -> EnvelopeKernel:
+    """Return the kernel of a model's envelope."""
+    if model.order is not None:
+        return {"polynomial": _polynomial, "hill": _hill}[model.envelope](model.order)
+    return {
+        "tanh": EnvelopeKernel(_tanh, _tanh_slope, False, 1.0),
+        "linear": EnvelopeKernel(_linear, _linear_slope, False, 1.0),
+        "clip": EnvelopeKernel(_clip, _clip_slope, False, 1.0),
+        "sigmoid": EnvelopeKernel(_sigmoid, _sigmoid_slope, False, 0.25),
+    }[model.envelope]

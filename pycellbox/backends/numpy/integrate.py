@@ -1,0 +1,263 @@
+"""The time loops: fixed steps, adaptive steps, and the way back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pycellbox.backends.lowering import Coefficients, Drive
+from pycellbox.backends.numpy.envelopes import EnvelopeKernel
+from pycellbox.backends.numpy.kernel import Record, Reverser, Stepper
+from pycellbox.backends.numpy.tableaux import TABLEAUX
+from pycellbox.errors import DivergenceError
+from pycellbox.problem import Array
+from pycellbox.solvers import Solver, Tsit5
+
+# |hλ| up to which a Tsit5 step damps every decaying mode that is not nearly undamped: its
+# stability region holds the sector |arg(−hλ)| ≤ 72° up to 3.3 and the real axis up to 3.5.
+_TSIT5_REACH = 2.5
+# OrdinaryDiffEq's PI controller for Tsit5 (Hairer, Nørsett, Wanner I, II.4).
+_BETA1, _BETA2, _SAFETY, _SHRINK, _GROW = 7 / 50, 2 / 25, 0.9, 0.2, 10.0
+
+
+class Tape:
+    """Records of the steps, reused from one integration to the next.
+
+    Parameters
+    ----------
+    stages, conditions, nodes : int
+        ``conditions`` is the largest number to be integrated at once.
+    keep : bool
+        Keep every step for the reverse sweep, or only the two that a running solve needs.
+    """
+
+    def __init__(
+        self, stages: int, conditions: int, nodes: int, dtype: np.dtype, keep: bool, with_z: bool
+    ) -> None:
+        self._stages, self._nodes, self._keep = stages, nodes, keep
+        self._size, self._dtype = stages * conditions * nodes, dtype
+        self._arrays = 3 if with_z else 2
+        self._blocks: list[Array] = []
+        self._records: list[Record] = []
+        self._c = conditions
+        self.sizes: list[float] = []
+
+    def begin(self, conditions: int) -> None:
+        """Forget the steps and get ready for so many conditions."""
+        if conditions != self._c:
+            self._c = conditions
+            self._records = [self._record(block) for block in self._blocks]
+        self.sizes.clear()
+
+    def __getitem__(self, step: int) -> Record:
+        index = step if self._keep else step % 2
+        while len(self._records) <= index:
+            self._blocks.append(np.empty((self._arrays, self._size), self._dtype))
+            self._records.append(self._record(self._blocks[-1]))
+        return self._records[index]
+
+    def _record(self, block: Array) -> Record:
+        shape = (self._stages, self._c, self._nodes)
+        arrays = [a[: math.prod(shape)].reshape(shape) for a in block]
+        return Record(arrays[0], arrays[1], arrays[2] if self._arrays == 3 else None)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """States at the requested times, (c, t, n), and after how many steps each was reached."""
+
+    states: Array
+    steps_at: tuple[int, ...]
+    stepper: Stepper
+    tape: Tape
+
+
+def integrate(
+    solver: Solver,
+    envelope: EnvelopeKernel,
+    coefficients: Coefficients,
+    drive: Drive,
+    times: Array,
+    tape: Tape,
+) -> Trajectory:
+    """Integrate from t = 0 through ``times``; every requested time is the end of a step.
+
+    Raises
+    ------
+    DivergenceError
+        A state is not finite, or the adaptive step vanishes or takes too many attempts.
+    """
+    stepper = Stepper(TABLEAUX[type(solver)], envelope, coefficients, drive)
+    c, n = drive.initial.shape
+    tape.begin(c)
+    states = np.empty((c, times.size, n), drive.initial.dtype)
+    tape[0].state[0][...] = drive.initial
+    run = _Adaptive(stepper, tape, solver) if isinstance(solver, Tsit5) else None
+    steps_at, now = [], 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k, end in enumerate(times):
+            if run is not None:
+                run.advance(now, float(end))
+            else:
+                _advance_fixed(stepper, tape, now, float(end), solver.dt)  # type: ignore[union-attr]
+            steps_at.append(len(tape.sizes))
+            states[:, k, :] = tape[len(tape.sizes)].state[0]
+            now = float(end)
+    if not np.isfinite(states).all():
+        row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
+        raise DivergenceError(
+            f"the trajectory of condition number {row} is not finite by t = {times[-1]:g}: the "
+            "network is unstable or the step too long; use a smaller dt, Tsit5, or smaller W."
+        )
+    return Trajectory(states, tuple(steps_at), stepper, tape)
+
+
+def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
+    """Exact gradient of Σ seeds·states with respect to the coefficients, seeds (c, t, n)."""
+    reverser = Reverser(trajectory.stepper)
+    adjoint = np.zeros_like(trajectory.stepper.drive.initial)
+    due = dict(zip(trajectory.steps_at, range(seeds.shape[1]), strict=True))
+    tape = trajectory.tape
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in range(len(tape.sizes) - 1, -1, -1):
+            if step + 1 in due:
+                adjoint += seeds[:, due[step + 1], :]
+            trajectory.stepper.set_step(tape.sizes[step])
+            reverser.step(tape[step], adjoint)
+    return reverser.gradient()
+
+
+def _advance_fixed(stepper: Stepper, tape: Tape, start: float, end: float, dt: float) -> None:
+    if end == start:  # a first requested time of 0
+        return
+    # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
+    count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
+    h = (end - start) / count
+    stepper.set_step(h)
+    for _ in range(count):
+        i = len(tape.sizes)
+        stepper.step(tape[i], tape[i + 1].state[0])
+        tape.sizes.append(h)
+
+
+class _Adaptive:
+    """Step control for Tsit5 across the requested times."""
+
+    def __init__(self, stepper: Stepper, tape: Tape, solver: Tsit5) -> None:
+        self.stepper, self.tape, self.solver = stepper, tape, solver
+        self.longest = _TSIT5_REACH / max(jacobian_bound(stepper), np.finfo(float).tiny)
+        self._scale = np.empty_like(stepper.drive.initial)
+        self._error = np.empty_like(stepper.drive.initial)
+        self._last_error = 1e-4
+        self._attempts = 0
+        self.h = 0.0
+
+    def advance(self, start: float, end: float) -> None:
+        if end == start:
+            return
+        now = start
+        if self.h == 0.0:
+            self.h = self._first_step(end)
+        while now < end:
+            i = len(self.tape.sizes)
+            record, following = self.tape[i], self.tape[i + 1]
+            h = min(self.h, self.longest)
+            last = h >= (end - now) * (1 - 1e-9)
+            if last:
+                h = end - now
+            elif h > 0.5 * (end - now):
+                h = 0.5 * (end - now)  # two even steps instead of a long one and a sliver
+            self._guard(h, now)
+            self.stepper.set_step(h)
+            # The first stage stands in the record: the last evaluation of the step before.
+            self.stepper.step(record, following.state[0], first_known=True)
+            error = self._error_norm(record, following)
+            if error <= 1:
+                self.tape.sizes.append(h)
+                now = end if last else now + h
+                grown = h * self._factor(error)
+                # A step cut short to meet a requested time says nothing against a longer one.
+                self.h = min(self.longest, max(grown, self.h) if h < self.h else grown)
+                self._last_error = max(error, 1e-4)
+            else:
+                factor = self._factor(error) if math.isfinite(error) else _SHRINK
+                self.h = h * min(factor, _SAFETY)
+
+    def _guard(self, h: float, now: float) -> None:
+        self._attempts += 1
+        if self._attempts > self.solver.max_steps:
+            raise DivergenceError(
+                f"Tsit5 gave up at t = {now:g} after {self.solver.max_steps} steps; the network is "
+                "stiff or unstable: loosen rtol and atol, raise max_steps, or shrink W."
+            )
+        if h <= 16 * np.finfo(float).eps * max(now, 1e-8):
+            raise DivergenceError(
+                f"Tsit5's step vanished at t = {now:g}: the trajectory leaves the finite numbers "
+                "or the tolerances are below rounding."
+            )
+
+    def _factor(self, error: float) -> float:
+        if error == 0:
+            return _GROW
+        factor = _SAFETY * error**-_BETA1 * self._last_error**_BETA2
+        return min(_GROW, max(_SHRINK, factor))
+
+    def _error_norm(self, record: Record, following: Record) -> float:
+        st, error, scale = self.stepper, self._error, self._scale
+        z = None if following.z is None else following.z[0]
+        st.increment(following.state[0], following.phi[0], z, st.kh[-1])
+        error.fill(0)
+        for weight, term in zip(st.tableau.error, st.kh, strict=True):
+            np.multiply(term, weight, out=scale)
+            np.add(error, scale, out=error)
+        np.maximum(np.abs(record.state[0]), np.abs(following.state[0]), out=scale)
+        np.multiply(scale, self.solver.rtol, out=scale)
+        np.add(scale, self.solver.atol, out=scale)
+        np.divide(error, scale, out=error)
+        return _rms(error)
+
+    def _first_step(self, end: float) -> float:
+        """Hairer, Nørsett, Wanner I, II.4; also evaluates the first stage into the record."""
+        st, record = self.stepper, self.tape[0]
+        x = record.state[0]
+        st.set_step(1.0)
+        z = None if record.z is None else record.z[0]
+        st.increment(x, record.phi[0], z, st.kh[0])
+        scale = self.solver.atol + self.solver.rtol * np.abs(x)
+        d0, d1 = _rms(x / scale), _rms(st.kh[0] / scale)
+        h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
+        h0 = min(h0, end)
+        st.increment(x + h0 * st.kh[0], np.empty_like(x), None, st.kh[1])
+        d2 = _rms((st.kh[1] - st.kh[0]) / scale) / h0
+        if not math.isfinite(d1) or not math.isfinite(d2):
+            return h0
+        steepest = max(d1, d2)
+        h1 = max(1e-6, h0 * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / 5)
+        return min(100 * h0, h1, end)
+
+
+def jacobian_bound(stepper: Stepper) -> float:
+    """Upper bound of |λ| over the Jacobian's eigenvalues, for every state of the network.
+
+    The Jacobian is diag(a∘φ')M − diag(c); with sup|φ'| for φ' its eigenvalues are bounded by
+    max c plus the Perron root of sup|φ'|·diag(a)|M|. The root itself is bounded from above at
+    every iterate v > 0 by max (Bv)/v (Collatz-Wielandt).
+    """
+    c = stepper.coefficients
+    B = np.abs(c.M) * (np.abs(c.a) * stepper.envelope.steepest)[:, None]
+    v = np.ones(B.shape[0], dtype=np.float64)
+    root = math.inf
+    for _ in range(30):
+        w = B @ v
+        root = min(root, float((w / v).max()))
+        # Zero rows would end the iteration; a little of everything keeps v positive.
+        v = w + 1e-3 * max(float(w.max()), 1e-300)
+        v /= v.max()
+    return float(np.abs(c.c).max()) + root
+
+
+def _rms(values: Array) -> float:
+    flat = values.ravel()
+    return math.sqrt(float(np.dot(flat, flat)) / flat.size)

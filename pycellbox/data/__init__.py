@@ -1,0 +1,28 @@
+"""The dataset: labelled perturbations and responses, their one schema, and their files.
+
+A dataset is an `xarray.Dataset` with the variables ``perturbation(condition, node)``,
+``response(condition[, time], node)``, optionally ``sigma`` (dims as the response), and the
+coordinates ``condition``, ``node``, ``node_kind(node)`` and, for time courses, ``time``.
+`validate` is the one place where this schema is checked.
+"""
+
+from __future__ import annotations
+
+from pycellbox.data.conditions import condition_labels, drugs_of
+from pycellbox.data.netcdf import open_data, save_data
+from pycellbox.data.schema import DEFAULT_TRANSFORM, NODE_KINDS, SCHEMA_VERSION, validate
+from pycellbox.data.tables import from_tables
+from pycellbox.data.textfiles import read_csv
+
+__all__ = [
+    "DEFAULT_TRANSFORM",
+    "NODE_KINDS",
+    "SCHEMA_VERSION",
+    "condition_labels",
+    "drugs_of",
+    "from_tables",
+    "open_data",
+    "read_csv",
+    "save_data",
+    "validate",
+]

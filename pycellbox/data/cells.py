@@ -1,0 +1,159 @@
+"""Labels and numbers out of whatever a table holds, with errors that name the cell."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pycellbox.errors import DataError
+
+Labels: TypeAlias = npt.NDArray[np.str_]
+Index: TypeAlias = tuple[int, ...]
+
+
+def listed(items: Iterable[object], limit: int = 5) -> str:
+    """Write out the first few items, and how many more there are."""
+    texts = [repr(str(item)) for item in items]
+    shown = ", ".join(texts[:limit])
+    return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a count with its noun: ``1 node``, ``2 nodes``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def as_labels(labels: Iterable[object], dimension: str, owner: str) -> Labels:
+    """Turn the labels of one dimension into strings; none may be missing.
+
+    Parameters
+    ----------
+    labels : iterable of str or number
+        One label per position.
+    dimension : str
+        What is labelled, ``"condition"`` or ``"node"``, for messages.
+    owner : str
+        The table that carries the labels, for messages.
+
+    Returns
+    -------
+    numpy.ndarray of str, shape (size,)
+
+    Raises
+    ------
+    DataError
+        A label is missing, blank, or neither text nor a number.
+    """
+    texts: list[str] = []
+    for position, label in enumerate(labels):
+        # A missing label reads as None, NaN or NaT, depending on where the table came from.
+        if label is None or (pd.api.types.is_scalar(label) and pd.isna(label)):
+            text = ""
+        elif isinstance(label, str | numbers.Real | np.bool_):
+            text = str(label)
+        else:
+            raise DataError(
+                f"{owner}: {dimension} label {label!r} at position {position + 1} is a "
+                f"{type(label).__name__}; labels are text, so write it as one string."
+            )
+        if not text.strip():
+            raise DataError(
+                f"{owner}: the {dimension} label at position {position + 1} is missing; "
+                f"give every {dimension} a name."
+            )
+        texts.append(text)
+    return np.array(texts, dtype=np.str_)
+
+
+def check_unique(labels: Labels, dimension: str, owner: str) -> None:
+    """Raise a `DataError` that names the labels occurring more than once."""
+    unique, counts = np.unique(labels, return_counts=True)
+    repeated = unique[counts > 1]
+    if len(repeated):
+        mend = "rename them"
+        if dimension == "condition":
+            mend = "rename the replicates, or average them and give their spread as sigma"
+        raise DataError(
+            f"{owner}: {counted(len(repeated), f'{dimension} label')} duplicated: "
+            f"{listed(repeated)}; labels must be unique: {mend}."
+        )
+
+
+def as_numbers(values: npt.NDArray[Any], describe: Callable[[Index], str]) -> npt.NDArray[Any]:
+    """Read an array of cells as real numbers; a missing cell becomes NaN.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Numbers, or Python objects such as the cells of a mixed column. Text that reads as a
+        number is taken as that number, so that the error names the one cell that does not.
+    describe : callable
+        Name of the cell at an index, for messages.
+
+    Returns
+    -------
+    numpy.ndarray of float
+        float32 stays float32, every other type becomes float64.
+
+    Raises
+    ------
+    DataError
+        A cell is not a real number; the message has its place and its text.
+    """
+    if values.dtype == np.float32:
+        return values
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    result = np.empty(values.shape, dtype=np.float64)
+    for index in np.ndindex(values.shape):
+        number = _number(values[index])
+        if number is None:
+            raise DataError(
+                f"{describe(index)} is {str(values[index])!r}, which is not a real number; "
+                "write a number with a decimal point, or leave the cell empty (NaN) where "
+                "nothing was measured."
+            )
+        result[index] = number
+    return result
+
+
+def first_of(bad: npt.NDArray[np.bool_], describe: Callable[[Index], str]) -> str:
+    """Name the first marked cell, and say how many more there are."""
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    others = int(np.count_nonzero(bad)) - 1
+    more = f" (and {counted(others, 'more cell')})" if others else ""
+    return f"{describe(index)}{more}"
+
+
+def cell_namer(name: str, axes: dict[str, npt.NDArray[Any]]) -> Callable[[Index], str]:
+    """Return a function that names a cell of ``name`` by its label on every axis."""
+
+    def describe(index: Index) -> str:
+        where = (
+            f"{dimension} {labels[i].item()!r}"
+            for (dimension, labels), i in zip(axes.items(), index, strict=True)
+        )
+        return f"{name} at {', '.join(where)}"
+
+    return describe
+
+
+def _number(cell: object) -> float | None:
+    """Read one cell as a number: NaN where it is missing, None where it is something else."""
+    if cell is None or cell is pd.NA:
+        return float("nan")
+    # NumPy counts a timedelta among the integers.
+    if isinstance(cell, numbers.Real | np.bool_) and not isinstance(cell, np.timedelta64):
+        return float(cell)
+    # float() also reads digit groups like 1_000, which no table means as a number.
+    if isinstance(cell, str) and "_" not in cell:
+        try:
+            return float(cell)
+        except ValueError:
+            return None
+    return None

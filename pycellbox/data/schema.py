@@ -1,0 +1,332 @@
+"""The dataset schema, checked here and nowhere else."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.data.cells import (
+    Labels,
+    as_labels,
+    as_numbers,
+    cell_namer,
+    check_unique,
+    counted,
+    first_of,
+    listed,
+)
+from pycellbox.errors import DataError
+
+SCHEMA_VERSION = 1
+NODE_KINDS = ("protein", "phenotype", "drug")
+DEFAULT_TRANSFORM = "log-ratio to unperturbed control"
+
+STEADY = ("condition", "node")
+COURSE = ("condition", "time", "node")
+_SCHEMA = (
+    "perturbation(condition, node), response(condition[, time], node), optionally sigma, "
+    "and the coordinates condition, node and node_kind(node)"
+)
+_ATTRIBUTES = {
+    "perturbation": {"long_name": "perturbation", "units": "1"},
+    "response": {"long_name": "response, log-ratio to the unperturbed control", "units": "1"},
+    "sigma": {"long_name": "measurement standard deviation of the response", "units": "1"},
+    "node_kind": {"long_name": "kind of node"},
+    "condition": {"long_name": "condition"},
+    "node": {"long_name": "node"},
+    "time": {"long_name": "time since the perturbation"},
+}
+
+
+def validate(dataset: xr.Dataset) -> xr.Dataset:
+    """Check a dataset against the schema and return it in canonical form.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        ``perturbation(condition, node)``, dimensionless, finite; ``response(condition[, time],
+        node)``, log-ratio to the unperturbed control, NaN where not measured; optionally
+        ``sigma``, dims as the response, positive wherever the response is measured;
+        ``node_kind(node)``, each one of `NODE_KINDS`; unique labels ``condition`` and ``node``;
+        for time courses ``time``, strictly increasing from 0 or later, with the attribute
+        ``units``. Dims may come in any order.
+
+    Returns
+    -------
+    xarray.Dataset
+        A copy that shares no memory with the input: dims ordered (condition, [time,] node),
+        arrays C-contiguous, float32 kept and every other real type as float64, labels as
+        strings, ``node_kind`` a coordinate, attributes ``schema_version`` and ``transform``
+        filled in where absent. Further variables and coordinates are kept as they are.
+
+    Raises
+    ------
+    DataError
+        The dataset breaks the schema. The message names what, where, and how to mend it.
+
+    Notes
+    -----
+    Only a node of kind ``drug`` may go without a single measured response: the activity of a
+    drug is often known from its dose alone.
+
+    Examples
+    --------
+    >>> import pycellbox as pcb
+    >>> checked = pcb.data.validate(dataset)  # doctest: +SKIP
+    """
+    if not isinstance(dataset, xr.Dataset):
+        raise DataError(
+            f"a dataset is needed and a {type(dataset).__name__} was given; make an "
+            "xarray.Dataset with pcb.from_tables, pcb.read_csv or pcb.open_data."
+        )
+    _check_version(dataset.attrs)
+    _check_variables(dataset)
+    axes = _axes(dataset)
+    arrays = {
+        name: _array(dataset[name], axes)
+        for name in ("perturbation", "response", "sigma")
+        if name in dataset.variables
+    }
+    kinds = _node_kinds(dataset["node_kind"], axes["node"])
+
+    steady_axes = {dimension: axes[dimension] for dimension in STEADY}
+    _check_perturbation(arrays["perturbation"], steady_axes)
+    _check_response(arrays["response"], axes, kinds)
+    if "sigma" in arrays:
+        _check_sigma(arrays["sigma"], arrays["response"], axes)
+    return _canonical(dataset, axes, arrays, kinds)
+
+
+def check_not_empty(sizes: Mapping[Any, int], owner: str) -> None:
+    """Raise a `DataError` if a dimension has no entries."""
+    for dimension, size in sizes.items():
+        if size == 0:
+            noun = "time points" if dimension == "time" else f"{dimension}s"
+            raise DataError(f"{owner} is empty: it has 0 {noun}; at least one is needed.")
+
+
+def _check_version(attrs: Mapping[Any, Any]) -> None:
+    version = attrs.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, bool) or not isinstance(version, numbers.Integral) or version < 1:
+        raise DataError(
+            f"the attribute schema_version is {version!r}; it needs a positive integer, for "
+            f"this version of pycellbox {SCHEMA_VERSION}."
+        )
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"the dataset has schema_version {version} and this pycellbox knows versions up to "
+            f"{SCHEMA_VERSION}; upgrade it with: pip install --upgrade pycellbox."
+        )
+
+
+def _check_variables(dataset: xr.Dataset) -> None:
+    """Check that everything is there, with the right dims and at least one entry each."""
+    for name in ("perturbation", "response", "node_kind"):
+        if name not in dataset.variables:
+            raise DataError(
+                f"the dataset has no variable {name!r} (it has: {listed(dataset.variables)}); "
+                f"it needs {_SCHEMA}. pcb.from_tables makes one."
+            )
+    _check_dims(dataset["perturbation"], STEADY)
+    _check_dims(dataset["response"], STEADY, COURSE)
+    _check_dims(dataset["node_kind"], ("node",))
+    time_course = "time" in dataset["response"].dims
+    if "time" in dataset.dims and not time_course:
+        raise DataError(
+            "the dataset has a dimension time and the response does not; remove it with "
+            "dataset.drop_dims('time'), or give the response at every time."
+        )
+    if "sigma" in dataset.variables:
+        _check_dims(dataset["sigma"], COURSE if time_course else STEADY)
+    check_not_empty(dataset["response"].sizes, "the dataset")
+    for name in ("condition", "node", "time") if time_course else ("condition", "node"):
+        if name not in dataset.coords:
+            raise DataError(
+                f"the dimension {name} has no labels; add them with "
+                f"dataset.assign_coords({name}=[...])."
+            )
+
+
+def _check_dims(variable: xr.DataArray, *allowed: tuple[str, ...]) -> None:
+    if any(set(variable.dims) == set(dims) for dims in allowed):
+        return
+    needed = " or ".join(_written(dims) for dims in allowed)
+    raise DataError(
+        f"{variable.name} has the dims {_written(variable.dims)}; it needs {needed}, in any "
+        "order: rename the dims with dataset.rename({'old': 'new'})."
+    )
+
+
+def _written(dims: tuple[Hashable, ...]) -> str:
+    return f"({', '.join(str(dim) for dim in dims)})"
+
+
+def _axes(dataset: xr.Dataset) -> dict[str, npt.NDArray[Any]]:
+    """Checked labels of the response's dimensions, in canonical order."""
+    axes: dict[str, npt.NDArray[Any]] = {}
+    for dimension in STEADY:
+        labels = as_labels(dataset[dimension].values, dimension, "the dataset")
+        check_unique(labels, dimension, "the dataset")
+        axes[dimension] = labels
+    if "time" in dataset["response"].dims:
+        times = _times(dataset["time"])
+        axes = {"condition": axes["condition"], "time": times, "node": axes["node"]}
+    return axes
+
+
+def _times(time: xr.DataArray) -> npt.NDArray[np.float64]:
+    if time.dtype.kind not in "iuf":
+        raise DataError(
+            f"time has dtype {time.dtype}, which is not numeric; give plain numbers, and their "
+            "unit in the attribute units, e.g. dataset['time'].attrs['units'] = 'h'."
+        )
+    times = time.values.astype(np.float64)
+    if not np.all(np.isfinite(times)):
+        position = int(np.argmin(np.isfinite(times)))
+        raise DataError(
+            f"time point {position + 1} is {times[position]}; every time point needs a finite "
+            "number."
+        )
+    if times[0] < 0:
+        raise DataError(
+            f"the first time point is negative ({times[0]:g}); time counts from the "
+            "perturbation at 0."
+        )
+    backward = np.flatnonzero(np.diff(times) <= 0)
+    if len(backward):
+        i = int(backward[0])
+        raise DataError(
+            f"time is not strictly increasing: {times[i + 1]:g} follows {times[i]:g} at position "
+            f"{i + 2}; sort it with dataset.sortby('time') and keep each time point once."
+        )
+    units = time.attrs.get("units")
+    if not isinstance(units, str) or not units.strip():
+        raise DataError(
+            "time has no attribute units; say what it counts in, e.g. "
+            "dataset['time'].attrs['units'] = 'h'."
+        )
+    return times
+
+
+def _array(variable: xr.DataArray, axes: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Copy a variable into a C-contiguous array of real numbers with canonical dims."""
+    dims = tuple(dimension for dimension in axes if dimension in variable.dims)
+    values = variable.transpose(*dims).values
+    if values.dtype.kind not in "biuf":
+        # Names the first cell that is no number, if there is one.
+        describe = cell_namer(
+            str(variable.name), {dimension: axes[dimension] for dimension in dims}
+        )
+        as_numbers(np.asarray(values, dtype=object), describe)
+        raise DataError(
+            f"{variable.name} has dtype {variable.dtype}; it needs real numbers: convert it "
+            "with .astype(float)."
+        )
+    dtype = np.float32 if values.dtype == np.float32 else np.float64
+    return np.array(values, dtype=dtype, order="C", copy=True)
+
+
+def _node_kinds(node_kind: xr.DataArray, nodes: Labels) -> Labels:
+    kinds = [str(kind) for kind in node_kind.values]
+    for node, kind in zip(nodes, kinds, strict=True):
+        if kind not in NODE_KINDS:
+            raise DataError(
+                f"node {str(node)!r} has the unknown node_kind {kind!r}; allowed are "
+                f"{', '.join(NODE_KINDS)}."
+            )
+    return np.array(kinds, dtype=np.str_)
+
+
+def _check_perturbation(perturbation: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]]) -> None:
+    bad = ~np.isfinite(perturbation)
+    if bad.any():
+        cell = first_of(bad, cell_namer("perturbation", axes))
+        raise DataError(
+            f"{cell} is NaN or infinite; every perturbation needs a finite number: write 0 where "
+            "nothing was applied."
+        )
+
+
+def _check_response(
+    response: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]], kinds: Labels
+) -> None:
+    infinite = np.isinf(response)
+    if infinite.any():
+        cell = first_of(infinite, cell_namer("response", axes))
+        raise DataError(
+            f"{cell} is infinite; write NaN where nothing was measured (a ratio with a zero in "
+            "it has no finite logarithm)."
+        )
+    measured = ~np.isnan(response)
+    node_measured = measured.reshape(-1, response.shape[-1]).any(axis=0)
+    unmeasured = axes["node"][~node_measured & (kinds != "drug")]
+    if len(unmeasured):
+        raise DataError(
+            f"the response of {counted(len(unmeasured), 'node')} is NaN in every condition: "
+            f"{listed(unmeasured)}; leave such nodes out, or give them the node_kind 'drug' if "
+            "they are drugs whose activity was not measured."
+        )
+    empty = axes["condition"][~measured.reshape(len(response), -1).any(axis=1)]
+    if len(empty):
+        raise DataError(
+            f"{counted(len(empty), 'condition')} without a single measured response: "
+            f"{listed(empty)}; leave them out, and predict them after the fit."
+        )
+
+
+def _check_sigma(
+    sigma: npt.NDArray[Any], response: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]]
+) -> None:
+    # Where nothing was measured sigma is never read, so that it may be anything there.
+    bad = ~np.isnan(response) & ~((sigma > 0) & np.isfinite(sigma))
+    if bad.any():
+        index = tuple(np.argwhere(bad)[0])
+        cell = first_of(bad, cell_namer("sigma", axes))
+        raise DataError(
+            f"{cell} is {sigma[index]:g}, and the response is measured there; a standard "
+            "deviation needs a finite number above 0."
+        )
+
+
+def _checked_attrs(owner: str, attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Copy attributes, all of which must be of a type that a file gives back unchanged."""
+    for key, value in attrs.items():
+        if isinstance(value, bool) or not isinstance(
+            value, str | int | float | np.integer | np.floating
+        ):
+            raise DataError(
+                f"the attribute {key!r} of {owner} is a {type(value).__name__}; a file keeps "
+                "text and numbers only: write it as text, e.g. with json.dumps."
+            )
+    return dict(attrs)
+
+
+def _canonical(
+    dataset: xr.Dataset,
+    axes: dict[str, npt.NDArray[Any]],
+    arrays: dict[str, npt.NDArray[Any]],
+    kinds: Labels,
+) -> xr.Dataset:
+    def variable(name: str, dims: tuple[str, ...], values: npt.NDArray[Any]) -> xr.Variable:
+        given = _checked_attrs(name, dataset[name].attrs)
+        return xr.Variable(dims, values, {**_ATTRIBUTES[name], **given})
+
+    known = {*arrays, *axes, "node_kind"}
+    coords: dict[Hashable, Any] = {name: variable(name, (name,), axes[name]) for name in axes}
+    coords["node_kind"] = variable("node_kind", ("node",), kinds)
+    data: dict[Hashable, Any] = {
+        name: variable(name, STEADY if values.ndim == 2 else COURSE, values)
+        for name, values in arrays.items()
+    }
+    for name, extra in dataset.variables.items():
+        if name not in known:
+            (coords if name in dataset.coords else data)[name] = extra.copy(deep=True)
+    attrs = _checked_attrs("the dataset", dataset.attrs)
+    attrs["schema_version"] = int(attrs.get("schema_version", SCHEMA_VERSION))
+    attrs.setdefault("transform", DEFAULT_TRANSFORM)
+    return xr.Dataset(data, coords, attrs)

@@ -1,0 +1,243 @@
+"""`fit`: from a labelled dataset to a fitted network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.backends import get_backend
+from pycellbox.data import validate
+from pycellbox.errors import DataError, ModelError
+from pycellbox.fitting.defaults import default_schedule, default_solver, time_span
+from pycellbox.fitting.loop import Training
+from pycellbox.fitting.parametrisation import (
+    Initialisation,
+    Parametrisation,
+    initial_parameters,
+    response_range,
+)
+from pycellbox.fitting.progress import Progress
+from pycellbox.fitting.schedule import Stage, check_schedule
+from pycellbox.models import CellBox
+from pycellbox.objective import Loss, Penalty, as_loss
+from pycellbox.problem import Parameters, Problem, parameter_arrays, parameter_dataset
+from pycellbox.result import Fit, versions
+from pycellbox.solvers import Solver, check_solver
+from pycellbox.solving import check_dtype, check_model
+
+
+def fit(
+    data: xr.Dataset,
+    model: CellBox | None = None,
+    *,
+    validation: float | Sequence[str] | xr.Dataset | None = None,
+    solver: Solver | None = None,
+    schedule: Stage | Sequence[Stage] | None = None,
+    loss: str | Loss = "mse",
+    penalty: Penalty | None = None,
+    horizon: float | None = None,
+    initial: Initialisation | xr.Dataset | None = None,
+    seed: int = 0,
+    backend: str = "auto",
+    dtype: str = "float64",
+    progress: bool = True,
+) -> Fit:
+    """Fit a network to a perturbation dataset by gradient descent through the ODE solver.
+
+    Parameters
+    ----------
+    data : Dataset
+        As made by `from_tables`, `read_csv` or `open_data`: steady state or time courses.
+    model : CellBox, optional
+        The equation and parametrisation; `CellBox()` by default.
+    validation : float, sequence of str, or Dataset, optional
+        Conditions that are not fitted but choose the best parameters and stop the fit: a share of
+        ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
+        all of ``data`` is fitted.
+    solver : Euler, Midpoint, Heun, RK4 or Tsit5, optional
+        By default a tolerance-controlled `Tsit5` for time courses, and for steady states `Heun`
+        with a hundred steps.
+    schedule : Stage or sequence of Stage, optional
+        Learning rates, iterations, batches, patience. The default follows the data; it is kept in
+        ``fit.provenance["schedule"]``.
+    loss : str or Loss
+        "mse", "mae", "huber" or a `Loss`.
+    penalty : Penalty, optional
+        On W, for every stage that has none of its own. The default follows the data.
+    horizon : float, optional
+        End of the integration for steady-state data; default 10, ten times the initial 1/α.
+        Time courses end with their last time.
+    initial : Initialisation or Dataset, optional
+        How to draw the start, or the effective parameters to start from.
+    seed : int
+        Of everything random: initial weights, validation share, batches. The same seed gives the
+        same fit to the bit on the same machine and backend.
+    backend : str
+        "auto" or the name of a backend; the result says which was taken.
+    dtype : {"float64", "float32"}
+        Precision of the integration and of the parameters.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Fit
+        Parameters, history, predictions; see `Fit`. Its ``status`` says how the fit ended: an
+        interrupt or a blow-up that no smaller step could mend ends it early with the best
+        parameters so far.
+
+    Raises
+    ------
+    DataError, ModelError, SolverError, BackendError
+        Something given does not fit; nothing was computed.
+    DivergenceError
+        The trajectory is not finite at the initial parameters.
+    """
+    began = time.perf_counter()
+    model = check_model(CellBox() if model is None else model)
+    precision = check_dtype(dtype)
+    seed = _check_seed(seed)
+    objective = as_loss(loss)
+    if penalty is not None and not isinstance(penalty, Penalty):
+        raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
+    data, roles = split_roles(validate(data), validation, seed)
+    steady = "time" not in data["response"].dims
+    horizon = time_span(data, horizon)
+    solver = check_solver(default_solver(steady, horizon) if solver is None else solver)
+    stages_default, penalty_default = default_schedule(data)
+    stages = check_schedule(stages_default if schedule is None else schedule)
+    penalty = penalty_default if penalty is None else penalty
+    chosen = get_backend(backend)
+
+    problem = Problem.from_dataset(data, model, horizon if steady else None, precision)
+    _check_stage_horizons(stages, problem)
+    train = np.flatnonzero(roles == "train")
+    training_part = Problem.from_dataset(
+        data.isel(condition=train), model, horizon if steady else None, precision
+    )
+    rng = np.random.default_rng(seed)
+    start, ranges = _start(training_part, initial, rng)
+    parametrisation = Parametrisation(problem.structure, ranges.astype(precision))
+    training = Training(
+        backend=chosen,
+        problem=problem,
+        train=train,
+        validation=np.flatnonzero(roles == "validation"),
+        solver=solver,
+        loss=objective,
+        penalty=penalty,
+        parametrisation=parametrisation,
+        raw=parametrisation.raw({k: v.astype(precision) for k, v in start.items()}),
+        rng=rng,
+        progress=Progress(sum(s.iterations for s in stages), progress),
+    )
+    training.run(stages)
+    last_horizon = next((s.horizon for s in reversed(stages) if s.horizon), None)
+    return Fit.assemble(
+        model=model,
+        solver=solver,
+        parameters=parameter_dataset(
+            problem.structure, parametrisation.effective(training.raw)
+        ),
+        history=training.history.to_dataset(),
+        data=data.assign_coords(role=("condition", roles)),
+        horizon=(last_horizon or horizon) if steady else None,
+        provenance={
+            "status": training.status,
+            "steps_retried": training.retried,
+            "seconds": round(time.perf_counter() - began, 3),
+            "backend": chosen.name,
+            "seed": seed,
+            "dtype": precision.name,
+            "loss": objective.to_dict(),
+            "penalty": penalty.to_dict(),
+            "schedule": [s.to_dict() for s in stages],
+            "versions": versions(chosen),
+        },
+    )
+
+
+def split_roles(
+    data: xr.Dataset, validation: float | Sequence[str] | xr.Dataset | None, seed: int
+) -> tuple[xr.Dataset, np.ndarray]:
+    """All conditions in one dataset, and "train" or "validation" for each."""
+    labels = [str(c) for c in data["condition"].values]
+    if isinstance(validation, xr.Dataset):
+        extra = validate(validation)
+        clash = sorted(set(labels) & {str(c) for c in extra["condition"].values})
+        if clash:
+            raise DataError(
+                f"condition(s) {', '.join(clash[:5])} are in both the data and the validation set."
+            )
+        if set(extra["node"].values) != set(data["node"].values):
+            raise DataError("the validation set has other nodes than the data.")
+        if ("time" in extra.dims) != ("time" in data.dims) or (
+            "time" in data.dims and not np.array_equal(extra["time"], data["time"])
+        ):
+            raise DataError("the validation set has other times than the data.")
+        if ("sigma" in extra) != ("sigma" in data):
+            raise DataError("only one of data and validation set has a sigma.")
+        extra = extra.sel(node=data["node"].values)
+        joined = xr.concat([data, extra], "condition", data_vars="minimal", coords="minimal")
+        return joined, np.array(["train"] * len(labels) + ["validation"] * extra.sizes["condition"])
+    roles = np.full(len(labels), "train", dtype="<U10")
+    if validation is None:
+        return data, roles
+    if isinstance(validation, int | float | np.integer | np.floating):
+        share = float(validation)
+        if isinstance(validation, bool) or not 0 <= share < 1:
+            raise DataError(f"validation={validation!r}; a share needs to be in [0, 1).")
+        count = round(share * len(labels))
+        if share > 0 and not 0 < count < len(labels):
+            raise DataError(
+                f"validation={share:g} of {len(labels)} conditions leaves an empty set."
+            )
+        picked = np.random.default_rng([seed, 1]).permutation(len(labels))[:count]
+        roles[picked] = "validation"
+        return data, roles
+    wanted = [str(v) for v in validation]
+    absent = [v for v in wanted if v not in set(labels)]
+    if absent:
+        raise DataError(f"validation names unknown condition(s) {', '.join(absent[:5])}.")
+    roles[np.isin(labels, wanted)] = "validation"
+    if (roles == "validation").all():
+        raise DataError("validation names every condition; nothing is left to fit.")
+    return data, roles
+
+
+def _check_seed(seed: object) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ModelError(f"seed={seed!r}; it needs an integer ≥ 0.")
+    return int(seed)
+
+
+def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
+    for number, stage in enumerate(stages):
+        too_short = stage.horizon is not None and stage.horizon < problem.times[0]
+        if too_short and not problem.steady:
+            raise ModelError(
+                f"stage {number} ends at {stage.horizon:g}, before the first measured time "
+                f"{problem.times[0]:g}."
+            )
+
+
+def _start(
+    problem: Problem, initial: Initialisation | xr.Dataset | None, rng: np.random.Generator
+) -> tuple[Parameters, np.ndarray[Any, Any]]:
+    """Effective parameters to start from, and each node's response range."""
+    if isinstance(initial, xr.Dataset):
+        start = parameter_arrays(problem.structure, initial, np.float64)
+        # Where the range is held, a warm start holds its own.
+        ratio = start["epsilon"] / start["alpha"] if "epsilon" in start else start["alpha"]
+        return start, ratio
+    if initial is not None and not isinstance(initial, Initialisation):
+        raise ModelError(
+            f"initial={initial!r}; it needs pcb.Initialisation(...) or a Dataset of parameters."
+        )
+    settings = initial or Initialisation()
+    ranges = response_range(problem, settings.range_factor)
+    return initial_parameters(problem.structure, settings, ranges, rng), ranges

@@ -1,0 +1,78 @@
+"""What a fit does when it is not told otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.errors import SolverError
+from pycellbox.fitting.schedule import AdamW, Stage
+from pycellbox.objective import Penalty
+from pycellbox.solvers import Heun, Solver, Tsit5
+
+DEFAULT_HORIZON = 10.0
+"""End of the integration for steady states: ten times the initial 1/α, the hundred steps of 0.1
+of the first stage of Yuan et al. (2021)."""
+
+
+def time_span(data: xr.Dataset, horizon: float | None) -> float:
+    """Return the end of the integration.
+
+    Raises
+    ------
+    SolverError
+        A horizon is given for time courses, which have one of their own.
+    """
+    if "time" not in data["response"].dims:
+        return DEFAULT_HORIZON if horizon is None else horizon
+    if horizon is not None:
+        raise SolverError(
+            f"horizon={horizon!r} is for steady-state data; these are time courses, which end at "
+            f"{float(data['time'].values[-1]):g}. Stage(horizon=...) fits only their beginning."
+        )
+    return float(data["time"].values[-1])
+
+
+def default_solver(steady: bool, horizon: float) -> Solver:
+    """Heun in a hundred steps for steady states, Tsit5 for time courses."""
+    return Heun(dt=horizon / 100) if steady else Tsit5(rtol=1e-5, atol=1e-7)
+
+
+def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
+    """Stages and penalty for this kind of data.
+
+    Screens with drug nodes and steady states: few conditions for many edges, where the drugs'
+    direct effects carry most of the signal. Small node → node weights, learning rates and
+    penalties by group, 150 iterations. Everything else (time courses, networks whose nodes are
+    perturbed directly): one learning rate, a light penalty, more iterations.
+    """
+    screen = bool((data["node_kind"] == "drug").any()) and "time" not in data["response"].dims
+    if screen:
+        rates = {
+            "drug_to_node": 0.02,
+            "node_to_node": 0.001,
+            "node_to_phenotype": 0.004,
+            "rates": 0.02,
+        }
+        stage = Stage(
+            iterations=150,
+            learning_rate=rates,
+            decay="cosine",
+            warmup=10,
+            optimiser=AdamW(beta2=0.99),
+        )
+        strengths = {
+            "node_to_node": 1.0,
+            "drug_to_node": 0.5,
+            "drug_shared": 0.1,
+            "node_to_phenotype": 0.1,
+        }
+        return (stage,), Penalty(l2=strengths, scale="sum")
+    stage = Stage(
+        iterations=1000,
+        learning_rate=0.02,
+        decay="cosine",
+        warmup=20,
+        optimiser=AdamW(beta2=0.999, clip_norm=float(np.sqrt(data.sizes["node"]))),
+    )
+    return (stage,), Penalty(l1=1e-5, l2=1e-6)

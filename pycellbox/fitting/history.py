@@ -1,0 +1,42 @@
+"""What a fit remembers of every iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+_COLUMNS = {
+    "objective": "loss plus penalties on the batch, before the update",
+    "loss": "loss on the batch, before the update",
+    "validation_loss": "loss on the whole validation set; NaN where not evaluated",
+    "gradient_norm": "Euclidean norm of the gradient before clipping",
+    "learning_rate": "largest learning rate of any parameter; NaN for L-BFGS",
+    "horizon": "end of the integration",
+}
+
+
+class History:
+    """Rows appended in iteration order, turned into a Dataset at the end."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[float, ...]] = []
+        self._stages: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, stage: int, **values: float) -> None:
+        """Append one iteration; every column must be given."""
+        self._rows.append(tuple(float(values[name]) for name in _COLUMNS))
+        self._stages.append(stage)
+
+    def to_dataset(self) -> xr.Dataset:
+        """Dims: iteration, counted over all stages from 0."""
+        table = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(_COLUMNS))
+        data: dict[str, tuple[str, np.ndarray, dict[str, str]]] = {
+            name: ("iteration", table[:, k].copy(), {"long_name": text})
+            for k, (name, text) in enumerate(_COLUMNS.items())
+        }
+        stage = np.array(self._stages, dtype=np.int64)
+        data["stage"] = ("iteration", stage, {"long_name": "stage, counted from 0"})
+        return xr.Dataset(data, coords={"iteration": np.arange(len(self._rows))})

@@ -1,0 +1,95 @@
+"""L-BFGS (SciPy) on raw parameters, full batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pycellbox.errors import DivergenceError
+from pycellbox.fitting.adamw import Update
+from pycellbox.fitting.objective import Objective, norm
+from pycellbox.fitting.parametrisation import Raw
+from pycellbox.fitting.schedule import LBFGS, RATE_GROUPS
+from pycellbox.problem import Array
+
+
+def minimise(
+    objective: Objective,
+    options: LBFGS,
+    raw: Raw,
+    iterations: int,
+    rows: Array | None,
+    report: Callable[[Update], bool],
+) -> None:
+    """Minimise from ``raw``; ``report`` sees every accepted iterate and returns True to stop.
+
+    A trial point at which the trajectory blows up counts as infinitely bad, so that the line
+    search comes back with a shorter step.
+
+    Raises
+    ------
+    DivergenceError
+        The start itself blows up.
+    """
+    from scipy.optimize import minimize
+
+    # Only entries that may move: the rest would blur the curvature.
+    free = objective.parametrisation.learning_rates(dict.fromkeys(RATE_GROUPS, 1.0))
+    names = list(raw)
+    index = {name: np.nonzero(free[name].ravel())[0] for name in names}
+    base = {name: raw[name].copy() for name in names}
+
+    def pack(values: Raw) -> Array:
+        return np.concatenate([values[n].ravel()[index[n]].astype(np.float64) for n in names])
+
+    def unpack(x: Array) -> Raw:
+        out, at = {}, 0
+        for name in names:
+            flat = base[name].ravel().copy()
+            flat[index[name]] = x[at : at + index[name].size]
+            at += index[name].size
+            out[name] = flat.reshape(base[name].shape)
+        return out
+
+    seen: dict[bytes, Update] = {}
+    worst = 0.0
+
+    def evaluate(x: Array) -> tuple[float, Array]:
+        nonlocal worst
+        point = unpack(x)
+        try:
+            value, loss, gradient = objective.value_and_gradient(point, rows)
+        except DivergenceError:
+            # Finite, because the line search interpolates; steep enough to be left at once.
+            return 1e3 * (1.0 + abs(worst)), np.zeros_like(x)
+        worst = max(worst, value)
+        seen[x.tobytes()] = Update(value, loss, norm(gradient), point)
+        return value, pack(gradient)
+
+    def accepted(intermediate_result: object) -> None:
+        update = seen.get(intermediate_result.x.tobytes())  # type: ignore[attr-defined]
+        seen.clear()
+        if update is not None and report(update):
+            raise StopIteration
+
+    start = pack(raw)
+    value, loss, gradient = objective.value_and_gradient(raw, rows)
+    if report(Update(value, loss, norm(gradient), raw)):
+        return
+    minimize(
+        evaluate,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        callback=accepted,
+        options={
+            "maxiter": iterations,
+            "maxfun": 20 * iterations,
+            "maxcor": options.memory,
+            "gtol": options.tolerance,
+            "ftol": 0.0,
+        },
+    )
+
+

@@ -1,0 +1,62 @@
+"""The training objective on raw parameters: loss through a backend, plus penalties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pycellbox.backends import Session
+from pycellbox.errors import DivergenceError
+from pycellbox.fitting.parametrisation import Parametrisation, Raw
+from pycellbox.objective import Penalty
+from pycellbox.problem import Array
+
+
+@dataclass
+class Objective:
+    """Loss plus penalty as a function of raw parameters.
+
+    Attributes
+    ----------
+    session : Session
+        Of the training conditions, or of all; ``rows`` picks the training ones.
+    parametrisation : Parametrisation
+    penalty : Penalty
+    n_entries : int
+        Measured training entries, for penalties on the sum's scale.
+    """
+
+    session: Session
+    parametrisation: Parametrisation
+    penalty: Penalty
+    n_entries: int
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 if self.penalty.scale == "mean" else 1.0 / self.n_entries
+
+    def value_and_gradient(self, raw: Raw, rows: Array | None = None) -> tuple[float, float, Raw]:
+        """Objective, its loss part, and the gradient with respect to ``raw``.
+
+        Raises
+        ------
+        DivergenceError
+            Anything is not finite.
+        """
+        loss, slope = self.session.value_and_gradient(self.parametrisation.effective(raw), rows)
+        gradient = self.parametrisation.pull_back(raw, slope)
+        total = loss + self.parametrisation.penalise(self.penalty, self._scale, raw, gradient)
+        if not np.isfinite(total):
+            raise DivergenceError("the penalty is not finite: parameters have grown too large.")
+        return total, loss, gradient
+
+
+def copy_raw(raw: Raw) -> Raw:
+    """Return a deep copy."""
+    return {name: array.copy() for name, array in raw.items()}
+
+
+def norm(raw: Raw) -> float:
+    """Euclidean norm over all entries."""
+    return float(np.sqrt(sum(float(np.sum(a.astype(np.float64) ** 2)) for a in raw.values())))

@@ -1,0 +1,153 @@
+"""Raw parameters, which an optimiser may move freely, and the effective ones they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from pycellbox.errors import ModelError
+from pycellbox.objective import EDGE_GROUPS, Penalty
+from pycellbox.problem import Array, Parameters, Problem, Structure
+
+Raw = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Where a fit starts.
+
+    Parameters
+    ----------
+    weight_scale : float
+        Standard deviation of the initial W, drawn from a normal distribution.
+    alpha : float
+        Initial decay rate of every node, in 1/time.
+    range_factor : float
+        A node's initial ε/α is ``max(1, range_factor · max|y|)`` over its training responses y:
+        a node can reach no further than ε/α, so 1 is too little for most data.
+    """
+
+    weight_scale: float = 0.01
+    alpha: float = 1.0
+    range_factor: float = 1.5
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if not np.isscalar(value) or not np.isfinite(value) or value < 0:  # type: ignore[operator]
+                raise ModelError(f"{f.name}={value!r}; it needs a finite number ≥ 0.")
+        if self.alpha == 0:
+            raise ModelError("alpha=0; a node without decay never settles, use a number > 0.")
+
+
+def response_range(problem: Problem, factor: float) -> Array:
+    """max(1, factor · max|y|) of each node over the measured training responses, (n,)."""
+    measured = np.where(problem.weight > 0, np.abs(problem.response), 0)
+    return np.maximum(1.0, factor * measured.max(axis=(0, 1)))
+
+
+class Parametrisation:
+    """Maps raw to effective parameters and gradients back.
+
+    Raw values: ``W`` (n, n), with shared drug columns the deviations B_j in those columns and
+    ``b0`` (n,) the common one; ``alpha``, ``epsilon``, ``psi`` (n,) through softplus. With a held
+    response range there is no raw epsilon.
+
+    Parameters
+    ----------
+    structure : Structure
+    ranges : ndarray, (n,)
+        Response range of each node, where ε = range∘α is held.
+    """
+
+    def __init__(self, structure: Structure, ranges: Array) -> None:
+        model = structure.model
+        self.structure = structure
+        self._drug_mask = structure.mask & structure.is_drug[None, :]
+        self._shared = model.drug_columns == "shared" and bool(self._drug_mask.any())
+        self._held = ranges if model.response_range == "held" else None
+        self._rates = tuple(r for r in model.rates if not (r == "epsilon" and self._held is not None))
+        groups = np.full(structure.mask.shape, EDGE_GROUPS.index("node_to_node"))
+        groups[structure.is_phenotype, :] = EDGE_GROUPS.index("node_to_phenotype")
+        groups[:, structure.is_drug] = EDGE_GROUPS.index("drug_to_node")
+        self._groups = groups
+
+    def raw(self, parameters: Parameters) -> Raw:
+        """Raw values of effective ones; shared columns start from the mean of the drugs'."""
+        W = parameters["W"].copy()
+        raw: Raw = {"W": W}
+        if self._shared:
+            count = np.maximum(self._drug_mask.sum(axis=1), 1)
+            b0 = (W * self._drug_mask).sum(axis=1) / count
+            W -= np.where(self._drug_mask, b0[:, None], 0)
+            raw["b0"] = b0
+        for name in self._rates:
+            # The inverse of softplus; at zero it would be −∞, from where nothing moves.
+            value = np.maximum(parameters[name], np.finfo(parameters[name].dtype).tiny)
+            raw[name] = value + np.log(-np.expm1(-value))
+        return raw
+
+    def effective(self, raw: Raw) -> Parameters:
+        """W and the model's rates."""
+        W = raw["W"]
+        if self._shared:
+            W = W + np.where(self._drug_mask, raw["b0"][:, None], 0)
+        parameters = {"W": np.where(self.structure.mask, W, 0)}
+        rates = {name: np.logaddexp(0, raw[name]) for name in self._rates}
+        if self._held is not None:
+            rates["epsilon"] = (self._held * rates["alpha"]).astype(W.dtype)
+        return parameters | {name: rates[name] for name in self.structure.model.rates}
+
+    def pull_back(self, raw: Raw, gradient: Parameters) -> Raw:
+        """Gradient with respect to the raw values."""
+        dW = np.where(self.structure.mask, gradient["W"], 0)
+        out: Raw = {"W": dW}
+        if self._shared:
+            out["b0"] = (dW * self._drug_mask).sum(axis=1)
+        for name in self._rates:
+            slope = gradient[name]
+            if name == "alpha" and self._held is not None:
+                slope = slope + self._held * gradient["epsilon"]
+            # softplus' is the logistic function, written so that it cannot overflow.
+            out[name] = (slope * 0.5 * (1 + np.tanh(raw[name] / 2))).astype(slope.dtype)
+        return out
+
+    def learning_rates(self, by_group: dict[str, float]) -> Raw:
+        """Learning rate of every raw entry, zero where the mask forbids the edge."""
+        table = np.array([by_group[g] for g in EDGE_GROUPS])
+        n, dtype = self.structure.n_nodes, np.float64
+        rates: Raw = {"W": np.where(self.structure.mask, table[self._groups], 0).astype(dtype)}
+        if self._shared:
+            reachable = self._drug_mask.any(axis=1)
+            rates["b0"] = np.where(reachable, by_group["drug_shared"], 0).astype(dtype)
+        return rates | {name: np.full(n, by_group["rates"]) for name in self._rates}
+
+    def penalise(self, penalty: Penalty, scale: float, raw: Raw, gradient: Raw) -> float:
+        """Value of the penalty; its derivative is added to ``gradient``."""
+        total = 0.0
+        l1, l2 = penalty.strengths("l1"), penalty.strengths("l2")
+        for name in ("W", "b0") if self._shared else ("W",):
+            if name == "W":
+                weak = self.structure.mask * np.array([l1[g] for g in EDGE_GROUPS])[self._groups]
+                strong = self.structure.mask * np.array([l2[g] for g in EDGE_GROUPS])[self._groups]
+            else:
+                weak = np.full(raw[name].shape, l1["drug_shared"])
+                strong = np.full(raw[name].shape, l2["drug_shared"])
+            values = raw[name]
+            total += scale * float(np.sum(weak * np.abs(values) + strong * values**2))
+            slope = scale * (weak * np.sign(values) + 2 * strong * values)
+            gradient[name] = (gradient[name] + slope).astype(values.dtype)
+        return total
+
+
+def initial_parameters(
+    structure: Structure, start: Initialisation, ranges: Array, rng: np.random.Generator
+) -> Parameters:
+    """Draw the effective parameters at which a fit starts, float64."""
+    n = structure.n_nodes
+    W = np.where(structure.mask, rng.normal(0.0, start.weight_scale, (n, n)), 0.0)
+    alpha = np.full(n, float(start.alpha))
+    rates = {"alpha": alpha, "epsilon": alpha * ranges, "psi": np.ones(n)}
+    return {"W": W, **{name: rates[name] for name in structure.model.rates}}

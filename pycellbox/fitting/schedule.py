@@ -1,0 +1,192 @@
+"""Schedules: optimisers and the stages of a fit, as declarations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any, Literal
+
+from pycellbox.errors import ModelError
+from pycellbox.objective import EDGE_GROUPS, Penalty
+
+RATE_GROUPS = (*EDGE_GROUPS, "rates")
+"""Keys of a learning rate by group: the edge groups, and ``rates`` for α, ε, ψ."""
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019).
+
+    Parameters
+    ----------
+    beta1, beta2 : float
+        Decay of the running mean of the gradient and of its square.
+    epsilon : float
+        Added to the root of the running square.
+    weight_decay : float
+        Share of W that is taken away per iteration and unit of learning rate; α, ε and ψ do not
+        decay.
+    clip_norm : float, optional
+        Longest gradient: beyond it, the gradient is shortened to this Euclidean norm.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("beta1", "beta2"):
+            _number(f"AdamW {name}", getattr(self, name), 0, 1)
+        _number("AdamW epsilon", self.epsilon, 0, math.inf, above=True)
+        _number("AdamW weight_decay", self.weight_decay, 0, math.inf)
+        if self.clip_norm is not None:
+            _number("AdamW clip_norm", self.clip_norm, 0, math.inf, above=True)
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Limited-memory BFGS of SciPy, for full batches and smooth objectives.
+
+    Parameters
+    ----------
+    memory : int
+        Number of past steps that form the curvature.
+    tolerance : float
+        Stop when no entry of the gradient exceeds this.
+    """
+
+    memory: int = 20
+    tolerance: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _count("LBFGS memory", self.memory)
+        _number("LBFGS tolerance", self.tolerance, 0, math.inf)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a fit.
+
+    Parameters
+    ----------
+    iterations : int
+        At most this many updates.
+    learning_rate : float or mapping
+        One for all, or by group: ``drug_to_node``, ``drug_shared``, ``node_to_node``,
+        ``node_to_phenotype`` (edges) and ``rates`` (α, ε, ψ); a group left out does not move,
+        except that ``drug_shared`` follows ``drug_to_node``. Unused by L-BFGS.
+    horizon : float, optional
+        End of the integration in this stage, instead of the fit's. For time courses only the
+        measured times up to it are used.
+    penalty : Penalty, optional
+        Instead of the fit's.
+    patience : int, optional
+        Stop the stage after this many evaluations without a better one; None: never.
+    batch_size : int, optional
+        Conditions per update; None: all of them.
+    decay : {"constant", "cosine"}
+        Course of the learning rate; "cosine" falls to zero over the stage.
+    warmup : int
+        Iterations over which the learning rate rises linearly at the start.
+    optimiser : AdamW or LBFGS
+    """
+
+    iterations: int
+    learning_rate: float | Mapping[str, float] = 0.01
+    horizon: float | None = None
+    penalty: Penalty | None = None
+    patience: int | None = None
+    batch_size: int | None = None
+    decay: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0
+    optimiser: AdamW | LBFGS = field(default_factory=AdamW)
+
+    def __post_init__(self) -> None:
+        _count("iterations", self.iterations)
+        for name in ("patience", "batch_size"):
+            if getattr(self, name) is not None:
+                _count(name, getattr(self, name))
+        if self.warmup:
+            _count("warmup", self.warmup)
+        if self.horizon is not None:
+            _number("horizon", self.horizon, 0, math.inf, above=True)
+        if self.decay not in ("constant", "cosine"):
+            raise ModelError(f"decay={self.decay!r} is unknown; choose 'constant' or 'cosine'.")
+        if self.penalty is not None and not isinstance(self.penalty, Penalty):
+            raise ModelError(f"penalty={self.penalty!r}; make one with pcb.Penalty(...).")
+        if not isinstance(self.optimiser, AdamW | LBFGS):
+            raise ModelError(f"optimiser={self.optimiser!r}; use pcb.AdamW() or pcb.LBFGS().")
+        if isinstance(self.optimiser, LBFGS) and self.batch_size is not None:
+            raise ModelError("L-BFGS needs the full batch; leave batch_size out or use AdamW.")
+        self.rates()
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate of every group."""
+        given = self.learning_rate
+        if isinstance(given, Mapping):
+            unknown = sorted(set(given) - set(RATE_GROUPS))
+            if unknown:
+                raise ModelError(
+                    f"learning_rate names unknown group(s) {', '.join(map(str, unknown))}; "
+                    f"known: {', '.join(RATE_GROUPS)}."
+                )
+            full = dict.fromkeys(RATE_GROUPS, 0.0) | dict(given)
+            if "drug_shared" not in given:
+                full["drug_shared"] = full["drug_to_node"]
+        else:
+            full = dict.fromkeys(RATE_GROUPS, given)
+        for group, rate in full.items():
+            _number(f"learning_rate of {group}", rate, 0, math.inf)
+        return {group: float(rate) for group, rate in full.items()}
+
+    def factor(self, iteration: int) -> float:
+        """Learning rate at an iteration, relative to its nominal value."""
+        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        if self.decay == "constant":
+            return rise
+        return rise * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values, for provenance."""
+        options = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("penalty", "optimiser", "learning_rate")
+        }
+        options["learning_rate"] = self.rates()
+        options["penalty"] = None if self.penalty is None else self.penalty.to_dict()
+        options["optimiser"] = {
+            "name": type(self.optimiser).__name__,
+            **dataclasses.asdict(self.optimiser),
+        }
+        return options
+
+
+def check_schedule(schedule: Stage | Sequence[Stage]) -> tuple[Stage, ...]:
+    """A non-empty tuple of stages, or an error that says what was given."""
+    if isinstance(schedule, Stage):
+        return (schedule,)
+    stages = tuple(schedule) if isinstance(schedule, Sequence) else ()
+    if not stages or not all(isinstance(s, Stage) for s in stages):
+        raise ModelError(
+            f"schedule={schedule!r}; it needs a pcb.Stage(...) or a non-empty list of them."
+        )
+    return stages
+
+
+def _count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ModelError(f"{name}={value!r}; it needs an integer ≥ 1.")
+
+
+def _number(name: str, value: object, low: float, high: float, above: bool = False) -> None:
+    ok = isinstance(value, Real) and not isinstance(value, bool)
+    if not ok or not low <= float(value) < high or (above and value == low):  # type: ignore[arg-type]
+        sign = ">" if above else "≥"
+        limit = "" if high == math.inf else f" and < {high:g}"
+        raise ModelError(f"{name} is {value!r}; it needs a finite number {sign} {low:g}{limit}.")

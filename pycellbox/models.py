@@ -1,0 +1,201 @@
+"""The CellBox model family: which equation, which edges, which parametrisation.
+
+A model is a declaration. It holds no data and computes nothing; backends turn it into numbers.
+
+Sources: Yuan et al., Cell Systems 12:128 (2021) for the equation, its forms, degrees and
+envelopes; Ji et al., arXiv 2104.06467, for the two variants of the Julia port.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.errors import ModelError
+
+Envelope = Literal["tanh", "polynomial", "hill", "linear", "clip", "sigmoid"]
+Form = Literal[0, 1, 2, "ji", "ji-code"]
+
+ENVELOPES: tuple[Envelope, ...] = ("tanh", "polynomial", "hill", "linear", "clip", "sigmoid")
+FORMS: tuple[Form, ...] = (0, 1, 2, "ji", "ji-code")
+_WITH_ORDER = ("polynomial", "hill")
+
+_EQUATIONS: dict[Form, str] = {
+    0: "dx/dt = ε∘φ(Wx + u) − α∘x",
+    1: "dx/dt = ε∘(φ(Wx) + u) − α∘x",
+    2: "dx/dt = ε∘φ(Wx) + ψ∘u − α∘x",
+    "ji": "dx/dt = α∘(φ(Wx − u) − x)",
+    "ji-code": "dx/dt = α∘φ(Wx − u) − x",
+}
+
+
+@dataclass(frozen=True)
+class CellBox:
+    """An interpretable ODE network, dx/dt = ε∘φ(Wx + u) − α∘x with x(0) = 0.
+
+    Parameters
+    ----------
+    envelope : {"tanh", "polynomial", "hill", "linear", "clip", "sigmoid"}
+        The saturating function φ. With k the ``order``: polynomial is
+        sign(x)·\\|x\\|ᵏ/(1+\\|x\\|ᵏ); hill is 2(1−1/(1+max(x+1,0)ᵏ))−1; clip limits to [−1, 1];
+        sigmoid is 1/(1+e⁻ˣ), which is not zero at rest, so that an unperturbed node moves.
+    form : {0, 1, 2, "ji", "ji-code"}
+        Where the perturbation u enters. 0: inside φ. 1: outside, scaled by ε, ε∘(φ(Wx)+u) − α∘x.
+        2: outside with a strength of its own, ε∘φ(Wx) + ψ∘u − α∘x. "ji": the equation of the
+        Julia port's paper, α∘(φ(Wx−u) − x). "ji-code": the one its code solves, α∘φ(Wx−u) − x.
+    degree : {1, 2}
+        2 adds rowsum(W)∘x to Wx.
+    order : int, optional
+        k of the polynomial and hill envelopes, at least 2; default 2.
+    drugs : {"input", "clamped"}
+        "input": drug nodes obey the equation like every node. "clamped": a drug node is held at
+        its perturbation for all time and the equation acts on the other nodes.
+    dose_saturation : float or None
+        κ of the dose mapping d(u) = tanh(κu)/κ through which drug nodes see their dose, in
+        1/(unit of u). None: the plain equation, in which φ saturates the dose (κ = 1 for tanh).
+        Values near zero let the dose pass almost linearly; 0 is the linear limit d(u) = u.
+    response_range : {"free", "held"}
+        How far a node can go, ε/α. "free": ε and α are both fitted, from a start at which ε/α
+        covers the data. "held": ε = r∘α with r fixed from the training data; not for the "ji"
+        variants, which have no ε.
+    drug_columns : {"free", "shared"}
+        "shared" writes each drug's effects as W[:, j] = b₀ + B_j, one column common to all drugs
+        plus the drug's own deviation, so that a drug never seen in training acts like the average
+        drug instead of not at all.
+    self_interaction : bool
+        Whether a node may act on itself, W[i, i] ≠ 0. The published model says no.
+    mask : array-like of bool, optional
+        Prior knowledge: (target, source) with True where an edge may exist. A labelled DataArray
+        (dims target, source) or DataFrame (index target, columns source) is aligned by label; a
+        plain (n, n) array is taken in node order. It only removes edges: the structural mask
+        (no self-interaction, nothing into drugs, nothing out of phenotypes, no drug → phenotype
+        edge) always holds.
+
+    Raises
+    ------
+    ModelError
+        An option is unknown, or two options contradict each other.
+
+    Notes
+    -----
+    α, ε and ψ are positive: training sees them through softplus. All quantities are
+    dimensionless log-ratios; time is in the unit of the data, or arbitrary for steady states.
+    """
+
+    envelope: Envelope = "tanh"
+    form: Form = 0
+    degree: Literal[1, 2] = 1
+    order: int | None = None
+    drugs: Literal["input", "clamped"] = "input"
+    dose_saturation: float | None = None
+    response_range: Literal["free", "held"] = "free"
+    drug_columns: Literal["free", "shared"] = "free"
+    self_interaction: bool = False
+    mask: Any = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _one_of("envelope", self.envelope, ENVELOPES)
+        _one_of("form", self.form, FORMS)
+        _one_of("degree", self.degree, (1, 2))
+        _one_of("drugs", self.drugs, ("input", "clamped"))
+        _one_of("response_range", self.response_range, ("free", "held"))
+        _one_of("drug_columns", self.drug_columns, ("free", "shared"))
+        if not isinstance(self.self_interaction, bool):
+            raise ModelError(f"self_interaction={self.self_interaction!r}; it needs True or False.")
+        self._settle_order()
+        kappa = self.dose_saturation
+        if kappa is not None and not (_is_number(kappa) and 0 <= kappa < math.inf):
+            raise ModelError(
+                f"dose_saturation is {kappa!r}; it needs None or a finite number ≥ 0 "
+                "(0 passes the dose linearly)."
+            )
+        if self.response_range == "held" and "epsilon" not in self.rates:
+            raise ModelError(
+                f'response_range="held" ties ε to α, but form {self.form!r} has no ε; '
+                'use response_range="free".'
+            )
+        if self.mask is not None:
+            object.__setattr__(self, "mask", _as_mask(self.mask))
+
+    def _settle_order(self) -> None:
+        if self.envelope not in _WITH_ORDER:
+            if self.order is not None:
+                raise ModelError(
+                    f"order={self.order!r} has no meaning for the {self.envelope} envelope; "
+                    f"leave it out or choose one of {', '.join(_WITH_ORDER)}."
+                )
+            return
+        order = 2 if self.order is None else self.order
+        if isinstance(order, bool) or not isinstance(order, int | np.integer) or order < 2:
+            raise ModelError(
+                f"order={self.order!r}; the {self.envelope} envelope needs an integer k ≥ 2."
+            )
+        object.__setattr__(self, "order", int(order))
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """Names of the positive per-node parameters of this form, in storage order."""
+        if self.form in ("ji", "ji-code"):
+            return ("alpha",)
+        return ("alpha", "epsilon", "psi") if self.form == 2 else ("alpha", "epsilon")
+
+    @property
+    def equation(self) -> str:
+        """The equation in one line, for reports."""
+        return _EQUATIONS[self.form]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every option but the mask, as plain values for provenance."""
+        return {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "mask"
+        }
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> CellBox:
+        """Rebuild a model from `to_dict`; unknown options are an error."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ModelError(f"unknown model option(s): {', '.join(unknown)}.")
+        return cls(**options, mask=mask)
+
+
+def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    # bool is an int: True would pass for form 1.
+    if isinstance(value, bool) or value not in allowed:
+        listed = ", ".join(repr(a) for a in allowed)
+        raise ModelError(f"{name}={value!r} is unknown; choose one of {listed}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
+    """A boolean copy of the user's mask: labelled if it came with labels."""
+    labelled: xr.DataArray | None = None
+    if isinstance(mask, xr.DataArray):
+        if set(mask.dims) != {"target", "source"}:
+            raise ModelError(f"mask has dims {mask.dims}; it needs ('target', 'source').")
+        labelled = mask.transpose("target", "source")
+    elif hasattr(mask, "columns") and hasattr(mask, "index"):
+        labelled = xr.DataArray(
+            mask.to_numpy(),
+            dims=("target", "source"),
+            coords={"target": list(map(str, mask.index)), "source": list(map(str, mask.columns))},
+        )
+    values = np.asarray(mask if labelled is None else labelled.values)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise ModelError(f"mask has shape {values.shape}; it needs (n nodes, n nodes).")
+    if values.dtype != bool:
+        numeric = values.dtype.kind in "iuf"
+        if not numeric or not np.isin(values, (0, 1)).all():
+            raise ModelError("mask holds something other than True/False or 0/1.")
+        values = values.astype(bool)
+    return values.copy() if labelled is None else labelled.copy(data=values)

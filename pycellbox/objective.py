@@ -1,0 +1,120 @@
+"""What a fit minimises: a loss over the measured entries, and penalties on the interactions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pycellbox.errors import ModelError
+
+LossName = Literal["mse", "mae", "huber"]
+LOSSES: tuple[LossName, ...] = ("mse", "mae", "huber")
+
+EDGE_GROUPS = ("drug_to_node", "drug_shared", "node_to_node", "node_to_phenotype")
+"""The groups of W that have strengths and learning rates of their own.
+
+``drug_to_node`` is W[:, drug], or each drug's deviation B_j with shared drug columns;
+``drug_shared`` the common column b₀; ``node_to_phenotype`` the rows of phenotypes;
+``node_to_node`` the rest.
+"""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Mean of ℓ(r) over the measured entries, r = (predicted − observed)/sigma.
+
+    Parameters
+    ----------
+    name : {"mse", "mae", "huber"}
+        r², \\|r\\|, or Huber's r²/2 up to ``delta`` and δ(\\|r\\| − δ/2) beyond.
+    delta : float
+        Huber's threshold, in units of r: of sigma where the data has one, else of the response.
+    """
+
+    name: LossName = "mse"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.name not in LOSSES:
+            raise ModelError(f"loss={self.name!r} is unknown; choose one of {', '.join(LOSSES)}.")
+        if not 0 < self.delta < math.inf:
+            raise ModelError(f"delta={self.delta!r}; Huber's threshold must be finite and > 0.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values, for provenance."""
+        return dataclasses.asdict(self)
+
+
+def as_loss(loss: str | Loss) -> Loss:
+    """Accept a loss by name or as an object."""
+    return loss if isinstance(loss, Loss) else Loss(loss)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """L1 and L2 penalties on W, by group of edges.
+
+    The objective is ``loss + s·Σ_g (l1_g·Σ|W| + l2_g·ΣW²)`` over the edges of each group g.
+
+    Parameters
+    ----------
+    l1, l2 : float or mapping
+        One strength for the whole of W, or one for each of the groups ``drug_to_node``,
+        ``drug_shared``, ``node_to_node``, ``node_to_phenotype``; groups left out are not
+        penalised, but ``drug_shared`` and ``node_to_phenotype`` follow ``drug_to_node`` and
+        ``node_to_node`` when only those two are named.
+    scale : {"mean", "sum"}
+        "mean": s = 1, the strengths stand beside the mean loss, as in CellBox's configurations.
+        "sum": s = 1/(number of measured training entries), the strengths stand beside the *sum*
+        of losses, as in ridge regression, and keep their meaning when data is added.
+    """
+
+    l1: float | Mapping[str, float] = 0.0
+    l2: float | Mapping[str, float] = 0.0
+    scale: Literal["mean", "sum"] = "mean"
+    _l1: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _l2: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("mean", "sum"):
+            raise ModelError(f"scale={self.scale!r} is unknown; choose 'mean' or 'sum'.")
+        object.__setattr__(self, "_l1", by_group("l1", self.l1))
+        object.__setattr__(self, "_l2", by_group("l2", self.l2))
+
+    def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
+        """Strength of every group, before scaling."""
+        return dict(self._l1 if kind == "l1" else self._l2)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether there is no L1 term."""
+        return not any(self._l1.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values, for provenance."""
+        return {"l1": self.strengths("l1"), "l2": self.strengths("l2"), "scale": self.scale}
+
+
+def by_group(what: str, value: float | Mapping[str, float]) -> dict[str, float]:
+    """Spread a number, or complete a mapping, over the edge groups."""
+    if isinstance(value, Mapping):
+        unknown = sorted(set(value) - set(EDGE_GROUPS))
+        if unknown:
+            raise ModelError(
+                f"{what} names unknown edge group(s) {', '.join(map(str, unknown))}; "
+                f"known: {', '.join(EDGE_GROUPS)}."
+            )
+        full = dict.fromkeys(EDGE_GROUPS, 0.0) | dict(value)
+        if set(value) <= {"drug_to_node", "node_to_node"}:
+            full["drug_shared"] = full["drug_to_node"]
+            full["node_to_phenotype"] = full["node_to_node"]
+    else:
+        full = dict.fromkeys(EDGE_GROUPS, value)
+    for group, strength in full.items():
+        number = isinstance(strength, int | float) and not isinstance(strength, bool)
+        if not number or not 0 <= strength < math.inf:
+            raise ModelError(f"{what} of {group} is {strength!r}; it needs a finite number ≥ 0.")
+    return {group: float(strength) for group, strength in full.items()}

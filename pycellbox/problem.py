@@ -1,0 +1,313 @@
+"""Where labelled data becomes arrays (order, masks, dtype), and arrays become labelled again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.data import NODE_KINDS, validate
+from pycellbox.errors import DataError, ModelError, SolverError
+from pycellbox.models import CellBox
+
+Array: TypeAlias = npt.NDArray[Any]
+Parameters: TypeAlias = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A model laid over named nodes: everything a backend must know besides numbers.
+
+    Attributes
+    ----------
+    model : CellBox
+    nodes, node_kind : tuple of str, length n
+    is_drug, is_phenotype : ndarray of bool, (n,)
+    mask : ndarray of bool, (n, n)
+        [target, source], True where W may differ from zero.
+    """
+
+    model: CellBox
+    nodes: tuple[str, ...]
+    node_kind: tuple[str, ...]
+    is_drug: Array
+    is_phenotype: Array
+    mask: Array
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, drugs and phenotypes included."""
+        return len(self.nodes)
+
+    @classmethod
+    def over(cls, model: CellBox, nodes: Iterable[Any], node_kind: Iterable[Any]) -> Structure:
+        """Lay ``model`` over nodes of the given kinds.
+
+        Raises
+        ------
+        ModelError
+            Drugs are to be clamped and there are none, or the prior mask does not fit the nodes.
+        """
+        names = tuple(str(n) for n in nodes)
+        kinds = tuple(str(k) for k in node_kind)
+        is_drug = np.array([k == "drug" for k in kinds], dtype=bool)
+        is_phenotype = np.array([k == "phenotype" for k in kinds], dtype=bool)
+        if model.drugs == "clamped" and not is_drug.any():
+            raise ModelError(
+                'drugs="clamped" holds drug nodes at their perturbation, but no node is of kind '
+                '"drug"; give node_kind, or use drugs="input".'
+            )
+        mask = _structural_mask(is_drug, is_phenotype, model.self_interaction)
+        if model.mask is not None:
+            mask &= _prior_mask(model.mask, names)
+        return cls(model, names, kinds, is_drug, is_phenotype, mask)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A dataset as plain arrays, ready for a backend.
+
+    Attributes
+    ----------
+    structure : Structure
+    conditions : tuple of str, length c
+    perturbation : ndarray, (c, n)
+    response : ndarray, (c, t, n)
+        Zero where not measured. Steady-state data has t = 1.
+    weight : ndarray, (c, t, n)
+        1/sigma (1 without sigma), zero where not measured.
+    times : ndarray, (t,)
+        Strictly increasing; the horizon alone for steady-state data.
+    steady : bool
+        Whether the dataset has no time axis.
+    """
+
+    structure: Structure
+    conditions: tuple[str, ...]
+    perturbation: Array
+    response: Array
+    weight: Array
+    times: Array
+    steady: bool
+
+    @classmethod
+    def from_dataset(
+        cls,
+        data: xr.Dataset,
+        model: CellBox,
+        horizon: float | None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> Problem:
+        """Check ``data`` and turn it into arrays of one dtype, all C-ordered."""
+        data = validate(data)
+        structure = Structure.over(model, data["node"].values, data["node_kind"].values)
+        steady = "time" not in data["response"].dims
+        times = time_grid(horizon, None if steady else data["time"].values)
+        response = data["response"].values
+        sigma = data["sigma"].values if "sigma" in data else np.ones_like(response)
+        if steady:
+            response, sigma = response[:, None, :], sigma[:, None, :]
+        measured = ~np.isnan(response)
+        return cls(
+            structure=structure,
+            conditions=tuple(str(c) for c in data["condition"].values),
+            perturbation=np.ascontiguousarray(data["perturbation"].values, dtype=dtype),
+            response=np.where(measured, response, 0).astype(dtype, order="C"),
+            weight=np.where(measured, 1 / sigma, 0).astype(dtype, order="C"),
+            times=times,
+            steady=steady,
+        )
+
+
+def time_grid(horizon: float | None, times: Any = None) -> Array:
+    """Return the times at which a solution is wanted, as float64, (t,).
+
+    Raises
+    ------
+    SolverError
+        Neither or both are given, or they are not finite, increasing and ≥ 0 (horizon > 0).
+    """
+    if (horizon is None) == (times is None):
+        raise SolverError(
+            "give either horizon= (end of the integration, for steady states) or times=; "
+            + ("neither was given." if horizon is None else "both were given.")
+        )
+    if times is None:
+        grid = np.array([horizon], dtype=np.float64) if _is_real(horizon) else np.array([np.nan])
+        if not np.isfinite(grid[0]) or grid[0] <= 0:
+            raise SolverError(f"horizon={horizon!r}; it needs a finite time > 0.")
+        return grid
+    try:
+        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise SolverError(f"times={times!r}; they need to be numbers.") from None
+    if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all():
+        raise SolverError(f"times={times!r}; they need to be a list of finite numbers.")
+    if grid[0] < 0 or (np.diff(grid) <= 0).any():
+        raise SolverError(f"times={grid.tolist()}; they need to increase strictly from 0 or later.")
+    return grid
+
+
+def perturbation_array(
+    perturbation: xr.DataArray, nodes: Sequence[str], dtype: npt.DTypeLike
+) -> tuple[tuple[str, ...], Array]:
+    """Condition labels and the perturbation in the order of ``nodes``, (condition, node)."""
+    if not isinstance(perturbation, xr.DataArray) or set(perturbation.dims) != {
+        "condition",
+        "node",
+    }:
+        got = getattr(perturbation, "dims", type(perturbation).__name__)
+        raise DataError(
+            f"perturbation is {got}; it needs a DataArray with dims ('condition', 'node')."
+        )
+    if "node" not in perturbation.coords:
+        raise DataError("perturbation has no node labels; give it a 'node' coordinate.")
+    given = [str(n) for n in perturbation["node"].values]
+    _same_labels("perturbation", given, nodes)
+    ordered = perturbation.transpose("condition", "node").values
+    position = {n: i for i, n in enumerate(given)}
+    values = np.ascontiguousarray(ordered[:, [position[n] for n in nodes]], dtype=dtype)
+    if not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
+        raise DataError(
+            f"perturbation of node {nodes[column]!r} in row {row} is {values[row, column]}; "
+            "every perturbation must be a finite number (0 = not perturbed)."
+        )
+    if "condition" in perturbation.coords:
+        labels = tuple(str(c) for c in perturbation["condition"].values)
+    else:
+        labels = tuple(str(i) for i in range(values.shape[0]))
+    return labels, values
+
+
+def parameter_arrays(
+    structure: Structure, parameters: xr.Dataset, dtype: npt.DTypeLike
+) -> Parameters:
+    """Effective parameters as arrays in node order, checked against the model.
+
+    Raises
+    ------
+    ModelError
+        One is missing, has wrong dims or labels, is not finite, negative where it must be
+        positive, or W has an entry where the model allows none.
+    """
+    nodes = structure.nodes
+    missing = [p for p in ("W", *structure.model.rates) if p not in parameters]
+    if missing:
+        raise ModelError(
+            f"parameters lack {', '.join(missing)}; form {structure.model.form!r} needs "
+            f"W, {', '.join(structure.model.rates)}."
+        )
+    arrays: Parameters = {}
+    for name in ("W", *structure.model.rates):
+        dims = ("target", "source") if name == "W" else ("node",)
+        arrays[name] = _aligned(name, parameters[name], dims, nodes).astype(dtype, order="C")
+        if not np.isfinite(arrays[name]).all():
+            raise ModelError(f"parameter {name} holds NaN or infinity.")
+        if name != "W" and (arrays[name] < 0).any():
+            bad = int(np.argmax(arrays[name] < 0))
+            raise ModelError(
+                f"parameter {name} of node {nodes[bad]!r} is {arrays[name][bad]:g}; it must be ≥ 0."
+            )
+    stray = (arrays["W"] != 0) & ~structure.mask
+    if stray.any():
+        target, source = np.argwhere(stray)[0]
+        hint = " (self_interaction=True allows it)" if target == source else ""
+        raise ModelError(
+            f"W[{nodes[target]!r}, {nodes[source]!r}] = {arrays['W'][target, source]:g}, but the "
+            f"model allows no interaction there{hint}: set it to 0 or change the model's mask."
+        )
+    return arrays
+
+
+def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
+    """Label parameters (or their gradient): W(target, source), the rates (node)."""
+    nodes = list(structure.nodes)
+    variables = {
+        name: (("target", "source") if name == "W" else ("node",), value)
+        for name, value in arrays.items()
+    }
+    return xr.Dataset(
+        variables,
+        coords={
+            "target": nodes,
+            "source": nodes,
+            "node": nodes,
+            "node_kind": ("node", list(structure.node_kind)),
+        },
+    )
+
+
+def kinds_of(nodes: Sequence[str], *sources: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
+    """Node kinds from the first source that carries a ``node_kind`` coordinate, in node order."""
+    for source in sources:
+        if "node_kind" in source.coords:
+            given = dict(
+                zip(
+                    map(str, source["node"].values),
+                    map(str, source["node_kind"].values),
+                    strict=True,
+                )
+            )
+            unknown = sorted(set(given.values()) - set(NODE_KINDS))
+            if unknown:
+                raise DataError(
+                    f"unknown node_kind {', '.join(unknown)}; allowed: {', '.join(NODE_KINDS)}."
+                )
+            return tuple(given.get(n, "protein") for n in nodes)
+    return ("protein",) * len(nodes)
+
+
+def _structural_mask(is_drug: Array, is_phenotype: Array, self_interaction: bool) -> Array:
+    n = is_drug.size
+    mask = np.ones((n, n), dtype=bool) if self_interaction else ~np.eye(n, dtype=bool)
+    mask[is_drug, :] = False
+    mask[:, is_phenotype] = False
+    mask[np.ix_(is_phenotype, is_drug)] = False
+    return mask
+
+
+def _prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
+    if isinstance(mask, xr.DataArray):
+        return _aligned("mask", mask, ("target", "source"), nodes).astype(bool)
+    if mask.shape[0] != len(nodes):
+        raise ModelError(f"mask has shape {mask.shape}; the data has {len(nodes)} nodes.")
+    return mask
+
+
+def _aligned(
+    name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequence[str]
+) -> Array:
+    if set(array.dims) != set(dims):
+        raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
+    array = array.transpose(*dims)
+    for dim in dims:
+        if dim not in array.coords:
+            raise ModelError(f"{name} has no labels along {dim!r}.")
+        given = [str(v) for v in array[dim].values]
+        try:
+            _same_labels(f"{name} ({dim})", given, nodes)
+        except DataError as error:
+            raise ModelError(str(error)) from None
+        array = array.isel({dim: [given.index(n) for n in nodes]})
+    return np.asarray(array.values)
+
+
+def _same_labels(what: str, given: Sequence[str], wanted: Sequence[str]) -> None:
+    doubled = sorted({g for g in given if given.count(g) > 1}) if len(set(given)) < len(given) else []
+    absent = [n for n in wanted if n not in set(given)]
+    extra = [g for g in given if g not in set(wanted)]
+    for problem, labels in (("repeats", doubled), ("lacks", absent), ("does not know", extra)):
+        if labels:
+            shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if labels[5:] else "")
+            subject = "the model" if problem == "does not know" else what
+            place = f" of {what}" if problem == "does not know" else ""
+            raise DataError(f"{subject} {problem} the node(s) {shown}{place}.")
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

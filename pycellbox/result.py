@@ -1,0 +1,276 @@
+"""`Fit`: parameters, history, predictions, and everything needed to make them again."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox import __version__
+from pycellbox.data import validate
+from pycellbox.errors import DataError, PycellboxError, ResultFileError
+from pycellbox.models import CellBox
+from pycellbox.solvers import Solver, solver_from_dict, solver_to_dict
+from pycellbox.solving import solve
+
+if TYPE_CHECKING:
+    from pycellbox.backends import Backend
+    from pycellbox.evaluation import Evaluation
+
+FORMAT = "pycellbox.Fit"
+FORMAT_VERSION = 1
+_GROUPS = ("parameters", "history", "predictions", "data")
+
+
+class Fit:
+    """A fitted network.
+
+    Attributes
+    ----------
+    tree : DataTree
+        Groups ``parameters``, ``history``, ``predictions`` and ``data``; provenance as attributes.
+    model : CellBox
+    solver : Solver
+        As used in training; predictions use it too.
+    horizon : float or None
+        End of the integration for steady states; None for time courses.
+    """
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        """Wrap a tree as made by `fit` or read by `load`; users call those."""
+        self.tree = tree
+        attrs = tree.attrs
+        parameters = tree["parameters"].to_dataset()
+        mask = parameters["mask"] if "mask" in parameters else None
+        self.model = CellBox.from_dict(json.loads(attrs["model"]), mask=mask)
+        self.solver: Solver = solver_from_dict(json.loads(attrs["solver"]))
+        self.horizon: float | None = json.loads(attrs["horizon"])
+        self.provenance: dict[str, Any] = json.loads(attrs["provenance"])
+
+    @classmethod
+    def assemble(
+        cls,
+        *,
+        model: CellBox,
+        solver: Solver,
+        parameters: xr.Dataset,
+        history: xr.Dataset,
+        data: xr.Dataset,
+        horizon: float | None,
+        provenance: Mapping[str, Any],
+    ) -> Fit:
+        """Build the tree of a finished fit; predicts the fitted conditions."""
+        if model.mask is not None:
+            nodes = parameters["node"].values
+            mask = model.mask
+            if isinstance(mask, xr.DataArray):
+                mask = mask.sel(target=nodes, source=nodes).values
+            parameters = parameters.assign(mask=(("target", "source"), mask))
+        dtype = provenance["dtype"]
+        times = None if horizon is not None else data["time"].values
+        predicted = solve(
+            model, parameters, data["perturbation"], solver=solver, horizon=horizon, times=times,
+            backend=provenance["backend"], dtype=dtype,
+        )  # fmt: skip
+        tree = xr.DataTree.from_dict(
+            {
+                "parameters": parameters,
+                "history": history,
+                "predictions": predicted.assign_coords(role=data["role"]).to_dataset(),
+                "data": data,
+            }
+        )
+        tree.attrs = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "pycellbox_version": __version__,
+            "model": json.dumps(model.to_dict()),
+            "solver": json.dumps(solver_to_dict(solver)),
+            "horizon": json.dumps(horizon),
+            "provenance": json.dumps(dict(provenance)),
+        }
+        return cls(tree)
+
+    @property
+    def parameters(self) -> xr.Dataset:
+        """Effective W (target, source) and rates (node): alpha, and epsilon, psi if in the form."""
+        return self.tree["parameters"].to_dataset().drop_vars("mask", errors="ignore")
+
+    @property
+    def history(self) -> xr.Dataset:
+        """Per iteration: objective, loss, validation_loss, gradient_norm, learning_rate, stage."""
+        return self.tree["history"].to_dataset()
+
+    @property
+    def predictions(self) -> xr.DataArray:
+        """Response predicted for the conditions of the fit."""
+        return self.tree["predictions"].to_dataset()["response"]
+
+    @property
+    def data(self) -> xr.Dataset:
+        """The dataset of the fit; its ``role`` coordinate tells train from validation."""
+        return self.tree["data"].to_dataset()
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that did the fit."""
+        return str(self.provenance["backend"])
+
+    @property
+    def status(self) -> str:
+        """How the fit ended: "completed", or where and why it stopped."""
+        return str(self.provenance["status"])
+
+    def predict(
+        self, perturbation: xr.DataArray | xr.Dataset, *, times: Any = None, backend: str = "auto"
+    ) -> xr.DataArray:
+        """Predict the response to perturbations, measured or not.
+
+        Parameters
+        ----------
+        perturbation : DataArray (condition, node) or Dataset
+            u for all nodes of the fit; of a dataset its ``perturbation`` is taken.
+        times : sequence of float, (t,), optional
+            Times at which the response is wanted; by default the fit's own: the horizon for
+            steady states, the measured times for time courses.
+        backend : str
+            "auto" or the name of a backend.
+
+        Returns
+        -------
+        DataArray, (condition, node) or (condition, time, node)
+
+        Raises
+        ------
+        DataError
+            Nodes are missing or unknown, or a value is not finite.
+        """
+        if isinstance(perturbation, xr.Dataset):
+            if "perturbation" not in perturbation:
+                raise DataError("the dataset has no variable 'perturbation'.")
+            perturbation = perturbation["perturbation"]
+        horizon = self.horizon if times is None else None
+        if times is None and horizon is None:
+            times = self.data["time"].values
+        if "node_kind" in perturbation.coords:  # the kinds of the fit count
+            perturbation = perturbation.drop_vars("node_kind")
+        return solve(
+            self.model, self.parameters, perturbation, solver=self.solver, horizon=horizon,
+            times=times, backend=backend, dtype=self.provenance["dtype"],
+        )  # fmt: skip
+
+    def evaluate(self, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:
+        """Compare predictions with measured responses, beside simple baselines.
+
+        Parameters
+        ----------
+        data : Dataset
+            Conditions to judge by, usually ones that were not fitted; NaN entries do not count.
+        baselines : bool
+            Also fit and score the baselines, on the fit's training and validation conditions.
+
+        Returns
+        -------
+        Evaluation
+            Prints as a table; ``table``, ``by_node`` and ``by_condition`` hold the figures.
+        """
+        from pycellbox.evaluation import evaluate
+
+        return evaluate(self, validate(data), baselines=baselines)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one NetCDF file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; an existing file is replaced once the new one is complete.
+
+        Returns
+        -------
+        Path
+        """
+        from pycellbox.data.netcdf import write_whole
+
+        return write_whole(path, lambda target: self.tree.to_netcdf(target, engine="h5netcdf"))
+
+    def __repr__(self) -> str:
+        data = self.data
+        roles = data["role"].values
+        loss = self.history["loss"].values
+        edges = int((np.abs(self.parameters["W"].values) > 1e-3).sum())
+        lines = [
+            f"<pycellbox.Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions fitted"
+            + (f", {n} for validation" if (n := int((roles == 'validation').sum())) else "")
+            + ">",
+            f"  equation  {self.model.equation}, φ = {self.model.envelope}",
+            f"  loss      {loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations"
+            if loss.size
+            else "  loss      not fitted",
+            f"  W         {edges} interactions with |w| > 0.001",
+            f"  status    {self.status}; {self.backend} backend, {self.provenance['seconds']:g} s",
+        ]
+        return "\n".join(lines)
+
+
+def load(path: str | Path) -> Fit:
+    """Read a fit written by `Fit.save`; it predicts to the same bits.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ResultFileError
+        The file is missing, damaged, not a pycellbox fit, or from a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ResultFileError(f"{path}: no such file.")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as opened:
+            tree = opened.load()
+    except Exception as error:  # whatever the HDF5 stack raises on foreign or damaged bytes
+        raise ResultFileError(
+            f"{path} cannot be read as NetCDF: it is damaged, incomplete or of another format "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if tree.attrs.get("format") != FORMAT:
+        raise ResultFileError(
+            f"{path} is a NetCDF file, but not one that Fit.save wrote; datasets are read with "
+            "pcb.open_data."
+        )
+    version = int(tree.attrs.get("format_version", 0))
+    if version > FORMAT_VERSION:
+        raise ResultFileError(
+            f"{path} has format version {version}, this pycellbox reads up to {FORMAT_VERSION}; "
+            f"it was written by pycellbox {tree.attrs.get('pycellbox_version', '?')}: upgrade."
+        )
+    missing = [g for g in _GROUPS if g not in tree.children]
+    if missing:
+        raise ResultFileError(f"{path} lacks the group(s) {', '.join(missing)}: it is damaged.")
+    try:
+        return Fit(tree)
+    except (KeyError, ValueError, TypeError, PycellboxError) as error:
+        raise ResultFileError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def versions(backend: Backend) -> dict[str, str]:
+    """Versions of what computed a result."""
+    return {
+        "pycellbox": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "xarray": xr.__version__,
+        "backend": backend.version(),
+    }

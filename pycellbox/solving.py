@@ -1,0 +1,194 @@
+"""The labelled doors to a backend: solve a network, differentiate a loss through it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.backends import get_backend
+from pycellbox.errors import ModelError, SolverError
+from pycellbox.models import CellBox
+from pycellbox.objective import Loss, as_loss
+from pycellbox.problem import (
+    Problem,
+    Structure,
+    kinds_of,
+    parameter_arrays,
+    parameter_dataset,
+    perturbation_array,
+    time_grid,
+)
+from pycellbox.solvers import GRADIENTS, Gradient, Solver, check_solver
+
+
+def solve(
+    model: CellBox,
+    parameters: xr.Dataset,
+    perturbation: xr.DataArray,
+    *,
+    solver: Solver,
+    horizon: float | None = None,
+    times: Any = None,
+    backend: str = "auto",
+    dtype: str = "float64",
+) -> xr.DataArray:
+    """Integrate the network from rest, all conditions together.
+
+    Parameters
+    ----------
+    model : CellBox
+        The equation.
+    parameters : Dataset
+        Effective values: ``W`` (target, source) and the rates of the model's form (node):
+        ``alpha``, and ``epsilon``, ``psi`` where the form has them.
+    perturbation : DataArray, (condition, node)
+        u, dimensionless. Node kinds are read from its ``node_kind`` coordinate, else from that of
+        ``parameters``; nodes without one are proteins.
+    solver : Euler, Midpoint, Heun, RK4 or Tsit5
+        The method; fixed-step methods take equal steps of at most ``dt`` between requested times.
+    horizon : float, optional
+        End of the integration, for steady states.
+    times : sequence of float, (t,), optional
+        Times at which the solution is wanted, instead of ``horizon``; strictly increasing, ≥ 0.
+    backend : str
+        "auto" or the name of a backend.
+    dtype : {"float64", "float32"}
+        Precision of the integration.
+
+    Returns
+    -------
+    DataArray, (condition, node) or (condition, time, node)
+        x, as log-ratio to the unperturbed control.
+
+    Raises
+    ------
+    ModelError, DataError, SolverError, BackendError
+        Something given does not fit; nothing was computed.
+    DivergenceError
+        The trajectory is not finite.
+
+    Examples
+    --------
+    >>> x = pcb.solve(model, fit.parameters, perturbation, solver=pcb.Tsit5(), horizon=10.0)
+    """
+    check_model(model)
+    check_solver(solver)
+    precision = check_dtype(dtype)
+    grid = time_grid(horizon, times)
+    nodes = _nodes_of(parameters)
+    structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
+    arrays = parameter_arrays(structure, parameters, precision)
+    conditions, u = perturbation_array(perturbation, structure.nodes, precision)
+    states = get_backend(backend).solve(structure, solver, arrays, u, grid)
+    return label_states(states, structure, conditions, None if times is None else grid)
+
+
+def value_and_gradient(
+    model: CellBox,
+    parameters: xr.Dataset,
+    data: xr.Dataset,
+    *,
+    loss: str | Loss = "mse",
+    solver: Solver,
+    horizon: float | None = None,
+    gradient: Gradient | None = None,
+    backend: str = "auto",
+    dtype: str = "float64",
+) -> tuple[float, xr.Dataset]:
+    """Loss of a network on a dataset, and its derivative with respect to the parameters.
+
+    Parameters
+    ----------
+    model, parameters, solver, backend, dtype
+        As in `solve`.
+    data : Dataset
+        Steady-state or time-course data; entries that are NaN do not count, ``sigma`` scales the
+        residuals.
+    loss : str or Loss
+        "mse", "mae", "huber", or a `Loss`.
+    horizon : float, optional
+        End of the integration; needed for steady-state data, not allowed for time courses, whose
+        times are their own.
+    gradient : {"discrete", "finite-difference", "adjoint", "forward"}, optional
+        How to differentiate; by default the backend's exact derivative of the computed
+        trajectory ("discrete"). Which exist depends on the backend.
+
+    Returns
+    -------
+    value : float
+    gradient : Dataset
+        Like ``parameters``, with respect to the effective values; zero for edges that the model
+        does not allow.
+
+    Raises
+    ------
+    ModelError, DataError, SolverError, BackendError
+        Something given does not fit; nothing was computed.
+    DivergenceError
+        The trajectory or its derivative is not finite.
+    """
+    check_model(model)
+    check_solver(solver)
+    precision = check_dtype(dtype)
+    if gradient is not None and gradient not in GRADIENTS:
+        raise SolverError(
+            f"gradient={gradient!r} is unknown; choose one of {', '.join(GRADIENTS)}."
+        )
+    objective = as_loss(loss)
+    chosen = get_backend(backend)
+    problem = Problem.from_dataset(data, model, horizon, precision)
+    arrays = parameter_arrays(problem.structure, parameters, precision)
+    session = chosen.session(problem, solver, objective, gradient or "discrete")
+    value, slope = session.value_and_gradient(arrays)
+    return value, parameter_dataset(problem.structure, slope)
+
+
+def check_model(model: object) -> CellBox:
+    """Return ``model`` if it is one, else say what is needed."""
+    if not isinstance(model, CellBox):
+        raise ModelError(f"model is {model!r}; make one with pcb.CellBox(...).")
+    return model
+
+
+def check_dtype(dtype: object) -> np.dtype[Any]:
+    """float64 or float32 as a NumPy dtype."""
+    try:
+        resolved = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:
+        resolved = None
+    if resolved not in (np.float64, np.float32):
+        raise ModelError(f"dtype={dtype!r}; choose 'float64' or 'float32'.")
+    return resolved  # type: ignore[no-any-return]
+
+
+def label_states(
+    states: np.ndarray, structure: Structure, conditions: tuple[str, ...], times: Any
+) -> xr.DataArray:
+    """States (c, t, n) as a labelled array, without the time axis where ``times`` is None."""
+    coords: dict[str, Any] = {
+        "condition": list(conditions),
+        "node": list(structure.nodes),
+        "node_kind": ("node", list(structure.node_kind)),
+    }
+    attrs = {"long_name": "response", "units": "1", "description": "log-ratio to the control"}
+    if times is None:
+        return xr.DataArray(
+            states[:, -1, :], coords, ("condition", "node"), name="response", attrs=attrs
+        )
+    coords["time"] = np.asarray(times)
+    dims = ("condition", "time", "node")
+    return xr.DataArray(states, coords, dims, name="response", attrs=attrs)
+
+
+def _nodes_of(parameters: object) -> tuple[str, ...]:
+    if not isinstance(parameters, xr.Dataset):
+        raise ModelError(
+            f"parameters are a {type(parameters).__name__}; they need to be a Dataset with "
+            "W(target, source) and the rates (node)."
+        )
+    for dim in ("node", "target"):
+        if dim in parameters.coords:
+            return tuple(str(n) for n in parameters[dim].values)
+    raise ModelError("parameters have no node labels; give them target, source and node coords.")

@@ -1,0 +1,309 @@
+"""The three published ways to part the conditions of a perturbation experiment.
+
+A split holds condition labels, not rows, so that it can be printed, stored and applied to any
+dataset with those conditions. Drugs are read from the perturbation itself: every node that is
+perturbed in some condition counts as a drug.
+
+Source of the partitions: ``cellbox/dataset.py`` of sanderlab/CellBox (Yuan et al., Cell Systems
+12:128, 2021), which draws with NumPy's legacy generator; so does this module, and
+``RandomState(seed).permutation(n)`` is the same draw as its ``choice(range(n), n, replace=False)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.errors import DataError
+
+__all__ = ["Split", "leave_one_drug_out", "random", "single_to_combo"]
+
+
+@dataclass(frozen=True, repr=False)
+class Split:
+    """Condition labels for training, validation and test; disjoint, each in the order drawn.
+
+    Parameters
+    ----------
+    name : str
+        What was split and how, for tables.
+    train, test : tuple of str
+        Condition labels; neither may be empty.
+    validation : tuple of str
+        Condition labels for early stopping; may be empty.
+
+    Raises
+    ------
+    DataError
+        No training or test condition, or a condition used twice.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            if not getattr(self, part):
+                raise DataError(f"split {self.name!r} has no {part} condition.")
+        labels = (*self.train, *self.validation, *self.test)
+        if len(set(labels)) < len(labels):
+            twice = sorted({label for label in labels if labels.count(label) > 1})
+            raise DataError(f"split {self.name!r} uses condition {twice[0]!r} more than once.")
+
+    @property
+    def fit(self) -> tuple[str, ...]:
+        """All conditions a fit may see: train, then validation."""
+        return self.train + self.validation
+
+    def apply(self, data: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+        """Cut a dataset into (train, validation, test).
+
+        Parameters
+        ----------
+        data : Dataset
+            Any dataset with a labelled ``condition`` dimension.
+
+        Returns
+        -------
+        tuple of Dataset
+            Train, validation (with no condition if the split has none) and test.
+
+        Raises
+        ------
+        DataError
+            The dataset lacks a condition of the split.
+        """
+        where = {label: i for i, label in enumerate(_labels(data, "condition"))}
+        missing = [label for label in self.fit + self.test if label not in where]
+        if missing:
+            raise DataError(
+                f"the dataset lacks {len(missing)} condition(s) of split {self.name!r}, the "
+                f"first is {missing[0]!r}; apply a split to the data it was made from."
+            )
+        train, validation, test = (
+            data.isel(condition=[where[label] for label in part])
+            for part in (self.train, self.validation, self.test)
+        )
+        return train, validation, test
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test"
+        return f"Split({self.name!r}: {sizes})"
+
+
+def random(
+    data: xr.Dataset, *, seed: int, fit_fraction: float = 0.7, train_fraction: float = 0.8
+) -> Split:
+    """Part all conditions at random.
+
+    The first ``int(n·fit_fraction)`` conditions of ``RandomState(seed).permutation(n)`` are for
+    fitting, the rest for the test; of the former the first ``int(·train_fraction)`` train and the
+    rest validate.
+
+    Parameters
+    ----------
+    data : Dataset
+        With ``perturbation`` (condition, node).
+    seed : int
+        Seed of the draw.
+    fit_fraction : float
+        Fraction of all conditions for training and validation; 0.7 is ``trainset_ratio`` of the
+        CellBox configurations (62 of the 89 melanoma conditions).
+    train_fraction : float
+        Fraction of those for training; 0.8 is ``validset_ratio``; 1 leaves no validation set.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataError
+        A fraction is out of range, or so few conditions that a part would be empty.
+    """
+    labels, _, _ = _read(data)
+    if not 0 < fit_fraction < 1:
+        raise DataError(f"fit_fraction is {fit_fraction!r}; it needs a number between 0 and 1.")
+    n = len(labels)
+    rows = np.random.RandomState(seed).permutation(n)
+    n_fit = int(n * fit_fraction)
+    name = f"random, seed {seed}"
+    train, validation = _train_and_validation(rows[:n_fit], train_fraction, name)
+    return _split(name, labels, train, validation, rows[n_fit:])
+
+
+@overload
+def leave_one_drug_out(
+    data: xr.Dataset,
+    *,
+    keep_singles: bool,
+    drug: None = None,
+    seed: int = 0,
+    train_fraction: float = 0.8,
+) -> list[Split]: ...
+
+
+@overload
+def leave_one_drug_out(
+    data: xr.Dataset,
+    *,
+    keep_singles: bool,
+    drug: str,
+    seed: int = 0,
+    train_fraction: float = 0.8,
+) -> Split: ...
+
+
+def leave_one_drug_out(
+    data: xr.Dataset,
+    *,
+    keep_singles: bool,
+    drug: str | None = None,
+    seed: int = 0,
+    train_fraction: float = 0.8,
+) -> list[Split] | Split:
+    """Predict a drug from the others, one split for each drug.
+
+    Parameters
+    ----------
+    data : Dataset
+        With ``perturbation`` (condition, node).
+    keep_singles : bool
+        True, "leave one out (w/ single)": the test holds the combinations with the drug, and
+        its single-drug conditions stay for fitting. False, "(w/o single)": every condition with
+        the drug is for the test, and the fit never sees the drug.
+    drug : str, optional
+        Only this drug.
+    seed : int
+        Seed with which the fitting conditions are parted into training and validation.
+    train_fraction : float
+        As in `random`.
+
+    Returns
+    -------
+    list of Split, or Split
+        In the order of the nodes; a single one when ``drug`` is named.
+
+    Raises
+    ------
+    DataError
+        The drug is perturbed in no condition, or a part would be empty: say, a drug in no
+        combination with ``keep_singles=True``.
+    """
+    labels, perturbed, nodes = _read(data)
+    drugs = [nodes[i] for i in np.flatnonzero(perturbed.any(axis=0))]
+    if not drugs:
+        raise DataError("no node is perturbed in any condition; there is no drug to leave out.")
+    if drug is not None and drug not in drugs:
+        raise DataError(
+            f"{drug!r} is perturbed in no condition; the drugs here are {', '.join(drugs)}."
+        )
+    combination = perturbed.sum(axis=1) >= 2
+    kind = "with singles" if keep_singles else "without singles"
+    splits = []
+    for left_out in drugs if drug is None else [drug]:
+        test = perturbed[:, nodes.index(left_out)]
+        if keep_singles:
+            test = test & combination
+            if not test.any():
+                raise DataError(
+                    f"{left_out!r} is in no combination, so leaving it out with singles kept "
+                    "tests nothing; use keep_singles=False, or name the drugs one by one."
+                )
+        name = f"leave {left_out} out, {kind}"
+        splits.append(_by_mask(name, labels, test, seed, train_fraction))
+    return splits if drug is None else splits[0]
+
+
+def single_to_combo(data: xr.Dataset, *, seed: int = 0, train_fraction: float = 0.8) -> Split:
+    """Predict combinations from single perturbations.
+
+    Parameters
+    ----------
+    data : Dataset
+        With ``perturbation`` (condition, node).
+    seed, train_fraction
+        As in `leave_one_drug_out`.
+
+    Returns
+    -------
+    Split
+        Conditions with at most one perturbed node (controls among them) for fitting, all others
+        for the test.
+
+    Raises
+    ------
+    DataError
+        There is no single-perturbation condition, or no combination.
+    """
+    labels, perturbed, _ = _read(data)
+    number = perturbed.sum(axis=1)
+    for there, what in (
+        ((number == 1).any(), "single perturbation"),
+        ((number >= 2).any(), "combination"),
+    ):
+        if not there:
+            raise DataError(f"the dataset has no {what}, so singles cannot predict combinations.")
+    return _by_mask("singles to combinations", labels, number >= 2, seed, train_fraction)
+
+
+def _by_mask(
+    name: str, labels: Sequence[str], test: npt.NDArray[np.bool_], seed: int, train_fraction: float
+) -> Split:
+    rows = np.flatnonzero(~test)
+    rows = rows[np.random.RandomState(seed).permutation(rows.size)]
+    train, validation = _train_and_validation(rows, train_fraction, name)
+    return _split(name, labels, train, validation, np.flatnonzero(test))
+
+
+def _train_and_validation(
+    rows: npt.NDArray[np.intp], train_fraction: float, name: str
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    if not 0 < train_fraction <= 1:
+        raise DataError(
+            f"train_fraction is {train_fraction!r}; it needs a number above 0 and at most 1."
+        )
+    n_train = int(rows.size * train_fraction)
+    if n_train == 0:
+        raise DataError(
+            f"split {name!r} leaves {rows.size} condition(s) for fitting, of which "
+            f"train_fraction={train_fraction} gives none for training: too few conditions."
+        )
+    return rows[:n_train], rows[n_train:]
+
+
+def _split(
+    name: str,
+    labels: Sequence[str],
+    train: npt.NDArray[np.intp],
+    validation: npt.NDArray[np.intp],
+    test: npt.NDArray[np.intp],
+) -> Split:
+    parts = (tuple(labels[i] for i in rows) for rows in (train, validation, test))
+    return Split(name, *parts)
+
+
+def _read(data: xr.Dataset) -> tuple[list[str], npt.NDArray[np.bool_], list[str]]:
+    """Condition labels, which node is perturbed where (condition, node), and node labels."""
+    if "perturbation" not in data:
+        raise DataError("the dataset has no variable 'perturbation'.")
+    perturbation = data["perturbation"]
+    if set(perturbation.dims) != {"condition", "node"}:
+        raise DataError(
+            f"perturbation has dims {perturbation.dims}; it needs ('condition', 'node')."
+        )
+    values = perturbation.transpose("condition", "node").values
+    return _labels(data, "condition"), values != 0, _labels(data, "node")
+
+
+def _labels(data: xr.Dataset, dim: Literal["condition", "node"]) -> list[str]:
+    if dim not in data.coords:
+        raise DataError(f"the dataset has no {dim} labels.")
+    return [str(label) for label in data[dim].values]
