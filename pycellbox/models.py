@@ -58,16 +58,17 @@ class CellBox:
         its perturbation for all time and the equation acts on the other nodes.
     dose_saturation : float or None
         κ of the dose mapping d(u) = tanh(κu)/κ through which drug nodes see their dose, in
-        1/(unit of u). None: the plain equation, in which φ saturates the dose (κ = 1 for tanh).
-        Values near zero let the dose pass almost linearly; 0 is the linear limit d(u) = u.
+        1/(unit of u). Values near zero let the dose pass almost linearly; 0 is the linear limit
+        d(u) = u. None: the published equation, in which φ saturates the dose of a drug node like
+        any other input (κ = 1 for tanh). Without drug nodes it has no effect.
     response_range : {"free", "held"}
         How far a node can go, ε/α. "free": ε and α are both fitted, from a start at which ε/α
         covers the data. "held": ε = r∘α with r fixed from the training data; not for the "ji"
         variants, which have no ε.
-    drug_columns : {"free", "shared"}
-        "shared" writes each drug's effects as W[:, j] = b₀ + B_j, one column common to all drugs
+    drug_columns : {"shared", "free"}
+        A matter of training alone. "shared" writes each drug's effects as W[:, j] = b₀ + B_j, one column common to all drugs
         plus the drug's own deviation, so that a drug never seen in training acts like the average
-        drug instead of not at all.
+        drug instead of not at all. "free" fits every column by itself.
     self_interaction : bool
         Whether a node may act on itself, W[i, i] ≠ 0. The published model says no.
     mask : array-like of bool, optional
@@ -93,9 +94,9 @@ class CellBox:
     degree: Literal[1, 2] = 1
     order: int | None = None
     drugs: Literal["input", "clamped"] = "input"
-    dose_saturation: float | None = None
+    dose_saturation: float | None = 0.25
     response_range: Literal["free", "held"] = "free"
-    drug_columns: Literal["free", "shared"] = "free"
+    drug_columns: Literal["free", "shared"] = "shared"
     self_interaction: bool = False
     mask: Any = dataclasses.field(default=None, compare=False, repr=False)
 

@@ -149,8 +149,8 @@ def demo_network(seed: int = 0) -> Network:
     Returns
     -------
     Network
-        With α = ε = 1: time in units of the decay time, responses within (−1, 1). It is stable
-        at rest.
+        With α = ε = 1: time in units of the decay time, proteins and phenotype within (−1, 1).
+        It is stable at rest.
     """
     rng = np.random.default_rng(seed)
     scale = rng.uniform(0.9, 1.1, size=len(_DEMO_EDGES))

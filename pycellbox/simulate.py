@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.data import condition_labels
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import CellBox
 from pycellbox.networks import Network
@@ -67,7 +68,7 @@ def perturbations(
     Returns
     -------
     DataArray (condition, node)
-        With k doses, k conditions a drug and k² a pair, named as "aMEK=-1.0 + aAKT=-0.5".
+        With k doses, k conditions a drug and k² a pair, named as "aMEK=-1+aAKT=-0.5".
 
     Raises
     ------
@@ -87,16 +88,12 @@ def perturbations(
         raise DataError(f"doses={amounts}; there needs to be at least one, each given once.")
     if not all(np.isfinite(a) and a != 0 for a in amounts):
         raise DataError(f"doses={amounts}; a dose needs to be finite and not zero.")
-    conditions = [((drug, dose),) for drug in drugs for dose in amounts]
-    design: list[tuple[tuple[str, float], ...]] = list(conditions)
+    design = [{drug: dose} for drug in drugs for dose in amounts]
     if combinations:
         for a, b in itertools.combinations(drugs, 2):
-            design += [((a, i), (b, j)) for i, j in itertools.product(amounts, repeat=2)]
-    values = np.zeros((len(design), len(names)))
-    for row, condition in enumerate(design):
-        for drug, dose in condition:
-            values[row, names.index(drug)] = dose
-    labels = [" + ".join(f"{drug}={dose}" for drug, dose in condition) for condition in design]
+            design += [{a: i, b: j} for i, j in itertools.product(amounts, repeat=2)]
+    values = np.array([[condition.get(name, 0.0) for name in names] for condition in design])
+    labels = condition_labels(values, names)
     coords: dict[str, Any] = {"condition": labels, "node": names}
     if isinstance(nodes, xr.DataArray):
         coords["node_kind"] = ("node", nodes.values)

@@ -109,7 +109,7 @@ class Lowering:
         """Inputs and initial state of a perturbation, (c, n), in its dtype."""
         model, drug = self.structure.model, self.structure.is_drug
         u = perturbation
-        dose = np.where(drug, _dose(model, u), u).astype(u.dtype) if self._mapped.any() else u
+        dose = np.where(drug, map_dose(model, u), u).astype(u.dtype) if self._mapped.any() else u
         sign = -1 if model.form in ("ji", "ji-code") else 1
         initial = np.where(self._clamped, dose, 0).astype(u.dtype)
         if model.form in (1, 2):
@@ -119,6 +119,7 @@ class Lowering:
         return Drive(inside, outside if self._mapped.any() else None, initial)
 
 
-def _dose(model: CellBox, u: Array) -> Array:
+def map_dose(model: CellBox, u: Array) -> Array:
+    """d(u) = tanh(κu)/κ, or u itself where the model maps no dose or maps it linearly."""
     kappa = model.dose_saturation
     return u if not kappa else np.tanh(kappa * u) / kappa

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ def as_labels(labels: Iterable[object], dimension: str, owner: str) -> Labels:
     texts: list[str] = []
     for position, label in enumerate(labels):
         # A missing label reads as None, NaN or NaT, depending on where the table came from.
-        if label is None or (pd.api.types.is_scalar(label) and pd.isna(label)):
+        if label is None or (pd.api.types.is_scalar(label) and bool(pd.isna(cast(Any, label)))):
             text = ""
         elif isinstance(label, str | numbers.Real | np.bool_):
             text = str(label)

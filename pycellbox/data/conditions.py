@@ -43,10 +43,13 @@ def condition_labels(perturbation: npt.ArrayLike, nodes: Sequence[str]) -> list[
             f"perturbation has the shape {values.shape}; it needs (condition, node) with one "
             f"column for each of the {len(nodes)} nodes."
         )
+    names = np.asarray(nodes, dtype=np.str_)
     seen: dict[str, int] = {}
     labels = []
     for row in values:
-        label = "+".join(f"{nodes[i]}={row[i]:.6g}" for i in np.flatnonzero(row)) or "control"
+        applied = row != 0
+        doses = zip(names[applied], row[applied], strict=True)
+        label = "+".join(f"{node}={dose:.6g}" for node, dose in doses) or "control"
         seen[label] = seen.get(label, 0) + 1
         labels.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
     return labels
@@ -82,5 +85,5 @@ def drugs_of(dataset: xr.Dataset) -> list[tuple[str, ...]]:
             "pcb.from_tables makes a dataset with one."
         )
     perturbation = dataset["perturbation"].transpose("condition", "node").values
-    nodes = [str(node) for node in dataset["node"].values]
-    return [tuple(nodes[i] for i in np.flatnonzero(row)) for row in perturbation]
+    nodes = np.asarray(dataset["node"].values, dtype=np.str_)
+    return [tuple(nodes[row != 0].tolist()) for row in perturbation]

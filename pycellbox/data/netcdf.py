@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.data.schema import validate
-from pycellbox.errors import DataError, ResultFileError
+from pycellbox.errors import DataError, PycellboxError, ResultFileError
 
 
-def save_data(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
+def save_data(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a dataset to a NetCDF file, whole or not at all.
 
     Parameters
@@ -25,6 +24,11 @@ def save_data(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
         A dataset that passes `validate`.
     path : str or path-like
         The file, by custom with the suffix ``.nc``. One that exists is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written.
 
     Raises
     ------
@@ -45,7 +49,8 @@ def save_data(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
         for name in ("perturbation", "response", "sigma")
         if name in checked.variables
     }
-    with written_whole(path) as part:
+
+    def write(part: Path) -> None:
         try:
             checked.to_netcdf(part, engine="h5netcdf", encoding=encoding)
         except (TypeError, ValueError) as error:
@@ -53,6 +58,8 @@ def save_data(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
                 f"the dataset cannot be written as NetCDF ({error}); remove or convert what it "
                 "has beyond the schema."
             ) from error
+
+    return write_whole(path, write)
 
 
 def open_data(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -95,22 +102,23 @@ def open_data(path: str | os.PathLike[str]) -> xr.Dataset:
         raise DataError(f"{str(source)!r}: {error}") from error
 
 
-@contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a path to write to, and move it over ``path`` once the block ends without an error.
+def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> Path:
+    """Write a file beside its target, then move it there: whole or not at all.
 
-    The path lies beside the target, because only within one file system is the move a single
-    step. After an error nothing is left of it and the target is as it was.
+    It lies beside the target because only within one file system is the move a single step.
+    After an error nothing is left of it, and the target is as it was.
 
     Parameters
     ----------
     path : str or path-like
-        The file to write or replace.
+        The file to make or replace.
+    write : callable
+        Is given the path of a file that does not exist yet, and writes it.
 
-    Yields
-    ------
+    Returns
+    -------
     pathlib.Path
-        A file that does not exist yet, in the folder of ``path``.
+        ``path``.
 
     Raises
     ------
@@ -127,14 +135,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise ResultFileError(f"cannot write {str(path)!r}: it is a folder; give a file name.")
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
-        yield part
+        write(part)
         os.replace(part, target)
-    except ResultFileError:
-        raise
+    except PycellboxError:
+        raise  # says already what is wrong
     except OSError as error:
         raise ResultFileError(f"cannot write {str(path)!r}: {error}.") from error
     finally:
         part.unlink(missing_ok=True)
+    return Path(path)
 
 
 def _read(source: Path) -> xr.Dataset:
@@ -146,7 +155,8 @@ def _read(source: Path) -> xr.Dataset:
             decode_times={"time": False},
             decode_timedelta={"time": False},
         ) as stored:
-            return stored.load()
+            dataset: xr.Dataset = stored.load()
+            return dataset
     except ImportError:
         raise  # a missing library is no fault of the file
     except Exception as error:  # h5py reports damage by whatever it stumbled over
@@ -158,7 +168,7 @@ def _read(source: Path) -> xr.Dataset:
 
 def _make_attrs_plain(dataset: xr.Dataset) -> None:
     """Turn NumPy scalars back into the Python numbers they were written from."""
-    for owner in (dataset, *dataset.variables.values()):
-        for key, value in owner.attrs.items():
+    for attrs in (dataset.attrs, *(variable.attrs for variable in dataset.variables.values())):
+        for key, value in attrs.items():
             if isinstance(value, np.int64 | np.float64):
-                owner.attrs[key] = value.item()
+                attrs[key] = value.item()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -112,7 +111,7 @@ def check_not_empty(sizes: Mapping[Any, int], owner: str) -> None:
 
 def _check_version(attrs: Mapping[Any, Any]) -> None:
     version = attrs.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, bool) or not isinstance(version, numbers.Integral) or version < 1:
+    if isinstance(version, bool) or not isinstance(version, int | np.integer) or version < 1:
         raise DataError(
             f"the attribute schema_version is {version!r}; it needs a positive integer, for "
             f"this version of pycellbox {SCHEMA_VERSION}."
@@ -167,7 +166,7 @@ def _written(dims: tuple[Hashable, ...]) -> str:
 
 
 def _axes(dataset: xr.Dataset) -> dict[str, npt.NDArray[Any]]:
-    """Checked labels of the response's dimensions, in canonical order."""
+    """Check the labels of the response's dimensions; return them in canonical order."""
     axes: dict[str, npt.NDArray[Any]] = {}
     for dimension in STEADY:
         labels = as_labels(dataset[dimension].values, dimension, "the dataset")

@@ -252,8 +252,8 @@ def _from_array(array: npt.NDArray[Any], name: str, beside: _Beside) -> xr.DataA
         )
     dims = STEADY if array.ndim == 2 else COURSE
     check_not_empty(dict(zip(dims, array.shape, strict=True)), name)
-    assert beside.conditions is not None  # noqa: S101  (check_use has seen to it)
-    assert beside.nodes is not None  # noqa: S101
+    assert beside.conditions is not None  # check_use has seen to it
+    assert beside.nodes is not None
     axes = {
         "condition": as_labels(beside.conditions, "condition", "conditions"),
         "node": as_labels(beside.nodes, "node", "nodes"),
@@ -313,7 +313,8 @@ def _aligned(table: xr.DataArray, name: str, first: xr.DataArray) -> xr.DataArra
         _check_same_labels(
             first[dimension].values, table[dimension].values, dimension, ("perturbation", name)
         )
-    return table.sel({dimension: first[dimension].values for dimension in STEADY})
+    ordered: xr.DataArray = table.sel({dim: first[dim].values for dim in STEADY})
+    return ordered
 
 
 def _aligned_in_time(sigma: xr.DataArray, response: xr.DataArray) -> xr.DataArray:
@@ -353,5 +354,6 @@ def _carried_kinds(tables: Mapping[str, Table]) -> xr.DataArray | None:
     """Return the coordinate node_kind of the first DataArray that has one."""
     for table in tables.values():
         if isinstance(table, xr.DataArray) and "node_kind" in table.coords:
-            return table["node_kind"]
+            kinds: xr.DataArray = table["node_kind"]
+            return kinds
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,13 @@ def read_csv(
             )
         frames = {name: _labelled_frame(file) for name, file in files.items()}
         return from_tables(
-            **frames, node_kind=node_kind, time=time, time_units=time_units, attrs=attrs
+            frames["perturbation"],
+            frames["response"],
+            frames.get("sigma"),
+            node_kind,
+            time,
+            time_units=time_units,
+            attrs=attrs,
         )
 
     names = _names(nodes, "node")
@@ -115,9 +122,11 @@ def read_csv(
         for name in arrays.keys() - {"perturbation"}:
             arrays[name] = _split_times(arrays[name], files[name], len(labels), len(time))
     return from_tables(
-        **arrays,
-        node_kind=node_kind,
-        time=time,
+        arrays["perturbation"],
+        arrays["response"],
+        arrays.get("sigma"),
+        node_kind,
+        time,
         conditions=labels,
         nodes=names,
         time_units=time_units,
@@ -165,7 +174,7 @@ def _read(path: FilePath) -> _File:
     separator = "\t" if source.suffix.lower() in (".tsv", ".tab") else ","
     rows: list[list[str]] = []
     lines: list[int] = []
-    reader = csv.reader(_text(source).splitlines(keepends=True), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(_text(source), newline=""), delimiter=separator, strict=True)
     try:
         for row in reader:
             if row:  # an empty line
@@ -215,10 +224,12 @@ def _labelled_frame(file: _File) -> pd.DataFrame:
     # Times are read along with the rest, so that an error in them has its place as well.
     values = file.numbers(first_row=1, first_column=1)
     conditions = [row[0] for row in file.rows[1:]]
-    if not is_time_course:
-        return pd.DataFrame(values, index=conditions, columns=header[1:])
-    index = pd.MultiIndex.from_arrays([conditions, values[:, 0]], names=["condition", "time"])
-    return pd.DataFrame(values[:, 1:], index=index, columns=header[2:])
+    index = pd.Index(conditions, name="condition")
+    if is_time_course:
+        index = pd.MultiIndex.from_arrays([conditions, values[:, 0]], names=["condition", "time"])
+        values = values[:, 1:]
+    frame: pd.DataFrame = pd.DataFrame(values, index=index, columns=header[label_columns:])
+    return frame
 
 
 def _check_header(file: _File) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pycellbox.backends.lowering import map_dose
 from pycellbox.errors import ModelError
 from pycellbox.objective import EDGE_GROUPS, Penalty
 from pycellbox.problem import Array, Parameters, Problem, Structure
@@ -43,9 +44,26 @@ class Initialisation:
 
 
 def response_range(problem: Problem, factor: float) -> Array:
-    """max(1, factor · max|y|) of each node over the measured training responses, (n,)."""
+    """Where ε/α of each node should start, (n,).
+
+    max(1, factor·max|y|) over the measured training responses y. A drug node that receives a
+    mapped dose d(u) outside the envelope is not limited by ε/α but settles at (ε/α)·d(u): for it,
+    the least-squares slope of y on d(u), that of all drugs together if it was never dosed.
+    """
     measured = np.where(problem.weight > 0, np.abs(problem.response), 0)
-    return np.maximum(1.0, factor * measured.max(axis=(0, 1)))
+    ranges = np.maximum(1.0, factor * measured.max(axis=(0, 1)).astype(np.float64))
+    structure = problem.structure
+    model, drug = structure.model, structure.is_drug
+    if model.dose_saturation is None or model.form in ("ji", "ji-code") or not drug.any():
+        return ranges
+    dose = map_dose(model, problem.perturbation[:, drug].astype(np.float64))
+    weight = problem.weight[:, -1, drug].astype(np.float64) ** 2
+    along = (weight * dose * problem.response[:, -1, drug]).sum(axis=0)
+    square = (weight * dose * dose).sum(axis=0)
+    pooled = along.sum() / square.sum() if square.sum() > 0 else 1.0
+    slope = np.where(square > 0, along / np.where(square > 0, square, 1), pooled)
+    ranges[drug] = np.maximum(slope, 0.01)  # ε must stay positive
+    return ranges
 
 
 class Parametrisation:
@@ -149,5 +167,6 @@ def initial_parameters(
     n = structure.n_nodes
     W = np.where(structure.mask, rng.normal(0.0, start.weight_scale, (n, n)), 0.0)
     alpha = np.full(n, float(start.alpha))
-    rates = {"alpha": alpha, "epsilon": alpha * ranges, "psi": np.ones(n)}
+    psi = np.where(structure.is_drug, alpha * ranges, 1.0)
+    rates = {"alpha": alpha, "epsilon": alpha * ranges, "psi": psi}
     return {"W": W, **{name: rates[name] for name in structure.model.rates}}

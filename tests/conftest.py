@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# Data too large to carry lie beside the checkout.
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def melanoma_dir() -> Path:
+    """Folder with expr.csv, pert.csv and node_Index.csv of the melanoma data."""
+    folder = SHARED_DATA / "melanoma"
+    if not (folder / "expr.csv").is_file():
+        pytest.skip(
+            f"no melanoma data in {folder}: expr.csv, pert.csv and node_Index.csv are in the "
+            "repository sanderlab/CellBox on GitHub"
+        )
+    return folder

@@ -1,0 +1,81 @@
+"""Small problems that many tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.models import CellBox
+from pycellbox.problem import Parameters, Problem, Structure
+
+KINDS = ("protein", "protein", "protein", "protein", "phenotype", "drug", "drug")
+NODES = tuple("ABCDPxy")
+
+
+def structure(model: CellBox) -> Structure:
+    return Structure.over(model, NODES, KINDS)
+
+
+def random_parameters(
+    model: CellBox, rng: np.random.Generator, scale: float = 0.8, dtype: str = "float64"
+) -> Parameters:
+    s = structure(model)
+    n = s.n_nodes
+    out = {"W": rng.normal(0, scale, (n, n)) * s.mask}
+    for name in model.rates:
+        out[name] = rng.uniform(0.5, 1.5, n)
+    return {k: v.astype(dtype) for k, v in out.items()}
+
+
+def random_problem(
+    model: CellBox,
+    rng: np.random.Generator,
+    times: tuple[float, ...] = (2.0,),
+    conditions: int = 4,
+    missing: float = 0.2,
+    dtype: str = "float64",
+) -> Problem:
+    n, t = len(NODES), len(times)
+    weight = rng.uniform(0.5, 2.0, (conditions, t, n)) * (rng.random((conditions, t, n)) > missing)
+    return Problem(
+        structure=structure(model),
+        conditions=tuple(f"c{i}" for i in range(conditions)),
+        perturbation=rng.normal(0, 1, (conditions, n)).astype(dtype),
+        response=(rng.normal(0, 1, (conditions, t, n)) * (weight > 0)).astype(dtype),
+        weight=weight.astype(dtype),
+        times=np.array(times),
+        steady=t == 1,
+    )
+
+
+def dataset(
+    rng: np.random.Generator, conditions: int = 12, times: tuple[float, ...] | None = None
+) -> xr.Dataset:
+    """A valid dataset over `NODES` whose responses are noise."""
+    n = len(NODES)
+    u = np.zeros((conditions, n))
+    for row in range(conditions):
+        u[row, 5 + row % 2] = -1.0 - 0.1 * row
+    shape = (conditions, n) if times is None else (conditions, len(times), n)
+    dims = ("condition", "node") if times is None else ("condition", "time", "node")
+    coords: dict[str, object] = {
+        "condition": [f"c{i}" for i in range(conditions)],
+        "node": list(NODES),
+        "node_kind": ("node", list(KINDS)),
+    }
+    if times is not None:
+        coords["time"] = ("time", np.array(times), {"units": "h"})
+    return xr.Dataset(
+        {
+            "perturbation": (("condition", "node"), u),
+            "response": (dims, rng.normal(0, 0.5, shape)),
+        },
+        coords=coords,
+        attrs={"schema_version": 1, "transform": "log-ratio to unperturbed control"},
+    )
+
+
+def labelled(s: Structure, parameters: Parameters) -> xr.Dataset:
+    from pycellbox.problem import parameter_dataset
+
+    return parameter_dataset(s, parameters)
