@@ -103,7 +103,7 @@ class Problem:
         dtype: npt.DTypeLike = np.float64,
     ) -> Problem:
         """Check ``data`` and turn it into arrays of one dtype, all C-ordered."""
-        data = validate(data)
+        data = validate(data, part=True)
         structure = Structure.over(model, data["node"].values, data["node_kind"].values)
         steady = "time" not in data["response"].dims
         times = time_grid(horizon, None if steady else data["time"].values)

@@ -181,7 +181,7 @@ class Fit:
         """
         from pycellbox.evaluation import evaluate
 
-        return evaluate(self, validate(data), baselines=baselines)
+        return evaluate(self, validate(data, part=True), baselines=baselines)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one NetCDF file, whole or not at all.
@@ -238,8 +238,13 @@ def load(path: str | Path) -> Fit:
     if not path.is_file():
         raise ResultFileError(f"{path}: no such file.")
     try:
-        with xr.open_datatree(path, engine="h5netcdf") as opened:
+        # Times are plain numbers with a unit; decoded, hours would become timedeltas.
+        with xr.open_datatree(
+            path, engine="h5netcdf", decode_times=False, decode_timedelta=False
+        ) as opened:
             tree = opened.load()
+    except ImportError:  # the HDF5 library is missing, the file may be fine
+        raise
     except Exception as error:  # whatever the HDF5 stack raises on foreign or damaged bytes
         raise ResultFileError(
             f"{path} cannot be read as NetCDF: it is damaged, incomplete or of another format "

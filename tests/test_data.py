@@ -244,7 +244,7 @@ def test_misspelt_node_is_named_on_both_sides(doses, measured):
 
 
 def test_condition_in_one_table_only(doses, measured):
-    with pytest.raises(DataError, match="condition label in response and not in .*: 'c2'"):
+    with pytest.raises(DataError, match=r"condition label in response and not in .*: 'c2'"):
         from_tables(doses.drop(index="c2"), measured)
 
 
@@ -256,7 +256,7 @@ def test_sigma_must_have_the_same_nodes(doses, measured):
 def test_many_differing_labels_are_counted():
     nodes = [f"n{i}" for i in range(20)]
     table = pd.DataFrame(np.ones((1, 20)), columns=nodes)
-    with pytest.raises(DataError, match="18 node labels .*'n2', .*'n6' and 13 more"):
+    with pytest.raises(DataError, match=r"18 node labels .*'n2', .*'n6' and 13 more"):
         from_tables(table, table[["n0", "n1"]])
 
 
@@ -269,7 +269,7 @@ def test_duplicated_nodes(doses, measured, table):
 
 
 def test_duplicated_conditions(doses, measured):
-    with pytest.raises(DataError, match="1 condition label duplicated: 'c1'.*replicates"):
+    with pytest.raises(DataError, match=r"1 condition label duplicated: 'c1'.*replicates"):
         from_tables(doses.rename(index={"c2": "c1"}), measured)
 
 
@@ -318,14 +318,14 @@ def test_non_numeric_cell_of_a_long_frame(doses, course):
 def test_cells_that_are_no_real_numbers(doses, measured, value):
     table = measured.astype(object)
     table.loc["c1", "MEK"] = value
-    with pytest.raises(DataError, match="condition 'c1', node 'MEK' is .* not a real number"):
+    with pytest.raises(DataError, match=r"condition 'c1', node 'MEK' is .* not a real number"):
         from_tables(doses, table)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0)])
 def test_empty_table(shape):
     empty = np.empty(shape)
-    with pytest.raises(DataError, match="perturbation is empty: it has 0 (conditions|nodes)"):
+    with pytest.raises(DataError, match=r"perturbation is empty: it has 0 (conditions|nodes)"):
         from_tables(empty, empty, conditions=CONDITIONS, nodes=NODES)
 
 
@@ -425,7 +425,7 @@ def test_sigma_without_the_time_of_the_response(doses, measured, course):
 
 def test_sigma_at_other_times(doses, course):
     sigma = long_frame(course + 1).rename(index={4.0: 5.0}, level="time")
-    with pytest.raises(DataError, match="in response and not in sigma: '4.0'"):
+    with pytest.raises(DataError, match=r"in response and not in sigma: '4.0'"):
         from_tables(doses, long_frame(course), sigma)
 
 
@@ -456,7 +456,7 @@ def test_ways_to_give_node_kinds(doses, measured, node_kind):
 
 def test_unknown_node_kind(doses, measured):
     with pytest.raises(
-        DataError, match="node 'AKT' has the unknown node_kind 'gene'; .*protein, phenotype, drug"
+        DataError, match=r"node 'AKT' has the unknown node_kind 'gene'; .*protein, phenotype, drug"
     ):
         from_tables(doses, measured, node_kind={**KIND_OF, "AKT": "gene"})
 
@@ -703,13 +703,13 @@ def test_object_dtype(steady):
 
 
 def test_complex_dtype(steady):
-    with pytest.raises(DataError, match="node 'MEK' is .* not a real number"):
+    with pytest.raises(DataError, match=r"node 'MEK' is .* not a real number"):
         validate(steady.assign(response=steady["response"].astype(complex)))
 
 
 def test_newer_schema(steady):
     steady.attrs["schema_version"] = SCHEMA_VERSION + 1
-    with pytest.raises(DataError, match="schema_version 2 .* pip install --upgrade pycellbox"):
+    with pytest.raises(DataError, match=r"schema_version 2 .* pip install --upgrade pycellbox"):
         validate(steady)
 
 
@@ -931,22 +931,22 @@ def test_name_file_with_two_columns(tmp_path):
 
 def test_ragged_rows(tmp_path, files):
     x = write(tmp_path, "x.csv", "id,MEK\nc1,1\n\nc2,1,2\n")
-    with pytest.raises(DataError, match="x.csv, line 4 has 3 cells and line 1 has 2"):
+    with pytest.raises(DataError, match=r"x.csv, line 4 has 3 cells and line 1 has 2"):
         read_csv(files[0], x)
 
 
 def test_empty_csv(tmp_path, files):
-    with pytest.raises(DataError, match="x.csv is empty"):
+    with pytest.raises(DataError, match=r"x.csv is empty"):
         read_csv(files[0], write(tmp_path, "x.csv", "\n"))
 
 
 def test_csv_with_a_header_alone(tmp_path, files):
-    with pytest.raises(DataError, match="x.csv is empty: it has no rows below its header"):
+    with pytest.raises(DataError, match=r"x.csv is empty: it has no rows below its header"):
         read_csv(files[0], write(tmp_path, "x.csv", "id,MEK\n"))
 
 
 def test_time_course_csv_without_nodes(tmp_path, files):
-    with pytest.raises(DataError, match="x.csv is empty: it has no columns of nodes"):
+    with pytest.raises(DataError, match=r"x.csv is empty: it has no columns of nodes"):
         read_csv(files[0], write(tmp_path, "x.csv", "condition,time\nc1,1\n"))
 
 

@@ -42,7 +42,7 @@ _ATTRIBUTES = {
 }
 
 
-def validate(dataset: xr.Dataset) -> xr.Dataset:
+def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     """Check a dataset against the schema and return it in canonical form.
 
     Parameters
@@ -54,6 +54,9 @@ def validate(dataset: xr.Dataset) -> xr.Dataset:
         ``node_kind(node)``, each one of `NODE_KINDS`; unique labels ``condition`` and ``node``;
         for time courses ``time``, strictly increasing from 0 or later, with the attribute
         ``units``. Dims may come in any order.
+    part : bool
+        Whether this is a part of a dataset, some held-out conditions say, in which a node may
+        happen to be measured nowhere.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def validate(dataset: xr.Dataset) -> xr.Dataset:
 
     steady_axes = {dimension: axes[dimension] for dimension in STEADY}
     _check_perturbation(arrays["perturbation"], steady_axes)
-    _check_response(arrays["response"], axes, kinds)
+    _check_response(arrays["response"], axes, kinds, part)
     if "sigma" in arrays:
         _check_sigma(arrays["sigma"], arrays["response"], axes)
     return _canonical(dataset, axes, arrays, kinds)
@@ -252,7 +255,7 @@ def _check_perturbation(perturbation: npt.NDArray[Any], axes: dict[str, npt.NDAr
 
 
 def _check_response(
-    response: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]], kinds: Labels
+    response: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]], kinds: Labels, part: bool
 ) -> None:
     infinite = np.isinf(response)
     if infinite.any():
@@ -264,7 +267,7 @@ def _check_response(
     measured = ~np.isnan(response)
     node_measured = measured.reshape(-1, response.shape[-1]).any(axis=0)
     unmeasured = axes["node"][~node_measured & (kinds != "drug")]
-    if len(unmeasured):
+    if len(unmeasured) and not part:
         raise DataError(
             f"the response of {counted(len(unmeasured), 'node')} is NaN in every condition: "
             f"{listed(unmeasured)}; leave such nodes out, or give them the node_kind 'drug' if "

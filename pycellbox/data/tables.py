@@ -331,8 +331,9 @@ def _aligned_in_time(sigma: xr.DataArray, response: xr.DataArray) -> xr.DataArra
 def _check_same_labels(
     ours: npt.NDArray[Any], theirs: npt.NDArray[Any], dimension: str, owners: tuple[str, str]
 ) -> None:
-    only_ours = [label for label in ours.tolist() if label not in set(theirs.tolist())]
-    only_theirs = [label for label in theirs.tolist() if label not in set(ours.tolist())]
+    ours_set, theirs_set = set(ours.tolist()), set(theirs.tolist())
+    only_ours = [label for label in ours.tolist() if label not in theirs_set]
+    only_theirs = [label for label in theirs.tolist() if label not in ours_set]
     if not only_ours and not only_theirs:
         return
     noun = f"{dimension} label"
@@ -344,9 +345,12 @@ def _check_same_labels(
         )
         if labels
     ]
+    mend = ""
+    if dimension == "node":
+        mend = ": give a node 0 where it was not perturbed and NaN where it was not measured"
     raise DataError(
-        f"{'; '.join(parts)}. Every table needs the same {dimension} labels, spelt alike, in any "
-        "order; a node that was not perturbed has 0, a response that was not measured NaN."
+        f"{'; '.join(parts)}; every table needs the same {dimension} labels, spelt alike, in any "
+        f"order{mend}."
     )
 
 

@@ -64,7 +64,8 @@ class AdamWRun:
         if clip is not None and length > clip:
             gradient = {k: v * (clip / length) for k, v in gradient.items()}
         start = copy_raw(self.raw)
-        self._step(gradient, factor * self._shrink)
+        with np.errstate(over="ignore"):  # an infinite square makes a step of zero
+            self._step(gradient, factor * self._shrink)
         self._previous = start
         return Update(objective, loss, length, start)
 

@@ -24,7 +24,7 @@ from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.schedule import Stage, check_schedule
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty, as_loss
-from pycellbox.problem import Parameters, Problem, parameter_arrays, parameter_dataset
+from pycellbox.problem import Parameters, Problem, parameter_arrays, parameter_dataset, time_grid
 from pycellbox.result import Fit, versions
 from pycellbox.solvers import Solver, check_solver
 from pycellbox.solving import check_dtype, check_model
@@ -107,6 +107,8 @@ def fit(
     data, roles = split_roles(validate(data), validation, seed)
     steady = "time" not in data["response"].dims
     horizon = time_span(data, horizon)
+    if steady:
+        time_grid(horizon)
     solver = check_solver(default_solver(steady, horizon) if solver is None else solver)
     stages_default, penalty_default = default_schedule(data)
     stages = check_schedule(stages_default if schedule is None else schedule)
@@ -167,7 +169,7 @@ def split_roles(
     """All conditions in one dataset, and "train" or "validation" for each."""
     labels = [str(c) for c in data["condition"].values]
     if isinstance(validation, xr.Dataset):
-        extra = validate(validation)
+        extra = validate(validation, part=True)
         clash = sorted(set(labels) & {str(c) for c in extra["condition"].values})
         if clash:
             raise DataError(

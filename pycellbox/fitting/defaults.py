@@ -52,7 +52,7 @@ def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
             "drug_to_node": 0.02,
             "node_to_node": 0.001,
             "node_to_phenotype": 0.004,
-            "rates": 0.02,
+            "rates": 0.002,
         }
         stage = Stage(
             iterations=150,

@@ -1,0 +1,370 @@
+"""Training: it finds known networks, stops as asked, survives blow-ups, repeats to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import pycellbox as pcb
+from pycellbox.errors import DataError, DivergenceError, ModelError, SolverError
+from pycellbox.fitting import loop
+from tests.helpers import KINDS, NODES, dataset, labelled, structure
+
+PLAIN = pcb.CellBox(dose_saturation=None, drug_columns="free")
+NO_PENALTY = pcb.Penalty()
+
+
+def quick(iterations: int = 20, **options) -> pcb.Stage:
+    return pcb.Stage(iterations, **({"learning_rate": 0.05} | options))
+
+
+def fitted(data, *, model=PLAIN, schedule=None, **options) -> pcb.Fit:
+    defaults = {"solver": pcb.Heun(0.2), "progress": False, "penalty": NO_PENALTY}
+    if "time" not in data["response"].dims:
+        defaults["horizon"] = 4.0
+    return pcb.fit(data, model, schedule=schedule or quick(), **(defaults | options))
+
+
+def known_network(times=None, conditions=24) -> tuple[xr.Dataset, xr.Dataset]:
+    """Noise-free data of a random network in which every node is perturbed, and its truth."""
+    rng = np.random.default_rng(0)
+    s = structure(PLAIN)
+    n = s.n_nodes
+    W = rng.normal(0, 0.8, (n, n)) * s.mask * (rng.random((n, n)) < 0.6)
+    truth = labelled(s, {"W": W, "alpha": np.ones(n), "epsilon": np.ones(n)})
+    u = xr.DataArray(
+        rng.normal(0, 1, (conditions, n)),
+        {"condition": [f"c{i}" for i in range(conditions)], "node": list(NODES),
+         "node_kind": ("node", list(KINDS))},
+        ("condition", "node"),
+    )  # fmt: skip
+    where = {"horizon": 4.0} if times is None else {"times": times}
+    x = pcb.solve(PLAIN, truth, u, solver=pcb.RK4(0.05), **where)
+    x = x.drop_attrs()
+    if times is not None:
+        x["time"].attrs["units"] = "h"
+    data = xr.Dataset({"perturbation": u, "response": x})
+    data.attrs["schema_version"] = 1
+    return pcb.validate(data), truth
+
+
+@pytest.mark.parametrize("times", [None, (0.5, 1.0, 2.0, 4.0)], ids=["steady", "time course"])
+def test_a_known_network_is_found(times):
+    data, truth = known_network(times)
+    fit = fitted(
+        data, schedule=quick(400, decay="cosine"), solver=pcb.Heun(0.2) if times is None else None
+    )
+    assert fit.status == "completed"
+    assert fit.history["loss"][-1] < 1e-4 * fit.history["loss"][0]
+    mask = structure(PLAIN).mask
+    found, true = fit.parameters["W"].values[mask], truth["W"].values[mask]
+    assert np.corrcoef(found, true)[0, 1] > 0.98
+
+
+def test_lbfgs_finds_it_too():
+    data, truth = known_network()
+    stage = pcb.Stage(150, optimiser=pcb.LBFGS())
+    fit = fitted(data, schedule=stage)
+    assert fit.history["loss"][-1] < 1e-6
+    assert (np.diff(fit.history["objective"]) <= 0).all()
+    mask = structure(PLAIN).mask
+    assert np.corrcoef(fit.parameters["W"].values[mask], truth["W"].values[mask])[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_size": 5}, {"optimiser": pcb.LBFGS()}, {"optimiser": pcb.AdamW(clip_norm=0.1)}],
+    ids=["full batch", "minibatch", "L-BFGS", "clipped"],
+)
+def test_same_seed_same_bits(options):
+    data = dataset(np.random.default_rng(1))
+    runs = [fitted(data, schedule=quick(12, **options), seed=3, validation=0.25) for _ in range(2)]
+    xr.testing.assert_identical(runs[0].parameters, runs[1].parameters)
+    xr.testing.assert_identical(runs[0].history, runs[1].history)
+    other = fitted(data, schedule=quick(12, **options), seed=4, validation=0.25)
+    assert not np.array_equal(other.parameters["W"], runs[0].parameters["W"])
+
+
+def test_masked_edges_stay_zero_and_rates_positive():
+    fit = fitted(dataset(np.random.default_rng(2)), schedule=quick(30, learning_rate=0.3))
+    assert (fit.parameters["W"].values[~structure(PLAIN).mask] == 0).all()
+    assert (fit.parameters["alpha"] > 0).all()
+    assert (fit.parameters["epsilon"] > 0).all()
+
+
+def test_history_has_every_iteration():
+    fit = fitted(dataset(np.random.default_rng(3)), schedule=[quick(5), quick(4, horizon=2.0)])
+    h = fit.history
+    assert h.sizes["iteration"] == 9
+    np.testing.assert_array_equal(h["stage"], [0] * 5 + [1] * 4)
+    np.testing.assert_array_equal(h["horizon"], [4.0] * 5 + [2.0] * 4)
+    assert np.isnan(h["validation_loss"]).all()
+    assert np.isfinite(h["gradient_norm"]).all()
+    assert fit.horizon == 2.0
+
+
+def test_validation_chooses_the_best_parameters():
+    data = dataset(np.random.default_rng(4), conditions=16)
+    fit = fitted(data, schedule=quick(80, learning_rate=0.2), validation=0.4)
+    roles = fit.data["role"].values
+    assert (roles == "validation").sum() == 6
+    held_out = fit.data.isel(condition=np.flatnonzero(roles == "validation"))
+    loss = float(((fit.predict(held_out) - held_out["response"]) ** 2).mean())
+    best = float(fit.history["validation_loss"].min())
+    assert loss == pytest.approx(best, rel=1e-9)
+    assert best < fit.history["validation_loss"][-1]  # noise is overfitted by the end
+
+
+def test_patience_stops_early():
+    data = dataset(np.random.default_rng(4), conditions=16)
+    fit = fitted(data, schedule=quick(500, learning_rate=0.2, patience=5), validation=0.4)
+    validation = fit.history["validation_loss"].values
+    assert fit.history.sizes["iteration"] == int(validation.argmin()) + 6 < 500
+
+
+def test_validation_by_label_and_by_dataset_agree():
+    data = dataset(np.random.default_rng(5))
+    names = ["c3", "c7"]
+    by_label = fitted(data, validation=names)
+    rest = data.drop_sel(condition=names)
+    by_dataset = fitted(rest, validation=data.sel(condition=names))
+    np.testing.assert_allclose(
+        by_label.history["validation_loss"], by_dataset.history["validation_loss"], rtol=1e-12
+    )
+
+
+def test_minibatches_see_every_condition_once_an_epoch():
+    data = dataset(np.random.default_rng(6), conditions=11)
+    fit = fitted(data, schedule=quick(9, batch_size=4), validation=["c0"])
+    evaluated = ~np.isnan(fit.history["validation_loss"].values)
+    np.testing.assert_array_equal(evaluated, [False, False, True] * 3)
+
+
+def test_missing_entries_and_sigma_count_as_they_should():
+    rng = np.random.default_rng(7)
+    data = dataset(rng)
+    data["sigma"] = data["response"] * 0 + 0.5
+    weighted = fitted(data)
+    plain = fitted(data.drop_vars("sigma"))
+    np.testing.assert_allclose(weighted.history["loss"][0], 4 * plain.history["loss"][0])
+    holed = data.drop_vars("sigma").copy(deep=True)
+    holed["response"][0, 1] = np.nan
+    fit = fitted(holed)
+    assert np.isfinite(fit.history["loss"]).all()
+    assert fit.history["loss"][0] != plain.history["loss"][0]
+
+
+def test_sum_scale_is_mean_scale_over_the_number_of_entries():
+    data = dataset(np.random.default_rng(8))
+    n = data["response"].size
+    by_sum = fitted(data, penalty=pcb.Penalty(l1=0.5, l2=2.0, scale="sum"))
+    by_mean = fitted(data, penalty=pcb.Penalty(l1=0.5 / n, l2=2.0 / n))
+    np.testing.assert_allclose(by_sum.history["objective"], by_mean.history["objective"])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pcb.CellBox(),
+        pcb.CellBox(drug_columns="free"),
+        pcb.CellBox(response_range="held"),
+        pcb.CellBox(form=2, degree=2, drugs="clamped"),
+        pcb.CellBox(form="ji"),
+    ],
+    ids=repr,
+)
+def test_objective_gradient_agrees_with_finite_differences(model):
+    """Through softplus, mask, shared columns, held range and penalties."""
+    from pycellbox.backends import get_backend
+    from pycellbox.fitting.objective import Objective
+    from pycellbox.fitting.parametrisation import Parametrisation
+    from tests.helpers import random_parameters, random_problem
+
+    rng = np.random.default_rng(9)
+    problem = random_problem(model, rng)
+    session = get_backend("numpy").session(problem, pcb.Heun(0.2), pcb.Loss(), "discrete")
+    par = Parametrisation(problem.structure, rng.uniform(1, 2, len(NODES)))
+    groups = {"drug_to_node": 0.1, "drug_shared": 0.3, "node_to_node": 0.2}
+    objective = Objective(session, par, pcb.Penalty(l1=groups, l2=groups), 50)
+    raw = par.raw(random_parameters(model, rng, scale=0.5))
+    _, _, gradient = objective.value_and_gradient(raw)
+    for name, array in raw.items():
+        for index in zip(*(rng.integers(0, s, 12) for s in array.shape), strict=True):
+            h, centre = 1e-6, array[index]
+            ends = []
+            for sign in (1, -1):
+                array[index] = centre + sign * h
+                ends.append(objective.value_and_gradient(raw)[0])
+            array[index] = centre
+            wanted = (ends[0] - ends[1]) / (2 * h)
+            assert gradient[name][index] == pytest.approx(wanted, abs=1e-7), (name, index)
+
+
+def test_raw_and_effective_parameters_go_back_and_forth():
+    from pycellbox.fitting.parametrisation import Parametrisation
+    from tests.helpers import random_parameters
+
+    for model in (pcb.CellBox(), pcb.CellBox(form=2), pcb.CellBox(form="ji-code")):
+        p = random_parameters(model, np.random.default_rng(10))
+        par = Parametrisation(structure(model), np.ones(len(NODES)))
+        back = par.effective(par.raw(p))
+        assert set(back) == set(p)
+        for name in p:
+            np.testing.assert_allclose(back[name], p[name], rtol=1e-12, atol=1e-15)
+
+
+def test_held_range_ties_epsilon_to_alpha():
+    data = dataset(np.random.default_rng(11))
+    fit = fitted(data, model=pcb.CellBox(response_range="held", dose_saturation=None))
+    reach = np.maximum(1.0, 1.5 * np.abs(data["response"]).max("condition"))
+    np.testing.assert_allclose(fit.parameters["epsilon"] / fit.parameters["alpha"], reach)
+
+
+def test_an_unseen_drug_acts_like_the_average_one():
+    data = dataset(np.random.default_rng(12))  # drugs x and y in turn
+    only_x = data.isel(condition=slice(0, None, 2))
+    stage = quick(60)
+    shared = fitted(only_x, model=pcb.CellBox(), schedule=stage,
+                    penalty=pcb.Penalty(l2=0.1))  # fmt: skip
+    free = fitted(only_x, model=pcb.CellBox(drug_columns="free"), schedule=stage,
+                  penalty=pcb.Penalty(l2=0.1))  # fmt: skip
+    column = {"source": "y", "target": list("ABCD")}
+    assert np.abs(shared.parameters["W"].sel(column)).max() > 0.05
+    assert np.abs(free.parameters["W"].sel(column)).max() < 0.05
+
+
+class TestBlowUp:
+    """A trajectory that leaves the finite numbers."""
+
+    linear = pcb.CellBox(envelope="linear", dose_saturation=None, drug_columns="free")
+
+    def test_a_too_long_step_is_retried_smaller(self):
+        fit = fitted(
+            dataset(np.random.default_rng(13)), model=self.linear, solver=pcb.Heun(0.5),
+            horizon=400.0, schedule=quick(25, learning_rate=1.0),
+        )  # fmt: skip
+        assert fit.provenance["steps_retried"] > 0
+        assert np.isfinite(fit.parameters["W"]).all()
+        assert np.isfinite(fit.predictions).all()
+
+    def test_a_fit_that_cannot_go_on_ends_with_the_best_so_far(self, monkeypatch):
+        calls = {"n": 0}
+        original = loop.Objective.value_and_gradient
+
+        def failing(self, raw, rows=None):
+            calls["n"] += 1
+            if calls["n"] > 5:
+                raise DivergenceError("it blew up.")
+            return original(self, raw, rows)
+
+        monkeypatch.setattr(loop.Objective, "value_and_gradient", failing)
+        fit = fitted(dataset(np.random.default_rng(14)))
+        assert fit.status == "stopped in stage 0: it blew up."
+        assert fit.history.sizes["iteration"] == 5
+        assert np.isfinite(fit.parameters["W"]).all()
+
+    def test_a_start_that_blows_up_is_an_error(self):
+        with pytest.raises(DivergenceError, match="cannot start.*Initialisation"):
+            fitted(
+                dataset(np.random.default_rng(15)), model=self.linear, horizon=400.0,
+                initial=pcb.Initialisation(weight_scale=5.0),
+            )  # fmt: skip
+
+    def test_lbfgs_comes_back_from_a_blow_up(self):
+        fit = fitted(
+            dataset(np.random.default_rng(16)), model=self.linear, solver=pcb.Heun(0.5),
+            horizon=300.0, schedule=pcb.Stage(30, optimiser=pcb.LBFGS()),
+        )  # fmt: skip
+        assert np.isfinite(fit.parameters["W"]).all()
+        assert fit.history["loss"][-1] < fit.history["loss"][0]
+
+
+def test_an_interrupt_keeps_the_partial_result(monkeypatch):
+    original = loop._StageRun._record
+
+    def interrupting(self, *args):
+        if len(self.t.history) == 7:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(loop._StageRun, "_record", interrupting)
+    fit = fitted(dataset(np.random.default_rng(17)))
+    assert fit.status == "interrupted in stage 0"
+    assert fit.history.sizes["iteration"] == 7
+    assert fit.history["loss"][-1] < fit.history["loss"][0]
+
+
+def test_progress_is_silent_when_not_wanted(capfd):
+    data = dataset(np.random.default_rng(18))
+    fitted(data, schedule=quick(3))
+    assert capfd.readouterr() == ("", "")
+    fitted(data, schedule=quick(3), progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "3/3" in err
+    assert "loss" in err
+
+
+def test_warm_start_from_parameters():
+    data, truth = known_network()
+    fit = fitted(data, initial=truth, schedule=quick(1, learning_rate=0.0), solver=pcb.RK4(0.05))
+    assert fit.history["loss"][0] < 1e-20
+
+
+def test_float32():
+    fit = fitted(dataset(np.random.default_rng(19)), dtype="float32")
+    assert fit.parameters["W"].dtype == np.float32
+    assert fit.predictions.dtype == np.float32
+    assert fit.history["loss"][-1] < fit.history["loss"][0]
+
+
+def test_time_courses_may_be_fitted_up_to_a_horizon():
+    data = dataset(np.random.default_rng(20), times=(0.0, 0.5, 1.0, 2.0))
+    fit = fitted(data, schedule=[quick(3, horizon=0.7), quick(3)])
+    np.testing.assert_array_equal(fit.history["horizon"], [0.5] * 3 + [2.0] * 3)
+    assert fit.predictions.dims == ("condition", "time", "node")
+    with pytest.raises(ModelError, match="stage 0 ends at 0.2, before the first measured time"):
+        fitted(
+            data.isel(time=slice(1, None)), schedule=quick(3, horizon=0.2)
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"schedule": []}, ModelError, "non-empty list"),
+        ({"schedule": "fast"}, ModelError, "pcb.Stage"),
+        ({"seed": -1}, ModelError, "seed=-1"),
+        ({"seed": 1.5}, ModelError, "seed=1.5"),
+        ({"penalty": 0.1}, ModelError, "pcb.Penalty"),
+        ({"loss": "rmse"}, ModelError, "loss='rmse'"),
+        ({"initial": 3}, ModelError, "Initialisation"),
+        ({"solver": "Heun"}, SolverError, "use one of"),
+        ({"backend": "torch"}, pcb.BackendError, "'torch' is unknown.*numpy"),
+        ({"validation": 1.5}, DataError, r"in \[0, 1\)"),
+        ({"validation": 0.01}, DataError, "leaves an empty set"),
+        ({"validation": ["nobody"]}, DataError, "unknown condition.*nobody"),
+        ({"validation": [f"c{i}" for i in range(12)]}, DataError, "nothing is left"),
+        ({"horizon": -1.0}, SolverError, "horizon=-1"),
+    ],
+)
+def test_bad_arguments_stop_before_any_work(options, error, match, monkeypatch):
+    monkeypatch.setattr(loop.Training, "run", lambda *a: pytest.fail("work was started"))
+    with pytest.raises(error, match=match):
+        pcb.fit(dataset(np.random.default_rng(21)), **({"progress": False} | options))
+
+
+def test_a_horizon_for_time_courses_is_refused():
+    data = dataset(np.random.default_rng(22), times=(1.0, 2.0))
+    with pytest.raises(SolverError, match="steady-state data.*Stage"):
+        pcb.fit(data, horizon=3.0, progress=False)
+
+
+def test_validation_dataset_must_match():
+    data = dataset(np.random.default_rng(23))
+    with pytest.raises(DataError, match="in both"):
+        fitted(data, validation=data.isel(condition=[0]))
+    other = data.isel(condition=[0]).assign_coords(condition=["new"])
+    with pytest.raises(DataError, match="other nodes"):
+        fitted(data, validation=other.isel(node=slice(0, 6)))
