@@ -81,7 +81,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     means = scores.groupby(["task", "model"], sort=False)[["pearson", "mse"]].mean()
     table = means["pearson"].unstack("task")[order]
     errors = means["mse"].unstack("task")[order]
-    return table.round(4).astype(str) + " / " + errors.map("{:.5f}".format)
+    return table.map("{:.4f}".format) + " / " + errors.map("{:.5f}".format)
 
 
 def paired(scores: pd.DataFrame, rival: str) -> pd.DataFrame:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pycellbox.result import Fit
 
 
-
 @dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of a model and of baselines on the same conditions.

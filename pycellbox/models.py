@@ -43,7 +43,7 @@ class CellBox:
     ----------
     envelope : {"tanh", "polynomial", "hill", "linear", "clip", "sigmoid"}
         The saturating function φ. With k the ``order``: polynomial is
-        sign(x)·\\|x\\|ᵏ/(1+\\|x\\|ᵏ); hill is 2(1−1/(1+max(x+1,0)ᵏ))−1; clip limits to [−1, 1];
+        sign(x)·|x|ᵏ/(1+|x|ᵏ); hill is 2(1−1/(1+max(x+1,0)ᵏ))−1; clip limits to [−1, 1];
         sigmoid is 1/(1+e⁻ˣ), which is not zero at rest, so that an unperturbed node moves.
     form : {0, 1, 2, "ji", "ji-code"}
         Where the perturbation u enters. 0: inside φ. 1: outside, scaled by ε, ε∘(φ(Wx)+u) − α∘x.
@@ -66,9 +66,10 @@ class CellBox:
         covers the data. "held": ε = r∘α with r fixed from the training data; not for the "ji"
         variants, which have no ε.
     drug_columns : {"shared", "free"}
-        A matter of training alone. "shared" writes each drug's effects as W[:, j] = b₀ + B_j, one column common to all drugs
-        plus the drug's own deviation, so that a drug never seen in training acts like the average
-        drug instead of not at all. "free" fits every column by itself.
+        A matter of training alone. "shared" writes each drug's effects as W[:, j] = b₀ + B_j,
+        one column common to all drugs plus the drug's own deviation, so that a drug never seen in
+        training acts like the average drug instead of not at all. "free" fits every column by
+        itself.
     self_interaction : bool
         Whether a node may act on itself, W[i, i] ≠ 0. The published model says no.
     mask : array-like of bool, optional
@@ -153,9 +154,7 @@ class CellBox:
 
     def to_dict(self) -> dict[str, Any]:
         """Every option but the mask, as plain values for provenance."""
-        return {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "mask"
-        }
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "mask"}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> CellBox:
@@ -179,7 +178,7 @@ def _is_number(value: object) -> bool:
 
 
 def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
-    """A boolean copy of the user's mask: labelled if it came with labels."""
+    """Make a boolean copy of the user's mask, labelled if it came with labels."""
     labelled: xr.DataArray | None = None
     if isinstance(mask, xr.DataArray):
         if set(mask.dims) != {"target", "source"}:
@@ -199,4 +198,6 @@ def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
         if not numeric or not np.isin(values, (0, 1)).all():
             raise ModelError("mask holds something other than True/False or 0/1.")
         values = values.astype(bool)
-    return values.copy() if labelled is None else labelled.copy(data=values)
+    if labelled is None:
+        return values.copy()
+    return xr.DataArray(values.copy(), labelled.coords, labelled.dims)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal
 
 from pycellbox.errors import ModelError
@@ -29,7 +30,7 @@ class Loss:
     Parameters
     ----------
     name : {"mse", "mae", "huber"}
-        r², \\|r\\|, or Huber's r²/2 up to ``delta`` and δ(\\|r\\| − δ/2) beyond.
+        r², |r|, or Huber's r²/2 up to ``delta`` and δ(|r| − δ/2) beyond.
     delta : float
         Huber's threshold, in units of r: of sigma where the data has one, else of the response.
     """
@@ -114,7 +115,7 @@ def by_group(what: str, value: float | Mapping[str, float]) -> dict[str, float]:
     else:
         full = dict.fromkeys(EDGE_GROUPS, value)
     for group, strength in full.items():
-        number = isinstance(strength, int | float) and not isinstance(strength, bool)
-        if not number or not 0 <= strength < math.inf:
+        number = isinstance(strength, Real) and not isinstance(strength, bool)
+        if not number or not 0 <= float(strength) < math.inf:
             raise ModelError(f"{what} of {group} is {strength!r}; it needs a finite number ≥ 0.")
     return {group: float(strength) for group, strength in full.items()}

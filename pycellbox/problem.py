@@ -279,9 +279,7 @@ def _prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
     return mask
 
 
-def _aligned(
-    name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequence[str]
-) -> Array:
+def _aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequence[str]) -> Array:
     if set(array.dims) != set(dims):
         raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
     array = array.transpose(*dims)
@@ -298,7 +296,9 @@ def _aligned(
 
 
 def _same_labels(what: str, given: Sequence[str], wanted: Sequence[str]) -> None:
-    doubled = sorted({g for g in given if given.count(g) > 1}) if len(set(given)) < len(given) else []
+    doubled = (
+        sorted({g for g in given if given.count(g) > 1}) if len(set(given)) < len(given) else []
+    )
     absent = [n for n in wanted if n not in set(given)]
     extra = [g for g in given if g not in set(wanted)]
     for problem, labels in (("repeats", doubled), ("lacks", absent), ("does not know", extra)):

@@ -46,7 +46,7 @@ class Fit:
         self.tree = tree
         attrs = tree.attrs
         parameters = tree["parameters"].to_dataset()
-        mask = parameters["mask"] if "mask" in parameters else None
+        mask = parameters.get("mask")
         self.model = CellBox.from_dict(json.loads(attrs["model"]), mask=mask)
         self.solver: Solver = solver_from_dict(json.loads(attrs["solver"]))
         self.horizon: float | None = json.loads(attrs["horizon"])
@@ -99,7 +99,8 @@ class Fit:
     @property
     def parameters(self) -> xr.Dataset:
         """Effective W (target, source) and rates (node): alpha, and epsilon, psi if in the form."""
-        return self.tree["parameters"].to_dataset().drop_vars("mask", errors="ignore")
+        parameters: xr.Dataset = self.tree["parameters"].to_dataset()
+        return parameters[[name for name in parameters.data_vars if name != "mask"]]
 
     @property
     def history(self) -> xr.Dataset:
@@ -150,19 +151,29 @@ class Fit:
         DataError
             Nodes are missing or unknown, or a value is not finite.
         """
-        if isinstance(perturbation, xr.Dataset):
-            if "perturbation" not in perturbation:
+        u = perturbation
+        if isinstance(u, xr.Dataset):
+            if "perturbation" not in u:
                 raise DataError("the dataset has no variable 'perturbation'.")
-            perturbation = perturbation["perturbation"]
+            u = u["perturbation"]
+        if not isinstance(u, xr.DataArray):
+            raise DataError(
+                f"perturbation is a {type(u).__name__}; it needs a DataArray with dims "
+                "('condition', 'node'), or a dataset that has one."
+            )
         horizon = self.horizon if times is None else None
         if times is None and horizon is None:
             times = self.data["time"].values
-        if "node_kind" in perturbation.coords:  # the kinds of the fit count
-            perturbation = perturbation.drop_vars("node_kind")
         return solve(
-            self.model, self.parameters, perturbation, solver=self.solver, horizon=horizon,
-            times=times, backend=backend, dtype=self.provenance["dtype"],
-        )  # fmt: skip
+            self.model,
+            self.parameters,
+            u.drop_vars("node_kind", errors="ignore"),  # the kinds of the fit count
+            solver=self.solver,
+            horizon=horizon,
+            times=times,
+            backend=backend,
+            dtype=self.provenance["dtype"],
+        )
 
     def evaluate(self, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:
         """Compare predictions with measured responses, beside simple baselines.
@@ -205,8 +216,9 @@ class Fit:
         loss = self.history["loss"].values
         edges = int((np.abs(self.parameters["W"].values) > 1e-3).sum())
         lines = [
-            f"<pycellbox.Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions fitted"
-            + (f", {n} for validation" if (n := int((roles == 'validation').sum())) else "")
+            f"<pycellbox.Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions "
+            + "fitted"
+            + (f", {n} for validation" if (n := int((roles == "validation").sum())) else "")
             + ">",
             f"  equation  {self.model.equation}, φ = {self.model.envelope}",
             f"  loss      {loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations"

@@ -114,7 +114,7 @@ def check_solver(solver: object) -> Solver:
         raise SolverError(
             f"solver is the class {solver.__name__}; make one, e.g. {solver.__name__}(...)."
         )
-    if not isinstance(solver, tuple(SOLVERS.values())):
+    if not isinstance(solver, Euler | Midpoint | Heun | RK4 | Tsit5):
         raise SolverError(
             f"solver is {solver!r}; use one of {', '.join(SOLVERS)}, e.g. pcb.Heun(dt=0.1)."
         )

@@ -265,7 +265,7 @@ class TestBlowUp:
         assert np.isfinite(fit.parameters["W"]).all()
 
     def test_a_start_that_blows_up_is_an_error(self):
-        with pytest.raises(DivergenceError, match="cannot start.*Initialisation"):
+        with pytest.raises(DivergenceError, match=r"cannot start.*Initialisation"):
             fitted(
                 dataset(np.random.default_rng(15)), model=self.linear, horizon=400.0,
                 initial=pcb.Initialisation(weight_scale=5.0),
@@ -324,10 +324,8 @@ def test_time_courses_may_be_fitted_up_to_a_horizon():
     fit = fitted(data, schedule=[quick(3, horizon=0.7), quick(3)])
     np.testing.assert_array_equal(fit.history["horizon"], [0.5] * 3 + [2.0] * 3)
     assert fit.predictions.dims == ("condition", "time", "node")
-    with pytest.raises(ModelError, match="stage 0 ends at 0.2, before the first measured time"):
-        fitted(
-            data.isel(time=slice(1, None)), schedule=quick(3, horizon=0.2)
-        )
+    with pytest.raises(ModelError, match=r"stage 0 ends at 0.2, before the first measured time"):
+        fitted(data.isel(time=slice(1, None)), schedule=quick(3, horizon=0.2))
 
 
 @pytest.mark.parametrize(
@@ -357,7 +355,7 @@ def test_bad_arguments_stop_before_any_work(options, error, match, monkeypatch):
 
 def test_a_horizon_for_time_courses_is_refused():
     data = dataset(np.random.default_rng(22), times=(1.0, 2.0))
-    with pytest.raises(SolverError, match="steady-state data.*Stage"):
+    with pytest.raises(SolverError, match=r"steady-state data.*Stage"):
         pcb.fit(data, horizon=3.0, progress=False)
 
 

@@ -28,9 +28,7 @@ def models() -> list[CellBox]:
         orders = (2, 3) if env in ("polynomial", "hill") else (None,)
         for order in orders:
             out.append(
-                CellBox(
-                    envelope=env, form=form, degree=degree, order=order, dose_saturation=None
-                )
+                CellBox(envelope=env, form=form, degree=degree, order=order, dose_saturation=None)
             )
     for form, drugs, kappa in itertools.product(FORMS, ("input", "clamped"), (None, 0.0, 0.3)):
         out.append(CellBox(form=form, drugs=drugs, dose_saturation=kappa))
@@ -188,7 +186,7 @@ def test_an_unstable_network_is_said_to_diverge():
     problem = random_problem(model, rng, times=(2000.0,))
     parameters = random_parameters(model, rng, scale=5.0)
     for solver in (Heun(0.1), Tsit5()):
-        with pytest.raises(DivergenceError, match="not finite|vanished|gave up"):
+        with pytest.raises(DivergenceError, match=r"not finite|vanished|gave up"):
             NumpySession(problem, solver, Loss()).value_and_gradient(parameters)
 
 

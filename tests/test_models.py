@@ -49,7 +49,7 @@ def test_order_defaults_to_two_where_it_has_a_meaning():
 def test_model_goes_through_plain_values():
     model = pcb.CellBox(envelope="hill", order=4, form=2, degree=2, dose_saturation=None)
     assert pcb.CellBox.from_dict(model.to_dict()) == model
-    with pytest.raises(ModelError, match="unknown model option.*colour"):
+    with pytest.raises(ModelError, match=r"unknown model option.*colour"):
         pcb.CellBox.from_dict({"colour": "red"})
 
 

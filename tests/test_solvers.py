@@ -144,7 +144,7 @@ def test_too_long_a_step_is_said_to_diverge():
     model = CellBox()
     p, u = random_parameters(model, rng), rng.normal(size=(2, len(NODES)))
     p["alpha"] *= 1000
-    with pytest.raises(DivergenceError, match="condition number 0.*smaller dt"):
+    with pytest.raises(DivergenceError, match=r"condition number 0.*smaller dt"):
         computed(model, p, u, [200.0], Euler(0.1))
 
 
@@ -152,7 +152,7 @@ def test_max_steps_is_kept():
     rng = np.random.default_rng(9)
     model = CellBox()
     p, u = random_parameters(model, rng), rng.normal(size=(2, len(NODES)))
-    with pytest.raises(DivergenceError, match="gave up.*3 steps"):
+    with pytest.raises(DivergenceError, match=r"gave up.*3 steps"):
         computed(model, p, u, [50.0], Tsit5(max_steps=3))
 
 
@@ -163,7 +163,9 @@ def test_bad_step(method, dt):
         method(dt)
 
 
-@pytest.mark.parametrize("options", [{"rtol": 0}, {"atol": -1}, {"max_steps": 0}, {"max_steps": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"rtol": 0}, {"atol": -1}, {"max_steps": 0}, {"max_steps": 1.5}]
+)
 def test_bad_tsit5(options):
     with pytest.raises(SolverError, match=f"Tsit5 was given {next(iter(options))}"):
         Tsit5(**options)

@@ -106,7 +106,7 @@ class Lowering:
         }
 
     def drive(self, perturbation: Array) -> Drive:
-        """Inputs and initial state of a perturbation, (c, n), in its dtype."""
+        """Make inputs and initial state of a perturbation, (c, n), in its dtype."""
         model, drug = self.structure.model, self.structure.is_drug
         u = perturbation
         dose = np.where(drug, map_dose(model, u), u).astype(u.dtype) if self._mapped.any() else u

@@ -83,9 +83,7 @@ class Backend(Protocol):
         """
         ...
 
-    def session(
-        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
-    ) -> Session:
+    def session(self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient) -> Session:
         """Hold ``problem`` for repeated evaluation.
 
         Raises

@@ -17,7 +17,7 @@ def _numpy() -> Backend:
 # A backend is added here: a name, and a function that imports and makes it.
 _BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy}
 # In order of preference; a backend that is not ready raises BackendError and the next is taken.
-_AUTO = ("numpy",)
+_AUTO: tuple[str, ...] = ("numpy",)
 
 
 def available_backends() -> tuple[str, ...]:

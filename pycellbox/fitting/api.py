@@ -60,7 +60,7 @@ def fit(
         all of ``data`` is fitted.
     solver : Euler, Midpoint, Heun, RK4 or Tsit5, optional
         By default a tolerance-controlled `Tsit5` for time courses, and for steady states `Heun`
-        with a hundred steps.
+        with fifty steps, whose fixed points are the exact ones.
     schedule : Stage or sequence of Stage, optional
         Learning rates, iterations, batches, patience. The default follows the data; it is kept in
         ``fit.provenance["schedule"]``.
@@ -142,9 +142,7 @@ def fit(
     return Fit.assemble(
         model=model,
         solver=solver,
-        parameters=parameter_dataset(
-            problem.structure, parametrisation.effective(training.raw)
-        ),
+        parameters=parameter_dataset(problem.structure, parametrisation.effective(training.raw)),
         history=training.history.to_dataset(),
         data=data.assign_coords(role=("condition", roles)),
         horizon=(last_horizon or horizon) if steady else None,

@@ -34,8 +34,8 @@ def time_span(data: xr.Dataset, horizon: float | None) -> float:
 
 
 def default_solver(steady: bool, horizon: float) -> Solver:
-    """Heun in a hundred steps for steady states, Tsit5 for time courses."""
-    return Heun(dt=horizon / 100) if steady else Tsit5(rtol=1e-5, atol=1e-7)
+    """Heun in fifty steps for steady states, Tsit5 for time courses."""
+    return Heun(dt=horizon / 50) if steady else Tsit5(rtol=1e-5, atol=1e-7)
 
 
 def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
@@ -63,7 +63,7 @@ def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
         )
         strengths = {
             "node_to_node": 1.0,
-            "drug_to_node": 0.5,
+            "drug_to_node": 1.0,
             "drug_shared": 0.1,
             "node_to_phenotype": 0.1,
         }

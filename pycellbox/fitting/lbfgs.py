@@ -91,5 +91,3 @@ def minimise(
             "ftol": 0.0,
         },
     )
-
-

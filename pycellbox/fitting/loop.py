@@ -110,7 +110,9 @@ class _StageRun:
         top_rate = max(stage.rates().values())
         run = AdamWRun(self.objective, options, t.raw, rates)
         try:
-            for i, (rows, closes_epoch) in zip(range(stage.iterations), self._batches(), strict=False):
+            for i, (rows, closes_epoch) in zip(
+                range(stage.iterations), self._batches(), strict=False
+            ):
                 factor = stage.factor(i)
                 update = run.iterate(factor, rows)
                 stop = self._record(update, top_rate * factor, closes_epoch, run.raw)
@@ -175,7 +177,7 @@ class _StageRun:
             return math.inf
 
     def _judge_last(self, raw: Raw) -> None:
-        """The last update has not been looked at yet."""
+        """Judge the last update, which no iteration has looked at yet."""
         if not self.judged:
             return
         try:
@@ -190,7 +192,7 @@ class _StageRun:
 
 
 def _up_to(problem: Problem, horizon: float | None) -> Problem:
-    """The problem with another horizon, or the measured times up to it."""
+    """Return the problem with another horizon, or the measured times up to it."""
     if horizon is None:
         return problem
     if problem.steady:

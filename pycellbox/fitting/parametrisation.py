@@ -30,7 +30,7 @@ class Initialisation:
         a node can reach no further than ε/α, so 1 is too little for most data.
     """
 
-    weight_scale: float = 0.01
+    weight_scale: float = 0.001
     alpha: float = 1.0
     range_factor: float = 1.5
 
@@ -51,7 +51,7 @@ def response_range(problem: Problem, factor: float) -> Array:
     the least-squares slope of y on d(u), that of all drugs together if it was never dosed.
     """
     measured = np.where(problem.weight > 0, np.abs(problem.response), 0)
-    ranges = np.maximum(1.0, factor * measured.max(axis=(0, 1)).astype(np.float64))
+    ranges: Array = np.maximum(1.0, factor * measured.max(axis=(0, 1)).astype(np.float64))
     structure = problem.structure
     model, drug = structure.model, structure.is_drug
     if model.dose_saturation is None or model.form in ("ji", "ji-code") or not drug.any():
@@ -86,7 +86,9 @@ class Parametrisation:
         self._drug_mask = structure.mask & structure.is_drug[None, :]
         self._shared = model.drug_columns == "shared" and bool(self._drug_mask.any())
         self._held = ranges if model.response_range == "held" else None
-        self._rates = tuple(r for r in model.rates if not (r == "epsilon" and self._held is not None))
+        self._rates = tuple(
+            r for r in model.rates if not (r == "epsilon" and self._held is not None)
+        )
         groups = np.full(structure.mask.shape, EDGE_GROUPS.index("node_to_node"))
         groups[structure.is_phenotype, :] = EDGE_GROUPS.index("node_to_phenotype")
         groups[:, structure.is_drug] = EDGE_GROUPS.index("drug_to_node")

@@ -168,7 +168,7 @@ class Stage:
 
 
 def check_schedule(schedule: Stage | Sequence[Stage]) -> tuple[Stage, ...]:
-    """A non-empty tuple of stages, or an error that says what was given."""
+    """Return a non-empty tuple of stages, or say what was given instead."""
     if isinstance(schedule, Stage):
         return (schedule,)
     stages = tuple(schedule) if isinstance(schedule, Sequence) else ()

@@ -95,9 +95,7 @@ class NumpySession:
             index = np.asarray(rows)
             drive, response, weight = drive.rows(index), response[index], weight[index]
         coefficients: Coefficients = self.lowering.coefficients(parameters)
-        trajectory = integrate(
-            self.solver, self.envelope, coefficients, drive, problem.times, tape
-        )
+        trajectory = integrate(self.solver, self.envelope, coefficients, drive, problem.times, tape)
         with np.errstate(over="ignore", invalid="ignore"):
             value, seeds = loss_and_seeds(self.loss, trajectory.states, response, weight)
         if not np.isfinite(value):

@@ -83,7 +83,7 @@ def _sigmoid_slope(z: Array | None, phi: Array, out: Array) -> None:
 
 
 def _power_envelope(order: int) -> tuple[Callable[[Array, Array], None], Callable[..., None]]:
-    """s → sᵏ/(1+sᵏ) and its derivative for s ≥ 0, in place; s is overwritten by the slope."""
+    """Make s → sᵏ/(1+sᵏ) and its derivative for s ≥ 0, in place; s is overwritten by the slope."""
     # Beyond this sᵏ/(1+sᵏ) is 1 to rounding; without the cap large s would give inf/inf.
     cap = 1e18 ** (1 / order)
 

@@ -201,7 +201,7 @@ class _Adaptive:
     def _factor(self, error: float) -> float:
         if error == 0:
             return _GROW
-        factor = _SAFETY * error**-_BETA1 * self._last_error**_BETA2
+        factor: float = _SAFETY * error**-_BETA1 * self._last_error**_BETA2
         return min(_GROW, max(_SHRINK, factor))
 
     def _error_norm(self, record: Record, following: Record) -> float:

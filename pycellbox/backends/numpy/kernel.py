@@ -99,7 +99,7 @@ class Stepper:
         self._combine(x, self.tableau.b, kh, x_next)
 
     def _combine(self, x: Array, weights: tuple[float, ...], terms: Array, out: Array) -> None:
-        """out = x + Σ weights·terms."""
+        """Write x + Σ weights·terms to ``out``."""
         start = x
         for weight, term in zip(weights, terms, strict=False):
             if weight == 0:

@@ -8,7 +8,9 @@ from pycellbox.objective import Loss
 from pycellbox.problem import Array
 
 
-def loss_and_seeds(loss: Loss, states: Array, response: Array, weight: Array) -> tuple[float, Array]:
+def loss_and_seeds(
+    loss: Loss, states: Array, response: Array, weight: Array
+) -> tuple[float, Array]:
     """Mean loss over the measured entries, and its derivative with respect to the states.
 
     Parameters

@@ -1,0 +1,66 @@
+"""The command line: ``pycellbox demo``, ``fit``, ``predict`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from pycellbox.cli.parser import build_parser
+from pycellbox.errors import PycellboxError
+
+__all__ = ["main"]
+
+#: Exit codes. 2 is also argparse's for a wrong option, 130 the shell's for Ctrl-C.
+DONE, STOPPED_EARLY, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after ``pycellbox``; by default those the program was started with.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done; 1 the fit stopped early, what it reached is saved; 2 an error, told in
+        one line on stderr; 130 interrupted.
+    """
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:  # --help, --version, or a wrong option
+        return end.code if isinstance(end.code, int) else ERROR
+    if arguments.command is None:
+        parser.print_help()
+        return DONE
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # Greek letters must not end a run on old consoles
+            stream.reconfigure(errors="replace")
+    try:
+        return _command(arguments.command)(arguments)
+    except PycellboxError as error:
+        print("pycellbox: error:", " ".join(str(error).split()), file=sys.stderr)
+        return ERROR
+    except KeyboardInterrupt:
+        print("pycellbox: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, say `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return STOPPED_EARLY
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Import a command; only now, so that help is quick."""
+    if name == "demo":
+        from pycellbox.cli.demo import demo
+
+        return demo
+    from pycellbox.cli import commands
+
+    chosen: Callable[[argparse.Namespace], int] = getattr(commands, name)
+    return chosen

@@ -1,0 +1,119 @@
+"""``pycellbox fit``, ``predict`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import cast
+
+import numpy as np
+import xarray as xr
+
+from pycellbox import fit as fit_network
+from pycellbox import load
+from pycellbox.cli import inputs, tables
+from pycellbox.data.netcdf import write_whole
+from pycellbox.errors import DataError
+
+
+def fit(args: argparse.Namespace) -> int:
+    """Fit a network, save it, and judge it by held-out conditions if there are any."""
+    tables.prepare_file(args.out, (".nc",))
+    if args.csv is not None:
+        tables.prepare_folder(args.csv)
+    data = inputs.read_dataset(args, inputs.node_kind_of(args.node_kind))
+    split = inputs.choose_split(data, args.test, args.seed)
+    labels = np.array([str(label) for label in data["condition"].values])
+    test = np.isin(labels, () if split is None else split.test)
+    validation = args.validation
+    if split is not None and split.validation:
+        if validation is not None:
+            raise DataError("--test lists validation conditions; leave --validation out.")
+        validation = split.validation
+    seen = data.isel(condition=~test)
+    fitted = fit_network(
+        seen,
+        inputs.model_of(args),
+        validation=validation,
+        solver=inputs.solver_of(args, data),
+        schedule=inputs.schedule_of(args, seen),
+        loss=args.loss,
+        penalty=inputs.penalty_of(args),
+        horizon=args.horizon,
+        seed=args.seed,
+        backend=args.backend,
+        progress=tables.show_progress(),
+    )
+    fitted.save(args.out)
+    print(tables.summary(fitted, data, int(test.sum()), "" if split is None else split.name))
+    if args.csv is not None:
+        roles = dict.fromkeys(labels.tolist(), "test")
+        used = fitted.data
+        roles |= dict(zip(map(str, used["condition"].values), used["role"].values, strict=True))
+        tables.write_fit_tables(args.csv, fitted, fitted.predict(data), roles)
+    if test.any():
+        evaluation = fitted.evaluate(data.isel(condition=test), baselines=not args.no_baselines)
+        print()
+        tables.print_scores(evaluation, f"prediction of the {test.sum()} held-out conditions")
+    print(f"\nsaved {args.out}" + (f" and tables in {args.csv}" if args.csv is not None else ""))
+    if fitted.status == "completed":
+        return 0
+    tables.note(f"the fit did not run to its end ({fitted.status}); what it reached is saved.")
+    return 130 if fitted.status.startswith("interrupted") else 1
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Predict the response to a table of perturbations."""
+    tables.prepare_file(args.out, (".csv", ".tsv", ".nc"))
+    times = inputs.times_of(args.times)
+    fitted = load(args.fit)
+    perturbation = inputs.read_perturbation(args.perturbation, args.nodes)
+    absent = inputs.check_nodes(perturbation, fitted, args.perturbation)
+    if absent:
+        tables.note(
+            f"{len(absent)} of {fitted.parameters.sizes['node']} nodes are not in "
+            f"{args.perturbation} and count as not perturbed (0)."
+        )
+    perturbation = perturbation.reindex(node=fitted.parameters["node"].values, fill_value=0.0)
+    predicted = fitted.predict(perturbation, times=times, backend=args.backend)
+    if args.out.suffix.lower() == ".nc":
+        if "time" in predicted.dims and "time" in fitted.data.coords:
+            predicted["time"].attrs.update(fitted.data["time"].attrs)
+        both = xr.Dataset({"perturbation": perturbation, "response": predicted})
+        write_whole(args.out, lambda part: both.to_netcdf(part, engine="h5netcdf"))
+    else:
+        tables.write_table(tables.wide(predicted), args.out)
+    print(f"saved {args.out}: predicted response of {predicted.sizes['condition']} condition(s)")
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Judge a fit by measured responses, beside the baselines."""
+    if args.csv is not None:
+        tables.prepare_folder(args.csv)
+    fitted = load(args.fit)
+    kinds = None
+    if args.data is None and args.perturbation is not None:
+        given = inputs.read_perturbation(args.perturbation, args.nodes)
+        inputs.check_nodes(given, fitted, args.perturbation)
+        parameters = fitted.parameters
+        kinds = dict(zip(parameters["node"].values, parameters["node_kind"].values, strict=True))
+    data = inputs.read_dataset(args, kinds)
+    used = np.isin(
+        data["condition"].values.astype(str), fitted.data["condition"].values.astype(str)
+    )
+    if args.new_only:
+        if used.all():
+            raise DataError("every condition was used in the fit; nothing is left to judge by.")
+        data = data.isel(condition=~used)
+    elif used.any():
+        tables.note(
+            f"{used.sum()} of these {used.size} conditions were used in the fit, which flatters "
+            "every model; --new-only leaves them out."
+        )
+    evaluation = fitted.evaluate(data, baselines=not args.no_baselines)
+    count = cast(int, data.sizes["condition"])
+    tables.print_scores(evaluation, f"prediction of {count} condition{'s' if count != 1 else ''}")
+    if args.csv is not None:
+        tables.write_scores(args.csv, evaluation)
+        tables.note(f"tables are in {args.csv}")
+    return 0

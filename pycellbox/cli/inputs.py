@@ -1,0 +1,203 @@
+"""From the words of the command line to datasets, splits, models and solvers."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox import splits
+from pycellbox.data import open_data, read_csv
+from pycellbox.errors import DataError, ModelError, SolverError
+from pycellbox.fitting import Stage
+from pycellbox.fitting.defaults import default_schedule, time_span
+from pycellbox.models import CellBox
+from pycellbox.objective import Penalty
+from pycellbox.result import Fit
+from pycellbox.solvers import SOLVERS, Heun, Solver, Tsit5
+
+TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
+
+
+def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
+    """Read the dataset that ``--data``, or ``--perturbation`` and ``--response``, name."""
+    tables = [args.perturbation, args.response, args.sigma, args.nodes]
+    if args.data is not None:
+        if any(table is not None for table in tables):
+            raise DataError("give either --data or tables (--perturbation, --response, …).")
+        return open_data(args.data)
+    if args.perturbation is None or args.response is None:
+        raise DataError("give the data: --perturbation and --response, or --data.")
+    return read_csv(
+        args.perturbation,
+        args.response,
+        sigma=args.sigma,
+        nodes=args.nodes,
+        node_kind=node_kind,
+        time_units=getattr(args, "time_units", "h"),
+    )
+
+
+def node_kind_of(text: str | None) -> Any:
+    """A file as it is, and counts as protein=82,drug=12 as a mapping."""
+    if text is None or Path(text).exists() or "=" not in text:
+        return text
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        kind, _, count = (word.strip() for word in part.partition("="))
+        if not count.isdecimal() or kind in counts:
+            raise DataError(
+                f"--node-kind has the part {part!r}; write each kind once, with its number of "
+                "nodes, as in protein=82,phenotype=5,drug=12."
+            )
+        counts[kind] = int(count)
+    return counts
+
+
+def read_perturbation(path: Path, nodes: Path | None) -> xr.DataArray:
+    """Read a table of perturbations that comes without responses."""
+    # Read as its own response: the one way to have a lone table read and checked.
+    perturbation: xr.DataArray = read_csv(path, path, nodes=nodes)["perturbation"]
+    return perturbation.drop_vars("node_kind")
+
+
+def check_nodes(perturbation: xr.DataArray, fit: Fit, path: Path) -> list[str]:
+    """Return the nodes of the fit that a table lacks; raise if it has others."""
+    known = [str(node) for node in fit.parameters["node"].values]
+    given = {str(node) for node in perturbation["node"].values}
+    unknown = sorted(given - set(known))
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
+        raise DataError(
+            f"{path} has column(s) that are no node of the fit: {shown}; its nodes are "
+            f"{', '.join(known[:5])}, …; check the spelling."
+        )
+    return [node for node in known if node not in given]
+
+
+def choose_split(data: xr.Dataset, test: str | None, seed: int) -> splits.Split | None:
+    """Read ``--test``."""
+    if test is None:
+        return None
+    if test == "combinations":
+        return splits.single_to_combo(data, seed=seed, train_fraction=1)
+    if test.startswith("drug:"):
+        drug = test.removeprefix("drug:")
+        return splits.leave_one_drug_out(
+            data, keep_singles=True, drug=drug, seed=seed, train_fraction=1
+        )
+    try:
+        share = TEST_SHARE if test == "random" else float(test)
+    except ValueError:
+        return _listed_split(data, test)
+    if not 0 < share < 1:
+        raise DataError(f"--test is {test}; a share needs to be between 0 and 1, such as 0.3.")
+    if not 0 <= seed < 2**32:
+        raise DataError(f"--seed is {seed}; to draw test conditions it needs 0 ≤ seed < 2³².")
+    # Rounded, so that 1 − 0.3 is 0.7 and not the number just below.
+    return splits.random(data, seed=seed, fit_fraction=round(1 - share, 12), train_fraction=1)
+
+
+def _listed_split(data: xr.Dataset, test: str) -> splits.Split:
+    """Read a file of test conditions, or of conditions and roles; the rest is for training."""
+    path = Path(test)
+    if not path.is_file():
+        raise DataError(
+            f"--test is {test!r}: neither a share, nor random, combinations or drug:NAME, nor a "
+            "file."
+        )
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a list of conditions: {error}.") from error
+    if rows and rows[0] in (["condition"], ["condition", "role"]):
+        rows = rows[1:]
+    roles = {}
+    known = [str(label) for label in data["condition"].values]
+    for row in rows:
+        role = row[1] if len(row) > 1 else "test"
+        if len(row) > 2 or role not in ("train", "validation", "test"):
+            raise DataError(
+                f"{path} has the line {','.join(row)!r}; it needs a condition, or a condition and "
+                "its role: train, validation or test."
+            )
+        if row[0] not in known:
+            raise DataError(f"{path} names the condition {row[0]!r}, which is not in the data.")
+        roles[row[0]] = role
+    parts = {
+        part: tuple(label for label in known if roles.get(label, "train") == part)
+        for part in ("train", "validation", "test")
+    }
+    return splits.Split(f"as listed in {path.name}", **parts)
+
+
+def model_of(args: argparse.Namespace) -> CellBox:
+    """Make the model of the options given; the others keep their defaults."""
+    form = int(args.form) if args.form in ("0", "1", "2") else args.form
+    options = {
+        "envelope": args.envelope,
+        "form": form,
+        "degree": args.degree,
+        "order": args.order,
+        "drugs": args.drugs,
+    }
+    return CellBox(**{name: value for name, value in options.items() if value is not None})
+
+
+def solver_of(args: argparse.Namespace, data: xr.Dataset) -> Solver | None:
+    """Make the solver of ``--solver`` and ``--dt``; None leaves the choice to the fit."""
+    if args.solver is None:
+        return None if args.dt is None else Heun(args.dt)
+    by_name = {name.lower(): kind for name, kind in SOLVERS.items()}
+    kind = by_name.get(args.solver.lower())
+    if kind is None:
+        raise SolverError(
+            f"--solver {args.solver} is unknown; choose one of {', '.join(sorted(by_name))}."
+        )
+    if kind is Tsit5:
+        if args.dt is not None:
+            raise SolverError("--dt is for fixed-step solvers; tsit5 chooses its own steps.")
+        return Tsit5(rtol=1e-5, atol=1e-7) if "time" in data.dims else Tsit5()
+    step = time_span(data, args.horizon) / 100 if args.dt is None else args.dt
+    return kind(step)
+
+
+def schedule_of(args: argparse.Namespace, data: xr.Dataset) -> tuple[Stage, ...] | None:
+    """Change the default schedule as asked; None leaves it to the fit."""
+    changes: dict[str, Any] = {}
+    if args.iterations is not None:
+        changes["iterations"] = args.iterations
+    if args.learning_rate is not None:
+        changes["learning_rate"] = args.learning_rate
+    if not changes:
+        return None
+    stages, _ = default_schedule(data)
+    if len(stages) > 1 and "iterations" in changes:
+        raise ModelError("--iterations is for schedules of one stage; use pycellbox.fit in Python.")
+    return tuple(dataclasses.replace(stage, **changes) for stage in stages)
+
+
+def penalty_of(args: argparse.Namespace) -> Penalty | None:
+    """Make the penalty of ``--l1`` and ``--l2``; None leaves it to the fit."""
+    if args.l1 is None and args.l2 is None:
+        return None
+    return Penalty(l1=args.l1 or 0.0, l2=args.l2 or 0.0)
+
+
+def times_of(text: str | None) -> list[float] | None:
+    """Read times given as 0.5,1,2."""
+    if text is None:
+        return None
+    try:
+        times = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SolverError(f"--times is {text!r}; write numbers with commas, as 0.5,1,2.") from None
+    if not np.isfinite(times).all():
+        raise SolverError(f"--times is {text!r}; every time needs a finite number.")
+    return times

@@ -1,0 +1,281 @@
+"""The options of every command, and their help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from pycellbox import __version__
+
+_ABOUT = """\
+Infer how the nodes of a cell system act on each other from perturbation experiments, and
+predict the response to perturbations that were never made.
+
+The model is a network of differential equations, dx/dt = ε∘φ(Wx + u) − α∘x: u is what was
+applied (drug doses), x the response as log-ratio to the untreated control, and W[target, source]
+the strength with which a node acts on another."""
+
+_TABLES = """\
+tables (CSV; tab-separated if the name ends in .tsv)
+  A table has a line for each condition and a column for each node. The first line names the
+  nodes, the first column the conditions:
+
+      condition,MEK,ERK,aMEK          condition,MEK,ERK,aMEK
+      control,0,0,0                   control,0.02,-0.01,0
+      low,0,0,-0.5                    low,-0.31,-0.22,-0.5
+
+      perturbation: what was applied, 0 where     response: log-ratio to the control,
+      nothing was; an inhibitor is negative       empty or NaN where not measured
+
+  For time courses the second column of the response is named "time". Tables of bare numbers,
+  without names, need --nodes."""
+
+_FIT = """\
+Fit a network to measured responses and save it to one file.
+
+With --test some conditions are held out: the network is fitted to the others, and the table
+that is printed says how well it predicts the held-out ones, beside simple baselines."""
+
+_FIT_EXAMPLES = """\
+examples
+  pycellbox fit --perturbation pert.csv --response expr.csv --node-kind kinds.csv --out fit.nc
+
+  The melanoma data of Korkut et al. (2015): bare tables of 82 proteins, 5 phenotypes, 12 drugs;
+  three tenths of the conditions are held out:
+  pycellbox fit --perturbation pert.csv --response expr.csv --nodes node_Index.csv \\
+      --node-kind protein=82,phenotype=5,drug=12 --test 0.3 --seed 1000 --out melanoma.nc
+"""
+
+_PREDICT = """\
+Predict the response to perturbations with a fitted network.
+
+The table of perturbations needs only the columns of nodes that are perturbed; all others count
+as 0. The predicted response is a log-ratio to the untreated control, as the data was."""
+
+_PREDICT_EXAMPLE = """\
+example
+  new.csv:   condition,aMEK,aAKT
+             both low,-0.5,-0.5
+  pycellbox predict melanoma.nc --perturbation new.csv --out predictions.csv
+"""
+
+_EVALUATE = """\
+Compare the predictions of a fitted network with measured responses, beside simple baselines
+that saw the same data as the fit.
+
+Pearson is the correlation of predicted and measured responses (1 is perfect), MSE their mean
+squared difference in squared log-ratios (0 is perfect)."""
+
+_EVALUATE_EXAMPLE = """\
+example
+  pycellbox evaluate melanoma.nc --perturbation new_pert.csv --response new_expr.csv
+"""
+
+_DEMO = """\
+See what pycellbox does, without any data: simulate experiments on a network of ten nodes, fit a
+network to some of them, predict the others, and compare with the truth and with simple
+baselines. Takes a few seconds."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"pycellbox: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line; its results have the name in ``command``."""
+    parser = _Parser(prog="pycellbox", description=_ABOUT, formatter_class=_raw)
+    parser.add_argument("--version", action="version", version=f"pycellbox {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", title="commands")
+
+    def command(name: str, short: str, about: str, epilog: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=short, description=about, epilog=epilog, formatter_class=_raw
+        )
+
+    _demo(command("demo", "see what pycellbox does, without any data", _DEMO))
+    _fit(command("fit", "fit a network to data", _FIT, f"{_TABLES}\n\n{_FIT_EXAMPLES}"))
+    predict = command("predict", "predict new perturbations", _PREDICT, _PREDICT_EXAMPLE)
+    _predict(predict)
+    _evaluate(command("evaluate", "compare a fit with new data", _EVALUATE, _EVALUATE_EXAMPLE))
+    return parser
+
+
+def _raw(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=96)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("pycellbox-demo"), metavar="DIR",
+        help="folder for the results (default: pycellbox-demo)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    _backend(parser)
+    parser.add_argument("--quiet", action="store_true", help="print the tables only")
+
+
+def _fit(parser: argparse.ArgumentParser) -> None:
+    _data(parser)
+    kinds = parser.add_argument_group("nodes")
+    kinds.add_argument(
+        "--node-kind", metavar="FILE|COUNTS",
+        help="which nodes are proteins, phenotypes and drugs: a table with the columns node and "
+        "kind, or their numbers in the order of the columns, as protein=82,phenotype=5,drug=12 "
+        "(default: all are proteins)",
+    )  # fmt: skip
+    kinds.add_argument(
+        "--time-units",
+        default="h",
+        metavar="UNIT",
+        help="unit of time of a time course (default: h)",
+    )
+    held = parser.add_argument_group("held-out conditions")
+    held.add_argument(
+        "--test", metavar="WHICH",
+        help='conditions to hold out: a share such as 0.3, drawn at random ("random" is 0.3); '
+        '"combinations", all with two or more perturbed nodes; "drug:NAME", all combinations with '
+        "that drug; or a file that lists conditions, one a line, or with the columns condition "
+        "and role (train, validation, test)",
+    )  # fmt: skip
+    held.add_argument(
+        "--validation", type=float, metavar="SHARE",
+        help="share of the other conditions that is not fitted but picks the best iteration "
+        "(default: none)",
+    )  # fmt: skip
+    held.add_argument(
+        "--seed", type=int, default=0,
+        help="of everything random: the same seed gives the same result (default: 0)",
+    )  # fmt: skip
+    held.add_argument(
+        "--no-baselines", action="store_true", help="leave the baselines out of the table"
+    )
+    _model(parser)
+    _training(parser)
+    out = parser.add_argument_group("results")
+    out.add_argument(
+        "--out", type=Path, required=True, metavar="FIT.nc", help="file for the fitted network"
+    )
+    out.add_argument(
+        "--csv", type=Path, metavar="DIR",
+        help="also write W.csv, rates.csv, history.csv, predictions.csv and conditions.csv there",
+    )  # fmt: skip
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--envelope", default=None,
+        help="the saturating function φ: tanh, polynomial, hill, linear, clip or sigmoid "
+        "(default: tanh)",
+    )  # fmt: skip
+    model.add_argument(
+        "--form", default=None,
+        help="where the perturbation u enters: 0 inside φ, 1 outside, 2 outside with a strength of "
+        "its own; ji and ji-code are the variants of the Julia port (default: 0)",
+    )  # fmt: skip
+    model.add_argument(
+        "--degree", type=int, default=None, help="2 adds rowsum(W)∘x to Wx (default: 1)"
+    )
+    model.add_argument("--order", type=int, help="exponent of the polynomial and hill envelopes")
+    model.add_argument(
+        "--drugs", default=None,
+        help="input: drug nodes obey the equation; clamped: they are held at their dose "
+        "(default: input)",
+    )  # fmt: skip
+
+
+def _training(parser: argparse.ArgumentParser) -> None:
+    training = parser.add_argument_group("training")
+    training.add_argument("--loss", default="mse", help="mse, mae or huber (default: mse)")
+    training.add_argument("--iterations", type=int, help="length of the fit (default: by the data)")
+    training.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help="one for everything (default: by the data)",
+    )
+    for norm, power in (("l1", "|W|"), ("l2", "W²")):
+        training.add_argument(
+            f"--{norm}", type=float, metavar="S",
+            help=f"penalty, S times the sum of {power} beside the mean loss (default: by the data)",
+        )  # fmt: skip
+    training.add_argument(
+        "--solver", help="euler, midpoint, heun, rk4 or tsit5 (default: by the data)"
+    )
+    training.add_argument(
+        "--dt", type=float, help="longest step of a fixed-step solver, in units of time"
+    )
+    training.add_argument(
+        "--horizon", type=float,
+        help="time at which the steady state is read, in units of 1/α (default: 10)",
+    )  # fmt: skip
+    _backend(training)
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("fit", type=Path, metavar="FIT.nc", help="file written by pycellbox fit")
+    parser.add_argument(
+        "--perturbation", required=True, type=Path, metavar="FILE",
+        help="table of perturbations (condition, node), dimensionless",
+    )  # fmt: skip
+    _nodes(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE",
+        help="table of predicted responses; .csv, .tsv or .nc",
+    )  # fmt: skip
+    parser.add_argument(
+        "--times", metavar="T,T,…",
+        help="times at which the response is wanted, as 0.5,1,2 (default: those of the fit)",
+    )  # fmt: skip
+    _backend(parser)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("fit", type=Path, metavar="FIT.nc", help="file written by pycellbox fit")
+    _data(parser)
+    parser.add_argument(
+        "--new-only", action="store_true", help="leave out conditions that were used in the fit"
+    )
+    parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
+    parser.add_argument(
+        "--csv", type=Path, metavar="DIR",
+        help="also write scores.csv, by_node.csv, by_condition.csv and predictions.csv there",
+    )  # fmt: skip
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data: two tables, or one file")
+    data.add_argument(
+        "--perturbation", type=Path, metavar="FILE",
+        help="what was applied (condition, node), dimensionless",
+    )  # fmt: skip
+    data.add_argument(
+        "--response", type=Path, metavar="FILE",
+        help="what was measured (condition, node), log-ratio to the untreated control",
+    )  # fmt: skip
+    data.add_argument(
+        "--sigma", type=Path, metavar="FILE",
+        help="standard deviation of each response; weights the fit",
+    )  # fmt: skip
+    _nodes(data)
+    data.add_argument(
+        "--data", type=Path, metavar="FILE.nc",
+        help="a dataset saved by pycellbox, instead of the tables",
+    )  # fmt: skip
+
+
+def _nodes(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--nodes", type=Path, metavar="FILE",
+        help="names of the nodes, one a line, for tables of bare numbers",
+    )  # fmt: skip
+
+
+def _backend(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--backend", default="auto", help="what does the computing (default: auto, the best there)"
+    )

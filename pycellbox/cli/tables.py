@@ -1,0 +1,152 @@
+"""What commands print and write: notes, summaries, CSV tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pycellbox import metrics
+from pycellbox.data.netcdf import write_whole
+from pycellbox.errors import PycellboxError, ResultFileError
+from pycellbox.result import Fit
+
+if TYPE_CHECKING:
+    from pycellbox.evaluation import Evaluation
+
+
+def note(text: str) -> None:
+    """Say something in passing, on stderr: stdout is for results."""
+    print(f"pycellbox: {text}", file=sys.stderr)
+
+
+def show_progress() -> bool:
+    """Whether a person is looking at stderr."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def prepare_file(path: Path, endings: tuple[str, ...]) -> None:
+    """Check a file to write and make its folder, before the work that fills it.
+
+    Raises
+    ------
+    PycellboxError
+        The name has another ending, is a folder, or the folder cannot be made.
+    """
+    if path.suffix.lower() not in endings:
+        raise PycellboxError(f"cannot write {path}: the name needs to end in {', '.join(endings)}.")
+    if path.is_dir():
+        raise ResultFileError(f"cannot write {path}: it is a folder; give a file name.")
+    prepare_folder(path.parent)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder and those above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultFileError(f"cannot make the folder {folder}: {error.strerror}.") from error
+
+
+def write_table(frame: pd.DataFrame, path: Path, *, index: bool = True) -> Path:
+    """Write a CSV table (tab-separated as .tsv), whole or not at all."""
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    return write_whole(
+        path, lambda part: frame.to_csv(part, sep=separator, index=index, encoding="utf-8")
+    )
+
+
+def wide(responses: xr.DataArray) -> pd.DataFrame:
+    """Lay responses out as the tables that `read_csv` reads: a column for each node."""
+    if "time" not in responses.dims:
+        return _matrix(responses.transpose("condition", "node"))
+    rows = responses.transpose("condition", "time", "node")
+    index = pd.MultiIndex.from_product(
+        [rows["condition"].values, rows["time"].values], names=["condition", "time"]
+    )
+    nodes = rows["node"].values
+    return pd.DataFrame(rows.values.reshape(len(index), -1), index=index, columns=nodes)
+
+
+def _matrix(array: xr.DataArray) -> pd.DataFrame:
+    rows, columns = (array[dim].values for dim in array.dims)
+    index = pd.Index(rows, name=str(array.dims[0]))
+    return pd.DataFrame(array.values, index=index, columns=columns)
+
+
+def write_fit_tables(
+    folder: Path, fit: Fit, predictions: xr.DataArray, roles: Mapping[str, str]
+) -> None:
+    """Write a fit as CSV tables.
+
+    W.csv (a row for each target, a column for each source), rates.csv, history.csv,
+    predictions.csv for all conditions, and conditions.csv with the role of each, which
+    ``--test`` reads.
+    """
+    prepare_folder(folder)
+    parameters = fit.parameters
+    W = _matrix(parameters["W"].transpose("target", "source"))
+    W.index.name = "target"
+    rates = parameters.drop_vars(["W", "target", "source"]).to_dataframe()
+    kinds = ["node_kind"] if "node_kind" in rates else []
+    rates = rates[[*kinds, *fit.model.rates]]
+    part = pd.DataFrame({"condition": list(roles), "role": list(roles.values())})
+    write_table(W, folder / "W.csv")
+    write_table(rates, folder / "rates.csv")
+    write_table(fit.history.to_dataframe(), folder / "history.csv")
+    write_table(wide(predictions), folder / "predictions.csv")
+    write_table(part, folder / "conditions.csv", index=False)
+
+
+def write_scores(folder: Path, evaluation: Evaluation) -> None:
+    """Write an evaluation as CSV tables: scores, by_node, by_condition and predictions."""
+    prepare_folder(folder)
+    write_table(evaluation.table, folder / "scores.csv")
+    for name in ("node", "condition"):
+        scores: xr.Dataset = getattr(evaluation, f"by_{name}")
+        frame = scores[["pearson", "mse"]].to_dataframe(dim_order=[name, "model"])
+        write_table(frame[["pearson", "mse"]], folder / f"by_{name}.csv")
+    model = next(iter(evaluation.predictions))
+    write_table(wide(evaluation.predictions[model]), folder / "predictions.csv")
+
+
+def print_scores(evaluation: Evaluation, title: str) -> None:
+    """Print model and baselines side by side; what was left out goes to stderr."""
+    print(metrics.format_table(evaluation.table, title=title))
+    for text in evaluation.notes:
+        note(text)
+
+
+def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
+    """What was fitted to what, in a few lines."""
+    kinds = list(data["node_kind"].values)
+    nodes = ", ".join(
+        f"{kinds.count(kind)} {kind}{'s' if kinds.count(kind) != 1 else ''}"
+        for kind in ("protein", "phenotype", "drug")
+        if kind in kinds
+    )
+    roles = list(fit.data["role"].values)
+    used = f"{roles.count('train')} to fit"
+    if "validation" in roles:
+        used += f", {roles.count('validation')} for validation"
+    if held_out:
+        used += f", {held_out} held out ({split})"
+    shape = f"{data.sizes['time']} times" if "time" in data.dims else "steady state"
+    loss = fit.history["loss"].values
+    W = fit.parameters["W"].values
+    fall = f"loss {loss[0]:.4g} → {np.nanmin(loss):.4g}, " if loss.size else ""
+    return "\n".join(
+        [
+            f"data        {data.sizes['condition']} conditions × {len(kinds)} nodes ({nodes}), {shape}",
+            f"conditions  {used}",
+            f"model       {fit.model.equation}, φ = {fit.model.envelope}",
+            f"fit         {loss.size} iterations, {fall}"
+            f"{fit.provenance['seconds']:.1f} s on the {fit.backend} backend",
+            f"network     {int((np.abs(W) > 0.01).sum())} interactions with |W| > 0.01",
+        ]
+    )

@@ -1,0 +1,40 @@
+"""The package as it is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pycellbox as pcb
+
+ROOT = Path(__file__).parents[1]
+# What numpy and xarray do not already bring, and what only some uses need.
+HEAVY = {"scipy", "sklearn", "matplotlib", "h5py", "h5netcdf", "tqdm", "juliacall", "jax", "torch"}
+
+
+def test_import_brings_nothing_heavy():
+    """Start-up: modules are counted, not seconds, because seconds depend on the machine."""
+    code = (
+        "import sys, json, numpy, xarray; before = set(sys.modules); import pycellbox;"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    new = json.loads(out.stdout)
+    ours = [name for name in new if name.split(".")[0] == "pycellbox"]
+    assert not {name.split(".")[0] for name in new} & HEAVY
+    assert len(new) - len(ours) < 60, sorted(set(new) - set(ours))
+
+
+def test_everything_public_exists_and_is_documented():
+    for name in pcb.__all__:
+        thing = getattr(pcb, name)
+        assert name == "__version__" or thing.__doc__, name
+
+
+def test_version_stands_once():
+    assert f'version = "{pcb.__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"version: {pcb.__version__}" in (ROOT / "CITATION.cff").read_text()

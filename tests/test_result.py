@@ -1,0 +1,200 @@
+"""Saving, loading, predicting, evaluating."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import pycellbox as pcb
+from pycellbox.errors import DataError, ResultFileError
+from tests.helpers import NODES, dataset
+
+
+def fitted(times=None, **options) -> pcb.Fit:
+    data = dataset(np.random.default_rng(0), times=times)
+    model = options.pop("model", pcb.CellBox())
+    return pcb.fit(data, model, schedule=pcb.Stage(8), progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def fit() -> pcb.Fit:
+    return fitted(validation=0.25)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"times": (0.5, 1.0, 2.0)},
+        {"dtype": "float32"},
+        {"solver": pcb.Tsit5(1e-4, 1e-7)},
+        {"model": pcb.CellBox(form=2, envelope="hill", order=3, degree=2)},
+        {"model": pcb.CellBox(mask=np.triu(np.ones((7, 7), bool)))},
+        {"model": pcb.CellBox(form="ji", drugs="clamped", dose_saturation=None)},
+    ],
+    ids=repr,
+)
+def test_a_loaded_fit_predicts_the_same_bits(options, tmp_path):
+    fit = fitted(**options)
+    again = pcb.load(fit.save(tmp_path / "fit.nc"))
+    u = fit.data["perturbation"] * 0.7
+    np.testing.assert_array_equal(again.predict(u).values, fit.predict(u).values)
+    xr.testing.assert_identical(again.parameters, fit.parameters)
+    xr.testing.assert_identical(again.history, fit.history)
+    xr.testing.assert_identical(again.predictions, fit.predictions)
+    assert again.model == fit.model
+    assert again.solver == fit.solver
+    assert again.provenance == fit.provenance
+    if fit.model.mask is not None:
+        np.testing.assert_array_equal(np.asarray(again.model.mask), np.asarray(fit.model.mask))
+        again.save(tmp_path / "twice.nc")
+
+
+def test_provenance_says_how_it_was_made(fit):
+    p = fit.provenance
+    assert p["backend"] == fit.backend == "numpy"
+    assert p["seed"] == 0
+    assert p["versions"]["pycellbox"] == pcb.__version__
+    assert p["schedule"][0]["iterations"] == 8
+    assert p["penalty"]["scale"] == "sum"
+    assert fit.status == "completed"
+
+
+def test_groups_and_dims(fit):
+    assert set(fit.tree.children) == {"parameters", "history", "predictions", "data"}
+    assert fit.parameters["W"].dims == ("target", "source")
+    assert fit.parameters["alpha"].dims == ("node",)
+    assert "mask" not in fit.parameters
+    assert set(fit.data["role"].values) == {"train", "validation"}
+
+
+def test_the_repr_tells_the_essentials(fit):
+    text = repr(fit)
+    assert "7 nodes, 9 conditions fitted, 3 for validation" in text
+    assert "ε∘φ(Wx + u)" in text
+    assert "completed; numpy backend" in text
+
+
+def test_predictions_are_those_of_predict(fit):
+    np.testing.assert_array_equal(fit.predictions.values, fit.predict(fit.data).values)
+
+
+def test_predict_at_times_of_a_steady_state_fit(fit):
+    x = fit.predict(fit.data, times=[1.0, fit.horizon])
+    assert x.dims == ("condition", "time", "node")
+    np.testing.assert_allclose(x.isel(time=-1).values, fit.predictions.values, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda u: u.isel(node=slice(1, None)), r"lacks the node\(s\) A"),
+        (lambda u: u.assign_coords(node=["Q", *NODES[1:]]), r"lacks the node\(s\) A"),
+        (lambda u: u.where(u != 0), "must be a finite number"),
+        (lambda u: u.rename(condition="row"), "'condition', 'node'"),
+        (lambda u: u.values, "is a ndarray"),
+        (lambda u: u.to_dataset(name="dose"), "no variable 'perturbation'"),
+    ],
+)
+def test_bad_perturbation(fit, change, match):
+    with pytest.raises(DataError, match=match):
+        fit.predict(change(fit.data["perturbation"]))
+
+
+def test_evaluate_stands_beside_the_baselines(fit):
+    pytest.importorskip("sklearn", reason='ridge needs scikit-learn: pip install "pycellbox[all]"')
+    result = fit.evaluate(fit.data)
+    assert list(result.table.index) == [
+        "CellBox", "mean response", "additive effects", "ridge", "ridge with intercept",
+    ]  # fmt: skip
+    assert result.by_node["pearson"].dims == ("model", "node")
+    assert result.by_condition["mse"].dims == ("model", "condition")
+    error = ((fit.predictions - fit.data["response"]) ** 2).mean()
+    assert result.table.loc["CellBox", "mse"] == pytest.approx(float(error))
+    assert "ridge with intercept" in repr(result)
+    assert list(fit.evaluate(fit.data, baselines=False).table.index) == ["CellBox"]
+
+
+def test_evaluate_a_held_out_part_with_an_unmeasured_node(fit):
+    part = fit.data.isel(condition=[0, 1]).copy(deep=True)
+    part["response"].loc[{"node": "B"}] = np.nan
+    assert np.isnan(fit.evaluate(part).by_node["mse"].sel(node="B")).all()
+
+
+def test_evaluate_without_scikit_learn_says_so(fit, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
+    result = fit.evaluate(fit.data)
+    assert "ridge" not in result.table.index
+    assert "pycellbox[baselines]" in repr(result)
+
+
+def test_evaluate_time_courses():
+    fit = fitted(times=(0.5, 1.0, 2.0))
+    result = fit.evaluate(fit.data)
+    assert "mean response" in result.table.index
+
+
+class TestFiles:
+    """What can be wrong with a file."""
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(ResultFileError, match="no such file"):
+            pcb.load(tmp_path / "nothing.nc")
+
+    def test_not_netcdf(self, tmp_path):
+        path = tmp_path / "notes.nc"
+        path.write_text("hello")
+        with pytest.raises(ResultFileError, match="damaged, incomplete or of another format"):
+            pcb.load(path)
+
+    def test_truncated(self, fit, tmp_path):
+        path = fit.save(tmp_path / "fit.nc")
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(ResultFileError, match="damaged"):
+            pcb.load(path)
+
+    def test_a_dataset_is_not_a_fit(self, fit, tmp_path):
+        path = pcb.save_data(fit.data.drop_vars("role"), tmp_path / "data.nc")
+        with pytest.raises(ResultFileError, match=r"not one that Fit\.save wrote.*open_data"):
+            pcb.load(path)
+
+    def test_newer_version(self, fit, tmp_path):
+        path = fit.save(tmp_path / "fit.nc")
+        with h5py.File(path, "a") as file:
+            file.attrs["format_version"] = 99
+        with pytest.raises(ResultFileError, match="format version 99.*upgrade"):
+            pcb.load(path)
+
+    def test_a_group_is_gone(self, fit, tmp_path):
+        path = fit.save(tmp_path / "fit.nc")
+        with h5py.File(path, "a") as file:
+            del file["history"]
+        with pytest.raises(ResultFileError, match="lacks the group.*history"):
+            pcb.load(path)
+
+    def test_a_solver_that_is_unknown(self, fit, tmp_path):
+        path = fit.save(tmp_path / "fit.nc")
+        with h5py.File(path, "a") as file:
+            file.attrs["solver"] = json.dumps({"name": "Warp9"})
+        with pytest.raises(ResultFileError, match="unknown solver 'Warp9'"):
+            pcb.load(path)
+
+    def test_a_failed_save_leaves_the_old_file(self, fit, tmp_path, monkeypatch):
+        path = fit.save(tmp_path / "fit.nc")
+        before = path.read_bytes()
+
+        def broken(self, target, **options):
+            with open(target, "wb") as file:
+                file.write(b"half")
+            raise OSError("the disk is full")
+
+        monkeypatch.setattr(xr.DataTree, "to_netcdf", broken)
+        with pytest.raises((ResultFileError, OSError), match="disk is full"):
+            fit.save(path)
+        assert path.read_bytes() == before
+        assert os.listdir(tmp_path) == ["fit.nc"]
