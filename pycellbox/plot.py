@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ __all__ = [
     "save_figure",
 ]
 
+_Layout: TypeAlias = Literal["constrained", "compressed"]
+
 DPI = 300
 MAX_NAMED = 40
 """Networks up to this size have every node named in a heat map."""
@@ -46,7 +48,7 @@ _KINDS = {"protein": (_BLUE, "o"), "phenotype": (_ORANGE, "^"), "drug": (_GREEN,
 _PLURALS = {"protein": "proteins", "phenotype": "phenotypes", "drug": "drugs"}
 _DIVERGING = "RdBu_r"  # red and blue are told apart by all; white is zero
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -147,10 +149,11 @@ def loss_history(fit: Fit | xr.Dataset) -> Figure:
             ax.plot(iteration[judged], validation[judged], "--", color=_ORANGE, label="validation")
             ax.legend()
         stage = history["stage"].values
-        for at in np.flatnonzero(np.diff(stage)):
-            ax.axvline(iteration[at] + 0.5, color=_GREY, lw=0.8, ls=":")
+        for i in np.flatnonzero(np.diff(stage)):
+            at = float(iteration[i]) + 0.5
+            ax.axvline(at, color=_GREY, lw=0.8, ls=":")
             ax.annotate(
-                f"stage {stage[at + 1]}", (iteration[at] + 0.5, 1), xycoords=("data", "axes fraction"),
+                f"stage {stage[i + 1]}", (at, 1), xycoords=("data", "axes fraction"),
                 xytext=(3, -2), textcoords="offset points", va="top", color=_GREY, fontsize=8,
             )  # fmt: skip
         if (history["loss"].values > 0).all():
@@ -206,7 +209,7 @@ def interactions(fit: Fit | xr.DataArray, truth: xr.DataArray | None = None) -> 
             image, ax=list(row), shrink=0.8, pad=0.02,
             extend="neither" if named else "both", label="interaction W (inhibits – activates)",
         )  # fmt: skip
-        bar.outline.set_linewidth(0.8)  # type: ignore[operator]
+        bar.ax.tick_params(width=0.8)
     return figure
 
 
@@ -306,7 +309,7 @@ def require_matplotlib() -> None:
 
 
 @contextmanager
-def _figure(width: float, height: float, layout: str = "constrained") -> Iterator[Figure]:
+def _figure(width: float, height: float, layout: _Layout = "constrained") -> Iterator[Figure]:
     """Make a figure of that many inches, to be drawn in the one style of this module."""
     require_matplotlib()
     from matplotlib import rc_context
@@ -326,14 +329,16 @@ def _interactions_of(fit: Fit | xr.DataArray) -> xr.DataArray:
             "interactions are needed as a Fit or as a DataArray with the dims (target, source), "
             f"such as fit.parameters['W']; a {type(W).__name__} was given."
         )
-    return W.transpose("target", "source")
+    matrix: xr.DataArray = W.transpose("target", "source")
+    return matrix
 
 
 def _like(array: xr.DataArray, W: xr.DataArray) -> xr.DataArray:
     """Put another matrix of interactions into the order of W."""
     metrics.recovery(W, array)  # names what does not fit
-    ordered: xr.DataArray = array.sel(target=W["target"].values, source=W["source"].values)
-    return ordered.transpose("target", "source")
+    same = {dim: W[dim].values for dim in ("target", "source")}
+    ordered: xr.DataArray = array.sel(same).transpose("target", "source")
+    return ordered
 
 
 def _kinds(*arrays: xr.DataArray) -> npt.NDArray[np.str_]:

@@ -11,7 +11,18 @@ import pycellbox as pcb
 
 ROOT = Path(__file__).parents[1]
 # What numpy and xarray do not already bring, and what only some uses need.
-HEAVY = {"scipy", "sklearn", "matplotlib", "h5py", "h5netcdf", "tqdm", "juliacall", "jax", "torch"}
+HEAVY = {
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "h5py",
+    "h5netcdf",
+    "tqdm",
+    "threadpoolctl",
+    "juliacall",
+    "jax",
+    "torch",
+}
 
 
 def test_import_brings_nothing_heavy():

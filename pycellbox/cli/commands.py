@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -55,10 +54,7 @@ def fit(args: argparse.Namespace) -> int:
         print()
         tables.print_scores(evaluation, f"prediction of the {test.sum()} held-out conditions")
     print(f"\nsaved {args.out}" + (f" and tables in {args.csv}" if args.csv is not None else ""))
-    if fitted.status == "completed":
-        return 0
-    tables.note(f"the fit did not run to its end ({fitted.status}); what it reached is saved.")
-    return 130 if fitted.status.startswith("interrupted") else 1
+    return tables.exit_code(fitted)
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -107,11 +103,11 @@ def evaluate(args: argparse.Namespace) -> int:
         data = data.isel(condition=~used)
     elif used.any():
         tables.note(
-            f"{used.sum()} of these {used.size} conditions were used in the fit, which flatters "
-            "every model; --new-only leaves them out."
+            f"{used.sum()} of these {used.size} conditions, by their names, were used in the fit, "
+            "which flatters every model; --new-only leaves them out."
         )
     evaluation = fitted.evaluate(data, baselines=not args.no_baselines)
-    count = cast(int, data.sizes["condition"])
+    count = data.sizes["condition"]
     tables.print_scores(evaluation, f"prediction of {count} condition{'s' if count != 1 else ''}")
     if args.csv is not None:
         tables.write_scores(args.csv, evaluation)

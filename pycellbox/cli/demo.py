@@ -51,6 +51,9 @@ def demo(args: argparse.Namespace) -> int:
         backend=args.backend,
         progress=tables.show_progress() and not args.quiet,
     )
+    code = tables.exit_code(fitted)
+    if code:
+        return code
     if not args.quiet:
         print(_account(fitted), end="\n\n", flush=True)
     evaluation = fitted.evaluate(data.isel(condition=test))
@@ -63,11 +66,11 @@ def demo(args: argparse.Namespace) -> int:
     tables.write_table(edges, args.out / "interactions.csv", index=False)
     missing = _draw(args.out, fitted, evaluation, data.isel(condition=test), network)
     print(_farewell(args.out, missing))
-    return 0 if fitted.status == "completed" else 130
+    return 0
 
 
 def _experiment(network: Network, seed: int, backend: str) -> tuple[Simulated, np.ndarray]:
-    """Simulate every node but the phenotype inhibited alone and in pairs; pick pairs for the test."""
+    """Inhibit every node but the phenotype alone and in pairs; pick pairs for the test."""
     targets = [
         node
         for node, kind in zip(network.nodes, network.node_kind.values, strict=True)
@@ -82,48 +85,55 @@ def _experiment(network: Network, seed: int, backend: str) -> tuple[Simulated, n
 
 def _introduction(network: Network, data: xr.Dataset, test: np.ndarray) -> str:
     kinds = list(network.node_kind.values)
+    nodes, proteins, drugs = len(kinds), kinds.count("protein"), kinds.count("drug")
+    edges = int((network.W != 0).sum())
     singles = sum(len(names) == 1 for names in drugs_of(data))
-    pairs = len(test) - singles
+    pairs, held, seen = test.size - singles, int(test.sum()), int((~test).sum())
     return f"""\
 pycellbox demo: find out how the nodes of a network act on each other.
 
-The truth is a network of {len(kinds)} nodes made up for this demo: {kinds.count("protein")} proteins of the MAPK and
-PI3K pathways, {kinds.count("phenotype")} phenotype (viability) and {kinds.count("drug")} drugs, with {int((network.W != 0).sum())} interactions.
-The experiments are simulated, not measured: {singles} nodes are inhibited one at a time and in
-pairs ({singles} + {pairs} conditions), and the steady state of every node is read with an error of
-{NOISE} (standard deviation, log-ratio to the untreated control).
-{int(test.sum())} of the {pairs} pairs are held out; the fit sees the other {int((~test).sum())} conditions. It knows the form
-of the equation, which real cells do not obey, but not a single interaction."""
+The truth is a network of {nodes} nodes made up for this demo: {proteins} proteins of the MAPK
+and PI3K pathways, one phenotype (viability) and {drugs} drugs, with {edges} interactions.
+The experiments are simulated, not measured: {singles} nodes are inhibited one at a time and
+in pairs ({singles} + {pairs} conditions), and the steady state of every node is read with an
+error of {NOISE} (standard deviation, log-ratio to the untreated control).
+{held} of the {pairs} pairs are held out; the fit sees the other {seen} conditions. It knows
+the form of the equation, which real cells do not obey, but none of the interactions;
+the strength of its penalty was set on simulated networks like this one."""
 
 
 def _account(fitted: Fit) -> str:
     loss = fitted.history["loss"].values
-    text = f"""\
-Fitted {fitted.model.equation} in {fitted.provenance["seconds"]:.1f} s ({fitted.backend} backend):
+    seconds = fitted.provenance["seconds"]
+    return f"""\
+Fitted {fitted.model.equation} in {seconds:.1f} s ({fitted.backend} backend):
 {loss.size} iterations took the mean squared error from {loss[0]:.2g} to {loss[-1]:.2g}."""
-    return text if fitted.status == "completed" else f"{text}\nThe fit was {fitted.status}."
 
 
 def _recovery(fitted: Fit, network: Network) -> str:
     score = metrics.recovery(fitted.parameters["W"], network.W, mask=network.mask)
-    edges = int((network.W != 0).sum())
+    edges, free = int((network.W != 0).sum()), int(network.mask.sum())
+    r, signs = score["pearson"], score["sign_accuracy"]
     return f"""\
-Recovery of the true network: over the {int(network.mask.sum())} interactions that could exist, fitted and
-true strengths correlate with {score["pearson"]:.3f} (Pearson); {score["sign_accuracy"]:.0%} of the {edges} true ones have the right sign."""
+Recovery of the true network: over the {free} interactions that could exist, the fitted and
+true strengths correlate with {r:.3f} (Pearson); of the {edges} true ones {signs:.0%} have the
+right sign."""
 
 
 def _edges(fitted: Fit, network: Network) -> pd.DataFrame:
     """Every interaction that could exist, the strongest fitted one first."""
     W = fitted.parameters["W"].sel(target=list(network.nodes), source=list(network.nodes))
     free = np.argwhere(network.mask.values)
-    frame = pd.DataFrame(
+    frame: pd.DataFrame = pd.DataFrame(
         [
             (network.nodes[j], network.nodes[i], float(W[i, j]), float(network.W[i, j]))
             for i, j in free
         ],
         columns=["source", "target", "fitted", "true"],
     )
-    return frame.sort_values("fitted", key=abs, ascending=False, kind="stable")
+    strength = np.abs(frame["fitted"].to_numpy())
+    ordered: pd.DataFrame = frame.iloc[np.argsort(-strength, kind="stable")]
+    return ordered
 
 
 def _draw(

@@ -44,7 +44,7 @@ def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
 
 
 def node_kind_of(text: str | None) -> Any:
-    """A file as it is, and counts as protein=82,drug=12 as a mapping."""
+    """Leave the name of a file as it is, and read protein=82,drug=12 as a mapping."""
     if text is None or Path(text).exists() or "=" not in text:
         return text
     counts: dict[str, int] = {}
@@ -62,8 +62,9 @@ def node_kind_of(text: str | None) -> Any:
 def read_perturbation(path: Path, nodes: Path | None) -> xr.DataArray:
     """Read a table of perturbations that comes without responses."""
     # Read as its own response: the one way to have a lone table read and checked.
-    perturbation: xr.DataArray = read_csv(path, path, nodes=nodes)["perturbation"]
-    return perturbation.drop_vars("node_kind")
+    table = read_csv(path, path, nodes=nodes).drop_vars("node_kind")
+    perturbation: xr.DataArray = table["perturbation"]
+    return perturbation
 
 
 def check_nodes(perturbation: xr.DataArray, fit: Fit, path: Path) -> list[str]:

@@ -8,75 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pycellbox import __version__
-
-_ABOUT = """\
-Infer how the nodes of a cell system act on each other from perturbation experiments, and
-predict the response to perturbations that were never made.
-
-The model is a network of differential equations, dx/dt = ε∘φ(Wx + u) − α∘x: u is what was
-applied (drug doses), x the response as log-ratio to the untreated control, and W[target, source]
-the strength with which a node acts on another."""
-
-_TABLES = """\
-tables (CSV; tab-separated if the name ends in .tsv)
-  A table has a line for each condition and a column for each node. The first line names the
-  nodes, the first column the conditions:
-
-      condition,MEK,ERK,aMEK          condition,MEK,ERK,aMEK
-      control,0,0,0                   control,0.02,-0.01,0
-      low,0,0,-0.5                    low,-0.31,-0.22,-0.5
-
-      perturbation: what was applied, 0 where     response: log-ratio to the control,
-      nothing was; an inhibitor is negative       empty or NaN where not measured
-
-  For time courses the second column of the response is named "time". Tables of bare numbers,
-  without names, need --nodes."""
-
-_FIT = """\
-Fit a network to measured responses and save it to one file.
-
-With --test some conditions are held out: the network is fitted to the others, and the table
-that is printed says how well it predicts the held-out ones, beside simple baselines."""
-
-_FIT_EXAMPLES = """\
-examples
-  pycellbox fit --perturbation pert.csv --response expr.csv --node-kind kinds.csv --out fit.nc
-
-  The melanoma data of Korkut et al. (2015): bare tables of 82 proteins, 5 phenotypes, 12 drugs;
-  three tenths of the conditions are held out:
-  pycellbox fit --perturbation pert.csv --response expr.csv --nodes node_Index.csv \\
-      --node-kind protein=82,phenotype=5,drug=12 --test 0.3 --seed 1000 --out melanoma.nc
-"""
-
-_PREDICT = """\
-Predict the response to perturbations with a fitted network.
-
-The table of perturbations needs only the columns of nodes that are perturbed; all others count
-as 0. The predicted response is a log-ratio to the untreated control, as the data was."""
-
-_PREDICT_EXAMPLE = """\
-example
-  new.csv:   condition,aMEK,aAKT
-             both low,-0.5,-0.5
-  pycellbox predict melanoma.nc --perturbation new.csv --out predictions.csv
-"""
-
-_EVALUATE = """\
-Compare the predictions of a fitted network with measured responses, beside simple baselines
-that saw the same data as the fit.
-
-Pearson is the correlation of predicted and measured responses (1 is perfect), MSE their mean
-squared difference in squared log-ratios (0 is perfect)."""
-
-_EVALUATE_EXAMPLE = """\
-example
-  pycellbox evaluate melanoma.nc --perturbation new_pert.csv --response new_expr.csv
-"""
-
-_DEMO = """\
-See what pycellbox does, without any data: simulate experiments on a network of ten nodes, fit a
-network to some of them, predict the others, and compare with the truth and with simple
-baselines. Takes a few seconds."""
+from pycellbox.cli import texts
 
 
 class _Parser(argparse.ArgumentParser):
@@ -87,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the whole command line; its results have the name in ``command``."""
-    parser = _Parser(prog="pycellbox", description=_ABOUT, formatter_class=_raw)
+    parser = _Parser(prog="pycellbox", description=texts.ABOUT, formatter_class=_raw)
     parser.add_argument("--version", action="version", version=f"pycellbox {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands")
 
@@ -96,11 +28,17 @@ def build_parser() -> argparse.ArgumentParser:
             name, help=short, description=about, epilog=epilog, formatter_class=_raw
         )
 
-    _demo(command("demo", "see what pycellbox does, without any data", _DEMO))
-    _fit(command("fit", "fit a network to data", _FIT, f"{_TABLES}\n\n{_FIT_EXAMPLES}"))
-    predict = command("predict", "predict new perturbations", _PREDICT, _PREDICT_EXAMPLE)
+    _demo(command("demo", "see what pycellbox does, without any data", texts.DEMO))
+    _fit(
+        command(
+            "fit", "fit a network to data", texts.FIT, f"{texts.TABLES}\n\n{texts.FIT_EXAMPLES}"
+        )
+    )
+    predict = command("predict", "predict new perturbations", texts.PREDICT, texts.PREDICT_EXAMPLE)
     _predict(predict)
-    _evaluate(command("evaluate", "compare a fit with new data", _EVALUATE, _EVALUATE_EXAMPLE))
+    _evaluate(
+        command("evaluate", "compare a fit with new data", texts.EVALUATE, texts.EVALUATE_EXAMPLE)
+    )
     return parser
 
 

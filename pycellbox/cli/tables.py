@@ -30,6 +30,14 @@ def show_progress() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def exit_code(fit: Fit) -> int:
+    """Tell whether a fit came to its end, and say so on stderr if it did not."""
+    if fit.status == "completed":
+        return 0
+    note(f"the fit did not come to its end ({fit.status}).")
+    return 130 if fit.status.startswith("interrupted") else 1
+
+
 def prepare_file(path: Path, endings: tuple[str, ...]) -> None:
     """Check a file to write and make its folder, before the work that fills it.
 
@@ -69,14 +77,16 @@ def wide(responses: xr.DataArray) -> pd.DataFrame:
     index = pd.MultiIndex.from_product(
         [rows["condition"].values, rows["time"].values], names=["condition", "time"]
     )
-    nodes = rows["node"].values
-    return pd.DataFrame(rows.values.reshape(len(index), -1), index=index, columns=nodes)
+    values = rows.values.reshape(len(index), -1)
+    frame: pd.DataFrame = pd.DataFrame(values, index=index, columns=rows["node"].values)
+    return frame
 
 
 def _matrix(array: xr.DataArray) -> pd.DataFrame:
     rows, columns = (array[dim].values for dim in array.dims)
     index = pd.Index(rows, name=str(array.dims[0]))
-    return pd.DataFrame(array.values, index=index, columns=columns)
+    frame: pd.DataFrame = pd.DataFrame(array.values, index=index, columns=columns)
+    return frame
 
 
 def write_fit_tables(
@@ -123,30 +133,37 @@ def print_scores(evaluation: Evaluation, title: str) -> None:
 
 
 def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
-    """What was fitted to what, in a few lines."""
-    kinds = list(data["node_kind"].values)
+    """Describe in a few lines what was fitted to what."""
+    kinds = [str(kind) for kind in data["node_kind"].values]
     nodes = ", ".join(
         f"{kinds.count(kind)} {kind}{'s' if kinds.count(kind) != 1 else ''}"
         for kind in ("protein", "phenotype", "drug")
         if kind in kinds
     )
+    shape = f"{data.sizes['time']} times" if "time" in data.dims else "steady state"
     roles = list(fit.data["role"].values)
     used = f"{roles.count('train')} to fit"
     if "validation" in roles:
         used += f", {roles.count('validation')} for validation"
     if held_out:
         used += f", {held_out} held out ({split})"
-    shape = f"{data.sizes['time']} times" if "time" in data.dims else "steady state"
     loss = fit.history["loss"].values
-    W = fit.parameters["W"].values
-    fall = f"loss {loss[0]:.4g} → {np.nanmin(loss):.4g}, " if loss.size else ""
-    return "\n".join(
-        [
-            f"data        {data.sizes['condition']} conditions × {len(kinds)} nodes ({nodes}), {shape}",
-            f"conditions  {used}",
-            f"model       {fit.model.equation}, φ = {fit.model.envelope}",
-            f"fit         {loss.size} iterations, {fall}"
-            f"{fit.provenance['seconds']:.1f} s on the {fit.backend} backend",
-            f"network     {int((np.abs(W) > 0.01).sum())} interactions with |W| > 0.01",
-        ]
-    )
+    fall = f", loss {loss[0]:.4g} → {np.nanmin(loss):.4g}" if loss.size else ""
+    seconds = fit.provenance["seconds"]
+    lines = {
+        "data": f"{data.sizes['condition']} conditions × {len(kinds)} nodes ({nodes}), {shape}",
+        "conditions": used,
+        "model": f"{fit.model.equation}, φ = {fit.model.envelope}",
+        "fit": f"{loss.size} iterations{fall}, {seconds:.1f} s on the {fit.backend} backend",
+        "strongest": _strongest(fit.parameters["W"]),
+    }
+    return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+
+def _strongest(W: xr.DataArray, count: int = 3) -> str:
+    """Write out the few strongest interactions."""
+    W = W.transpose("target", "source")
+    order = np.argsort(-np.abs(W.values), axis=None)[:count]
+    edges = zip(*np.unravel_index(order, W.shape), strict=True)
+    targets, sources = W["target"].values, W["source"].values
+    return ", ".join(f"{sources[j]} → {targets[i]} ({float(W[i, j]):+.2f})" for i, j in edges)

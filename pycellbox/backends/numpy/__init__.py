@@ -11,6 +11,7 @@ from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate, reverse
 from pycellbox.backends.numpy.losses import loss_and_seeds
 from pycellbox.backends.numpy.tableaux import TABLEAUX
+from pycellbox.backends.numpy.threads import blas_threads
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
@@ -42,7 +43,8 @@ class NumpyBackend:
         tape = _tape(structure, solver, drive, keep=False)
         envelope = envelope_kernel(structure.model)
         coefficients = lowering.coefficients(parameters)
-        return integrate(solver, envelope, coefficients, drive, times, tape).states
+        with blas_threads(*perturbation.shape):
+            return integrate(solver, envelope, coefficients, drive, times, tape).states
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
@@ -72,8 +74,9 @@ class NumpySession:
         self, parameters: Parameters, rows: Sequence[int] | Array | None = None
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
-        value, seeds, trajectory = self._forward(parameters, rows, self._kept)
-        gradient = self.lowering.pull_back(reverse(trajectory, seeds))
+        with blas_threads(*self.problem.perturbation.shape):
+            value, seeds, trajectory = self._forward(parameters, rows, self._kept)
+            gradient = self.lowering.pull_back(reverse(trajectory, seeds))
         for name, array in gradient.items():
             if not np.isfinite(array).all():
                 raise DivergenceError(
@@ -84,7 +87,8 @@ class NumpySession:
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
-        return self._forward(parameters, rows, self._running)[0]
+        with blas_threads(*self.problem.perturbation.shape):
+            return self._forward(parameters, rows, self._running)[0]
 
     def _forward(
         self, parameters: Parameters, rows: Sequence[int] | Array | None, tape: Tape

@@ -1,0 +1,72 @@
+"""What ``--help`` says about the program and its commands."""
+
+from __future__ import annotations
+
+ABOUT = """\
+Infer how the nodes of a cell system act on each other from perturbation experiments, and
+predict the response to perturbations that were never made.
+
+The model is a network of differential equations, dx/dt = ε∘φ(Wx + u) − α∘x: u is what was
+applied (drug doses), x the response as log-ratio to the untreated control, and W[target, source]
+the strength with which a node acts on another."""
+
+TABLES = """\
+tables (CSV; tab-separated if the name ends in .tsv)
+  A table has a line for each condition and a column for each node. The first line names the
+  nodes, the first column the conditions:
+
+      condition,MEK,ERK,aMEK          condition,MEK,ERK,aMEK
+      control,0,0,0                   control,0.02,-0.01,0
+      low,0,0,-0.5                    low,-0.31,-0.22,-0.5
+
+      perturbation: what was applied, 0 where     response: log-ratio to the control,
+      nothing was; an inhibitor is negative       empty or NaN where not measured
+
+  For time courses the second column of the response is named "time". Tables of bare numbers,
+  without names, need --nodes."""
+
+FIT = """\
+Fit a network to measured responses and save it to one file.
+
+With --test some conditions are held out: the network is fitted to the others, and the table
+that is printed says how well it predicts the held-out ones, beside simple baselines."""
+
+FIT_EXAMPLES = """\
+examples
+  pycellbox fit --perturbation pert.csv --response expr.csv --node-kind kinds.csv --out fit.nc
+
+  The melanoma data of Korkut et al. (2015): bare tables of 82 proteins, 5 phenotypes, 12 drugs;
+  three tenths of the conditions are held out:
+  pycellbox fit --perturbation pert.csv --response expr.csv --nodes node_Index.csv \\
+      --node-kind protein=82,phenotype=5,drug=12 --test 0.3 --seed 1000 --out melanoma.nc
+"""
+
+PREDICT = """\
+Predict the response to perturbations with a fitted network.
+
+The table of perturbations needs only the columns of nodes that are perturbed; all others count
+as 0. The predicted response is a log-ratio to the untreated control, as the data was."""
+
+PREDICT_EXAMPLE = """\
+example
+  new.csv:   condition,aMEK,aAKT
+             both low,-0.5,-0.5
+  pycellbox predict melanoma.nc --perturbation new.csv --out predictions.csv
+"""
+
+EVALUATE = """\
+Compare the predictions of a fitted network with measured responses, beside simple baselines
+that saw the same data as the fit.
+
+Pearson is the correlation of predicted and measured responses (1 is perfect), MSE their mean
+squared difference in squared log-ratios (0 is perfect)."""
+
+EVALUATE_EXAMPLE = """\
+example
+  pycellbox evaluate melanoma.nc --perturbation new_pert.csv --response new_expr.csv
+"""
+
+DEMO = """\
+See what pycellbox does, without any data: simulate experiments on a network of ten nodes, fit a
+network to some of them, predict the others, and compare with the truth and with simple
+baselines. Takes a few seconds."""
