@@ -60,7 +60,7 @@ def test_far_arguments_stay_finite(model, dtype):
     with np.errstate(over="ignore"):
         assert np.isfinite(value(model, z)).all()
         assert np.isfinite(slope(model, z)).all()
-    assert value(model, z).dtype == dtype
+        assert value(model, z).dtype == dtype
 
 
 @pytest.mark.parametrize("model", ALL, ids=repr)

@@ -242,7 +242,8 @@ class TestBlowUp:
     def test_a_too_long_step_is_retried_smaller(self):
         fit = fitted(
             dataset(np.random.default_rng(13)), model=self.linear, solver=pcb.Heun(0.5),
-            horizon=400.0, schedule=quick(25, learning_rate=1.0),
+            horizon=400.0, schedule=quick(40, learning_rate=1.0),
+            initial=pcb.Initialisation(weight_scale=0.01),
         )  # fmt: skip
         assert fit.provenance["steps_retried"] > 0
         assert np.isfinite(fit.parameters["W"]).all()

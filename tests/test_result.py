@@ -61,7 +61,7 @@ def test_provenance_says_how_it_was_made(fit):
     assert p["seed"] == 0
     assert p["versions"]["pycellbox"] == pcb.__version__
     assert p["schedule"][0]["iterations"] == 8
-    assert p["penalty"]["scale"] == "sum"
+    assert p["penalty"]["scale"] == "mean"
     assert fit.status == "completed"
 
 

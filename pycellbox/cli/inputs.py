@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,10 @@ def check_nodes(perturbation: xr.DataArray, fit: Fit, path: Path) -> list[str]:
     unknown = sorted(given - set(known))
     if unknown:
         shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
+        near = get_close_matches(unknown[0], known, n=1) or known[:5]
         raise DataError(
-            f"{path} has column(s) that are no node of the fit: {shown}; its nodes are "
-            f"{', '.join(known[:5])}, …; check the spelling."
+            f"{path} has column(s) that are no node of the fit: {shown}; its nodes are, for "
+            f"example, {', '.join(near)}: check the spelling."
         )
     return [node for node in known if node not in given]
 

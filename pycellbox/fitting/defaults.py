@@ -41,12 +41,17 @@ def default_solver(steady: bool, horizon: float) -> Solver:
 def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
     """Stages and penalty for this kind of data.
 
-    Screens with drug nodes and steady states: few conditions for many edges, where the drugs'
-    direct effects carry most of the signal. Small node → node weights, learning rates and
-    penalties by group, 150 iterations. Everything else (time courses, networks whose nodes are
-    perturbed directly): one learning rate, a light penalty, more iterations.
+    Drug screens (drug nodes, steady states, fewer conditions than nodes): the edges are far more
+    than the data can tell, and the drugs' direct effects carry most of the signal. Small
+    node → node weights, learning rates and penalties by group, 150 iterations. Everything else
+    (time courses, many conditions, networks whose nodes are perturbed directly): one learning
+    rate, a light penalty, more iterations.
     """
-    screen = bool((data["node_kind"] == "drug").any()) and "time" not in data["response"].dims
+    screen = (
+        bool((data["node_kind"] == "drug").any())
+        and "time" not in data["response"].dims
+        and data.sizes["condition"] < data.sizes["node"]
+    )
     if screen:
         rates = {
             "drug_to_node": 0.02,
