@@ -167,14 +167,14 @@ class TestFiles:
         path = fit.save(tmp_path / "fit.nc")
         with h5py.File(path, "a") as file:
             file.attrs["format_version"] = 99
-        with pytest.raises(ResultFileError, match="format version 99.*upgrade"):
+        with pytest.raises(ResultFileError, match=r"format version 99.*upgrade"):
             pcb.load(path)
 
     def test_a_group_is_gone(self, fit, tmp_path):
         path = fit.save(tmp_path / "fit.nc")
         with h5py.File(path, "a") as file:
             del file["history"]
-        with pytest.raises(ResultFileError, match="lacks the group.*history"):
+        with pytest.raises(ResultFileError, match=r"lacks the group.*history"):
             pcb.load(path)
 
     def test_a_solver_that_is_unknown(self, fit, tmp_path):

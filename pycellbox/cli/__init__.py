@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done; 1 the fit stopped early, what it reached is saved; 2 an error, told in
         one line on stderr; 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # Greek letters must not end a run on old consoles
+            stream.reconfigure(errors="replace")
     parser = build_parser()
     try:
         arguments = parser.parse_args(argv)
@@ -38,11 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return DONE
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # Greek letters must not end a run on old consoles
-            stream.reconfigure(errors="replace")
     try:
-        return _command(arguments.command)(arguments)
+        code = _command(arguments.command)(arguments)
+        sys.stdout.flush()  # here, so that a closed pipe is met below
+        return code
     except PycellboxError as error:
         print("pycellbox: error:", " ".join(str(error).split()), file=sys.stderr)
         return ERROR
