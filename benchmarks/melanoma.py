@@ -140,7 +140,7 @@ def main() -> None:
     print(summary(scores).to_string())
     for rival in RIVALS:
         print(f"\nCellBox minus {rival}, paired by split")
-        print(paired(scores, rival).to_string(float_format="{:+.5f}".format))
+        print(paired(scores, rival).to_string(float_format="{:+.5f}".format, na_rep="-"))
     seconds = scores["seconds"].dropna()
     print(
         f"\nseconds a fit: median {seconds.median():.1f}, largest {seconds.max():.1f} "
