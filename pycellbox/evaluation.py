@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import xarray as xr
@@ -11,9 +10,6 @@ import xarray as xr
 from pycellbox import metrics
 from pycellbox.baselines import all_baselines
 from pycellbox.errors import BackendError, DataError
-
-if TYPE_CHECKING:
-    from pycellbox.result import Fit
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,20 +42,22 @@ class Evaluation:
         return str(self.table.to_html()) + notes
 
 
-def evaluate(fit: Fit, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:
-    """Score ``fit`` on ``data``, beside baselines fitted to the same conditions as it was.
+def evaluate(
+    predicted: xr.DataArray, data: xr.Dataset, *, training: xr.Dataset, baselines: bool = True
+) -> Evaluation:
+    """Score a model's predictions for ``data``, beside baselines fitted to ``training``.
 
     A baseline that cannot be made (scikit-learn is missing, too few conditions) is left out with
     a note.
     """
     observed = data["response"]
     times = observed["time"].values if "time" in observed.dims else None
-    predictions = {"CellBox": fit.predict(data, times=times)}
+    predictions = {"CellBox": predicted}
     notes: list[str] = []
     if baselines:
         for name, baseline in all_baselines().items():
             try:
-                predictions[name] = baseline.fit(fit.data).predict(data["perturbation"])
+                predictions[name] = baseline.fit(training).predict(data["perturbation"])
                 if times is not None:
                     predictions[name] = predictions[name].sel(time=times)
             except (BackendError, DataError) as error:

@@ -6,21 +6,20 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pycellbox import __version__
+from pycellbox.backends import Backend
 from pycellbox.data import validate
+from pycellbox.data.netcdf import write_whole
 from pycellbox.errors import DataError, PycellboxError, ResultFileError
+from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.models import CellBox
 from pycellbox.solvers import Solver, solver_from_dict, solver_to_dict
 from pycellbox.solving import solve
-
-if TYPE_CHECKING:
-    from pycellbox.backends import Backend
-    from pycellbox.evaluation import Evaluation
 
 FORMAT = "pycellbox.Fit"
 FORMAT_VERSION = 1
@@ -190,9 +189,10 @@ class Fit:
         Evaluation
             Prints as a table; ``table``, ``by_node`` and ``by_condition`` hold the figures.
         """
-        from pycellbox.evaluation import evaluate
-
-        return evaluate(self, validate(data, part=True), baselines=baselines)
+        data = validate(data, part=True)
+        times = data["time"].values if "time" in data["response"].dims else None
+        predicted = self.predict(data, times=times)
+        return evaluate(predicted, data, training=self.data, baselines=baselines)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one NetCDF file, whole or not at all.
@@ -206,8 +206,6 @@ class Fit:
         -------
         Path
         """
-        from pycellbox.data.netcdf import write_whole
-
         return write_whole(path, lambda target: self.tree.to_netcdf(target, engine="h5netcdf"))
 
     def __repr__(self) -> str:

@@ -25,14 +25,14 @@ function rational(terms_p, terms_q, t_end)
 end
 
 # A hair more than (ln2/4)²: the reduced argument is rounded.
-const T_END = (log(big(2)) / 4)^2 * (1 + big(2)^-20)
+const T_END = (log(big(2)) / 4)^2 * (1 + ldexp(big(1.0), -20))
 
 for (T, terms) in ((Float64, 2), (Float32, 1))
     p, q, error = rational(terms, terms, T_END)
     half = log(big(2)) / 2
     # Trailing zeros in the high part, so that its product with k (six bits at most) is exact.
     kept = T == Float64 ? 44 : 16
-    high = T(round(ldexp(half, kept)) * big(2)^-kept)
+    high = T(ldexp(round(ldexp(half, kept)), -kept))
     println(T, ":  P: ", T.(p), "  Q: ", T.(q), "  2/ln2: ", T(1 / half))
     println("    ln2/2 = ", high, " + ", T(half - high), "   relative error ", Float64(error))
 end
