@@ -287,7 +287,7 @@ def test_an_interrupt_keeps_the_partial_result(monkeypatch):
     def interrupting(self, *args):
         if len(self.t.history) == 7:
             raise KeyboardInterrupt
-        return original(self, *args)
+        original(self, *args)
 
     monkeypatch.setattr(loop._StageRun, "_record", interrupting)
     fit = fitted(dataset(np.random.default_rng(17)))

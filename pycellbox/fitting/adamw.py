@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,25 +13,108 @@ from pycellbox.fitting.parametrisation import Raw
 from pycellbox.fitting.schedule import AdamW
 from pycellbox.problem import Array
 
-_RETRIES = 30  # halvings of one step: 2⁻³⁰ of it changes nothing that could still help
+RETRIES = 30
+"""Halvings of one step after a blow-up: 2⁻³⁰ of it changes nothing that could still help."""
 
 
 @dataclass(frozen=True)
-class Update:
+class Batch:
+    """The conditions of one iteration (None: all training conditions), and its learning rate.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+    closes_epoch : bool
+        Whether the parameters are judged after it.
+    factor : float
+        Learning rate relative to its nominal value.
+    """
+
+    rows: Array
+    closes_epoch: bool
+    factor: float
+
+
+@dataclass(frozen=True)
+class Iteration:
     """What one iteration saw at the parameters it started from."""
 
     objective: float
     loss: float
+    validation_loss: float
     gradient_norm: float
-    start: Raw
 
 
-class AdamWRun:
-    """The state of AdamW over one stage.
+class Judge:
+    """Keeps the best parameters and counts how long ago they were found.
 
     Parameters
     ----------
     objective : Objective
+    train, validation : ndarray of int
+        Rows of the training and of the validation conditions; without validation the objective
+        on the full batch judges, and nothing does where batches are smaller.
+    patience : int or None
+    full_batch : bool
+    raw : dict of ndarray
+        Best so far.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        train: Array,
+        validation: Array,
+        patience: int | None,
+        full_batch: bool,
+        raw: Raw,
+    ) -> None:
+        self.objective, self.train, self.validation = objective, train, validation
+        self.patience = patience
+        self.active = validation.size > 0 or full_batch
+        self.best_raw, self._best, self._since = raw, math.inf, 0
+
+    def see(self, raw: Raw, objective: float) -> tuple[float, bool]:
+        """Judge parameters; returns their validation loss and whether patience has run out."""
+        validation = self.validation_loss(raw)
+        if not self.active:
+            return validation, False
+        score = validation if self.validation.size else objective
+        if score < self._best:
+            self._best, self.best_raw, self._since = score, copy_raw(raw), 0
+        else:
+            self._since += 1
+        return validation, self.patience is not None and self._since >= self.patience
+
+    def see_last(self, raw: Raw) -> None:
+        """Judge the parameters after the last update, which no iteration has looked at yet."""
+        if not self.active:
+            return
+        try:
+            objective = math.nan
+            if not self.validation.size:
+                objective = self.objective.value_and_gradient(raw, self.train)[0]
+            self.see(raw, objective)
+        except DivergenceError:
+            return
+
+    def validation_loss(self, raw: Raw) -> float:
+        """Loss of the whole validation set, infinite where it blows up, NaN where there is none."""
+        if not self.validation.size:
+            return math.nan
+        try:
+            parameters = self.objective.parametrisation.effective(raw)
+            return self.objective.session.value(parameters, self.validation)
+        except DivergenceError:
+            return math.inf
+
+
+class AdamWRun:
+    """AdamW over one stage, an iteration a call.
+
+    Parameters
+    ----------
+    judge : Judge
     options : AdamW
     raw : dict of ndarray
         Start; copied.
@@ -38,8 +122,11 @@ class AdamWRun:
         Nominal learning rate of every entry.
     """
 
-    def __init__(self, objective: Objective, options: AdamW, raw: Raw, learning_rates: Raw) -> None:
-        self.objective, self.options = objective, options
+    chunk = 1
+    """Iterations that `advance` should be given at a time."""
+
+    def __init__(self, judge: Judge, options: AdamW, raw: Raw, learning_rates: Raw) -> None:
+        self.judge, self.objective, self.options = judge, judge.objective, options
         self.raw = copy_raw(raw)
         self.retried = 0
         self._rates = learning_rates
@@ -49,8 +136,8 @@ class AdamWRun:
         self._shrink = 1.0
         self._previous: Raw | None = None
 
-    def iterate(self, factor: float, rows: Array | None) -> Update:
-        """One update on the conditions ``rows``, with ``factor`` times the learning rates.
+    def advance(self, batches: list[Batch]) -> tuple[list[Iteration], bool]:
+        """Make an update on each batch; the iterations, and whether patience has run out.
 
         Raises
         ------
@@ -58,20 +145,31 @@ class AdamWRun:
             The trajectory is not finite at the start of the stage, or however small the last
             step is made.
         """
-        objective, loss, gradient = self._evaluate(rows)
-        length = norm(gradient)
-        clip = self.options.clip_norm
-        if clip is not None and length > clip:
-            gradient = {k: v * (clip / length) for k, v in gradient.items()}
-        start = copy_raw(self.raw)
-        with np.errstate(over="ignore"):  # an infinite square makes a step of zero
-            self._step(gradient, factor * self._shrink)
-        self._previous = start
-        return Update(objective, loss, length, start)
+        done: list[Iteration] = []
+        for batch in batches:
+            objective, loss, gradient = self._evaluate(batch.rows)
+            validation, stop = math.nan, False
+            if batch.closes_epoch:
+                validation, stop = self.judge.see(self.raw, objective)
+            length = norm(gradient)
+            clip = self.options.clip_norm
+            if clip is not None and length > clip:
+                gradient = {k: v * (clip / length) for k, v in gradient.items()}
+            self._previous = copy_raw(self.raw)
+            with np.errstate(over="ignore"):  # an infinite square makes a step of zero
+                self._step(gradient, batch.factor * self._shrink)
+            done.append(Iteration(objective, loss, validation, length))
+            if stop:
+                return done, True
+        return done, False
 
-    def _evaluate(self, rows: Array | None) -> tuple[float, float, Raw]:
+    def finish(self) -> None:
+        """Have the parameters after the last update judged."""
+        self.judge.see_last(self.raw)
+
+    def _evaluate(self, rows: Array) -> tuple[float, float, Raw]:
         """Evaluate; a blow-up takes the last step back by halves until the trajectory is finite."""
-        for _ in range(_RETRIES):
+        for _ in range(RETRIES):
             try:
                 return self.objective.value_and_gradient(self.raw, rows)
             except DivergenceError:
@@ -81,8 +179,8 @@ class AdamWRun:
                 self._shrink *= 0.5
                 for name, before in self._previous.items():
                     self.raw[name] = ((self.raw[name] + before) / 2).astype(before.dtype)
-        if self._previous is not None:
-            self.raw = copy_raw(self._previous)
+        assert self._previous is not None
+        self.raw = copy_raw(self._previous)
         return self.objective.value_and_gradient(self.raw, rows)
 
     def _step(self, gradient: Raw, factor: float) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting.adamw import Update
 from pycellbox.fitting.objective import Objective, norm
 from pycellbox.fitting.parametrisation import Raw
 from pycellbox.fitting.schedule import LBFGS, RATE_GROUPS
@@ -20,9 +19,12 @@ def minimise(
     raw: Raw,
     iterations: int,
     rows: Array | None,
-    report: Callable[[Update], bool],
+    report: Callable[[Raw, float, float, float], bool],
 ) -> None:
-    """Minimise from ``raw``; ``report`` sees every accepted iterate and returns True to stop.
+    """Minimise from ``raw``.
+
+    ``report`` sees every accepted iterate (raw parameters, objective, loss, norm of the gradient)
+    and returns True to stop.
 
     A trial point at which the trajectory blows up counts as infinitely bad, so that the line
     search comes back with a shorter step.
@@ -52,7 +54,7 @@ def minimise(
             out[name] = flat.reshape(base[name].shape)
         return out
 
-    seen: dict[bytes, Update] = {}
+    seen: dict[bytes, tuple[Raw, float, float, float]] = {}
     worst = 0.0
 
     def evaluate(x: Array) -> tuple[float, Array]:
@@ -64,18 +66,18 @@ def minimise(
             # Finite, because the line search interpolates; steep enough to be left at once.
             return 1e3 * (1.0 + abs(worst)), np.zeros_like(x)
         worst = max(worst, value)
-        seen[x.tobytes()] = Update(value, loss, norm(gradient), point)
+        seen[x.tobytes()] = (point, value, loss, norm(gradient))
         return value, pack(gradient)
 
     def accepted(intermediate_result: object) -> None:
         update = seen.get(intermediate_result.x.tobytes())  # type: ignore[attr-defined]
         seen.clear()
-        if update is not None and report(update):
+        if update is not None and report(*update):
             raise StopIteration
 
     start = pack(raw)
     value, loss, gradient = objective.value_and_gradient(raw, rows)
-    if report(Update(value, loss, norm(gradient), raw)):
+    if report(raw, value, loss, norm(gradient)):
         return
     minimize(
         evaluate,

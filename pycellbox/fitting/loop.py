@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pycellbox.backends import Backend, Session
+from pycellbox.backends import Backend
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs
-from pycellbox.fitting.adamw import AdamWRun, Update
+from pycellbox.fitting.adamw import AdamWRun, Batch, Iteration, Judge
 from pycellbox.fitting.history import History
 from pycellbox.fitting.objective import Objective, copy_raw
 from pycellbox.fitting.parametrisation import Parametrisation, Raw
@@ -74,26 +75,29 @@ class Training:
 
 
 class _StageRun:
-    """One stage: its session, its best parameters, its patience."""
+    """One stage: its session, its batches, its judge."""
 
     def __init__(self, training: Training, number: int, stage: Stage) -> None:
         self.t, self.number, self.stage = training, number, stage
         problem = _up_to(training.problem, stage.horizon)
         self.horizon = float(problem.times[-1])
-        self.session: Session = training.backend.session(
-            problem, training.solver, training.loss, "discrete"
-        )
+        session = training.backend.session(problem, training.solver, training.loss, "discrete")
         train_weight = problem.weight[training.train]
-        self.objective = Objective(
-            self.session,
+        objective = Objective(
+            session,
             training.parametrisation,
             stage.penalty or training.penalty,
             max(int(np.count_nonzero(train_weight)), 1),
         )
-        self.best, self.best_raw = math.inf, training.raw
-        self.since_best = 0
-        # Without validation a minibatch says too little to choose by: the last parameters count.
-        self.judged = training.validation.size > 0 or stage.batch_size is None
+        self.judge = Judge(
+            objective,
+            training.train,
+            training.validation,
+            stage.patience,
+            # Without validation a minibatch says too little to choose by.
+            stage.batch_size is None or stage.batch_size >= training.train.size,
+            training.raw,
+        )
 
     def run(self) -> None:
         try:
@@ -102,93 +106,58 @@ class _StageRun:
             else:
                 self._run_adamw(self.stage.optimiser)
         finally:
-            self.t.raw = copy_raw(self.best_raw)
+            self.t.raw = copy_raw(self.judge.best_raw)
 
     def _run_adamw(self, options: AdamW) -> None:
-        stage, t = self.stage, self.t
-        rates = t.parametrisation.learning_rates(stage.rates())
+        stage = self.stage
+        rates = self.t.parametrisation.learning_rates(stage.rates())
         top_rate = max(stage.rates().values())
-        run = AdamWRun(self.objective, options, t.raw, rates)
+        run = AdamWRun(self.judge, options, self.t.raw, rates)
+        batches = itertools.islice(self._batches(), stage.iterations)
         try:
-            for i, (rows, closes_epoch) in zip(
-                range(stage.iterations), self._batches(), strict=False
-            ):
-                factor = stage.factor(i)
-                update = run.iterate(factor, rows)
-                stop = self._record(update, top_rate * factor, closes_epoch, run.raw)
+            while chunk := list(itertools.islice(batches, run.chunk)):
+                iterations, stop = run.advance(chunk)
+                for batch, iteration in zip(chunk, iterations, strict=False):
+                    self._record(iteration, top_rate * batch.factor)
                 if stop:
-                    break
-            else:
-                self._judge_last(run.raw)
+                    return
+            run.finish()
         finally:
-            t.retried += run.retried
+            self.t.retried += run.retried
+            if not self.judge.active:  # the last parameters count, also after an interrupt
+                self.judge.best_raw = run.raw
 
     def _run_lbfgs(self, options: LBFGS) -> None:
-        def report(update: Update) -> bool:
-            return self._record(update, math.nan, True, update.start)
+        def report(raw: Raw, objective: float, loss: float, length: float) -> bool:
+            validation, stop = self.judge.see(raw, objective)
+            self._record(Iteration(objective, loss, validation, length), math.nan)
+            return stop
 
         lbfgs.minimise(
-            self.objective, options, self.t.raw, self.stage.iterations, self.t.train, report
+            self.judge.objective, options, self.t.raw, self.stage.iterations, self.t.train, report
         )
 
-    def _batches(self) -> Iterator[tuple[Array, bool]]:
-        """Rows of each batch without end, and whether it closes an epoch."""
+    def _batches(self) -> Iterator[Batch]:
+        """Batches without end, in an order drawn anew each epoch."""
         train, size = self.t.train, self.stage.batch_size
-        while size is None or size >= train.size:
-            yield train, True
-        while True:
-            order = self.t.rng.permutation(train)
-            for start in range(0, train.size, size):
-                yield order[start : start + size], start + size >= train.size
+        for iteration in itertools.count():
+            if size is None or size >= train.size:
+                yield Batch(train, True, self.stage.factor(iteration))
+                continue
+            at = iteration * size % (math.ceil(train.size / size) * size)
+            if at == 0:
+                order = self.t.rng.permutation(train)
+            rows = order[at : at + size]
+            yield Batch(rows, at + size >= train.size, self.stage.factor(iteration))
 
-    def _record(self, update: Update, rate: float, epoch: bool, after: Raw) -> bool:
-        """Note an iteration; True when patience has run out."""
-        validation = self._validation_loss(update.start) if epoch else math.nan
+    def _record(self, iteration: Iteration, rate: float) -> None:
         self.t.history.add(
             self.number,
-            objective=update.objective,
-            loss=update.loss,
-            validation_loss=validation,
-            gradient_norm=update.gradient_norm,
             learning_rate=rate,
             horizon=self.horizon,
+            **dataclasses.asdict(iteration),
         )
-        self.t.progress.advance(self.number, update.loss, validation)
-        if not self.judged:
-            self.best_raw = after
-            return False
-        if not epoch:
-            return False
-        score = validation if self.t.validation.size else update.objective
-        if score < self.best:
-            self.best, self.best_raw, self.since_best = score, copy_raw(update.start), 0
-        else:
-            self.since_best += 1
-        return self.stage.patience is not None and self.since_best >= self.stage.patience
-
-    def _validation_loss(self, raw: Raw) -> float:
-        """Loss of the whole validation set, infinite where it blows up, NaN where there is none."""
-        if not self.t.validation.size:
-            return math.nan
-        try:
-            parameters = self.t.parametrisation.effective(raw)
-            return self.session.value(parameters, self.t.validation)
-        except DivergenceError:
-            return math.inf
-
-    def _judge_last(self, raw: Raw) -> None:
-        """Judge the last update, which no iteration has looked at yet."""
-        if not self.judged:
-            return
-        try:
-            if self.t.validation.size:
-                score = self._validation_loss(raw)
-            else:
-                score = self.objective.value_and_gradient(raw, self.t.train)[0]
-        except DivergenceError:
-            return
-        if score < self.best:
-            self.best_raw = copy_raw(raw)
+        self.t.progress.advance(self.number, iteration.loss, iteration.validation_loss)
 
 
 def _up_to(problem: Problem, horizon: float | None) -> Problem:

@@ -1,0 +1,35 @@
+# One small family of exceptions, one base to catch them all; the names are those of pycellbox.
+
+"""
+    CellBoxError
+
+Base of every error that CellBox raises on purpose. All of them have a field `message`, a
+readable sentence.
+"""
+abstract type CellBoxError <: Exception end
+
+"A model, loss, structure or parameter set that cannot be what was meant."
+struct ModelError <: CellBoxError
+    message::String
+end
+
+"A solver, time grid or memory limit that cannot be used as asked."
+struct SolverError <: CellBoxError
+    message::String
+end
+
+"A trajectory, loss or gradient left the range of finite numbers."
+struct DivergenceError <: CellBoxError
+    message::String
+end
+
+function Base.showerror(io::IO, error::CellBoxError)
+    return print(io, nameof(typeof(error)), ": ", error.message)
+end
+
+"Raise a `ModelError` unless `value` is one of `allowed`."
+function one_of(name, value, allowed)
+    value in allowed && return value
+    listed = join(repr.(collect(allowed)), ", ")
+    return throw(ModelError("$name=$(repr(value)) is unknown; choose one of $listed."))
+end

@@ -1,0 +1,202 @@
+# Every variant of the model reduced to one right-hand side,
+#
+#     dx/dt = a∘φ(Mx + p) + b∘v − c∘x ,   x(0) = x₀ ,
+#
+# M (n, n); a, b, c (n); p, v, x₀ (n, conditions). Nothing beyond this file asks which form it is.
+
+"M (n × n) and a, b, c (n) of the right-hand side, or their gradient."
+struct Coefficients{T}
+    M::Matrix{T}
+    a::Vector{T}
+    b::Vector{T}
+    c::Vector{T}
+end
+
+function Coefficients{T}(n::Integer) where {T}
+    return Coefficients(zeros(T, n, n), zeros(T, n), zeros(T, n), zeros(T, n))
+end
+
+function clear!(k::Coefficients{T}) where {T}
+    fill!(k.M, zero(T))
+    fill!(k.a, zero(T))
+    fill!(k.b, zero(T))
+    fill!(k.c, zero(T))
+    return k
+end
+
+"""
+    Lowering(structure)
+
+The linear map from a model's parameters to `Coefficients`, its transpose, and the drive.
+
+With gain g = ε (α for the `:ji` forms) and decay α (1 for `:ji_code`),
+a = g∘A, b = g∘B + ψ∘P, c = decay∘C with 0/1 vectors A, B, P, C.
+"""
+struct Lowering
+    structure::Structure
+    gain_to_a::Vector{Bool}
+    gain_to_b::Vector{Bool}
+    psi_to_b::Vector{Bool}
+    decay_to_c::Vector{Bool}
+    clamped::Vector{Bool}
+    mapped::Vector{Bool}
+    u_inside::Bool
+    u_outside::Bool
+end
+
+function Lowering(structure::Structure)
+    model, drug = structure.model, structure.is_drug
+    none = falses(length(drug))
+    outside_form = model.form in (1, 2)
+    clamped = model.drugs == :clamped ? drug : none
+    # A drug node whose dose is mapped leaves the envelope: it receives the dose directly.
+    mapped = model.dose_saturation === nothing ? none : drug
+    receives = .!clamped .& (outside_form .| mapped)
+    return Lowering(
+        structure,
+        .!clamped .& .!(mapped .& !outside_form),
+        receives .& (model.form != 2),
+        receives .& (model.form == 2),
+        .!clamped,
+        clamped,
+        mapped,
+        !outside_form,
+        outside_form || any(mapped),
+    )
+end
+
+"One parameter out of a `NamedTuple` or a dictionary with symbols or strings as keys."
+parameter(parameters::NamedTuple, name::Symbol) = getproperty(parameters, name)
+function parameter(parameters::AbstractDict, name::Symbol)
+    return haskey(parameters, name) ? parameters[name] : parameters[String(name)]
+end
+
+"Raise `ModelError` unless W and all rates are there and have their shapes."
+function check_parameters(structure::Structure, parameters)
+    n = nodes(structure)
+    names = (:W, rates(structure.model)...)
+    there = Symbol.(keys(parameters))
+    missing_ = [name for name in names if !(name in there)]
+    if !isempty(missing_)
+        throw(
+            ModelError(
+                "parameters lack $(join(missing_, ", ")); form $(repr(structure.model.form)) " *
+                "needs $(join(names, ", ")).",
+            ),
+        )
+    end
+    for name in names
+        want = name == :W ? (n, n) : (n,)
+        got = size(parameter(parameters, name))
+        got == want || throw(ModelError("parameter $name has shape $got; it needs $want."))
+    end
+    return parameters
+end
+
+"""
+    zero_parameters(T, structure)
+
+A `NamedTuple` of zeros in the shape of the parameters: `W` (n × n, [target, source]) and the
+rates of the model's form (n).
+"""
+function zero_parameters(::Type{T}, structure::Structure) where {T}
+    n = nodes(structure)
+    names = (:W, rates(structure.model)...)
+    return NamedTuple{names}(
+        map(name -> name == :W ? zeros(T, n, n) : zeros(T, n), names)
+    )
+end
+
+"""
+    coefficients!(k, lowering, parameters)
+
+Write the coefficients of effective parameters into `k`.
+"""
+function coefficients!(k::Coefficients, lowering::Lowering, parameters)
+    model = lowering.structure.model
+    alpha = parameter(parameters, :alpha)
+    gain = model.form isa Symbol ? alpha : parameter(parameters, :epsilon)
+    psi = model.form == 2 ? parameter(parameters, :psi) : alpha
+    return _coefficients!(k, lowering, model, parameter(parameters, :W), alpha, gain, psi)
+end
+
+# A function of its own, compiled for the arrays that were given.
+function _coefficients!(k::Coefficients{T}, lowering, model, W, alpha, gain, psi) where {T}
+    copyto!(k.M, W)
+    n = length(k.a)
+    if model.degree == 2
+        for i in 1:n
+            total = zero(T)
+            for j in 1:n
+                total += W[i, j]
+            end
+            k.M[i, i] += total
+        end
+    end
+    for i in 1:n
+        k.a[i] = gain[i] * lowering.gain_to_a[i]
+        k.b[i] = gain[i] * lowering.gain_to_b[i] + psi[i] * lowering.psi_to_b[i]
+        decay = model.form == :ji_code ? one(T) : T(alpha[i])
+        k.c[i] = decay * lowering.decay_to_c[i]
+    end
+    return k
+end
+
+"""
+    pull_back!(gradient, lowering, k)
+
+Write the gradient with respect to the parameters, from that to the coefficients `k`, into the
+arrays of `gradient`; W's is zero where the mask is false.
+"""
+function pull_back!(gradient, lowering::Lowering, k::Coefficients)
+    model = lowering.structure.model
+    _pull_back_W!(parameter(gradient, :W), k.M, lowering.structure.mask, model.degree)
+    alpha = parameter(gradient, :alpha)
+    decays, gains_alpha = model.form != :ji_code, model.form isa Symbol
+    for i in eachindex(k.a)
+        gain = k.a[i] * lowering.gain_to_a[i] + k.b[i] * lowering.gain_to_b[i]
+        alpha[i] = k.c[i] * (decays & lowering.decay_to_c[i]) + gain * gains_alpha
+        gains_alpha || (parameter(gradient, :epsilon)[i] = gain)
+        model.form == 2 && (parameter(gradient, :psi)[i] = k.b[i] * lowering.psi_to_b[i])
+    end
+    return gradient
+end
+
+function _pull_back_W!(dW, dM::Matrix{T}, mask, degree) where {T}
+    n = size(dM, 1)
+    for j in 1:n, i in 1:n
+        slope = degree == 2 ? dM[i, j] + dM[i, i] : dM[i, j]
+        dW[i, j] = mask[i, j] ? slope : zero(T)
+    end
+    return dW
+end
+
+"d(u) = tanh(κu)/κ, or u itself where the model maps no dose or maps it linearly."
+function map_dose(model::Model, u::T) where {T}
+    κ = model.dose_saturation
+    return (κ === nothing || κ == 0) ? u : fast_tanh(T(κ) * u) / T(κ)
+end
+
+"""
+    drive!(inside, outside, initial, lowering, u, columns)
+
+Write p, v and x₀ of the given columns of the perturbation `u` (n × conditions) one after the
+other into vectors; `inside` or `outside` is `nothing` where the form has none.
+"""
+function drive!(inside, outside, initial, lowering::Lowering, u::AbstractMatrix, columns)
+    model = lowering.structure.model
+    sign = model.form isa Symbol ? -1 : 1
+    n = size(u, 1)
+    for (q, column) in enumerate(columns), i in 1:n
+        e = (q - 1) * n + i
+        value = u[i, column]
+        mapped, clamped = lowering.mapped[i], lowering.clamped[i]
+        dose = mapped ? map_dose(model, value) : value
+        initial[e] = clamped ? dose : zero(value)
+        inside === nothing || (inside[e] = mapped ? zero(value) : sign * value)
+        if outside !== nothing
+            outside[e] = lowering.u_inside ? (mapped ? sign * dose : zero(value)) : dose
+        end
+    end
+    return nothing
+end

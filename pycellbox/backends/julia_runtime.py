@@ -1,0 +1,172 @@
+"""Starting Julia once, on request, and never downloading anything while doing so.
+
+juliacall reads its options when it is first imported, so they are set here, before that, and only
+where the user has not set them. Sources: juliacall 0.9 (`juliacall/__init__.py`), juliapkg 0.1.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import shutil
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycellbox.errors import BackendError, DivergenceError, ModelError, SolverError
+
+log = logging.getLogger("pycellbox")
+
+INSTALL_HINT = (
+    "install it once with `pycellbox julia install` (needs the internet); on a machine without, "
+    "prepare the environment elsewhere and set PYTHON_JULIACALL_EXE to its julia and "
+    "PYTHON_JULIACALL_PROJECT to its project"
+)
+# Our calls release the GIL and return several times a second, so Python's own Ctrl-C works and
+# Julia need not take the signal from it.
+_OPTIONS = {
+    "PYTHON_JULIACALL_HANDLE_SIGNALS": "no",
+    "PYTHON_JULIACALL_STARTUP_FILE": "no",
+    "PYTHON_JULIACALL_THREADS": "auto",
+    "PYTHON_JULIACALL_OPTIMIZE": "3",
+}
+_started_in: int | None = None
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether Julia can be started without a download.
+
+    Attributes
+    ----------
+    ready : bool
+    executable, project : str or None
+        What would be started.
+    missing : str
+        What is missing, in words; empty when ready.
+    """
+
+    ready: bool
+    executable: str | None
+    project: str | None
+    missing: str
+
+
+def readiness() -> Readiness:
+    """Look at files only: nothing is started, written or downloaded."""
+    executable = _option("exe")
+    project = _option("project")
+    if (executable is None) != (project is None):
+        lacking = "PROJECT" if project is None else "EXE"
+        return Readiness(
+            False, executable, project, f"PYTHON_JULIACALL_{lacking} is not set beside the other"
+        )
+    if executable is not None and project is not None:
+        if shutil.which(executable) is None:
+            return Readiness(False, executable, project, f"{executable} is not an executable")
+        if not _has_cellbox(Path(project)):
+            missing = f"the project {project} does not have the package CellBox"
+            return Readiness(False, executable, project, missing)
+        return Readiness(True, executable, project, "")
+    return _juliapkg_readiness()
+
+
+def _juliapkg_readiness() -> Readiness:
+    try:
+        from juliapkg import deps, state
+    except ImportError:
+        return Readiness(False, None, None, "the Python package juliacall is not installed")
+    project = str(state.STATE["project"])
+    # Compares the installed environment with what all packages ask for; no network.
+    meta = deps.can_skip_resolve()
+    if not meta:
+        return Readiness(False, None, project, "Julia and its packages have not been installed")
+    if not _has_cellbox(Path(project)):
+        return Readiness(False, meta["executable"], project, "the package CellBox is not installed")
+    return Readiness(True, str(meta["executable"]), project, "")
+
+
+def _has_cellbox(project: Path) -> bool:
+    try:
+        text = (project / "Project.toml").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return bool(re.search(r"^\s*CellBox\s*=", text, re.MULTILINE)) or 'name = "CellBox"' in text
+
+
+def _option(name: str) -> str | None:
+    value = sys._xoptions.get(f"juliacall-{name}") or os.environ.get(
+        f"PYTHON_JULIACALL_{name.upper()}"
+    )
+    return value if isinstance(value, str) else None
+
+
+def start() -> Any:
+    """Start Julia, or return the Julia that runs: the module CellBox.
+
+    Raises
+    ------
+    BackendError
+        Julia is not ready, does not start, or cannot be used here (a forked process).
+    """
+    if _started_in is not None and _started_in != os.getpid():
+        raise BackendError(
+            "this process was forked from one in which Julia runs, and Julia does not survive a "
+            "fork: start workers with multiprocessing.get_context('spawn'), or use "
+            "backend='numpy' in them."
+        )
+    return _start()
+
+
+@functools.cache
+def _start() -> Any:
+    global _started_in
+    state = readiness()
+    if not state.ready and "juliacall" not in sys.modules:
+        raise BackendError(f"the julia backend is not ready: {state.missing}; {INSTALL_HINT}.")
+    for name, value in _OPTIONS.items():
+        xoption = "juliacall-" + name.removeprefix("PYTHON_JULIACALL_").lower().replace("_", "-")
+        if name not in os.environ and xoption not in sys._xoptions:
+            if name.endswith("THREADS") and "JULIA_NUM_THREADS" in os.environ:
+                continue
+            os.environ[name] = value
+    if "torch" in sys.modules and "juliacall" not in sys.modules:
+        log.warning(
+            "torch was imported before Julia was started, which can crash; import pycellbox and "
+            "call pycellbox.backends.get_backend('julia') before importing torch."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch was imported before juliacall")
+            import juliacall
+
+            juliacall.Main.seval("import CellBox")
+        module = juliacall.Main.CellBox
+    except Exception as error:
+        raise BackendError(
+            f"Julia did not start: {_first_line(str(error))} Check it with `pycellbox julia "
+            "status`."
+        ) from error
+    _started_in = os.getpid()
+    return module
+
+
+def translate(error: BaseException) -> Exception:
+    """Turn a Julia error into one readable sentence of ours, with the Julia message attached."""
+    text = _first_line(str(error))
+    for name, ours in (
+        ("DivergenceError", DivergenceError),
+        ("SolverError", SolverError),
+        ("ModelError", ModelError),
+    ):
+        if text.startswith((name, f"CellBox.{name}")):
+            return ours(text.split(":", 1)[-1].strip())
+    return BackendError(f"Julia failed: {text}")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no message."
