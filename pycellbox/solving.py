@@ -140,7 +140,7 @@ def value_and_gradient(
     chosen = get_backend(backend)
     problem = Problem.from_dataset(data, model, horizon, precision)
     arrays = parameter_arrays(problem.structure, parameters, precision)
-    session = chosen.session(problem, solver, objective, gradient or "discrete")
+    session = chosen.session(problem, solver, objective, gradient)
     value, slope = session.value_and_gradient(arrays)
     return value, parameter_dataset(problem.structure, slope)
 

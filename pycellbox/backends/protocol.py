@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from pycellbox.objective import Loss
@@ -11,7 +12,11 @@ from pycellbox.solvers import Gradient, Solver
 
 
 class Session(Protocol):
-    """One problem held by a backend, so that its buffers are made once and used many times."""
+    """One problem held by a backend, so that its buffers are made once and used many times.
+
+    A session may also have ``training_run(plan: TrainingPlan) -> TrainingRun``; without it the
+    training loop runs AdamW itself, one `value_and_gradient` an iteration.
+    """
 
     def value_and_gradient(
         self, parameters: Parameters, rows: Sequence[int] | Array | None = None
@@ -41,6 +46,113 @@ class Session(Protocol):
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """Loss alone; arguments and errors as in `value_and_gradient`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The conditions of one training iteration and its learning rate.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+    closes_epoch : bool
+        Whether the parameters at its start are judged.
+    factor : float
+        Learning rate relative to its nominal value.
+    """
+
+    rows: Array
+    closes_epoch: bool
+    factor: float
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one training iteration saw at the parameters it started from."""
+
+    objective: float
+    loss: float
+    validation_loss: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What came of some iterations.
+
+    Attributes
+    ----------
+    iterations : list of Iteration
+    stop : bool
+        Whether patience has run out.
+    failure : str
+        Why there were no more, where a blow-up could not be mended; else empty.
+    """
+
+    iterations: list[Iteration]
+    stop: bool = False
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A stage of AdamW as plain arrays, for a backend that runs many iterations in one call.
+
+    Attributes
+    ----------
+    raw, learning_rates, l1, l2 : dict of ndarray
+        Start, nominal learning rate and scaled penalties of every raw parameter: ``W`` (n, n), with
+        shared drug columns ``b0`` (n,), and the rates (n,) before softplus. ``l1`` and ``l2`` have
+        ``W`` and ``b0`` alone.
+    shared : bool
+        Whether W[:, drug j] = b0 + raw W[:, j].
+    held : ndarray or None
+        Response range of each node, (n,), where ε = held∘α.
+    beta1, beta2, epsilon, weight_decay, clip_norm : float
+        Of AdamW; infinite ``clip_norm`` for none.
+    train, validation : ndarray of int
+    patience : int
+        0 for never.
+    full_batch : bool
+    """
+
+    raw: Parameters
+    learning_rates: Parameters
+    l1: Parameters
+    l2: Parameters
+    shared: bool
+    held: Array | None
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    clip_norm: float
+    train: Array
+    validation: Array
+    patience: int
+    full_batch: bool
+
+
+class TrainingRun(Protocol):
+    """AdamW over one stage."""
+
+    chunk: int
+    """Iterations that `advance` should be given at a time."""
+    retried: int
+    """Steps that were taken back because of a blow-up."""
+
+    def advance(self, batches: list[Batch]) -> Advance:
+        """Make an update on each batch."""
+        ...
+
+    def finish(self) -> None:
+        """Have the parameters after the last update judged."""
+        ...
+
+    @property
+    def best_raw(self) -> Parameters:
+        """The best raw parameters so far, the current ones where nothing judges."""
         ...
 
 
@@ -83,8 +195,12 @@ class Backend(Protocol):
         """
         ...
 
-    def session(self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient) -> Session:
+    def session(
+        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
+    ) -> Session:
         """Hold ``problem`` for repeated evaluation.
+
+        ``gradient`` None is the backend's default for the solver.
 
         Raises
         ------

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.objective import Objective, copy_raw, norm
 from pycellbox.fitting.parametrisation import Raw
@@ -15,34 +15,6 @@ from pycellbox.problem import Array
 
 RETRIES = 30
 """Halvings of one step after a blow-up: 2⁻³⁰ of it changes nothing that could still help."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The conditions of one iteration (None: all training conditions), and its learning rate.
-
-    Attributes
-    ----------
-    rows : ndarray of int
-    closes_epoch : bool
-        Whether the parameters are judged after it.
-    factor : float
-        Learning rate relative to its nominal value.
-    """
-
-    rows: Array
-    closes_epoch: bool
-    factor: float
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """What one iteration saw at the parameters it started from."""
-
-    objective: float
-    loss: float
-    validation_loss: float
-    gradient_norm: float
 
 
 class Judge:
@@ -70,7 +42,7 @@ class Judge:
         raw: Raw,
     ) -> None:
         self.objective, self.train, self.validation = objective, train, validation
-        self.patience = patience
+        self.patience, self.full_batch = patience, full_batch
         self.active = validation.size > 0 or full_batch
         self.best_raw, self._best, self._since = raw, math.inf, 0
 
@@ -85,6 +57,28 @@ class Judge:
         else:
             self._since += 1
         return validation, self.patience is not None and self._since >= self.patience
+
+    def plan(self, options: AdamW, raw: Raw, learning_rates: Raw) -> TrainingPlan:
+        """Return the stage as plain arrays, for a backend that trains by itself."""
+        parametrisation = self.objective.parametrisation
+        l1, l2 = self.objective.strengths()
+        return TrainingPlan(
+            raw=raw,
+            learning_rates=learning_rates,
+            l1=l1,
+            l2=l2,
+            shared=parametrisation.shared,
+            held=parametrisation.held,
+            beta1=options.beta1,
+            beta2=options.beta2,
+            epsilon=options.epsilon,
+            weight_decay=options.weight_decay,
+            clip_norm=math.inf if options.clip_norm is None else options.clip_norm,
+            train=self.train,
+            validation=self.validation,
+            patience=self.patience or 0,
+            full_batch=self.full_batch,
+        )
 
     def see_last(self, raw: Raw) -> None:
         """Judge the parameters after the last update, which no iteration has looked at yet."""
@@ -136,18 +130,19 @@ class AdamWRun:
         self._shrink = 1.0
         self._previous: Raw | None = None
 
-    def advance(self, batches: list[Batch]) -> tuple[list[Iteration], bool]:
-        """Make an update on each batch; the iterations, and whether patience has run out.
+    @property
+    def best_raw(self) -> Raw:
+        """See `pycellbox.backends.protocol.TrainingRun.best_raw`."""
+        return self.judge.best_raw if self.judge.active else self.raw
 
-        Raises
-        ------
-        DivergenceError
-            The trajectory is not finite at the start of the stage, or however small the last
-            step is made.
-        """
+    def advance(self, batches: list[Batch]) -> Advance:
+        """See `pycellbox.backends.protocol.TrainingRun.advance`."""
         done: list[Iteration] = []
         for batch in batches:
-            objective, loss, gradient = self._evaluate(batch.rows)
+            try:
+                objective, loss, gradient = self._evaluate(batch.rows)
+            except DivergenceError as error:
+                return Advance(done, failure=str(error))
             validation, stop = math.nan, False
             if batch.closes_epoch:
                 validation, stop = self.judge.see(self.raw, objective)
@@ -160,8 +155,8 @@ class AdamWRun:
                 self._step(gradient, batch.factor * self._shrink)
             done.append(Iteration(objective, loss, validation, length))
             if stop:
-                return done, True
-        return done, False
+                return Advance(done, stop=True)
+        return Advance(done)
 
     def finish(self) -> None:
         """Have the parameters after the last update judged."""

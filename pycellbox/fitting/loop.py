@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pycellbox.backends import Backend
+from pycellbox.backends.protocol import Batch, Iteration, TrainingRun
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs
-from pycellbox.fitting.adamw import AdamWRun, Batch, Iteration, Judge
+from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.history import History
 from pycellbox.fitting.objective import Objective, copy_raw
 from pycellbox.fitting.parametrisation import Parametrisation, Raw
@@ -81,7 +82,7 @@ class _StageRun:
         self.t, self.number, self.stage = training, number, stage
         problem = _up_to(training.problem, stage.horizon)
         self.horizon = float(problem.times[-1])
-        session = training.backend.session(problem, training.solver, training.loss, "discrete")
+        session = training.backend.session(problem, training.solver, training.loss)
         train_weight = problem.weight[training.train]
         objective = Objective(
             session,
@@ -100,32 +101,39 @@ class _StageRun:
         )
 
     def run(self) -> None:
-        try:
-            if isinstance(self.stage.optimiser, LBFGS):
+        if isinstance(self.stage.optimiser, LBFGS):
+            try:
                 self._run_lbfgs(self.stage.optimiser)
-            else:
-                self._run_adamw(self.stage.optimiser)
-        finally:
-            self.t.raw = copy_raw(self.judge.best_raw)
+            finally:
+                self.t.raw = copy_raw(self.judge.best_raw)
+        else:
+            run = self._adamw(self.stage.optimiser)
+            try:
+                self._run_adamw(run)
+            finally:
+                self.t.retried += run.retried
+                self.t.raw = copy_raw(run.best_raw)
 
-    def _run_adamw(self, options: AdamW) -> None:
-        stage = self.stage
-        rates = self.t.parametrisation.learning_rates(stage.rates())
-        top_rate = max(stage.rates().values())
-        run = AdamWRun(self.judge, options, self.t.raw, rates)
-        batches = itertools.islice(self._batches(), stage.iterations)
-        try:
-            while chunk := list(itertools.islice(batches, run.chunk)):
-                iterations, stop = run.advance(chunk)
-                for batch, iteration in zip(chunk, iterations, strict=False):
-                    self._record(iteration, top_rate * batch.factor)
-                if stop:
-                    return
-            run.finish()
-        finally:
-            self.t.retried += run.retried
-            if not self.judge.active:  # the last parameters count, also after an interrupt
-                self.judge.best_raw = run.raw
+    def _adamw(self, options: AdamW) -> TrainingRun:
+        rates = self.t.parametrisation.learning_rates(self.stage.rates())
+        own = getattr(self.judge.objective.session, "training_run", None)
+        if own is None:
+            return AdamWRun(self.judge, options, self.t.raw, rates)
+        run: TrainingRun = own(self.judge.plan(options, self.t.raw, rates))
+        return run
+
+    def _run_adamw(self, run: TrainingRun) -> None:
+        top_rate = max(self.stage.rates().values())
+        batches = itertools.islice(self._batches(), self.stage.iterations)
+        while chunk := list(itertools.islice(batches, run.chunk)):
+            advance = run.advance(chunk)
+            for batch, iteration in zip(chunk, advance.iterations, strict=False):
+                self._record(iteration, top_rate * batch.factor)
+            if advance.failure:
+                raise DivergenceError(advance.failure)
+            if advance.stop:
+                return
+        run.finish()
 
     def _run_lbfgs(self, options: LBFGS) -> None:
         def report(raw: Raw, objective: float, loss: float, length: float) -> bool:

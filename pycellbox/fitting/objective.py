@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -32,9 +34,19 @@ class Objective:
     penalty: Penalty
     n_entries: int
 
-    @property
-    def _scale(self) -> float:
-        return 1.0 if self.penalty.scale == "mean" else 1.0 / self.n_entries
+    @cached_property
+    def _strengths(self) -> tuple[Raw, Raw]:
+        scale = 1.0 if self.penalty.scale == "mean" else 1.0 / self.n_entries
+
+        def scaled(kind: Literal["l1", "l2"]) -> Raw:
+            by_group = self.penalty.strengths(kind)
+            return self.parametrisation.strengths({g: scale * s for g, s in by_group.items()})
+
+        return scaled("l1"), scaled("l2")
+
+    def strengths(self) -> tuple[Raw, Raw]:
+        """L1 and L2 strength of every entry of W and b0, scaled."""
+        return self._strengths
 
     def value_and_gradient(self, raw: Raw, rows: Array | None = None) -> tuple[float, float, Raw]:
         """Objective, its loss part, and the gradient with respect to ``raw``.
@@ -46,7 +58,12 @@ class Objective:
         """
         loss, slope = self.session.value_and_gradient(self.parametrisation.effective(raw), rows)
         gradient = self.parametrisation.pull_back(raw, slope)
-        total = loss + self.parametrisation.penalise(self.penalty, self._scale, raw, gradient)
+        total = loss
+        for name, l1 in self._strengths[0].items():
+            l2, values = self._strengths[1][name], raw[name]
+            total += float(np.sum(l1 * np.abs(values) + l2 * values**2))
+            steeper = gradient[name] + l1 * np.sign(values) + 2 * l2 * values
+            gradient[name] = steeper.astype(values.dtype)
         if not np.isfinite(total):
             raise DivergenceError("the penalty is not finite: parameters have grown too large.")
         return total, loss, gradient

@@ -9,7 +9,7 @@ import numpy as np
 
 from pycellbox.backends.lowering import map_dose
 from pycellbox.errors import ModelError
-from pycellbox.objective import EDGE_GROUPS, Penalty
+from pycellbox.objective import EDGE_GROUPS
 from pycellbox.problem import Array, Parameters, Problem, Structure
 
 Raw = dict[str, Array]
@@ -84,10 +84,10 @@ class Parametrisation:
         model = structure.model
         self.structure = structure
         self._drug_mask = structure.mask & structure.is_drug[None, :]
-        self._shared = model.drug_columns == "shared" and bool(self._drug_mask.any())
-        self._held = ranges if model.response_range == "held" else None
+        self.shared = model.drug_columns == "shared" and bool(self._drug_mask.any())
+        self.held = ranges if model.response_range == "held" else None
         self._rates = tuple(
-            r for r in model.rates if not (r == "epsilon" and self._held is not None)
+            r for r in model.rates if not (r == "epsilon" and self.held is not None)
         )
         groups = np.full(structure.mask.shape, EDGE_GROUPS.index("node_to_node"))
         groups[structure.is_phenotype, :] = EDGE_GROUPS.index("node_to_phenotype")
@@ -98,7 +98,7 @@ class Parametrisation:
         """Raw values of effective ones; shared columns start from the mean of the drugs'."""
         W = parameters["W"].copy()
         raw: Raw = {"W": W}
-        if self._shared:
+        if self.shared:
             count = np.maximum(self._drug_mask.sum(axis=1), 1)
             b0 = (W * self._drug_mask).sum(axis=1) / count
             W -= np.where(self._drug_mask, b0[:, None], 0)
@@ -112,24 +112,24 @@ class Parametrisation:
     def effective(self, raw: Raw) -> Parameters:
         """W and the model's rates."""
         W = raw["W"]
-        if self._shared:
+        if self.shared:
             W = W + np.where(self._drug_mask, raw["b0"][:, None], 0)
         parameters = {"W": np.where(self.structure.mask, W, 0)}
         rates = {name: np.logaddexp(0, raw[name]) for name in self._rates}
-        if self._held is not None:
-            rates["epsilon"] = (self._held * rates["alpha"]).astype(W.dtype)
+        if self.held is not None:
+            rates["epsilon"] = (self.held * rates["alpha"]).astype(W.dtype)
         return parameters | {name: rates[name] for name in self.structure.model.rates}
 
     def pull_back(self, raw: Raw, gradient: Parameters) -> Raw:
         """Gradient with respect to the raw values."""
         dW = np.where(self.structure.mask, gradient["W"], 0)
         out: Raw = {"W": dW}
-        if self._shared:
+        if self.shared:
             out["b0"] = (dW * self._drug_mask).sum(axis=1)
         for name in self._rates:
             slope = gradient[name]
-            if name == "alpha" and self._held is not None:
-                slope = slope + self._held * gradient["epsilon"]
+            if name == "alpha" and self.held is not None:
+                slope = slope + self.held * gradient["epsilon"]
             # softplus' is the logistic function, written so that it cannot overflow.
             out[name] = (slope * 0.5 * (1 + np.tanh(raw[name] / 2))).astype(slope.dtype)
         return out
@@ -139,27 +139,18 @@ class Parametrisation:
         table = np.array([by_group[g] for g in EDGE_GROUPS])
         n, dtype = self.structure.n_nodes, np.float64
         rates: Raw = {"W": np.where(self.structure.mask, table[self._groups], 0).astype(dtype)}
-        if self._shared:
+        if self.shared:
             reachable = self._drug_mask.any(axis=1)
             rates["b0"] = np.where(reachable, by_group["drug_shared"], 0).astype(dtype)
         return rates | {name: np.full(n, by_group["rates"]) for name in self._rates}
 
-    def penalise(self, penalty: Penalty, scale: float, raw: Raw, gradient: Raw) -> float:
-        """Value of the penalty; its derivative is added to ``gradient``."""
-        total = 0.0
-        l1, l2 = penalty.strengths("l1"), penalty.strengths("l2")
-        for name in ("W", "b0") if self._shared else ("W",):
-            if name == "W":
-                weak = self.structure.mask * np.array([l1[g] for g in EDGE_GROUPS])[self._groups]
-                strong = self.structure.mask * np.array([l2[g] for g in EDGE_GROUPS])[self._groups]
-            else:
-                weak = np.full(raw[name].shape, l1["drug_shared"])
-                strong = np.full(raw[name].shape, l2["drug_shared"])
-            values = raw[name]
-            total += scale * float(np.sum(weak * np.abs(values) + strong * values**2))
-            slope = scale * (weak * np.sign(values) + 2 * strong * values)
-            gradient[name] = (gradient[name] + slope).astype(values.dtype)
-        return total
+    def strengths(self, by_group: dict[str, float]) -> Raw:
+        """Penalty strength of every entry of W, and of b0 where there is one."""
+        table = np.array([by_group[g] for g in EDGE_GROUPS])
+        strengths: Raw = {"W": np.where(self.structure.mask, table[self._groups], 0)}
+        if self.shared:
+            strengths["b0"] = np.full(self.structure.n_nodes, by_group["drug_shared"])
+        return strengths
 
 
 def initial_parameters(

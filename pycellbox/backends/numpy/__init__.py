@@ -47,9 +47,10 @@ class NumpyBackend:
             return integrate(solver, envelope, coefficients, drive, times, tape).states
 
     def session(
-        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
+        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
     ) -> NumpySession | FiniteDifferenceSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
+        gradient = gradient or "discrete"
         if gradient not in _SUPPORTED:
             raise BackendError(
                 f"the numpy backend has no gradient {gradient!r}; it has "

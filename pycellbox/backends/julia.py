@@ -1,0 +1,259 @@
+"""The performance core in Julia, through juliacall. Arrays are shared, not copied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pycellbox.backends import julia_runtime
+from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
+from pycellbox.errors import BackendError
+from pycellbox.objective import Loss
+from pycellbox.problem import Array, Parameters, Problem, Structure
+from pycellbox.solvers import Gradient, Solver, Tsit5
+
+# A call returns this often, so that Ctrl-C and the progress bar do not wait.
+_CALL_SECONDS = 0.2
+_ADJOINTS = {"adjoint": "gauss", "forward": "forward"}
+
+
+class JuliaBackend:
+    """Fixed steps with exact discrete gradients; adaptive solvers with SciML's adjoints."""
+
+    name = "julia"
+
+    def __init__(self) -> None:
+        self._cellbox = julia_runtime.start()
+
+    def version(self) -> str:
+        """Return the versions of Julia and of the Julia package."""
+        return str(self._cellbox.python_version())
+
+    def solve(
+        self,
+        structure: Structure,
+        solver: Solver,
+        parameters: Parameters,
+        perturbation: Array,
+        times: Array,
+    ) -> Array:
+        """See `pycellbox.backends.protocol.Backend.solve`."""
+        conditions, nodes = perturbation.shape
+        nothing_measured = np.zeros((conditions, times.size, nodes), perturbation.dtype)
+        names = tuple(str(i) for i in range(conditions))
+        problem = Problem(
+            structure, names, perturbation, nothing_measured, nothing_measured, times, False
+        )
+        session = self.session(problem, solver, Loss())
+        return session.states(parameters)
+
+    def session(
+        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
+    ) -> JuliaSession:
+        """See `pycellbox.backends.protocol.Backend.session`."""
+        chosen = default_gradient(solver) if gradient is None else gradient
+        return JuliaSession(self._cellbox, problem, solver, loss, chosen)
+
+
+def default_gradient(solver: Solver) -> Gradient:
+    """Exact for fixed steps, the continuous adjoint for adaptive ones."""
+    return "adjoint" if isinstance(solver, Tsit5) else "discrete"
+
+
+class JuliaSession:
+    """A problem whose arrays a Julia session reads and writes where they lie."""
+
+    def __init__(
+        self, cellbox: Any, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
+    ) -> None:
+        self.problem, self._cellbox = problem, cellbox
+        structure = problem.structure
+        self._dtype = problem.perturbation.dtype
+        n = structure.n_nodes
+        names = ("W", *structure.model.rates)
+        self._parameters = {k: np.zeros((n, n) if k == "W" else n, self._dtype) for k in names}
+        self._gradient = {k: np.zeros_like(v) for k, v in self._parameters.items()}
+        # Julia reads these as long as the session lives.
+        self._shared = (
+            np.ascontiguousarray(problem.perturbation),
+            np.ascontiguousarray(problem.response),
+            np.ascontiguousarray(problem.weight),
+            np.ascontiguousarray(structure.is_drug, dtype=np.uint8),
+            np.ascontiguousarray(structure.mask, dtype=np.uint8),
+        )
+        u, y, w, is_drug, mask = self._shared
+        options = structure.model.to_dict()
+        kept = ("envelope", "form", "degree", "order", "drugs", "dose_saturation")
+        self._structure = call_locked(
+            cellbox.python_structure,
+            {k: options[k] for k in kept},
+            n,
+            address(is_drug),
+            address(mask),
+        )
+        self._session = call_locked(
+            cellbox.python_session,
+            self._dtype.name,
+            self._structure,
+            (u.shape[0], y.shape[1]),
+            (address(u), address(y), address(w)),
+            problem.times,
+            _solver(cellbox, solver, gradient),
+            cellbox.Loss(loss.name, delta=loss.delta),
+            [address(v) for v in self._parameters.values()],
+            [address(v) for v in self._gradient.values()],
+        )
+
+    def value_and_gradient(
+        self, parameters: Parameters, rows: Sequence[int] | Array | None = None
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        self._set(parameters)
+        index = _rows(rows)
+        value = call(self._cellbox.python_value_and_gradient, self._session, *_located(index))
+        return float(value), {name: array.copy() for name, array in self._gradient.items()}
+
+    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        self._set(parameters)
+        index = _rows(rows)
+        return float(call(self._cellbox.python_value, self._session, *_located(index)))
+
+    def states(self, parameters: Parameters) -> Array:
+        """States at the problem's times, (c, t, n)."""
+        self._set(parameters)
+        out = np.empty_like(self._shared[1])
+        call(self._cellbox.python_states, self._session, address(out), self._dtype.name)
+        return out
+
+    def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
+        """Return a run that makes many iterations in one call."""
+        return JuliaTrainingRun(self, plan)
+
+    def _set(self, parameters: Parameters) -> None:
+        for name, array in self._parameters.items():
+            np.copyto(array, parameters[name])
+
+
+class JuliaTrainingRun:
+    """AdamW in Julia (Optimisers.jl), as many iterations a call as fit into a fraction of a second.
+
+    The counterpart of `pycellbox.fitting.adamw.AdamWRun`: same batches, same arithmetic, same
+    judgement of the best parameters.
+    """
+
+    def __init__(self, session: JuliaSession, plan: TrainingPlan) -> None:
+        self.retried, self.chunk = 0, 1
+        self._session, self._cellbox, dtype = session, session._cellbox, session._dtype
+        self.best_raw = {name: array.copy() for name, array in plan.raw.items()}
+        self._judged = plan.full_batch or plan.validation.size > 0
+        sets = [
+            {k: np.ascontiguousarray(part.get(k, 0 * v), dtype=dtype) for k, v in plan.raw.items()}
+            for part in (plan.raw, plan.learning_rates, plan.l1, plan.l2)
+        ]
+        held = None if plan.held is None else np.ascontiguousarray(plan.held, dtype=dtype)
+        train, validation = _rows(plan.train), _rows(plan.validation)
+        self._run = call_locked(
+            self._cellbox.python_training,
+            session._session,
+            session._structure,
+            dtype.name,
+            plan.shared,
+            0 if held is None else address(held),
+            (plan.beta1, plan.beta2, plan.epsilon, plan.weight_decay, plan.clip_norm),
+            list(plan.raw),
+            [[address(part[k]) for part in sets] for k in plan.raw],
+            _located(train),
+            _located(validation),
+            plan.patience,
+            plan.full_batch,
+        )
+
+    def advance(self, batches: list[Batch]) -> Advance:
+        """See `pycellbox.backends.protocol.TrainingRun.advance`."""
+        count = len(batches)
+        records = np.empty((4, count))
+        rows = np.concatenate([b.rows for b in batches]).astype(np.int64)
+        ends = np.cumsum([b.rows.size for b in batches], dtype=np.int64)
+        epochs = np.array([b.closes_epoch for b in batches], dtype=np.uint8)
+        factors = np.array([b.factor for b in batches], dtype=np.float64)
+        began = time.perf_counter()
+        done, stop, message = call(
+            self._cellbox.python_advance, self._run, count, address(records), address(rows),
+            address(ends), address(epochs), address(factors),
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
+        self.chunk = max(1, min(1000, int(count * _CALL_SECONDS / max(seconds, 1e-6))))
+        self.retried = int(self._run.retried)
+        self._read()
+        iterations = [Iteration(*map(float, column)) for column in records.T[: int(done)]]
+        return Advance(iterations, bool(stop), str(message))
+
+    def finish(self) -> None:
+        """See `pycellbox.backends.protocol.TrainingRun.finish`."""
+        call(getattr(self._cellbox, "finish!"), self._run)
+        self._read()
+
+    def _read(self) -> None:
+        names = list(self.best_raw)
+        addresses = [address(self.best_raw[k]) for k in names]
+        call_locked(self._cellbox.python_read, self._run, names, addresses, self._judged)
+
+
+def call(function: Any, *arguments: Any) -> Any:
+    """Call Julia without Python's lock, and translate what goes wrong.
+
+    The arguments must be numbers, strings or Julia objects: Julia may not touch Python's.
+    """
+    return _translated(function._jl_call_nogil, arguments)
+
+
+def call_locked(function: Any, *arguments: Any) -> Any:
+    """Call Julia with arguments that are Python objects, and translate what goes wrong."""
+    return _translated(function, arguments)
+
+
+def _translated(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if type(error).__name__ != "JuliaError":
+            raise
+        raise julia_runtime.translate(error) from error
+
+
+def _located(rows: Array | None) -> tuple[int, int]:
+    """Address and number of rows; -1 of them are all."""
+    return (0, -1) if rows is None else (address(rows), int(rows.size))
+
+
+def address(array: Array) -> int:
+    """Address of the first entry of a C-contiguous array."""
+    assert array.flags.c_contiguous
+    return int(array.ctypes.data)
+
+
+def _rows(rows: Sequence[int] | Array | None) -> Array | None:
+    return None if rows is None else np.ascontiguousarray(rows, dtype=np.int64)
+
+
+def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
+    if isinstance(solver, Tsit5):
+        if gradient not in _ADJOINTS:
+            raise BackendError(
+                f"the julia backend has no gradient {gradient!r} for Tsit5; it has "
+                f"{', '.join(_ADJOINTS)}. backend='numpy' has discrete."
+            )
+        cellbox.load_sciml()
+        return cellbox.Adaptive(
+            "Tsit5", rtol=solver.rtol, atol=solver.atol, maxiters=solver.max_steps,
+            gradient=cellbox.Symbol(_ADJOINTS[gradient]),
+        )  # fmt: skip
+    if gradient != "discrete":
+        raise BackendError(
+            f"the julia backend has no gradient {gradient!r} for fixed steps; discrete is exact."
+        )
+    return cellbox.fixed_step(type(solver).__name__, solver.dt)
