@@ -41,14 +41,23 @@ class JuliaBackend:
         times: Array,
     ) -> Array:
         """See `pycellbox.backends.protocol.Backend.solve`."""
-        conditions, nodes = perturbation.shape
-        nothing_measured = np.zeros((conditions, times.size, nodes), perturbation.dtype)
-        names = tuple(str(i) for i in range(conditions))
-        problem = Problem(
-            structure, names, perturbation, nothing_measured, nothing_measured, times, False
+        dtype = perturbation.dtype
+        names = ("W", *structure.model.rates)
+        inputs = [np.ascontiguousarray(parameters[k], dtype=dtype) for k in names]
+        u = np.ascontiguousarray(perturbation)
+        out = np.empty((u.shape[0], times.size, u.shape[1]), dtype)
+        call_locked(
+            self._cellbox.python_solve,
+            dtype.name,
+            julia_structure(self._cellbox, structure),
+            (u.shape[0], times.size),
+            address(u),
+            address(out),
+            times,
+            _solver(self._cellbox, solver, default_gradient(solver)),
+            [address(a) for a in inputs],
         )
-        session = self.session(problem, solver, Loss())
-        return session.states(parameters)
+        return out
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
@@ -81,19 +90,9 @@ class JuliaSession:
             np.ascontiguousarray(problem.perturbation),
             np.ascontiguousarray(problem.response),
             np.ascontiguousarray(problem.weight),
-            np.ascontiguousarray(structure.is_drug, dtype=np.uint8),
-            np.ascontiguousarray(structure.mask, dtype=np.uint8),
         )
-        u, y, w, is_drug, mask = self._shared
-        options = structure.model.to_dict()
-        kept = ("envelope", "form", "degree", "order", "drugs", "dose_saturation")
-        self._structure = call_locked(
-            cellbox.python_structure,
-            {k: options[k] for k in kept},
-            n,
-            address(is_drug),
-            address(mask),
-        )
+        u, y, w = self._shared
+        self._structure = julia_structure(cellbox, structure)
         self._session = call_locked(
             cellbox.python_session,
             self._dtype.name,
@@ -122,13 +121,6 @@ class JuliaSession:
         index = _rows(rows)
         return float(call(self._cellbox.python_value, self._session, *_located(index)))
 
-    def states(self, parameters: Parameters) -> Array:
-        """States at the problem's times, (c, t, n)."""
-        self._set(parameters)
-        out = np.empty_like(self._shared[1])
-        call(self._cellbox.python_states, self._session, address(out), self._dtype.name)
-        return out
-
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
         """Return a run that makes many iterations in one call."""
         return JuliaTrainingRun(self, plan)
@@ -136,6 +128,21 @@ class JuliaSession:
     def _set(self, parameters: Parameters) -> None:
         for name, array in self._parameters.items():
             np.copyto(array, parameters[name])
+
+
+def julia_structure(cellbox: Any, structure: Structure) -> Any:
+    """Lay the model over the nodes in Julia."""
+    is_drug = np.ascontiguousarray(structure.is_drug, dtype=np.uint8)
+    mask = np.ascontiguousarray(structure.mask, dtype=np.uint8)
+    options = structure.model.to_dict()
+    kept = ("envelope", "form", "degree", "order", "drugs", "dose_saturation")
+    return call_locked(
+        cellbox.python_structure,
+        {k: options[k] for k in kept},
+        structure.n_nodes,
+        address(is_drug),
+        address(mask),
+    )
 
 
 class JuliaTrainingRun:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import warnings
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,8 @@ def readiness() -> Readiness:
     if executable is not None and project is not None:
         if shutil.which(executable) is None:
             return Readiness(False, executable, project, f"{executable} is not an executable")
-        if not _has_cellbox(Path(project)):
-            missing = f"the project {project} does not have the package CellBox"
-            return Readiness(False, executable, project, missing)
-        return Readiness(True, executable, project, "")
+        missing = _missing_packages(Path(project))
+        return Readiness(not missing, executable, project, missing)
     return _juliapkg_readiness()
 
 
@@ -85,17 +84,29 @@ def _juliapkg_readiness() -> Readiness:
     meta = deps.can_skip_resolve()
     if not meta:
         return Readiness(False, None, project, "Julia and its packages have not been installed")
-    if not _has_cellbox(Path(project)):
-        return Readiness(False, meta["executable"], project, "the package CellBox is not installed")
-    return Readiness(True, str(meta["executable"]), project, "")
+    missing = _missing_packages(Path(project))
+    return Readiness(not missing, str(meta["executable"]), project, missing)
 
 
-def _has_cellbox(project: Path) -> bool:
+def _missing_packages(project: Path) -> str:
+    """What a Julia project lacks for us, in words; empty if nothing."""
     try:
-        text = (project / "Project.toml").read_text(encoding="utf-8")
+        manifest = (project / "Manifest.toml").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return bool(re.search(r"^\s*CellBox\s*=", text, re.MULTILINE)) or 'name = "CellBox"' in text
+        return f"the project {project} has no Manifest.toml"
+    if "[[deps.CellBox]]" not in manifest:
+        return f"the project {project} does not have the package CellBox"
+    found = re.search(
+        r'^\[\[deps\.PythonCall\]\]\n(?:[^\n]+\n)*?version = "([^"]+)"', manifest, re.MULTILINE
+    )
+    try:
+        wanted = metadata.version("juliacall")
+    except metadata.PackageNotFoundError:
+        return "the Python package juliacall is not installed"
+    if found is None or found[1] != wanted:
+        has = "no PythonCall" if found is None else f"PythonCall {found[1]}"
+        return f"the project {project} has {has}, but juliacall {wanted} needs PythonCall {wanted}"
+    return ""
 
 
 def _option(name: str) -> str | None:

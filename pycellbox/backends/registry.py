@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable
 
 from pycellbox.backends.protocol import Backend
 from pycellbox.errors import BackendError
+
+log = logging.getLogger("pycellbox")
 
 
 def _numpy() -> Backend:
@@ -14,10 +18,22 @@ def _numpy() -> Backend:
     return NumpyBackend()
 
 
-# A backend is added here: a name, and a function that imports and makes it.
-_BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy}
-# In order of preference; a backend that is not ready raises BackendError and the next is taken.
-_AUTO: tuple[str, ...] = ("numpy",)
+def _julia() -> Backend:
+    from pycellbox.backends.julia import JuliaBackend
+
+    return JuliaBackend()
+
+
+def _julia_ready() -> bool:
+    from pycellbox.backends.julia_runtime import readiness
+
+    return readiness().ready
+
+
+# A backend is added here: a name, and a function that imports and makes it, or raises BackendError.
+_BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "julia": _julia}
+# In order of preference, each with a look at files that says whether it can be started; numpy can.
+_AUTO: tuple[tuple[str, Callable[[], bool]], ...] = (("julia", _julia_ready),)
 
 
 def available_backends() -> tuple[str, ...]:
@@ -28,20 +44,38 @@ def available_backends() -> tuple[str, ...]:
 def get_backend(name: str = "auto") -> Backend:
     """Return a backend by name, or the best that is ready for ``"auto"``.
 
+    Parameters
+    ----------
+    name : str
+        "numpy", "julia", or "auto": Julia where it and its packages are installed, NumPy
+        otherwise. Nothing is ever downloaded. The choice is logged once, to the logger
+        ``pycellbox``.
+
     Raises
     ------
     BackendError
         The name is unknown, or the backend is not ready.
     """
     if name == "auto":
-        for candidate in _AUTO[:-1]:
-            try:
-                return _BACKENDS[candidate]()
-            except BackendError:
-                continue
-        return _BACKENDS[_AUTO[-1]]()
+        return _choose()
     if name not in _BACKENDS:
         raise BackendError(
             f"backend={name!r} is unknown; choose 'auto' or one of {', '.join(_BACKENDS)}."
         )
     return _BACKENDS[name]()
+
+
+@functools.cache
+def _choose() -> Backend:
+    for name, ready in _AUTO:
+        if not ready():
+            continue
+        try:
+            backend = _BACKENDS[name]()
+        except BackendError as error:
+            log.warning("the %s backend is installed but cannot be used: %s", name, error)
+            continue
+        log.info("backend: %s (%s)", name, backend.version())
+        return backend
+    log.info("backend: numpy; Julia is not installed (pycellbox julia install)")
+    return _numpy()

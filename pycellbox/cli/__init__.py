@@ -1,4 +1,4 @@
-"""The command line: ``pycellbox demo``, ``fit``, ``predict`` and ``evaluate``."""
+"""The command line: ``pycellbox demo``, ``fit``, ``predict``, ``evaluate`` and ``julia``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done; 1 the fit stopped early, what it reached is saved; 2 an error, told in
-        one line on stderr; 130 interrupted.
+        Exit code: 0 done; 1 the fit stopped early, what it reached is saved, or Julia is not ready;
+        2 an error, told in one line on stderr; 130 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Greek letters must not end a run on old consoles
@@ -62,6 +62,10 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         from pycellbox.cli.demo import demo
 
         return demo
+    if name == "julia":
+        from pycellbox.cli.julia import julia
+
+        return julia
     from pycellbox.cli import commands
 
     chosen: Callable[[argparse.Namespace], int] = getattr(commands, name)

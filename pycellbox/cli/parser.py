@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _evaluate(
         command("evaluate", "compare a fit with new data", texts.EVALUATE, texts.EVALUATE_EXAMPLE)
     )
+    _julia(command("julia", "install Julia, for faster fits", texts.JULIA))
     return parser
 
 
@@ -183,6 +184,18 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         "--csv", type=Path, metavar="DIR",
         help="also write scores.csv, by_node.csv, by_condition.csv and predictions.csv there",
     )  # fmt: skip
+
+
+def _julia(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True, title="actions")
+    for name, short, about in (
+        ("install", "download and prepare what is missing", texts.JULIA_INSTALL),
+        ("status", "say what is ready and what is missing", texts.JULIA_STATUS),
+        ("remove", "delete what was installed", texts.JULIA_REMOVE),
+    ):
+        action = actions.add_parser(name, help=short, description=about, formatter_class=_raw)
+        if name == "remove":
+            action.add_argument("--yes", action="store_true", help="do not ask before deleting")
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

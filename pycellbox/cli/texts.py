@@ -70,3 +70,27 @@ DEMO = """\
 See what pycellbox does, without any data: simulate experiments on a network of ten nodes, fit a
 network to some of them, predict the others, and compare with the truth and with simple
 baselines. Takes a few seconds."""
+
+JULIA = """\
+Fits run faster with Julia, a programming language for numerical work. pycellbox installs it by
+itself and calls it for you; you need not know it. Without it pycellbox works as well, more
+slowly and with fewer solvers."""
+
+JULIA_INSTALL = """\
+Install Julia and the packages that pycellbox needs, once. Says first what it is going to do.
+
+A Julia that is already there and recent enough is used; otherwise one is downloaded. Needs the
+internet and some patience. If it was interrupted, run it again: it goes on from there. From then
+on fits take Julia by themselves (--backend numpy does without).
+
+On a machine without internet: copy a prepared Julia there and name it in the environment
+variables PYTHON_JULIACALL_EXE (the program julia) and PYTHON_JULIACALL_PROJECT (the folder with
+Project.toml); JULIA_DEPOT_PATH is the folder with its packages."""
+
+JULIA_STATUS = """\
+Say whether Julia is ready, which versions are there, where, and how much disk they take.
+Downloads and changes nothing. The exit code is 0 if Julia is ready and 1 if not."""
+
+JULIA_REMOVE = """\
+Delete the Julia that pycellbox installed in this Python environment. Packages that other Julia
+projects may use as well stay, and you are told where they are."""

@@ -108,6 +108,30 @@ function zero_parameters(::Type{T}, structure::Structure) where {T}
 end
 
 """
+    flatten(structure, parameters)
+    unflatten(structure, vector)
+
+Parameters as one vector, W column after column and then the rates, and views of such a vector
+as a `NamedTuple` of parameters.
+"""
+function flatten(structure::Structure, parameters)
+    check_parameters(structure, parameters)
+    names = (:W, rates(structure.model)...)
+    return reduce(vcat, [vec(collect(parameter(parameters, name))) for name in names])
+end
+
+function unflatten(structure::Structure, vector::AbstractVector)
+    n, names = nodes(structure), rates(structure.model)
+    want = n * n + n * length(names)
+    length(vector) == want || throw(
+        ModelError("the parameter vector has $(length(vector)) entries; it needs $want.")
+    )
+    W = reshape(view(vector, 1:(n * n)), n, n)
+    rows(q) = view(vector, (n * (n + q - 1) + 1):(n * (n + q)))
+    return NamedTuple{(:W, names...)}((W, map(rows, ntuple(identity, length(names)))...))
+end
+
+"""
     coefficients!(k, lowering, parameters)
 
 Write the coefficients of effective parameters into `k`.
@@ -189,7 +213,7 @@ function drive!(inside, outside, initial, lowering::Lowering, u::AbstractMatrix,
     n = size(u, 1)
     for (q, column) in enumerate(columns), i in 1:n
         e = (q - 1) * n + i
-        value = u[i, column]
+        value = convert(eltype(initial), u[i, column])
         mapped, clamped = lowering.mapped[i], lowering.clamped[i]
         dose = mapped ? map_dose(model, value) : value
         initial[e] = clamped ? dose : zero(value)

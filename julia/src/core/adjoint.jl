@@ -1,0 +1,141 @@
+# The exact derivative of the computed trajectory: every step reversed.
+#
+# For a step with stage states X_s, kh_s = h·f(X_s), x⁺ = x + Σ b_s kh_s, and λ the derivative of
+# the loss with respect to x⁺, the stages in reverse order give
+#
+#     κ_s = b_s λ + Σ_{r>s} A_rs X̄_r,   g_s = κ_s∘ha∘φ'(z_s),   X̄_s = Mᵀg_s − hc∘κ_s,
+#
+# and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = Σ g_s X_sᵀ,
+# ā = h Σ κ_s∘φ_s, b̄ = h Σ κ_s∘v, c̄ = −h Σ κ_s∘X_s.
+
+"Buffers for reversing the steps of a `Forward`, and the gradient collected so far."
+struct Reverse{T}
+    adjoint::Vector{T}
+    kappa::Vector{T}
+    g::Vector{T}
+    # Mᵀg_s, turned into X̄_s by the pass that needs it first.
+    bar::Vector{T}
+    sums::Spread{T}
+    gradient::Coefficients{T}
+end
+
+function Reverse{T}(n::Int, S::Int, width::Int) where {T}
+    stacked() = Vector{T}(undef, n * width * S)
+    return Reverse(
+        Vector{T}(undef, n * width), stacked(),
+        # The outer product loads a whole panel of rows from the last column.
+        zeros(T, n * width * S + panel_rows(T)),
+        stacked(), Spread{T}(n, width), Coefficients{T}(n),
+    )
+end
+
+"Forget the gradient."
+function clear!(back::Reverse)
+    clear!(back.sums)
+    clear!(back.gradient)
+    return back
+end
+
+"The gradient of all steps reversed since `clear!`."
+finish!(back::Reverse) = collect!(back.gradient, back.sums)
+
+"""
+    reverse_step!(back, ws, network, tableau, slot)
+
+Carry `back.adjoint` from the end of the step recorded in `slot` to its start.
+"""
+@generated function reverse_step!(
+    back::Reverse, ws::Forward, network::Network, method::Tableau{S}, slot::Int
+) where {S}
+    body = quote
+        m = ws.m
+        at = slot * $S * m
+    end
+    for s in S:-1:1
+        push!(body.args, quote
+            reverse_stage!(back, ws, network.envelope, method, Val($s), at)
+            product!(back.bar, $(s - 1) * m, network.transposed, back.g, $(s - 1) * m, ws.columns)
+        end)
+    end
+    push!(body.args, quote
+        reverse_end!(back, ws, method)
+        add_outer_product!(
+            back.gradient.M, back.g, ws.state, at, $S * ws.columns, network.tiles
+        )
+        return nothing
+    end)
+    return body
+end
+
+"The pass of stage s on the way back: X̄ of the stage after it, then κ, g and the sums."
+@generated function reverse_stage!(
+    back::Reverse{T}, ws::Forward{T,P,V}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int
+) where {T,P,V,E<:Envelope,S,A,B,s}
+    κ = B[s] == 0 ? :(zero(T)) : :(T($(B[s])) * adjoint[e])
+    for r in (s + 1):S
+        A[r][s] == 0 && continue
+        term = r == s + 1 ? :following : :(bar[$(r - 1) * m + e])
+        κ = A[r][s] == 1 ? :($κ + $term) : :(muladd(T($(A[r][s])), $term, $κ))
+    end
+    with_z = E <: Union{Polynomial,Hill}
+    next_bar = if s == S
+        nothing
+    else
+        quote
+            following = bar[$s * m + e] - c[i] * kappa[$s * m + e]
+            bar[$s * m + e] = following
+        end
+    end
+    return quote
+        adjoint, kappa, g, bar = back.adjoint, back.kappa, back.g, back.bar
+        state, phi, z, v = ws.state, ws.phi, ws.z, ws.outside
+        a, c, m, h = ws.scaled.a, ws.scaled.c, ws.m, T(ws.h)
+        sum_a, sum_b, sum_c = back.sums.a, back.sums.b, back.sums.c
+        here, stage = at + $(s - 1) * m, $(s - 1) * m
+        for start in 0:length(a):(m - 1)
+            @inbounds @simd ivdep for i in 1:min(length(a), m - start)
+                e = start + i
+                $next_bar
+                κ = $κ
+                output = phi[here + e]
+                input = $(with_z ? :(z[here + e]) : :output)
+                kappa[stage + e] = κ
+                g[stage + e] = κ * a[i] * slope(φ, input, output)
+                κh = h * κ
+                sum_a[i] = muladd(κh, output, sum_a[i])
+                sum_c[i] = muladd(κh, state[here + e], sum_c[i])
+                $(V == Nothing ? nothing : :(sum_b[i] = muladd(κh, v[e], sum_b[i])))
+            end
+        end
+        return nothing
+    end
+end
+
+"The end of a step on the way back, where λ becomes λ + Σ X̄_s."
+@generated function reverse_end!(
+    back::Reverse{T}, ws::Forward{T}, ::Tableau{S}
+) where {T,S}
+    sum_ = :(adjoint[e] + (bar[e] - c[i] * kappa[e]))
+    for s in 2:S
+        sum_ = :($sum_ + bar[$(s - 1) * m + e])
+    end
+    return quote
+        adjoint, kappa, bar, c, m = back.adjoint, back.kappa, back.bar, ws.scaled.c, ws.m
+        for start in 0:length(c):(m - 1)
+            @inbounds @simd ivdep for i in 1:min(length(c), m - start)
+                e = start + i
+                adjoint[e] = $sum_
+            end
+        end
+        return nothing
+    end
+end
+
+"Add the derivative of the loss with respect to the state at a requested time."
+function add_seeds!(back::Reverse, seeds::Vector, at::Int, m::Int)
+    adjoint = back.adjoint
+    @inbounds @simd ivdep for e in 1:m
+        adjoint[e] += seeds[at + e]
+    end
+    return nothing
+end

@@ -1,0 +1,142 @@
+# One evaluation of a session: chunk by chunk on threads, block by block in a chunk.
+
+function _evaluate!(session::Session, parameters, rows, mode::Val{Gradient}) where {Gradient}
+    check_parameters(session.lowering.structure, parameters)
+    index = _rows(session, rows)
+    load!(session.network, session.lowering, parameters; reverse=Gradient)
+    entries = 0
+    for row in index
+        entries += session.measured[row]
+    end
+    entries = max(entries, 1)
+    used = parts(length(index), session.least, length(session.chunks))
+    on_threads(used) do q
+        _evaluate_chunk!(session, q, index, span(length(index), used, q), entries, mode)
+    end
+    # In the order of the chunks, so that the sums do not depend on which thread was faster.
+    total, first_chunk = 0.0, session.chunks[1]
+    for q in 1:used
+        chunk = session.chunks[q]
+        chunk.bad == 0 || throw(diverged(chunk.bad, session.grid))
+        total += chunk.total
+        if Gradient
+            finish!(chunk.backward)
+            q > 1 && add!(first_chunk.backward.gradient, chunk.backward.gradient)
+        end
+    end
+    isfinite(total) || throw(
+        DivergenceError("the loss is not finite: the trajectory is finite but too large.")
+    )
+    return total / entries
+end
+
+_rows(session::Session, ::Nothing) = session.every_row
+function _rows(session::Session, rows)
+    index = convert(Vector{Int}, vec(collect(rows)))
+    c = length(session.every_row)
+    all(row -> 1 <= row <= c, index) && return index
+    return throw(ModelError("rows=$index; the problem has the conditions 1 to $c."))
+end
+
+function add!(k::Coefficients, other::Coefficients)
+    k.M .+= other.M
+    k.a .+= other.a
+    k.b .+= other.b
+    k.c .+= other.c
+    return k
+end
+
+function _evaluate_chunk!(session, q, index, share, entries, mode::Val{Gradient}) where {Gradient}
+    chunk = session.chunks[q]
+    ws, network, method = chunk.forward, session.network, session.method
+    chunk.total, chunk.bad = 0.0, 0
+    if Gradient
+        clear!(chunk.backward)
+        lengthen!(ws, network, stages(method), session.segment)
+    end
+    for start in first(share):(ws.width):last(share)
+        block = start:min(start + ws.width - 1, last(share))
+        begin!(ws, session.lowering, session.perturbation, view(index, block))
+        reached = AddLoss(session, chunk, view(index, block), start - 1, entries, mode)
+        session.grid.steps_at[1] == 0 && reached(1, 0)
+        _forward_sweep!(session, chunk, reached, mode)
+        chunk.bad == 0 || return nothing
+        Gradient && _reverse_sweep!(session, chunk)
+    end
+    return nothing
+end
+
+"Adds a block's loss at a requested time to the chunk's and keeps its derivative."
+struct AddLoss{S,C,I,M}
+    session::S
+    chunk::C
+    columns::I
+    offset::Int
+    entries::Int
+    mode::M
+end
+
+function (add::AddLoss{S,C,I,Val{Gradient}})(k, at) where {S,C,I,Gradient}
+    session, chunk = add.session, add.chunk
+    total, finite = add_loss!(
+        Gradient ? chunk.seeds : nothing, (k - 1) * chunk.forward.m, session.loss,
+        chunk.forward.state, at, session.response, session.weight, k, add.columns, add.entries,
+    )
+    chunk.total += total
+    if !finite && chunk.bad == 0
+        n = chunk.forward.n
+        state = view(chunk.forward.state, (at + 1):(at + chunk.forward.m))
+        chunk.bad = add.offset + cld(findfirst(!isfinite, state), n)
+    end
+    return nothing
+end
+
+_segments(session) = cld(nsteps(session.grid), session.segment)
+
+"The steps of the s-th segment between kept states."
+function _segment(session, s)
+    return ((s - 1) * session.segment + 1):min(s * session.segment, nsteps(session.grid))
+end
+
+function _forward_sweep!(session, chunk, reached, ::Val{Gradient}) where {Gradient}
+    ws, network, method, grid = chunk.forward, session.network, session.method, session.grid
+    if !Gradient
+        run!(ws, network, method, grid, 1, nsteps(grid), false, reached)
+        return nothing
+    end
+    segments = _segments(session)
+    segments > 1 && resize!(chunk.checkpoints, segments * ws.n * ws.width)
+    for s in 1:segments
+        segments > 1 && copyto!(chunk.checkpoints, (s - 1) * ws.m + 1, ws.state, 1, ws.m)
+        steps = _segment(session, s)
+        # The last segment stays on the tape, whence the reverse sweep starts.
+        run!(ws, network, method, grid, first(steps), last(steps), s == segments, reached)
+    end
+    return nothing
+end
+
+function _reverse_sweep!(session, chunk)
+    ws, back, grid = chunk.forward, chunk.backward, session.grid
+    segments, k = _segments(session), length(grid.times)
+    fill!(back.adjoint, 0)
+    for s in segments:-1:1
+        steps = _segment(session, s)
+        if s < segments
+            copyto!(ws.state, 1, chunk.checkpoints, (s - 1) * ws.m + 1, ws.m)
+            run!(
+                ws, session.network, session.method, grid, first(steps), last(steps), true,
+                no_report,
+            )
+        end
+        for step in reverse(steps)
+            # k is the requested time that this step leads to, or the next one.
+            while k > 1 && grid.steps_at[k - 1] >= step
+                k -= 1
+            end
+            step == grid.steps_at[k] && add_seeds!(back, chunk.seeds, (k - 1) * ws.m, ws.m)
+            set_step!(ws, session.network, grid.h[k])
+            reverse_step!(back, ws, session.network, session.method, step - first(steps))
+        end
+    end
+    return nothing
+end

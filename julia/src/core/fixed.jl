@@ -1,0 +1,167 @@
+# Explicit Runge-Kutta steps of fixed size over a block of conditions.
+#
+# A record of a step holds, per stage, the state, φ and, where the envelope needs it, z. Records
+# lie one after the other on a tape; a solve that keeps nothing has a tape of a single record.
+# Per stage there is one matrix product and one pass over the states, which does everything else.
+
+"""
+Buffers for integrating up to `width` conditions together, with a tape of `slots` records.
+
+The vectors hold states column after column: entry e of a vector of m = n·columns numbers belongs
+to node (e−1)%n + 1 of condition (e−1)÷n + 1 of the block.
+"""
+mutable struct Forward{T,P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vector{T}}}
+    n::Int
+    width::Int
+    slots::Int
+    inside::P
+    outside::V
+    initial::Vector{T}
+    scaled::Spread{T}
+    h::Float64
+    state::Vector{T}
+    phi::Vector{T}
+    z::Vector{T}
+    increment::Vector{T}
+    # Of the block at hand:
+    columns::Int
+    m::Int
+end
+
+function Forward{T}(network::Network, lowering::Lowering, S::Int, width::Int) where {T}
+    n = network.M.n
+    block() = Vector{T}(undef, n * width)
+    inside = lowering.u_inside ? block() : nothing
+    outside = lowering.u_outside ? block() : nothing
+    ws = Forward(
+        n, width, 0, inside, outside, block(), Spread{T}(n, width), NaN, T[], T[], T[],
+        Vector{T}(undef, n * width * S), width, n * width,
+    )
+    return lengthen!(ws, network, S, 1)
+end
+
+"Make room for `slots` records. The state after the last one lies in a record of its own."
+function lengthen!(ws::Forward, network::Network, S::Int, slots::Int)
+    slots <= ws.slots && return ws
+    record = ws.n * ws.width * S
+    resize!(ws.state, record * (slots + 1))
+    resize!(ws.phi, record * slots)
+    needs_z(network.envelope) && resize!(ws.z, record * slots)
+    ws.slots = slots
+    return ws
+end
+
+"Bytes that `slots` records of `width` conditions take."
+function tape_bytes(::Type{T}, φ::Envelope, n::Int, S::Int, width::Int, slots::Int) where {T}
+    return n * width * S * sizeof(T) * ((slots + 1) + slots * (1 + needs_z(φ)))
+end
+
+"Get ready for the conditions `columns` of the perturbation `u`: drive and initial state."
+function begin!(ws::Forward, lowering::Lowering, u::AbstractMatrix, columns)
+    ws.columns = length(columns)
+    ws.m = ws.n * ws.columns
+    ws.h = NaN
+    drive!(ws.inside, ws.outside, ws.initial, lowering, u, columns)
+    copyto!(ws.state, 1, ws.initial, 1, ws.m)
+    return ws
+end
+
+function set_step!(ws::Forward, network::Network, h::Float64)
+    h == ws.h && return nothing
+    ws.h = h
+    spread!(ws.scaled, network.coefficients, h)
+    return nothing
+end
+
+"""
+    step!(ws, network, tableau, slot, next_at)
+
+Advance the state of the record in `slot` (from 0) by the step size, filling the record, and
+leave the new state behind entry `next_at` of `ws.state`.
+"""
+@generated function step!(
+    ws::Forward, network::Network, method::Tableau{S}, slot::Int, next_at::Int
+) where {S}
+    body = quote
+        m = ws.m
+        at = slot * $S * m
+    end
+    for s in 1:S
+        push!(body.args, quote
+            here = at + $(s - 1) * m
+            target = needs_z(network.envelope) ? ws.z : ws.phi
+            product!(target, here, network.M, ws.state, here, ws.columns)
+            next = $(s == S ? :next_at : :(at + $s * m))
+            stage!(ws, network.envelope, method, Val($s), at, next)
+        end)
+    end
+    push!(body.args, :(return nothing))
+    return body
+end
+
+"""
+The pass of stage s: with Mx in place, find φ and kh = h·f, and form the state of the next stage,
+or of the next step, behind entry `next` of `ws.state`.
+"""
+@generated function stage!(
+    ws::Forward{T,P,V}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int, next::Int
+) where {T,P,V,E<:Envelope,S,A,B,s}
+    weights = following_weights(S, A, B, s)
+    sum_ = :(state[at + e])
+    for r in 1:s
+        weights[r] == 0 && continue
+        term = r == s ? :kh : :(increment[$(r - 1) * m + e])
+        sum_ = weights[r] == 1 ? :($sum_ + $term) : :(muladd(T($(weights[r])), $term, $sum_))
+    end
+    with_z = E <: Union{Polynomial,Hill}
+    Mx = with_z ? :(z[here + e]) : :(phi[here + e])
+    return quote
+        state, phi, z, increment = ws.state, ws.phi, ws.z, ws.increment
+        p, v, m = ws.inside, ws.outside, ws.m
+        a, b, c = ws.scaled.a, ws.scaled.b, ws.scaled.c
+        here = at + $(s - 1) * m
+        for start in 0:length(a):(m - 1)
+            @inbounds @simd ivdep for i in 1:min(length(a), m - start)
+                e = start + i
+                input = $(P == Nothing ? Mx : :($Mx + p[e]))
+                $(with_z ? :(z[here + e] = input) : nothing)
+                output = value(φ, input)
+                phi[here + e] = output
+                kh = a[i] * output - c[i] * state[here + e]
+                $(V == Nothing ? nothing : :(kh = muladd(b[i], v[e], kh)))
+                $(wanted_later(S, A, B, s) ? :(increment[$(s - 1) * m + e] = kh) : nothing)
+                state[next + e] = $sum_
+            end
+        end
+        return nothing
+    end
+end
+
+"""
+    run!(ws, network, method, grid, first, last, keep, reached)
+
+Take the steps `first` to `last` of the grid from the state in slot 0, each into a slot of its
+own if they are to be kept, else all in slot 0. `reached(k, at)` is called whenever the k-th
+requested time is reached, with the state behind entry `at`.
+"""
+function run!(
+    ws::Forward, network::Network, method::Tableau{S}, grid::Grid, first::Int, last::Int,
+    keep::Bool, reached::R,
+) where {S,R}
+    k = searchsortedfirst(grid.steps_at, first)
+    for step in first:last
+        set_step!(ws, network, grid.h[k])
+        slot = keep ? step - first : 0
+        # In slot 0 the state is advanced in place: the last pass of a step reads an entry of the
+        # old state just before it writes the new one.
+        next_at = (keep ? slot + 1 : 0) * S * ws.m
+        step!(ws, network, method, slot, next_at)
+        if step == grid.steps_at[k]
+            reached(k, next_at)
+            k += 1
+        end
+    end
+    return nothing
+end
+
+no_report(k, at) = nothing

@@ -1,0 +1,167 @@
+# The right-hand side and its vector-Jacobian products on plain (node × condition) matrices, for
+# people and solvers who bring their own time loop.
+
+"""
+    Kernel(structure, parameters, perturbation)
+
+The right-hand side f(x) = a∘φ(Mx + p) + b∘v − c∘x of a model (any form, envelope, degree and
+drug treatment) for all conditions of a perturbation u (n × conditions), with the buffers of
+[`rhs!`](@ref), [`vjp_state!`](@ref) and [`vjp_parameters!`](@ref), which allocate nothing.
+
+The number type is that of parameters and perturbation together; `Float64` and `Float32` are
+fast, others (dual numbers, `BigFloat`) work. A kernel is for one task at a time;
+[`load!`](@ref) gives it other parameters.
+
+Raises `ModelError` for shapes that do not fit.
+"""
+struct Kernel{T,N<:Network{T},P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vector{T}}}
+    lowering::Lowering
+    network::N
+    inside::P
+    outside::V
+    initial::Matrix{T}
+    unit::Spread{T}
+    sums::Spread{T}
+    gradient::Coefficients{T}
+    z::Vector{T}
+    # The outer product loads a whole panel of rows from the last column.
+    g::Vector{T}
+end
+
+function Kernel(structure::Structure, parameters, perturbation::AbstractMatrix)
+    check_parameters(structure, parameters)
+    check_perturbation(structure, perturbation)
+    names = (:W, rates(structure.model)...)
+    T = float(
+        promote_type(eltype(perturbation), map(p -> eltype(parameter(parameters, p)), names)...)
+    )
+    lowering, (n, c) = Lowering(structure), size(perturbation)
+    inside = lowering.u_inside ? zeros(T, n * c) : nothing
+    outside = lowering.u_outside ? zeros(T, n * c) : nothing
+    initial = zeros(T, n, c)
+    drive!(inside, outside, initial, lowering, perturbation, 1:c)
+    kernel = Kernel(
+        lowering, Network{T}(lowering), inside, outside, initial, Spread{T}(n, c),
+        Spread{T}(n, c), Coefficients{T}(n), zeros(T, n * c), zeros(T, n * c + panel_rows(T)),
+    )
+    return load!(kernel, parameters)
+end
+
+"""
+    load!(kernel, parameters)
+
+Give a kernel other parameters for the same perturbation.
+"""
+function load!(kernel::Kernel, parameters)
+    load!(kernel.network, kernel.lowering, parameters)
+    spread!(kernel.unit, kernel.network.coefficients, 1)
+    return kernel
+end
+
+"x(0) of all conditions, n × conditions: zero but for clamped drugs. A copy."
+initial_state(kernel::Kernel) = copy(kernel.initial)
+
+_columns(kernel) = size(kernel.initial, 2)
+
+function _same_length(kernel, arrays...)
+    for array in arrays
+        length(array) == length(kernel.initial) || throw(
+            ModelError(
+                "an array has $(length(array)) entries; the kernel's states have shape " *
+                "$(size(kernel.initial)).",
+            ),
+        )
+    end
+    return nothing
+end
+
+"""
+    rhs!(dx, x, kernel)
+
+Write dx/dt at the states `x` (both n × conditions, or vectors of as many entries) to `dx`, which
+must not share memory with `x`.
+"""
+function rhs!(dx::AbstractArray, x::AbstractArray, kernel::Kernel)
+    _same_length(kernel, dx, x)
+    product!(dx, 0, kernel.network.M, x, 0, _columns(kernel))
+    _rhs_pass!(dx, x, kernel, kernel.network.envelope, kernel.inside, kernel.outside)
+    return dx
+end
+
+function _rhs_pass!(dx, x, kernel, φ, p, v)
+    unit = kernel.unit
+    a, b, c = unit.a, unit.b, unit.c
+    for start in 0:length(a):(length(x) - 1)
+        @inbounds @simd ivdep for i in 1:min(length(a), length(x) - start)
+            e = start + i
+            z = p === nothing ? dx[e] : dx[e] + p[e]
+            f = a[i] * value(φ, z) - c[i] * x[e]
+            dx[e] = v === nothing ? f : muladd(b[i], v[e], f)
+        end
+    end
+    return nothing
+end
+
+"""
+    vjp_state!(out, λ, x, kernel)
+
+Write λᵀ∂f/∂x = Mᵀ(λ∘a∘φ'(Mx+p)) − c∘λ at the states `x` to `out` (all n × conditions).
+"""
+function vjp_state!(out, λ, x, kernel::Kernel)
+    _same_length(kernel, out, λ, x)
+    product!(kernel.z, 0, kernel.network.M, x, 0, _columns(kernel))
+    _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)
+    product!(out, 0, kernel.network.transposed, kernel.g, 0, _columns(kernel))
+    c = kernel.unit.c
+    for start in 0:length(c):(length(x) - 1)
+        @inbounds @simd ivdep for i in 1:min(length(c), length(x) - start)
+            out[start + i] -= c[i] * λ[start + i]
+        end
+    end
+    return out
+end
+
+# g = λ∘a∘φ'(z), and φ(z) in the place of Mx.
+function _slope_pass!(λ, kernel, φ, p)
+    a, zs, g = kernel.unit.a, kernel.z, kernel.g
+    for start in 0:length(a):(length(zs) - 1)
+        @inbounds @simd ivdep for i in 1:min(length(a), length(zs) - start)
+            e = start + i
+            z = p === nothing ? zs[e] : zs[e] + p[e]
+            output = value(φ, z)
+            g[e] = λ[e] * a[i] * slope(φ, z, output)
+            zs[e] = output
+        end
+    end
+    return nothing
+end
+
+"""
+    vjp_parameters!(gradient, λ, x, kernel)
+
+Write λᵀ∂f/∂parameters at the states `x`, summed over the conditions, to the arrays of
+`gradient` (a `NamedTuple` like [`zero_parameters`](@ref)); W's is zero where the mask is false.
+"""
+function vjp_parameters!(gradient, λ, x, kernel::Kernel)
+    _same_length(kernel, λ, x)
+    sums, k = clear!(kernel.sums), clear!(kernel.gradient)
+    product!(kernel.z, 0, kernel.network.M, x, 0, _columns(kernel))
+    _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)
+    add_outer_product!(k.M, kernel.g, x, 0, _columns(kernel), kernel.network.tiles)
+    _sums_pass!(sums, λ, x, kernel.z, kernel.outside)
+    collect!(k, sums)
+    return pull_back!(gradient, kernel.lowering, k)
+end
+
+function _sums_pass!(sums, λ, x, outputs, v)
+    a, b, c = sums.a, sums.b, sums.c
+    for start in 0:length(a):(length(x) - 1)
+        @inbounds @simd ivdep for i in 1:min(length(a), length(x) - start)
+            e = start + i
+            a[i] = muladd(λ[e], outputs[e], a[i])
+            c[i] = muladd(λ[e], x[e], c[i])
+            v === nothing || (b[i] = muladd(λ[e], v[e], b[i]))
+        end
+    end
+    return nothing
+end

@@ -1,0 +1,242 @@
+# The two matrix products of the model, written for matrices of tens to hundreds of nodes: there
+# a BLAS loses time on packing, blocking and threads, all of which can be spared here. M is the
+# same over hundreds of products, so it is packed once; and rows or columns without edges (drugs,
+# phenotypes, prior masks) are not multiplied.
+#
+# The kernel is the usual register tile: 2 SIMD vectors of rows × up to 6 columns, one step along
+# k being 12 fused multiply-adds for 2 + 6 loads.
+
+const SIMDFloat = Union{Float32,Float64}
+const Vec{W,T} = NTuple{W,VecElement{T}}
+
+# 256-bit vectors; other numbers only take the layout.
+lanes(::Type{Float64}) = 4
+lanes(::Type{Float32}) = 8
+lanes(::Type) = 4
+panel_rows(::Type{T}) where {T} = 2 * lanes(T)
+const TILE_COLUMNS = 6
+
+for (W, T, name) in ((4, Float64, "llvm.fmuladd.v4f64"), (8, Float32, "llvm.fmuladd.v8f32"))
+    @eval @inline function vec_muladd(a::Vec{$W,$T}, b::Vec{$W,$T}, c::Vec{$W,$T})
+        return ccall(
+            $name, llvmcall, Vec{$W,$T}, (Vec{$W,$T}, Vec{$W,$T}, Vec{$W,$T}), a, b, c
+        )
+    end
+end
+@inline vec_load(::Type{V}, p::Ptr) where {V} = unsafe_load(Ptr{V}(p))
+@inline vec_store!(p::Ptr, v::V) where {V} = unsafe_store!(Ptr{V}(p), v)
+@inline splat(::Type{Vec{W,T}}, x::T) where {W,T} = ntuple(_ -> VecElement(x), Val(W))
+
+"""
+A matrix (rows × K) laid out in panels of `panel_rows(T)` rows, k running within each, and the
+first and last k at which a panel has an entry.
+"""
+mutable struct Packed{T}
+    data::Vector{T}
+    first::Vector{Int}
+    last::Vector{Int}
+    n::Int
+end
+
+function Packed{T}(n::Integer) where {T}
+    panels = cld(n, panel_rows(T))
+    return Packed(
+        zeros(T, panels * panel_rows(T) * n), zeros(Int, panels), zeros(Int, panels), n
+    )
+end
+
+"Pack the square matrix `M`, or its transpose, into `P`."
+function pack!(P::Packed{T}, M::Matrix{T}, ::Val{Transposed}) where {T,Transposed}
+    n, height = P.n, panel_rows(T)
+    @inbounds for panel in eachindex(P.first)
+        top = (panel - 1) * height
+        first, last = n + 1, 0
+        for k in 1:n
+            entries = false
+            for i in 1:min(height, n - top)
+                x = Transposed ? M[k, top + i] : M[top + i, k]
+                P.data[top * n + (k - 1) * height + i] = x
+                entries |= !iszero(x)
+            end
+            if entries
+                first, last = min(first, k), k
+            end
+        end
+        P.first[panel], P.last[panel] = first, last
+    end
+    return P
+end
+
+"""
+One tile: C[1:rows, 1:NR] (+)= Σ_k A[:, k]·B[k, :], with A's columns `lda` apart, C's `ldc`,
+B[k, j] at `B + (k−1)·bk + (j−1)·bj` (strides in entries). Loads `panel_rows` rows of A.
+"""
+@generated function tile!(
+    C::Ptr{T}, ldc::Int, A::Ptr{T}, lda::Int, B::Ptr{T}, bk::Int, bj::Int, K::Int, rows::Int,
+    ::Val{NR}, ::Val{Add},
+) where {T,NR,Add}
+    W = lanes(T)
+    V, bytes = Vec{W,T}, sizeof(T)
+    sum_(v, j) = Symbol(:sum_, v, :_, j)
+    at(v, j, i=1) = :(C + $(((v - 1) * W + i - 1) * bytes) + $((j - 1) * bytes) * ldc)
+    body = quote
+        $(Expr(:meta, :inline))
+    end
+    for j in 1:NR, v in 1:2
+        push!(body.args, :($(sum_(v, j)) = splat($V, zero(T))))
+    end
+    step = quote
+        a_1 = vec_load($V, A)
+        a_2 = vec_load($V, A + $(W * bytes))
+    end
+    for j in 1:NR
+        push!(step.args, :(b = splat($V, unsafe_load(B + $((j - 1) * bytes) * bj))))
+        for v in 1:2
+            push!(step.args, :($(sum_(v, j)) = vec_muladd($(Symbol(:a_, v)), b, $(sum_(v, j)))))
+        end
+    end
+    push!(step.args, :(A += $bytes * lda), :(B += $bytes * bk))
+    whole, part = quote end, quote end
+    for j in 1:NR, v in 1:2
+        p, x = at(v, j), sum_(v, j)
+        Add && (x = :(vec_muladd(splat($V, one(T)), $x, vec_load($V, $p))))
+        push!(whole.args, :(vec_store!($p, $x)))
+        for i in 1:W
+            p, x = at(v, j, i), :($(sum_(v, j))[$i].value)
+            Add && (x = :(unsafe_load($p) + $x))
+            push!(part.args, :($((v - 1) * W + i) <= rows && unsafe_store!($p, $x)))
+        end
+    end
+    return quote
+        $body
+        for _ in 1:K
+            $step
+        end
+        if rows >= $(2W)
+            $whole
+        else
+            $part
+        end
+        return nothing
+    end
+end
+
+# The last columns take a narrower tile.
+@inline function columns!(C, ldc, A, lda, B, bk, bj, K, rows, columns, add)
+    if columns >= 6
+        tile!(C, ldc, A, lda, B, bk, bj, K, rows, Val(6), add)
+    elseif columns == 5
+        tile!(C, ldc, A, lda, B, bk, bj, K, rows, Val(5), add)
+    elseif columns == 4
+        tile!(C, ldc, A, lda, B, bk, bj, K, rows, Val(4), add)
+    elseif columns == 3
+        tile!(C, ldc, A, lda, B, bk, bj, K, rows, Val(3), add)
+    elseif columns == 2
+        tile!(C, ldc, A, lda, B, bk, bj, K, rows, Val(2), add)
+    else
+        tile!(C, ldc, A, lda, B, bk, bj, K, rows, Val(1), add)
+    end
+    return nothing
+end
+
+"""
+    product!(C, c_at, P, X, x_at, columns)
+
+Write P·X to `C`: X and C are (n × columns), column after column from behind entry `x_at` of the
+array `X` and `c_at` of `C`.
+"""
+function product!(
+    C::StridedArray{T}, c_at::Int, P::Packed{T}, X::StridedArray{T}, x_at::Int, columns::Int
+) where {T<:SIMDFloat}
+    if !(lies_dense(C) && lies_dense(X))
+        return plain_product!(C, c_at, P, X, x_at, columns)
+    end
+    n, height, bytes = P.n, panel_rows(T), sizeof(T)
+    GC.@preserve C P X begin
+        c, x, data = pointer(C) + c_at * bytes, pointer(X) + x_at * bytes, pointer(P.data)
+        @inbounds for panel in eachindex(P.first)
+            top = (panel - 1) * height
+            # Without entries K is zero and the tile writes zeros.
+            skip = P.last[panel] == 0 ? 0 : P.first[panel] - 1
+            K = P.last[panel] - skip
+            a = data + (top * n + skip * height) * bytes
+            for j in 0:TILE_COLUMNS:(columns - 1)
+                columns!(
+                    c + (top + j * n) * bytes, n, a, height, x + (skip + j * n) * bytes, 1, n,
+                    K, min(height, n - top), columns - j, Val(false),
+                )
+            end
+        end
+    end
+    return C
+end
+
+"""
+The tiles of an n × n matrix of `T` in which a pattern is true somewhere: those that
+`add_outer_product!` has to compute.
+"""
+struct Tiles{T}
+    wanted::Matrix{Bool}
+end
+
+function tiles_of(::Type{T}, pattern::AbstractMatrix{Bool}) where {T}
+    n, height = size(pattern, 1), panel_rows(T)
+    block(width, q) = ((q - 1) * width + 1):min(q * width, n)
+    return Tiles{T}([
+        any(view(pattern, block(height, p), block(TILE_COLUMNS, q))) for
+        p in 1:cld(n, height), q in 1:cld(n, TILE_COLUMNS)
+    ])
+end
+
+"""
+    add_outer_product!(M, G, X, x_at, columns, tiles)
+
+Add G·Xᵀ to the wanted tiles of `M` (n × n). G, X are (n × columns), G from the start of its
+array, which must be `panel_rows(T)` entries longer, X from behind entry `x_at` of its own.
+"""
+function add_outer_product!(
+    M::Matrix{T}, G::Vector{T}, X::StridedArray{T}, x_at::Int, columns::Int, tiles::Tiles{T}
+) where {T<:SIMDFloat}
+    lies_dense(X) || return plain_outer_product!(M, G, X, x_at, columns)
+    n, height, bytes = size(M, 1), panel_rows(T), sizeof(T)
+    @assert length(G) >= n * columns + height
+    GC.@preserve M G X begin
+        m, g, x = pointer(M), pointer(G), pointer(X) + x_at * bytes
+        @inbounds for q in axes(tiles.wanted, 2), p in axes(tiles.wanted, 1)
+            tiles.wanted[p, q] || continue
+            i, j = (p - 1) * height, (q - 1) * TILE_COLUMNS
+            columns!(
+                m + (i + j * n) * bytes, n, g + i * bytes, n, x + j * bytes, n, 1,
+                columns, min(height, n - i), n - j, Val(true),
+            )
+        end
+    end
+    return M
+end
+
+# Any other number type (BigFloat, dual numbers) or layout: plain loops.
+product!(C, c_at, P, X, x_at, columns) = plain_product!(C, c_at, P, X, x_at, columns)
+function add_outer_product!(M, G, X, x_at, columns, tiles)
+    return plain_outer_product!(M, G, X, x_at, columns)
+end
+
+function plain_product!(C, c_at::Int, P::Packed{T}, X, x_at::Int, columns::Int) where {T}
+    n, height = P.n, panel_rows(T)
+    for j in 0:(columns - 1), i in 0:(n - 1)
+        base = (i ÷ height) * height * n + i % height + 1
+        total = zero(T)
+        for k in 0:(n - 1)
+            total = muladd(P.data[base + k * height], X[x_at + j * n + k + 1], total)
+        end
+        C[c_at + j * n + i + 1] = total
+    end
+    return C
+end
+
+function plain_outer_product!(M, G, X, x_at::Int, columns::Int)
+    n = size(M, 1)
+    for q in 0:(columns - 1), j in 1:n, i in 1:n
+        M[i, j] = muladd(G[q * n + i], X[x_at + q * n + j], M[i, j])
+    end
+    return M
+end

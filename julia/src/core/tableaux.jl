@@ -1,0 +1,112 @@
+# The fixed-step methods and their Butcher tableaux.
+
+"""
+An explicit method with steps of at most `dt`, in units of time: `Euler`, `Midpoint`, `Heun` or
+`RK4`. Between two requested times the steps are equal and as few as keep them no longer than
+`dt`, so that every requested time is a grid point.
+"""
+abstract type FixedStep end
+
+"`Euler(dt)`: order 1, one stage. See [`FixedStep`](@ref)."
+struct Euler <: FixedStep
+    dt::Float64
+    Euler(dt) = new(positive_step("Euler", dt))
+end
+
+"`Midpoint(dt)`: order 2, two stages. See [`FixedStep`](@ref)."
+struct Midpoint <: FixedStep
+    dt::Float64
+    Midpoint(dt) = new(positive_step("Midpoint", dt))
+end
+
+"`Heun(dt)`: the trapezoidal rule, order 2, CellBox's default. See [`FixedStep`](@ref)."
+struct Heun <: FixedStep
+    dt::Float64
+    Heun(dt) = new(positive_step("Heun", dt))
+end
+
+"`RK4(dt)`: the classical method, order 4, four stages. See [`FixedStep`](@ref)."
+struct RK4 <: FixedStep
+    dt::Float64
+    RK4(dt) = new(positive_step("RK4", dt))
+end
+
+function positive_step(name, dt)
+    dt isa Real && !(dt isa Bool) && 0 < dt < Inf && return Float64(dt)
+    return throw(SolverError("$name was given dt=$(repr(dt)); it needs a finite number > 0."))
+end
+
+"""
+    fixed_step(name, dt)
+
+A fixed-step method by its name, `"Euler"`, `"Midpoint"`, `"Heun"` or `"RK4"`.
+"""
+function fixed_step(name, dt)
+    for method in (Euler, Midpoint, Heun, RK4)
+        nameof(method) == Symbol(name) && return method(dt)
+    end
+    return throw(
+        SolverError("unknown solver $(repr(name)); known: Euler, Midpoint, Heun, RK4.")
+    )
+end
+
+"""
+A Butcher tableau as a type, so that the step is compiled with its weights written out:
+`A[s]` are the weights of the earlier stages in stage s, `B` those of the step, `S = length(B)`.
+"""
+struct Tableau{S,A,B} end
+
+tableau(::Euler) = Tableau{1,((),),(1.0,)}()
+tableau(::Midpoint) = Tableau{2,((), (0.5,)),(0.0, 1.0)}()
+tableau(::Heun) = Tableau{2,((), (1.0,)),(0.5, 0.5)}()
+function tableau(::RK4)
+    return Tableau{
+        4,((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)),(1 / 6, 1 / 3, 1 / 3, 1 / 6)
+    }()
+end
+
+stages(::Tableau{S}) where {S} = S
+
+"Weights that lead from the stages up to s to stage s + 1, or to the end of the step."
+following_weights(S, A, B, s) = s < S ? A[s + 1] : B
+
+"Whether h·f of stage s is wanted again after stage s + 1 has been formed."
+function wanted_later(S, A, B, s)
+    return any(q -> following_weights(S, A, B, q)[s] != 0, (s + 1):S)
+end
+
+"""
+The steps from t = 0 through the requested times.
+
+`steps_at[k]` is the number of steps after which the k-th time is reached and `h[k]` the size of
+those that lead to it.
+"""
+struct Grid
+    times::Vector{Float64}
+    steps_at::Vector{Int}
+    h::Vector{Float64}
+end
+
+function Grid(times, dt::Real)
+    times = Float64.(vec(collect(times)))
+    if isempty(times) || !all(isfinite, times)
+        throw(SolverError("times=$times; they need to be a list of finite numbers."))
+    end
+    if times[1] < 0 || any(k -> times[k] <= times[k - 1], 2:length(times))
+        throw(SolverError("times=$times; they need to increase strictly from 0 or later."))
+    end
+    steps_at, h = Int[], Float64[]
+    now, total = 0.0, 0
+    for time in times
+        span = time - now
+        # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
+        count = span == 0 ? 0 : max(1, ceil(Int, span / dt * (1 - 1e-12)))
+        total += count
+        push!(steps_at, total)
+        push!(h, span / max(count, 1))
+        now = time
+    end
+    return Grid(times, steps_at, h)
+end
+
+nsteps(grid::Grid) = grid.steps_at[end]

@@ -1,0 +1,182 @@
+# The thin face for Python. Arrays arrive as addresses: a C-ordered (condition, node) array is a
+# (node × condition) matrix here, without a copy. The caller keeps them alive.
+
+wrap(::Type{T}, address::Integer, dims...) where {T} =
+    unsafe_wrap(Array, Ptr{T}(UInt(address)), map(Int, dims); own=false)
+
+# W is (target, source) in C order: in memory its transpose.
+wrap_W(::Type{T}, address, n) where {T} = transpose(wrap(T, address, n, n))
+
+element_type(name) = String(name) == "float32" ? Float32 : Float64
+
+"A structure from Python's plain values; `is_drug` (n) and `mask` (n × n, C order) as bytes."
+function python_structure(options, n, is_drug, mask)
+    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in options)
+    drug = Vector{Bool}(wrap(UInt8, is_drug, n))
+    allowed = Matrix{Bool}(transpose(wrap(UInt8, mask, n, n)))
+    return Structure(Model(; given...), drug, allowed)
+end
+
+"""
+A session and the parameter arrays that Python shares with it: `parameters` is read, `gradient`
+written, in place.
+"""
+struct PythonSession{S,P,G}
+    session::S
+    parameters::P
+    gradient::G
+end
+
+function python_parameters(::Type{T}, structure::Structure, addresses) where {T}
+    n = nodes(structure)
+    names = (:W, rates(structure.model)...)
+    arrays = map(enumerate(names)) do (i, name)
+        name == :W ? wrap_W(T, addresses[i], n) : wrap(T, addresses[i], n)
+    end
+    return NamedTuple{names}(Tuple(arrays))
+end
+
+"""
+    python_session(dtype, structure, sizes, addresses, times, solver, loss, parameters, gradient)
+
+- `sizes`: conditions and times; `addresses`: of perturbation (c, n), response and weight
+  (c, t, n).
+- `solver`: a [`FixedStep`](@ref) or an [`Adaptive`](@ref).
+- `parameters`, `gradient`: addresses of W (n, n) and the rates (n), in storage order.
+"""
+function python_session(
+    dtype, structure, sizes, addresses, times, solver, loss, parameters, gradient
+)
+    T = element_type(dtype)
+    n = nodes(structure)
+    c, t = Int.(sizes)
+    u = wrap(T, addresses[1], n, c)
+    y, w = wrap(T, addresses[2], n, t, c), wrap(T, addresses[3], n, t, c)
+    when = collect(Float64, times)
+    session = make_session(structure, u, y, w, when, solver, loss)
+    return PythonSession(
+        session,
+        python_parameters(T, structure, parameters),
+        python_parameters(T, structure, gradient),
+    )
+end
+
+function make_session(structure, u, y, w, times, solver::FixedStep, loss)
+    return Session(structure, u, y, w, times; solver=solver, loss=loss)
+end
+make_session(structure, u, y, w, times, solver::Adaptive, loss) =
+    adaptive_session(structure, u, y, w, times, loss, solver)
+
+"Conditions as Julia counts them, from `count` integers at `address`; -1 of them are all."
+function rows_from(address, count)
+    count < 0 && return nothing
+    return wrap(Int64, address, count) .+ 1
+end
+
+# These run without Python's lock: nothing in them may touch a Python object.
+function python_value_and_gradient(s::PythonSession, address, count)
+    rows = rows_from(address, count)
+    return first(value_and_gradient!(s.gradient, s.session, s.parameters; rows=rows))
+end
+function python_value(s::PythonSession, address, count)
+    return value(s.session, s.parameters; rows=rows_from(address, count))
+end
+
+"""
+Integrate the perturbation (c, n) at `u` and write the states (c, t, n) to `out`; `parameters` are
+the addresses of W and the rates.
+"""
+function python_solve(dtype, structure, sizes, u, out, times, solver, parameters)
+    T = element_type(dtype)
+    n = nodes(structure)
+    c, t = Int.(sizes)
+    return solve_states!(
+        wrap(T, out, n, t, c), structure, solver,
+        python_parameters(T, structure, parameters), wrap(T, u, n, c), collect(Float64, times),
+    )
+end
+
+function solve_states!(out, structure, solver::FixedStep, parameters, u, times)
+    trajectory!(out, structure, solver, parameters, u, times)
+    return nothing
+end
+function solve_states!(out, structure, solver::Adaptive, parameters, u, times)
+    empty = zeros(eltype(u), 0, 0, 0)
+    session = adaptive_session(structure, u, empty, empty, times, Loss(), solver)
+    copyto!(out, states(session, parameters))
+    return nothing
+end
+
+"""
+    python_training(session, dtype, shared, ranges, options, raw, arrays, train, validation,
+                    patience, full_batch)
+
+- `raw`: names of the raw parameters; `arrays`: for each, the addresses of its start, learning
+  rates, l1 and l2 strengths.
+- `ranges`: address of the held response ranges, or 0.
+- `train`, `validation`: address and number of rows.
+"""
+function python_training(
+    s::PythonSession, structure, dtype, shared, ranges, options, raw, arrays, train, validation,
+    patience, full_batch,
+)
+    T = element_type(dtype)
+    n = nodes(structure)
+    read(name, address) =
+        name == :W ? Matrix{T}(wrap_W(T, address, n)) : Vector{T}(wrap(T, address, n))
+    names = Symbol.(collect(String, raw))
+    sets = [Raw{T}(name => read(name, a[k]) for (name, a) in zip(names, arrays)) for k in 1:4]
+    held = ranges == 0 ? nothing : Vector{T}(wrap(T, ranges, n))
+    par = Parametrisation{T}(structure, held; shared=Bool(shared))
+    return AdamWRun(
+        s.session, par, AdamWOptions(map(Float64, options)...);
+        raw=sets[1], learning_rates=sets[2], l1=sets[3], l2=sets[4],
+        train=rows_from(train...), validation=rows_from(validation...), patience=patience,
+        full_batch=Bool(full_batch),
+    )
+end
+
+"""
+    python_advance(run, count, records, rows, ends, closes_epoch, factors)
+
+Run `count` iterations. All but the first two arguments are addresses: of the (4, count) records,
+of the rows of all batches one after the other, of where each batch ends in them, of a byte and of
+a learning rate factor for each.
+"""
+function python_advance(run::AdamWRun, count, records, rows, ends, closes_epoch, factors)
+    stop = wrap(Int64, ends, count)
+    all_rows = rows_from(rows, stop[end])
+    batches = [all_rows[((k == 1 ? 0 : stop[k - 1]) + 1):stop[k]] for k in 1:count]
+    return advance!(
+        run, wrap(Float64, records, count, 4), batches,
+        wrap(UInt8, closes_epoch, count) .!= 0, wrap(Float64, factors, count),
+    )
+end
+
+"Write the best, or the current, raw parameters into the arrays at `addresses`."
+function python_read(run::AdamWRun{T}, names, addresses, best) where {T}
+    source = Bool(best) ? run.best_raw : run.raw
+    for (name, address) in zip(Symbol.(collect(String, names)), addresses)
+        array = source[name]
+        target = name == :W ? wrap_W(T, address, size(array, 1)) : wrap(T, address, length(array))
+        copyto!(target, array)
+    end
+    return nothing
+end
+
+"Versions of Julia and of CellBox, for provenance."
+python_version() = "julia $VERSION, CellBox $(pkgversion(CellBox))"
+
+"""
+    load_sciml()
+
+Load SciMLSensitivity, and with it the extension for adaptive solvers.
+"""
+function load_sciml()
+    id = Base.identify_package(CellBox, "SciMLSensitivity")
+    id === nothing && throw(
+        SolverError("adaptive solvers need the Julia package SciMLSensitivity, which is missing.")
+    )
+    Base.require(id)
+    return nothing
+end

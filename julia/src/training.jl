@@ -1,0 +1,267 @@
+# AdamW on raw parameters, many iterations a call: the same arithmetic, batches and judgement as
+# the Python training loop (pycellbox/fitting), which keeps progress, stages and files.
+
+import Optimisers
+
+const Raw{T} = Dict{Symbol,Array{T}}
+
+copy_raw(raw::Raw{T}) where {T} = Raw{T}(name => copy(array) for (name, array) in raw)
+
+"""
+    Parametrisation(structure, ranges; shared)
+
+Maps raw parameters, which an optimiser may move freely, to effective ones, and gradients back.
+
+- `ranges`: response range of each node (n) where ε = range∘α is held, or `nothing`.
+- `shared`: whether W[:, drug j] = b₀ + B_j, one column common to all drugs and a deviation each.
+
+Raw values are `W` (n × n, [target, source]; with shared columns the deviations B_j), `b0` (n),
+and `alpha`, `epsilon`, `psi` (n) through softplus.
+"""
+struct Parametrisation{T}
+    structure::Structure
+    ranges::Union{Nothing,Vector{T}}
+    shared::Bool
+    drug_mask::Matrix{Bool}
+    raw_rates::Vector{Symbol}
+end
+
+function Parametrisation{T}(structure::Structure, ranges; shared::Bool) where {T}
+    drug_mask = structure.mask .& structure.is_drug'
+    held = ranges === nothing ? nothing : convert(Vector{T}, ranges)
+    raw_rates = [r for r in rates(structure.model) if !(r == :epsilon && held !== nothing)]
+    return Parametrisation{T}(structure, held, shared && any(drug_mask), drug_mask, raw_rates)
+end
+
+softplus(x) = max(x, zero(x)) + log1p(exp(-abs(x)))
+logistic(x) = (1 + tanh(x / 2)) / 2
+
+"Write the effective parameters of `raw` into the arrays of `parameters`."
+function effective!(parameters, p::Parametrisation, raw::Raw)
+    W, mask = parameters.W, p.structure.mask
+    if p.shared
+        b0 = raw[:b0]
+        @. W = ifelse(mask, raw[:W] + ifelse(p.drug_mask, b0, 0), 0)
+    else
+        @. W = ifelse(mask, raw[:W], 0)
+    end
+    for name in p.raw_rates
+        getproperty(parameters, name) .= softplus.(raw[name])
+    end
+    p.ranges === nothing || (parameters.epsilon .= p.ranges .* parameters.alpha)
+    return parameters
+end
+
+"Write the gradient with respect to the raw values into `slope`."
+function pull_back_raw!(slope::Raw, p::Parametrisation, raw::Raw, gradient)
+    dW = gradient.W
+    @. slope[:W] = ifelse(p.structure.mask, dW, 0)
+    p.shared && sum!(slope[:b0], ifelse.(p.drug_mask, dW, 0))
+    for name in p.raw_rates
+        d = getproperty(gradient, name)
+        if name == :alpha && p.ranges !== nothing
+            d = d .+ p.ranges .* gradient.epsilon
+        end
+        slope[name] .= d .* logistic.(raw[name])
+    end
+    return slope
+end
+
+"""
+    AdamWOptions(beta1, beta2, epsilon, weight_decay, clip_norm)
+
+`clip_norm` is `Inf` for no clipping.
+"""
+struct AdamWOptions
+    beta1::Float64
+    beta2::Float64
+    epsilon::Float64
+    weight_decay::Float64
+    clip_norm::Float64
+end
+
+"""
+    AdamWRun(session, parametrisation, options; raw, learning_rates, l1, l2, train, validation,
+             patience, full_batch)
+
+AdamW over one stage of a fit.
+
+- `raw`, `learning_rates`: one array per raw parameter.
+- `l1`, `l2`: strength of the penalty on every entry of `W` and `b0`, scaled.
+- `train`, `validation`: conditions of the session, from 1. Without validation the objective on
+  the full batch judges, and nothing does where batches are smaller.
+- `patience`: evaluations without a better one after which to stop; 0 for never.
+"""
+mutable struct AdamWRun{T,S,P,R}
+    session::S
+    parametrisation::Parametrisation{T}
+    options::AdamWOptions
+    rule::R
+    raw::Raw{T}
+    learning_rates::Raw{T}
+    l1::Raw{T}
+    l2::Raw{T}
+    train::Vector{Int}
+    validation::Vector{Int}
+    patience::Int
+    judged::Bool
+    parameters::P
+    gradient::P
+    slope::Raw{T}
+    state::Dict{Symbol,Any}
+    previous::Raw{T}
+    best_raw::Raw{T}
+    best::Float64
+    since_best::Int
+    iterations::Int
+    shrink::Float64
+    retried::Int
+end
+
+const RETRIES = 30
+
+function AdamWRun(
+    session, parametrisation::Parametrisation{T}, options::AdamWOptions;
+    raw, learning_rates, l1, l2, train, validation, patience, full_batch,
+) where {T}
+    # A rate of one: the step is scaled entry by entry afterwards.
+    rule = Optimisers.Adam(one(T), (T(options.beta1), T(options.beta2)), T(options.epsilon))
+    structure = parametrisation.structure
+    parameters = zero_parameters(T, structure)
+    start = copy_raw(raw)
+    return AdamWRun(
+        session, parametrisation, options, rule, start, learning_rates, l1, l2,
+        collect(Int, train), collect(Int, validation), Int(patience),
+        !isempty(validation) || full_batch, parameters, zero_parameters(T, structure),
+        copy_raw(raw), Dict{Symbol,Any}(k => Optimisers.init(rule, v) for (k, v) in start),
+        copy_raw(raw), copy_raw(raw), Inf, 0, 0, 1.0, 0,
+    )
+end
+
+function penalise!(run::AdamWRun)
+    total = 0.0
+    for name in (:W, :b0)
+        haskey(run.raw, name) || continue
+        x, g, l1, l2 = run.raw[name], run.slope[name], run.l1[name], run.l2[name]
+        for i in eachindex(x)
+            total += l1[i] * abs(x[i]) + l2[i] * x[i]^2
+            g[i] += l1[i] * sign(x[i]) + 2 * l2[i] * x[i]
+        end
+    end
+    return total
+end
+
+"Objective and loss at the current parameters; the gradient goes to `run.slope`."
+function objective!(run::AdamWRun, rows)
+    effective!(run.parameters, run.parametrisation, run.raw)
+    loss, _ = value_and_gradient!(run.gradient, run.session, run.parameters; rows=rows)
+    pull_back_raw!(run.slope, run.parametrisation, run.raw, run.gradient)
+    total = loss + penalise!(run)
+    isfinite(total) ||
+        throw(DivergenceError("the penalty is not finite: parameters have grown too large."))
+    return total, loss
+end
+
+"Evaluate; a blow-up takes the last step back by halves until the trajectory is finite."
+function evaluate!(run::AdamWRun, rows)
+    for _ in 1:RETRIES
+        try
+            return objective!(run, rows)
+        catch error
+            (error isa DivergenceError && run.iterations > 0) || rethrow()
+            run.retried += 1
+            run.shrink /= 2
+            for (name, before) in run.previous
+                @. run.raw[name] = (run.raw[name] + before) / 2
+            end
+        end
+    end
+    for (name, before) in run.previous
+        copyto!(run.raw[name], before)
+    end
+    return objective!(run, rows)
+end
+
+function validation_loss(run::AdamWRun)
+    isempty(run.validation) && return NaN
+    effective!(run.parameters, run.parametrisation, run.raw)
+    try
+        return value(run.session, run.parameters; rows=run.validation)
+    catch error
+        error isa DivergenceError || rethrow()
+        return Inf
+    end
+end
+
+"Judge the current parameters; their validation loss, and whether patience has run out."
+function judge!(run::AdamWRun, objective)
+    validation = validation_loss(run)
+    run.judged || return validation, false
+    score = isempty(run.validation) ? objective : validation
+    if score < run.best
+        run.best, run.since_best = score, 0
+        for (name, array) in run.raw
+            copyto!(run.best_raw[name], array)
+        end
+    else
+        run.since_best += 1
+    end
+    return validation, run.patience > 0 && run.since_best >= run.patience
+end
+
+function step!(run::AdamWRun{T}, factor) where {T}
+    len = sqrt(sum(x -> sum(abs2, x), values(run.slope)))
+    shorten = len > run.options.clip_norm ? T(run.options.clip_norm / len) : one(T)
+    for (name, x) in run.raw
+        copyto!(run.previous[name], x)
+        g = run.slope[name]
+        shorten == 1 || (g .*= shorten)
+        run.state[name], step = Optimisers.apply!(run.rule, run.state[name], x, g)
+        decay = name in (:W, :b0) ? T(run.options.weight_decay) : zero(T)
+        rate, scale = run.learning_rates[name], T(factor * run.shrink)
+        @. x -= rate * scale * (step + decay * x)
+    end
+    run.iterations += 1
+    return len
+end
+
+"""
+    advance!(run, records, batches, closes_epoch, factors)
+
+Make an update on each batch. Row k of `records` (iterations × 4) receives the objective, loss,
+validation loss (NaN where not judged) and gradient norm that iteration k saw at its start.
+
+Returns the number of iterations made, whether patience has run out, and the message of the
+`DivergenceError` that ended them early, or "".
+"""
+function advance!(run::AdamWRun, records, batches, closes_epoch, factors)
+    for k in eachindex(factors)
+        objective, loss = try
+            evaluate!(run, batches[k])
+        catch error
+            error isa DivergenceError || rethrow()
+            return k - 1, false, error.message
+        end
+        validation, stop = NaN, false
+        if closes_epoch[k]
+            validation, stop = judge!(run, objective)
+        end
+        len = step!(run, factors[k])
+        records[k, 1], records[k, 2] = objective, loss
+        records[k, 3], records[k, 4] = validation, len
+        stop && return k, true, ""
+    end
+    return length(factors), false, ""
+end
+
+"Have the parameters after the last update judged, which no iteration has looked at yet."
+function finish!(run::AdamWRun)
+    run.judged || return nothing
+    try
+        objective = isempty(run.validation) ? first(objective!(run, run.train)) : NaN
+        judge!(run, objective)
+    catch error
+        error isa DivergenceError || rethrow()
+    end
+    return nothing
+end

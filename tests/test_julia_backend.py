@@ -1,0 +1,296 @@
+"""The Julia backend against the NumPy backend, and the manners of the bridge.
+
+Skipped where Julia is not ready: `pycellbox julia install`, or PYTHON_JULIACALL_EXE and
+PYTHON_JULIACALL_PROJECT for a prepared environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pycellbox as pcb
+from pycellbox.backends import get_backend
+from pycellbox.backends.julia_runtime import readiness
+from pycellbox.backends.numpy import FiniteDifferenceSession, NumpyBackend, NumpySession
+from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.objective import Loss
+from tests.helpers import dataset, random_parameters, random_problem
+from tests.test_gradients import assert_same_gradient, models
+
+STATE = readiness()
+pytestmark = pytest.mark.skipif(
+    not STATE.ready, reason=f"Julia: {STATE.missing}; get it with `pycellbox julia install`"
+)
+ROOT = Path(__file__).parents[1]
+FIXED = (pcb.Euler(0.1), pcb.Midpoint(0.1), pcb.Heun(0.1), pcb.RK4(0.1))
+
+
+@pytest.fixture(scope="module")
+def julia():
+    return get_backend("julia")
+
+
+@pytest.mark.parametrize("model", models(), ids=repr)
+def test_every_model_agrees_with_numpy(julia, model):
+    rng = np.random.default_rng(1)
+    problem, parameters = random_problem(model, rng), random_parameters(model, rng)
+    compare(julia, problem, parameters, pcb.Heun(0.1), Loss(), 1e-10)
+
+
+@pytest.mark.parametrize("solver", FIXED, ids=repr)
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_fixed_step_agrees_with_numpy(julia, solver, loss, dtype):
+    rng = np.random.default_rng(2)
+    model = pcb.CellBox(form=2, degree=2)
+    times = (0.0, 0.35, 1.0, 2.2)
+    problem = random_problem(model, rng, times=times, dtype=dtype)
+    parameters = random_parameters(model, rng, dtype=dtype)
+    tolerance = 1e-10 if dtype == "float64" else 1e-4
+    compare(julia, problem, parameters, solver, Loss(loss), tolerance)
+
+
+def compare(julia, problem, parameters, solver, loss, tolerance):
+    states = julia.solve(problem.structure, solver, parameters, problem.perturbation, problem.times)
+    wanted = NumpyBackend().solve(
+        problem.structure, solver, parameters, problem.perturbation, problem.times
+    )
+    np.testing.assert_allclose(states, wanted, rtol=tolerance, atol=tolerance)
+    session = julia.session(problem, solver, loss)
+    theirs = NumpySession(problem, solver, loss)
+    for rows in (None, [2, 0]):
+        value, gradient = session.value_and_gradient(parameters, rows)
+        value_, gradient_ = theirs.value_and_gradient(parameters, rows)
+        assert value == pytest.approx(value_, rel=tolerance)
+        assert session.value(parameters, rows) == pytest.approx(value_, rel=tolerance)
+        assert_same_gradient(gradient, gradient_, tolerance)
+
+
+@pytest.mark.parametrize("gradient", ["adjoint", "forward"])
+@pytest.mark.parametrize("form", [0, 2, "ji"])
+def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, form):
+    rng = np.random.default_rng(3)
+    model = pcb.CellBox(form=form)
+    problem = random_problem(model, rng, times=(0.5, 2.0), conditions=3)
+    parameters = random_parameters(model, rng)
+    session = julia.session(problem, pcb.Tsit5(1e-10, 1e-12), Loss(), gradient)
+    value, slope = session.value_and_gradient(parameters)
+    exact = NumpySession(problem, pcb.Tsit5(1e-10, 1e-12), Loss())
+    wanted, differences = FiniteDifferenceSession(exact).value_and_gradient(parameters)
+    assert value == pytest.approx(wanted, rel=1e-8)
+    assert_same_gradient(slope, differences, 1e-6)
+
+
+def test_adjoint_of_settled_conditions_at_loose_tolerances(julia):
+    rng = np.random.default_rng(4)
+    model = pcb.CellBox(dose_saturation=None)
+    problem = random_problem(model, rng, times=(40.0,), missing=0.0)
+    parameters = random_parameters(model, rng, scale=0.3)
+    _, loose = julia.session(problem, pcb.Tsit5(1e-3, 1e-6), Loss()).value_and_gradient(parameters)
+    tight = NumpySession(problem, pcb.Tsit5(1e-11, 1e-13), Loss())
+    assert_same_gradient(loose, tight.value_and_gradient(parameters)[1], 0.05)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"model": pcb.CellBox(drug_columns="free"), "loss": "mae"},
+        {"model": pcb.CellBox(response_range="held")},
+        {"model": pcb.CellBox(form=2, degree=2)},
+        {"stage": {"batch_size": 5}},
+        {"stage": {"optimiser": pcb.AdamW(clip_norm=0.05, weight_decay=0.1)}},
+        {"stage": {"patience": 8}, "validation": 0.4},
+        {"penalty": pcb.Penalty(l1={"drug_to_node": 0.01}, l2=0.02, scale="sum")},
+    ],
+    ids=repr,
+)
+def test_training_follows_numpy(julia, options):
+    options = dict(options)
+    stage = {"learning_rate": 0.02, "decay": "cosine", "warmup": 5} | options.pop("stage", {})
+    data = dataset(np.random.default_rng(5), conditions=14)
+    fits = [
+        pcb.fit(
+            data, options.get("model", pcb.CellBox()), schedule=pcb.Stage(200, **stage),
+            backend=backend, progress=False, seed=1,
+            **{k: v for k, v in options.items() if k != "model"},
+        )
+        for backend in ("numpy", "julia")
+    ]  # fmt: skip
+    assert fits[1].backend == "julia"
+    assert fits[0].history.sizes == fits[1].history.sizes
+    for name in ("objective", "loss", "validation_loss", "gradient_norm"):
+        a, b = (f.history[name].values for f in fits)
+        np.testing.assert_allclose(a, b, rtol=1e-9, err_msg=name)
+    np.testing.assert_allclose(fits[0].parameters["W"], fits[1].parameters["W"], atol=1e-8)
+
+
+def test_lbfgs_in_python_over_julia_gradients(julia):
+    data = dataset(np.random.default_rng(6))
+    stage = pcb.Stage(20, optimiser=pcb.LBFGS())
+    a, b = (
+        pcb.fit(data, schedule=stage, backend=name, progress=False, penalty=pcb.Penalty(l2=1e-3))
+        for name in ("numpy", "julia")
+    )
+    np.testing.assert_allclose(a.history["loss"][:10], b.history["loss"][:10], rtol=1e-6)
+
+
+def test_arrays_are_shared_not_copied(julia):
+    problem = random_problem(pcb.CellBox(), np.random.default_rng(7))
+    session = julia.session(problem, pcb.Heun(0.1), Loss())
+    import juliacall
+
+    at = juliacall.Main.seval("array -> Int(pointer(array))")
+    inner = session._session.session
+    assert at(inner.perturbation) == problem.perturbation.ctypes.data
+    assert at(inner.response) == problem.response.ctypes.data
+    assert at(inner.weight) == problem.weight.ctypes.data
+    parent = juliacall.Main.seval("array -> Int(pointer(parent(array)))")
+    assert parent(session._session.parameters.W) == session._parameters["W"].ctypes.data
+    assert parent(session._session.gradient.W) == session._gradient["W"].ctypes.data
+
+
+def test_the_lock_is_released_during_a_call(julia):
+    rng = np.random.default_rng(8)
+    model = pcb.CellBox()
+    problem = random_problem(model, rng, times=(3000.0,), conditions=40)
+    session = julia.session(problem, pcb.Heun(0.01), Loss())
+    ticks, stop = [0], threading.Event()
+
+    def tick() -> None:
+        while not stop.is_set():
+            ticks[0] += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    before = ticks[0]
+    began = time.perf_counter()
+    session.value(random_parameters(model, rng, scale=0.1))
+    seconds = time.perf_counter() - began
+    during = ticks[0] - before
+    stop.set()
+    thread.join()
+    assert seconds > 0.05, "too short to tell"
+    assert during > 5
+
+
+def test_a_session_survives_an_error(julia):
+    rng = np.random.default_rng(9)
+    model = pcb.CellBox(envelope="linear")
+    problem = random_problem(model, rng, times=(2000.0,))
+    session = julia.session(problem, pcb.Heun(0.1), Loss())
+    wild = random_parameters(model, rng, scale=5.0)
+    with pytest.raises(DivergenceError, match="not finite"):
+        session.value_and_gradient(wild)
+    calm = random_parameters(model, rng, scale=0.05)
+    value, _ = session.value_and_gradient(calm)
+    assert value == pytest.approx(NumpySession(problem, pcb.Heun(0.1), Loss()).value(calm))
+
+
+def test_a_blow_up_in_training_is_mended_the_same_way(julia):
+    data = dataset(np.random.default_rng(13))
+    model = pcb.CellBox(envelope="linear", dose_saturation=None, drug_columns="free")
+    a, b = (
+        pcb.fit(
+            data, model, solver=pcb.Heun(0.5), horizon=400.0, penalty=pcb.Penalty(),
+            schedule=pcb.Stage(40, learning_rate=1.0), backend=name, progress=False,
+            initial=pcb.Initialisation(weight_scale=0.01),
+        )
+        for name in ("numpy", "julia")
+    )  # fmt: skip
+    assert a.provenance["steps_retried"] == b.provenance["steps_retried"] > 0
+
+
+def test_unknown_gradients_are_said(julia):
+    problem = random_problem(pcb.CellBox(), np.random.default_rng(10))
+    with pytest.raises(BackendError, match="no gradient 'adjoint' for fixed steps"):
+        julia.session(problem, pcb.Heun(0.1), Loss(), "adjoint")
+    with pytest.raises(BackendError, match="no gradient 'discrete' for Tsit5"):
+        julia.session(problem, pcb.Tsit5(), Loss(), "discrete")
+
+
+def test_saved_in_the_result_and_predicted_by_either(julia, tmp_path):
+    data = dataset(np.random.default_rng(11))
+    fit = pcb.fit(data, schedule=pcb.Stage(5), backend="julia", progress=False)
+    assert fit.provenance["versions"]["backend"].startswith("julia 1.")
+    again = pcb.load(fit.save(tmp_path / "fit.nc"))
+    by_julia = again.predict(data, backend="julia")
+    np.testing.assert_array_equal(by_julia.values, fit.predictions.values)
+    np.testing.assert_allclose(again.predict(data, backend="numpy"), by_julia, atol=1e-12)
+
+
+def run_python(code: str, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def test_ctrl_c_returns_the_partial_result_within_a_second():
+    process = run_python(
+        """
+        import time, numpy as np, pycellbox as pcb
+        from tests.helpers import dataset
+        data = dataset(np.random.default_rng(0), conditions=40)
+        pcb.fit(data, schedule=pcb.Stage(2), backend="julia", progress=False)
+        print("ready", flush=True)
+        fit = pcb.fit(data, schedule=pcb.Stage(10_000_000, learning_rate=1e-4), backend="julia",
+                      progress=False)
+        print(fit.status, "after", fit.history.sizes["iteration"], time.time(), flush=True)
+        """
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    time.sleep(1.5)
+    sent = time.time()
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert "interrupted in stage 0 after" in out, err
+    words = out.split()
+    assert int(words[words.index("after") + 1]) > 1
+    assert float(words[-1]) - sent < 1.0
+
+
+def test_a_forked_process_is_told_what_to_do():
+    process = run_python(
+        """
+        import os, pycellbox as pcb
+        from pycellbox.backends import get_backend
+        get_backend("julia")
+        if os.fork() == 0:
+            try:
+                get_backend("julia")
+            except pcb.BackendError as error:
+                print(error, flush=True)
+            os._exit(0)
+        os.wait()
+        """
+    )
+    out, err = process.communicate(timeout=120)
+    assert "does not survive a fork" in out, err
+    assert "spawn" in out
+
+
+def test_auto_takes_julia_when_it_is_ready_and_says_so_once():
+    process = run_python(
+        """
+        import logging, sys
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+        from pycellbox.backends import get_backend
+        print(get_backend("auto").name, get_backend("auto").name)
+        """
+    )
+    out, err = process.communicate(timeout=120)
+    assert "julia julia" in out, err
+    assert out.count("backend: julia") == 1
