@@ -131,11 +131,6 @@ def test_checkout_on_the_path_resolves_to_its_own_julia(tmp_path):
     assert wanted["packages"]["CellBox"]["uuid"] == UUID
 
 
-@pytest.mark.xfail(
-    not (ROOT / "hatch_build.py").is_file(),
-    reason="hatchling puts force-include into editable wheels too, a second, stale CellBox",
-    strict=True,
-)
 def test_editable_install_resolves_to_the_checkout(tmp_path):
     editable = build("wheel:editable", tmp_path / "wheel")
     names = zipfile.ZipFile(editable).namelist()

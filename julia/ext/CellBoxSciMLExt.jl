@@ -213,7 +213,7 @@ function integrate(session::AdaptiveSession{T}, net::Network, p; dense::Bool) wh
     keep = dense ? (;) : (; saveat=times, dense=false, save_start=false)
     solution = SciMLBase.solve(
         problem, session.algorithm; abstol=solver.atol, reltol=solver.rtol,
-        maxiters=solver.maxiters, tstops=times[times .> 0], verbose=false, keep...,
+        maxiters=solver.maxiters, tstops=times[times .> 0], keep...,
     )
     SciMLBase.successful_retcode(solution) || throw(
         DivergenceError(
@@ -326,7 +326,7 @@ function adjoint(session::AdaptiveSession, solution, seeds, mine)
     _, dp = adjoint_sensitivities(
         solution, session.algorithm; t=session.times[moving], dgdu_discrete=seed!,
         sensealg=sense_algorithm(session.solver), abstol=session.solver.atol,
-        reltol=session.solver.rtol, maxiters=session.solver.maxiters, verbose=false,
+        reltol=session.solver.rtol, maxiters=session.solver.maxiters,
     )
     return vec(dp)
 end
@@ -351,7 +351,7 @@ function forward_mode!(gradient, session::AdaptiveSession{T}, p, columns) where 
             solution = SciMLBase.solve(
                 problem, session.algorithm; abstol=session.solver.atol,
                 reltol=session.solver.rtol, maxiters=session.solver.maxiters,
-                tstops=session.times[session.times .> 0], verbose=false,
+                tstops=session.times[session.times .> 0],
             )
             for (k, t) in enumerate(session.times), (j, column) in enumerate(group)
                 x = t == 0 ? start : reshape(solution(t), nodes(session.structure), :)

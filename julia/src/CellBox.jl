@@ -14,6 +14,9 @@ Source: Yuan et al., Cell Systems 12:128 (2021).
 module CellBox
 
 include("core.jl")
+include("adaptive.jl")
+include("training.jl")
+include("python.jl")
 
 export CellBoxError, ModelError, SolverError, DivergenceError
 export Model, Structure, structural_mask, nodes, rates
@@ -22,5 +25,6 @@ export Kernel, load!, initial_state, rhs!, vjp_state!, vjp_parameters!
 # Euler, Midpoint, Heun and RK4 are not exported: OrdinaryDiffEq uses the same names.
 export fixed_step, trajectory, trajectory!
 export Loss, Session, value, value_and_gradient!
+export Adaptive, adaptive_session, ode_problem
 
 end

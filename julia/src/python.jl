@@ -173,7 +173,7 @@ python_version() = "julia $VERSION, CellBox $(pkgversion(CellBox))"
 Load SciMLSensitivity, and with it the extension for adaptive solvers.
 """
 function load_sciml()
-    id = Base.identify_package(CellBox, "SciMLSensitivity")
+    id = Base.identify_package("SciMLSensitivity")
     id === nothing && throw(
         SolverError("adaptive solvers need the Julia package SciMLSensitivity, which is missing.")
     )

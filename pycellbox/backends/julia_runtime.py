@@ -33,7 +33,6 @@ _OPTIONS = {
     "PYTHON_JULIACALL_HANDLE_SIGNALS": "no",
     "PYTHON_JULIACALL_STARTUP_FILE": "no",
     "PYTHON_JULIACALL_THREADS": "auto",
-    "PYTHON_JULIACALL_OPTIMIZE": "3",
 }
 _started_in: int | None = None
 
@@ -89,7 +88,7 @@ def _juliapkg_readiness() -> Readiness:
 
 
 def _missing_packages(project: Path) -> str:
-    """What a Julia project lacks for us, in words; empty if nothing."""
+    """Say what a Julia project lacks for us; empty if nothing."""
     try:
         manifest = (project / "Manifest.toml").read_text(encoding="utf-8")
     except OSError:

@@ -103,10 +103,12 @@ def _precompile(executable: str, project: Path, flags: list[str], *, offline: bo
     print("\nCompiling the packages, so that the first fit starts soon", flush=True)
     # As juliapkg does: PythonCall must take this Python and not look for one of its own.
     environment = {"JULIA_PYTHONCALL_EXE": sys.executable} | dict(os.environ)
-    if offline:
+    script = "using Pkg; Pkg.precompile()"
+    if offline:  # by itself Pkg downloads the registry where there is none, even when offline
         environment["JULIA_PKG_OFFLINE"] = "true"
+        script = "using Pkg; Pkg.precompile(; already_instantiated = true)"
     command = [executable, *flags, f"--project={project}", "--startup-file=no"]
-    subprocess.run([*command, "-e", "using Pkg; Pkg.precompile()"], check=True, env=environment)
+    subprocess.run([*command, "-e", script], check=True, env=environment)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,31 @@
+# The standard-library part, on any Julia from 1.5 on, without any package and from any folder:
+#
+#     julia --startup-file=no julia/test/standard.jl
+
+module CellBoxStandard
+
+module Core_
+include(joinpath(@__DIR__, "..", "src", "core.jl"))
+end
+
+const CB = Core_
+
+using LinearAlgebra
+using Random
+using Test
+
+include("standard/problems.jl")
+
+@testset "CellBox, standard library" begin
+    include("standard/tanh.jl")
+    include("standard/envelopes.jl")
+    include("standard/products.jl")
+    include("standard/kernels.jl")
+    include("standard/solvers.jl")
+    include("standard/gradients.jl")
+    include("standard/sessions.jl")
+    include("standard/threads.jl")
+    include("standard/errors.jl")
+end
+
+end

@@ -1,0 +1,388 @@
+"""``pycellbox julia``, with a juliapkg that downloads nothing and a program that plays Julia."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pycellbox.backends import available_backends
+from pycellbox.cli import julia as command
+from pycellbox.cli import julia_files, main
+
+deps = pytest.importorskip("juliapkg.deps")
+find_julia = pytest.importorskip("juliapkg.find_julia")
+STATE = pytest.importorskip("juliapkg.state").STATE
+
+AUTO = "julia" if "julia" in available_backends() else "numpy"
+posix = pytest.mark.skipif(os.name == "nt", reason="the program that plays Julia is a shell script")
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A machine with an empty project folder and depot, and no Julia."""
+    for name in list(os.environ):
+        if name.startswith(("PYTHON_JULIA", "JULIA")):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "_xoptions", {})
+    depot, project = tmp_path / "depot", tmp_path / "venv" / "julia_env"
+    monkeypatch.setenv("JULIA_DEPOT_PATH", str(depot))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    own = project / "pyjuliapkg"
+    changes = {
+        "override_executable": None,
+        "depot": str(depot),
+        "project": str(project),
+        "project_is_shared": False,
+        "prefix": str(own),
+        "deps": str(own / "juliapkg.json"),
+        "meta": str(own / "meta.json"),
+        "install": str(own / "install"),
+        "offline": False,
+        "resolved": False,
+    }
+    for key, value in changes.items():
+        monkeypatch.setitem(STATE, key, value)
+    monkeypatch.setattr(deps, "resolve", lambda **_: pytest.fail("juliapkg was asked to install"))
+    return SimpleNamespace(depot=depot, project=project, own=own, calls=tmp_path / "calls")
+
+
+def fake_julia(path: Path, calls: Path, *, code: int = 0) -> Path:
+    """Write a program that tells its version and otherwise writes down how it was called."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && { echo "julia version 1.11.3"; exit 0; }\n'
+        f'echo "offline=$JULIA_PKG_OFFLINE python=$JULIA_PYTHONCALL_EXE $*" >> "{calls}"\n'
+        f"exit {code}\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+def fill(project: Path, depot: Path, *, without: tuple[str, ...] = ()) -> None:
+    """Write what Julia's Pkg leaves behind."""
+    project.mkdir(parents=True, exist_ok=True)
+    names = [name for name in julia_files.wanted() if name not in without]
+    (project / "Project.toml").write_text("[deps]\n" + "".join(f'{n} = "0"\n' for n in names))
+    source = project.parent / "source"
+    source.mkdir(exist_ok=True)
+    (source / "Project.toml").write_text('name = "CellBox"\n')
+    text = 'julia_version = "1.11.3"\nmanifest_format = "2.0"\n'
+    versions = {"CellBox": "0.1.0", "PythonCall": metadata.version("juliacall")}
+    for name in names:
+        text += f'\n[[deps.{name}]]\ndeps = ["Random"]\n'
+        text += 'path = "../source"\n' if name == "CellBox" else ""
+        text += f'version = "{versions.get(name, "2.1.3")}"\nweakdeps = ["X"]\n'
+        text += f'\n    [deps.{name}.extensions]\n    version = "no"\n'
+        (depot / "packages" / name / "abcde").mkdir(parents=True, exist_ok=True)
+    (project / "Manifest.toml").write_text(text)
+    (depot / "compiled").mkdir(exist_ok=True)
+    (depot / "compiled" / "x.so").write_bytes(bytes(2_500_000))
+
+
+def installed(machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, **how: Any) -> Path:
+    """Bring the machine into the state after an installation by juliapkg."""
+    executable = fake_julia(machine.own / "install" / "bin" / "julia", machine.calls)
+    fill(machine.project, machine.depot, **how)
+    (machine.own / "meta.json").write_text("{}")
+    monkeypatch.setattr(deps, "can_skip_resolve", lambda: {"executable": str(executable)})
+    return executable
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(["julia", *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def files_of(folder: Path) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime for path in folder.rglob("*")}
+
+
+# ---- status
+
+
+def test_status_of_a_bare_machine(machine, tmp_path, capsys):
+    code, out, err = run(capsys, "status")
+    assert code == 1
+    assert err == ""
+    assert "Julia       none yet" in out
+    assert "have not been installed" in out
+    assert 'backend="auto" takes numpy' in out
+    assert "pycellbox julia install" in out
+    assert "PYTHON_JULIACALL_EXE" in out
+    assert not list(tmp_path.iterdir())
+
+
+@posix
+def test_status_of_a_ready_machine_writes_nothing(machine, monkeypatch, tmp_path, capsys):
+    executable = installed(machine, monkeypatch)
+    before = files_of(tmp_path)
+    code, out, _ = run(capsys, "status")
+    assert code == 0
+    assert f"1.11.3, {executable}" in out
+    assert "CellBox 0.1.0, from ../source" in out
+    assert "OrdinaryDiffEqTsit5 2.1.3" in out
+    assert f"{machine.depot} (packages 0 B, compiled 2 MB)" in out
+    assert f'backend="auto" takes {AUTO}' in out
+    assert "ready       yes" in out
+    assert "missing" not in out
+    assert files_of(tmp_path) == before
+
+
+@posix
+def test_status_names_what_is_absent(machine, monkeypatch, capsys):
+    installed(machine, monkeypatch, without=("Zygote",))
+    code, out, _ = run(capsys, "status")
+    assert code == 0
+    assert "absent      Zygote: what needs" in out
+    installed(machine, monkeypatch, without=("PythonCall",))
+    code, out, _ = run(capsys, "status")
+    assert code == 1
+    assert "has no PythonCall" in out
+    assert "takes numpy" in out
+
+
+@posix
+def test_status_sees_that_a_listed_package_was_never_downloaded(machine, monkeypatch, capsys):
+    installed(machine, monkeypatch)
+    (machine.depot / "packages" / "PythonCall" / "abcde").rmdir()
+    (machine.depot / "packages" / "PythonCall").rmdir()
+    code, out, _ = run(capsys, "status")
+    assert code == 1
+    assert "the package PythonCall is not installed" in out
+
+
+@posix
+def test_status_says_how_to_start_from_a_read_only_project(machine, monkeypatch, capsys):
+    executable = installed(machine, monkeypatch)
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK)
+    code, out, _ = run(capsys, "status")
+    assert code == 1
+    assert f"PYTHON_JULIACALL_EXE={executable}" in out
+    assert f"PYTHON_JULIACALL_PROJECT={machine.project}" in out
+    # and with these the same folder will do
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(executable))
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(machine.project))
+    assert run(capsys, "status")[0] == 0
+
+
+def test_the_first_depot_is_the_one_julia_writes_to(monkeypatch, tmp_path):
+    usual = Path.home() / ".julia"
+    monkeypatch.setenv("JULIA_DEPOT_PATH", os.pathsep.join(["", str(tmp_path)]))
+    assert julia_files.depots() == [usual, tmp_path]
+    monkeypatch.delenv("JULIA_DEPOT_PATH")
+    assert julia_files.depots() == [usual]
+
+
+# ---- install
+
+
+@posix
+def test_install_says_what_it_does_resolves_compiles_and_ends_with_status(
+    machine, monkeypatch, capfd
+):
+    asked = {}
+
+    def resolve(julia_args: list[str]) -> bool:
+        asked["flags"] = julia_args
+        print("[juliapkg] Downloading Julia")
+        STATE["executable"] = str(installed(machine, monkeypatch))
+        return True
+
+    monkeypatch.setattr(deps, "resolve", resolve)
+    assert main(["julia", "install"]) == 0
+    out = capfd.readouterr().out
+    for text in ("is downloaded to", str(machine.own / "install"), "OrdinaryDiffEqTsit5, "):
+        assert text in out.split("[juliapkg]")[0]
+    assert out.index("This installs") < out.index("[juliapkg]") < out.index("Compiling")
+    assert out.index("Compiling") < out.index("ready       yes")
+    call = machine.calls.read_text()
+    assert "using Pkg; Pkg.precompile()" in call
+    assert f"--project={machine.project}" in call
+    assert f"offline= python={sys.executable}" in call
+    # Packages compiled at less than the level of the session would be compiled again in it.
+    assert asked["flags"] == ["--optimize=3"]
+    assert "--optimize=3" in call
+
+
+@posix
+def test_install_compiles_for_the_options_the_user_has_set(machine, monkeypatch):
+    monkeypatch.setenv("PYTHON_JULIACALL_OPTIMIZE", "2")
+    monkeypatch.setattr(sys, "_xoptions", {"juliacall-check-bounds": "yes"})
+    assert command._compile_flags() == ["--optimize=2", "--check-bounds=yes"]
+
+
+@posix
+@pytest.mark.parametrize("where", ["path", "prefix", "juliaup"])
+def test_plan_names_the_julia_that_will_be_used(where, machine, monkeypatch, tmp_path):
+    from juliapkg.compat import Compat
+
+    folder = machine.own / "install" / "bin" if where == "prefix" else tmp_path / "bin"
+    fake_julia(folder / "julia", machine.calls)
+    if where == "juliaup":
+        fake_julia(folder / "juliaup", machine.calls)
+    text = command._which_julia(Compat.parse("^1.10"), STATE)
+    expected = {
+        "path": f"1.11.3, which is there: {folder / 'julia'}",
+        "prefix": "1.11.3, installed before",
+        "juliaup": "by juliaup",
+    }
+    assert expected[where] in text
+    assert "is downloaded to" in command._which_julia(Compat.parse("=1.10.9"), STATE) or (
+        where == "juliaup"
+    )
+
+
+def test_install_downloads_nothing_where_julia_is_given(machine, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(tmp_path / "absent"))
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path))
+    code, out, _ = run(capsys, "install")
+    assert code == 1
+    assert out.startswith("Nothing is downloaded: the Julia to use is given by PYTHON_JULIACALL_E")
+    assert "is not an executable" in out
+
+
+def test_offline_install_without_packages_asks_juliapkg_for_nothing(machine, monkeypatch, capsys):
+    monkeypatch.setitem(STATE, "offline", True)
+    code, out, _ = run(capsys, "install")
+    assert code == 1
+    assert out.startswith("Nothing is downloaded: PYTHON_JULIAPKG_OFFLINE")
+    assert "ready       no" in out
+
+
+@posix
+@pytest.mark.parametrize("without", [(), ("Zygote",)])
+def test_offline_install_uses_what_is_there(without, machine, monkeypatch, capfd):
+    executable = installed(machine, monkeypatch, without=without)
+    monkeypatch.setitem(STATE, "offline", True)
+    monkeypatch.setitem(STATE, "executable", str(executable))
+    monkeypatch.setattr(deps, "resolve", lambda julia_args: True)
+    assert main(["julia", "install"]) == 0
+    assert "Nothing is downloaded" in capfd.readouterr().out
+    # With a package absent, precompiling would download it.
+    assert machine.calls.exists() == (not without)
+    for text in () if without else ("offline=true", "already_instantiated = true"):
+        assert text in machine.calls.read_text()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (OSError("Name or service not known"), "Name or service not known; run `pycellbox julia"),
+        (PermissionError(13, "Permission denied", "/x"), "Permission denied: '/x'"),
+        (Exception("could not find Julia\n^1.10"), "could not find Julia ^1.10"),
+    ],
+)
+def test_a_failed_installation_is_told_in_one_line(failure, said, machine, monkeypatch, capsys):
+    def resolve(**_: Any) -> bool:
+        raise failure
+
+    monkeypatch.setattr(deps, "resolve", resolve)
+    code, _, err = run(capsys, "install")
+    assert code == 2
+    assert err.startswith("pycellbox: error: the installation stopped: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@posix
+def test_packages_that_do_not_compile_are_told_in_one_line(machine, monkeypatch, capsys):
+    executable = fake_julia(machine.own / "julia", machine.calls, code=3)
+    monkeypatch.setattr(deps, "resolve", lambda julia_args: True)
+    monkeypatch.setitem(STATE, "executable", str(executable))
+    code, _, err = run(capsys, "install")
+    assert code == 2
+    assert "Julia ended with an error, which stands above; run `pycellbox julia install`" in err
+    assert err.count("\n") == 1
+
+
+# ---- remove
+
+
+@posix
+def test_remove_deletes_what_was_installed_and_leaves_the_depot(machine, monkeypatch, capsys):
+    installed(machine, monkeypatch)
+    depot = files_of(machine.depot)
+    code, out, _ = run(capsys, "remove", "--yes")
+    assert code == 0
+    assert not machine.project.exists()
+    assert files_of(machine.depot) == depot
+    assert str(machine.depot) in out
+    assert "Pkg.gc()" in out
+    code, out, _ = run(capsys, "remove")
+    assert code == 0
+    assert out.startswith("Nothing to remove")
+
+
+@posix
+def test_remove_keeps_what_others_put_there(machine, monkeypatch, capsys):
+    installed(machine, monkeypatch)
+    kept = {machine.own / "juliapkg.json", machine.project / "notes.txt"}
+    for path in kept:
+        path.write_text("{}")
+    assert run(capsys, "remove", "--yes")[0] == 0
+    assert {path for path in machine.project.rglob("*") if path.is_file()} == kept
+
+
+@posix
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("no", 1), ("", 1)])
+def test_remove_asks_on_a_terminal(answer, code, machine, monkeypatch, capsys):
+    installed(machine, monkeypatch)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    assert run(capsys, "remove")[0] == code
+    assert machine.project.exists() == bool(code)
+
+
+@posix
+def test_remove_does_not_delete_unasked(machine, monkeypatch, capsys):
+    installed(machine, monkeypatch)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
+    code, _, err = run(capsys, "remove")
+    assert code == 2
+    assert "--yes" in err
+    assert machine.project.exists()
+
+
+@posix
+@pytest.mark.parametrize(
+    "variable",
+    ["PYTHON_JULIAPKG_PROJECT", "PYTHON_JULIACALL_PROJECT", "PYTHON_JULIACALL_EXE"],
+)
+def test_remove_leaves_a_given_project_alone(variable, machine, monkeypatch, capsys):
+    installed(machine, monkeypatch)
+    before = files_of(machine.project)
+    monkeypatch.setenv(variable, str(machine.project))
+    code, _, err = run(capsys, "remove", "--yes")
+    assert code == 2
+    assert variable in err
+    assert files_of(machine.project) == before
+
+
+# ---- help
+
+
+@pytest.mark.parametrize("words", [["--help"], ["install", "--help"], ["remove", "--help"]])
+def test_help(words, capsys):
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "Julia" in out
+
+
+def test_an_action_is_needed(capsys):
+    code, _, err = run(capsys)
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_julia_stands_in_the_help_of_the_program(capsys):
+    assert main(["--help"]) == 0
+    assert "install Julia" in capsys.readouterr().out
