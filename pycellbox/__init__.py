@@ -22,16 +22,18 @@ from pycellbox.errors import (
     SolverError,
 )
 from pycellbox.fitting import LBFGS, AdamW, Initialisation, Stage, fit
+from pycellbox.interop import to_ode_problem
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
 from pycellbox.result import Fit, load
-from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
+from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
 from pycellbox.solving import solve, value_and_gradient
 
 __all__ = [
     "LBFGS",
     "RK4",
     "AdamW",
+    "Adaptive",
     "BackendError",
     "CellBox",
     "DataError",
@@ -59,6 +61,7 @@ __all__ = [
     "save_data",
     "solve",
     "splits",
+    "to_ode_problem",
     "validate",
     "value_and_gradient",
 ]

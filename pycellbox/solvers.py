@@ -12,8 +12,12 @@ import numpy as np
 
 from pycellbox.errors import SolverError
 
-Gradient = Literal["discrete", "finite-difference", "adjoint", "forward"]
-GRADIENTS: tuple[Gradient, ...] = ("discrete", "finite-difference", "adjoint", "forward")
+Gradient = Literal[
+    "discrete", "finite-difference", "adjoint", "gauss", "interpolating", "quadrature", "forward"
+]
+GRADIENTS: tuple[Gradient, ...] = (
+    "discrete", "finite-difference", "adjoint", "gauss", "interpolating", "quadrature", "forward",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,23 +102,59 @@ class Tsit5:
             raise SolverError(f"Tsit5 was given max_steps={self.max_steps}; it needs at least 1.")
 
 
-Solver: TypeAlias = Euler | Midpoint | Heun | RK4 | Tsit5
+@dataclass(frozen=True)
+class Adaptive:
+    """Any adaptive solver of OrdinaryDiffEq, on the Julia backend.
+
+    Gradients are continuous adjoints of SciMLSensitivity or forward sensitivities: those of the
+    exact solution to within the tolerances.
+
+    Parameters
+    ----------
+    algorithm : str or Julia object
+        "Tsit5", "DP5", "Vern7", for stiff networks "Rodas5P" or "TRBDF2"; or an algorithm made
+        with juliacall or diffeqpy, such as ``de.Tsit5()``.
+    rtol, atol : float
+        Tolerances of the solution and of the adjoint equation.
+    max_steps : int
+        Steps after which the solve is given up.
+    """
+
+    algorithm: Any = "Tsit5"
+    rtol: float = 1e-3
+    atol: float = 1e-6
+    max_steps: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            object.__setattr__(self, name, _positive("Adaptive", name, getattr(self, name)))
+        if not isinstance(self.algorithm, str) and not _is_julia(self.algorithm):
+            raise SolverError(
+                f"Adaptive was given algorithm={self.algorithm!r}; it needs a name such as "
+                "'Rodas5P', or a Julia algorithm object."
+            )
+
+
+Solver: TypeAlias = Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive
 SOLVERS: dict[str, type[Solver]] = {
     "Euler": Euler,
     "Midpoint": Midpoint,
     "Heun": Heun,
     "RK4": RK4,
     "Tsit5": Tsit5,
+    "Adaptive": Adaptive,
 }
 
 
 def check_solver(solver: object) -> Solver:
-    """Return ``solver`` if it is one of the solver declarations, else say what is needed."""
+    """Return ``solver`` as a declaration (Julia algorithms are wrapped), or say what is needed."""
     if isinstance(solver, type) and solver in SOLVERS.values():
         raise SolverError(
             f"solver is the class {solver.__name__}; make one, e.g. {solver.__name__}(...)."
         )
-    if not isinstance(solver, Euler | Midpoint | Heun | RK4 | Tsit5):
+    if _is_julia(solver):
+        return Adaptive(solver)
+    if not isinstance(solver, Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive):
         raise SolverError(
             f"solver is {solver!r}; use one of {', '.join(SOLVERS)}, e.g. pcb.Heun(dt=0.1)."
         )
@@ -123,7 +163,11 @@ def check_solver(solver: object) -> Solver:
 
 def solver_to_dict(solver: Solver) -> dict[str, Any]:
     """Name and options of a solver as plain values, for provenance."""
-    return {"name": type(solver).__name__, **dataclasses.asdict(solver)}
+    options = {f.name: getattr(solver, f.name) for f in dataclasses.fields(solver)}
+    if isinstance(solver, Adaptive) and not isinstance(solver.algorithm, str):
+        # An object cannot be written down; its name serves for those that are known by name.
+        options["algorithm"] = str(solver.algorithm).split("{")[0].split("(")[0].split(".")[-1]
+    return {"name": type(solver).__name__, **options}
 
 
 def solver_from_dict(options: Mapping[str, Any]) -> Solver:
@@ -133,6 +177,10 @@ def solver_from_dict(options: Mapping[str, Any]) -> Solver:
     if name not in SOLVERS:
         raise SolverError(f"unknown solver {name!r}; known: {', '.join(SOLVERS)}.")
     return SOLVERS[name](**fields)
+
+
+def _is_julia(value: object) -> bool:
+    return type(value).__module__.split(".")[0] == "juliacall"
 
 
 def _positive(owner: str, name: str, value: object) -> float:

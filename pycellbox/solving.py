@@ -77,7 +77,7 @@ def solve(
     check_solver(solver)
     precision = check_dtype(dtype)
     grid = time_grid(horizon, times)
-    nodes = _nodes_of(parameters)
+    nodes = nodes_of(parameters)
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
     arrays = parameter_arrays(structure, parameters, precision)
     conditions, u = perturbation_array(perturbation, structure.nodes, precision)
@@ -182,7 +182,8 @@ def label_states(
     return xr.DataArray(states, coords, dims, name="response", attrs=attrs)
 
 
-def _nodes_of(parameters: object) -> tuple[str, ...]:
+def nodes_of(parameters: object) -> tuple[str, ...]:
+    """Return the node labels of a parameter dataset."""
     if not isinstance(parameters, xr.Dataset):
         raise ModelError(
             f"parameters are a {type(parameters).__name__}; they need to be a Dataset with "

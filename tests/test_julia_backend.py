@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
@@ -24,7 +25,14 @@ from pycellbox.backends.julia_runtime import readiness
 from pycellbox.backends.numpy import FiniteDifferenceSession, NumpyBackend, NumpySession
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss
-from tests.helpers import dataset, random_parameters, random_problem
+from tests.helpers import (
+    NODES,
+    dataset,
+    labelled,
+    random_parameters,
+    random_problem,
+    structure,
+)
 from tests.test_gradients import assert_same_gradient, models
 
 STATE = readiness()
@@ -76,8 +84,8 @@ def compare(julia, problem, parameters, solver, loss, tolerance):
         assert_same_gradient(gradient, gradient_, tolerance)
 
 
-@pytest.mark.parametrize("gradient", ["adjoint", "forward"])
-@pytest.mark.parametrize("form", [0, 2, "ji"])
+@pytest.mark.parametrize("gradient", ["adjoint", "interpolating", "quadrature", "forward"])
+@pytest.mark.parametrize("form", [0, 2])
 def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, form):
     rng = np.random.default_rng(3)
     model = pcb.CellBox(form=form)
@@ -89,6 +97,50 @@ def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, form):
     wanted, differences = FiniteDifferenceSession(exact).value_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=1e-8)
     assert_same_gradient(slope, differences, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["DP5", "Vern7", "Rodas5P", "TRBDF2"])
+def test_every_named_algorithm(julia, name):
+    rng = np.random.default_rng(3)
+    model = pcb.CellBox()
+    problem = random_problem(model, rng, times=(0.5, 2.0), conditions=3)
+    parameters = random_parameters(model, rng)
+    tolerance = 1e-6 if name == "TRBDF2" else 1e-9  # of order two
+    session = julia.session(problem, pcb.Adaptive(name, tolerance, tolerance / 100), Loss())
+    value, slope = session.value_and_gradient(parameters)
+    exact = NumpySession(problem, pcb.Tsit5(1e-11, 1e-13), Loss())
+    wanted, gradient = exact.value_and_gradient(parameters)
+    assert value == pytest.approx(wanted, rel=100 * tolerance)
+    assert_same_gradient(slope, gradient, 1000 * tolerance)
+
+
+def test_algorithm_objects_and_ode_problems(julia):
+    """What diffeqpy hands over, and what it takes: Julia objects."""
+    import juliacall
+
+    rng = np.random.default_rng(4)
+    model, n = pcb.CellBox(), len(NODES)
+    s = structure(model)
+    p = labelled(s, random_parameters(model, rng))
+    u = xr.DataArray(
+        rng.normal(size=(3, n)), {"condition": list("abc"), "node": list(NODES)},
+        ("condition", "node"),
+    )  # fmt: skip
+    juliacall.Main.seval("using OrdinaryDiffEqTsit5")
+    algorithm = juliacall.Main.seval("OrdinaryDiffEqTsit5.Tsit5()")
+    solution = pcb.solve(model, p, u, solver=algorithm, horizon=2.0, backend="julia")
+    wanted = pcb.solve(model, p, u, solver=pcb.Tsit5(1e-10, 1e-12), horizon=2.0, backend="numpy")
+    np.testing.assert_allclose(solution, wanted, atol=1e-3)
+    problem = pcb.to_ode_problem(model, p, u, horizon=2.0)
+    solve = juliacall.Main.seval(
+        "(p, a) -> OrdinaryDiffEqTsit5.solve(p, a; reltol=1e-10, abstol=1e-12)"
+    )
+    final = np.asarray(solve(problem, algorithm).u[-1]).T
+    np.testing.assert_allclose(final, wanted, atol=1e-8)
+    fit = pcb.fit(
+        dataset(rng), schedule=pcb.Stage(2), solver=algorithm, backend="julia", progress=False
+    )
+    assert fit.solver.algorithm is algorithm or fit.solver.algorithm == "Tsit5"
 
 
 def test_adjoint_of_settled_conditions_at_loose_tolerances(julia):
@@ -216,7 +268,7 @@ def test_unknown_gradients_are_said(julia):
     problem = random_problem(pcb.CellBox(), np.random.default_rng(10))
     with pytest.raises(BackendError, match="no gradient 'adjoint' for fixed steps"):
         julia.session(problem, pcb.Heun(0.1), Loss(), "adjoint")
-    with pytest.raises(BackendError, match="no gradient 'discrete' for Tsit5"):
+    with pytest.raises(BackendError, match="no gradient 'discrete' for adaptive"):
         julia.session(problem, pcb.Tsit5(), Loss(), "discrete")
 
 

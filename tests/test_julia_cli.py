@@ -207,9 +207,24 @@ def test_install_says_what_it_does_resolves_compiles_and_ends_with_status(
     assert "using Pkg; Pkg.precompile()" in call
     assert f"--project={machine.project}" in call
     assert f"offline= python={sys.executable}" in call
-    # Packages compiled at less than the level of the session would be compiled again in it.
+    assert asked["flags"] == []
+
+
+@posix
+def test_install_compiles_with_the_flags_of_the_session(machine, monkeypatch, capfd):
+    """Packages compiled at less than the level of the session would be compiled again in it."""
+    asked = {}
+
+    def resolve(julia_args: list[str]) -> bool:
+        asked["flags"] = julia_args
+        STATE["executable"] = str(installed(machine, monkeypatch))
+        return True
+
+    monkeypatch.setattr(deps, "resolve", resolve)
+    monkeypatch.setenv("PYTHON_JULIACALL_OPTIMIZE", "3")
+    assert main(["julia", "install"]) == 0
     assert asked["flags"] == ["--optimize=3"]
-    assert "--optimize=3" in call
+    assert "--optimize=3" in machine.calls.read_text()
 
 
 @posix

@@ -146,5 +146,5 @@ def test_learning_rate_warms_up_and_falls():
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_solvers_go_through_plain_values(name):
-    solver = SOLVERS[name]() if name == "Tsit5" else SOLVERS[name](0.05)
+    solver = SOLVERS[name]() if name in ("Tsit5", "Adaptive") else SOLVERS[name](0.05)
     assert solver_from_dict(solver_to_dict(solver)) == solver

@@ -8,9 +8,9 @@ from scipy.integrate import solve_ivp
 
 from pycellbox.backends.lowering import Lowering
 from pycellbox.backends.numpy import NumpyBackend
-from pycellbox.errors import DivergenceError, ModelError, SolverError
+from pycellbox.errors import BackendError, DivergenceError, ModelError, SolverError
 from pycellbox.models import FORMS, CellBox
-from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
+from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
 from pycellbox.solving import solve
 from tests.helpers import NODES, labelled, random_parameters, random_problem, structure
 
@@ -169,6 +169,21 @@ def test_bad_step(method, dt):
 def test_bad_tsit5(options):
     with pytest.raises(SolverError, match=f"Tsit5 was given {next(iter(options))}"):
         Tsit5(**options)
+
+
+def test_adaptive_needs_an_algorithm():
+    with pytest.raises(SolverError, match="algorithm=3; it needs a name"):
+        Adaptive(3)
+    with pytest.raises(SolverError, match="Adaptive was given rtol=0"):
+        Adaptive("Vern7", rtol=0)
+
+
+def test_numpy_says_which_solvers_it_has():
+    rng = np.random.default_rng(11)
+    model = CellBox()
+    p, u = random_parameters(model, rng), rng.normal(size=(2, len(NODES)))
+    with pytest.raises(BackendError, match=r"no solver Adaptive.*it has Euler.*backend='julia'"):
+        computed(model, p, u, [1.0], Adaptive("Rodas5P"))
 
 
 class TestSolve:

@@ -78,42 +78,44 @@ end
 "Write λᵀ∂f/∂x to `out`."
 function vjp_state!(net::Network, out, λ, x, p, t)
     n = n_nodes(net)
-    M, a, _, c = unpack(p, n)
+    M, _, _, c = unpack(p, n)
     Λ = reshape(λ, n, :)
-    inner_adjoint!(net, Λ, x, p)
+    _, g = inner_adjoint!(net, Λ, x, p)
     dX = reshape(out, n, :)
-    mul!(dX, M', net.g)
+    mul!(dX, M', g)
     dX .-= c .* Λ
     return nothing
 end
 
-"Leave λ∘a∘φ'(z) in `net.g` and φ(z) in `net.z`."
+"φ(z) and λ∘a∘φ'(z), in the network's buffers where the number type is theirs."
 function inner_adjoint!(net::Network, Λ, x, p)
     n = n_nodes(net)
     M, a, _, _ = unpack(p, n)
-    mul!(net.z, M, reshape(x, n, :))
-    net.inside === nothing || (net.z .+= net.inside)
+    T = promote_type(eltype(Λ), eltype(x), eltype(p))
+    z, g = scratch(net.z, T), scratch(net.g, T)
+    mul!(z, M, reshape(x, n, :))
+    net.inside === nothing || (z .+= net.inside)
     envelope = net.envelope
-    for j in axes(net.z, 2), i in axes(net.z, 1)
-        φ = value(envelope, net.z[i, j])
-        net.g[i, j] = Λ[i, j] * a[i] * slope(envelope, net.z[i, j], φ)
-        net.z[i, j] = φ
+    for j in axes(z, 2), i in axes(z, 1)
+        φ = value(envelope, z[i, j])
+        g[i, j] = Λ[i, j] * a[i] * slope(envelope, z[i, j], φ)
+        z[i, j] = φ
     end
-    return nothing
+    return z, g
 end
 
 "Write λᵀ∂f/∂p to `out`."
 function vjp_parameters!(net::Network, out, λ, x, p, t)
     n = n_nodes(net)
     Λ, X = reshape(λ, n, :), reshape(x, n, :)
-    inner_adjoint!(net, Λ, x, p)
+    φ, g = inner_adjoint!(net, Λ, x, p)
     dM, da, db, dc = unpack(vec(out), n)
-    mul!(dM, net.g, X')
+    mul!(dM, g, X')
     fill!(da, 0)
     fill!(db, 0)
     fill!(dc, 0)
     for j in axes(Λ, 2), i in axes(Λ, 1)
-        da[i] += Λ[i, j] * net.z[i, j]
+        da[i] += Λ[i, j] * φ[i, j]
         dc[i] -= Λ[i, j] * X[i, j]
         net.outside === nothing || (db[i] += Λ[i, j] * net.outside[i, j])
     end

@@ -164,6 +164,24 @@ function python_read(run::AdamWRun{T}, names, addresses, best) where {T}
     return nothing
 end
 
+"An adaptive solver by name or as an algorithm object."
+function python_adaptive(algorithm, rtol, atol, maxiters, gradient)
+    chosen = algorithm isa AbstractString ? String(algorithm) : algorithm
+    return Adaptive(
+        chosen; rtol=rtol, atol=atol, maxiters=maxiters, gradient=Symbol(String(gradient))
+    )
+end
+
+"The ODEProblem of a network; arrays as for `python_solve`, copied."
+function python_ode_problem(structure, sizes, u, horizon, parameters)
+    n = nodes(structure)
+    perturbation = copy(wrap(Float64, u, n, Int(sizes[1])))
+    return ode_problem(
+        structure, python_parameters(Float64, structure, parameters), perturbation,
+        (0.0, Float64(horizon)),
+    )
+end
+
 "Versions of Julia and of CellBox, for provenance."
 python_version() = "julia $VERSION, CellBox $(pkgversion(CellBox))"
 

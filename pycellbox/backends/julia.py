@@ -13,11 +13,17 @@ from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
 from pycellbox.errors import BackendError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Gradient, Solver, Tsit5
+from pycellbox.solvers import Adaptive, Gradient, Solver, Tsit5
 
 # A call returns this often, so that Ctrl-C and the progress bar do not wait.
 _CALL_SECONDS = 0.2
-_ADJOINTS = {"adjoint": "gauss", "forward": "forward"}
+_ADJOINTS = {
+    "adjoint": "gauss",
+    "gauss": "gauss",
+    "interpolating": "interpolating",
+    "quadrature": "quadrature",
+    "forward": "forward",
+}
 
 
 class JuliaBackend:
@@ -59,6 +65,23 @@ class JuliaBackend:
         )
         return out
 
+    def ode_problem(
+        self, structure: Structure, parameters: Parameters, perturbation: Array, horizon: float
+    ) -> Any:
+        """Return the network as a Julia ODEProblem."""
+        names = ("W", *structure.model.rates)
+        inputs = [np.ascontiguousarray(parameters[k], dtype=np.float64) for k in names]
+        u = np.ascontiguousarray(perturbation, dtype=np.float64)
+        call_locked(self._cellbox.load_sciml)
+        return call_locked(
+            self._cellbox.python_ode_problem,
+            julia_structure(self._cellbox, structure),
+            u.shape,
+            address(u),
+            horizon,
+            [address(a) for a in inputs],
+        )
+
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
     ) -> JuliaSession:
@@ -69,7 +92,7 @@ class JuliaBackend:
 
 def default_gradient(solver: Solver) -> Gradient:
     """Exact for fixed steps, the continuous adjoint for adaptive ones."""
-    return "adjoint" if isinstance(solver, Tsit5) else "discrete"
+    return "adjoint" if isinstance(solver, Tsit5 | Adaptive) else "discrete"
 
 
 class JuliaSession:
@@ -248,17 +271,21 @@ def _rows(rows: Sequence[int] | Array | None) -> Array | None:
 
 
 def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
-    if isinstance(solver, Tsit5):
+    if isinstance(solver, Tsit5 | Adaptive):
         if gradient not in _ADJOINTS:
             raise BackendError(
-                f"the julia backend has no gradient {gradient!r} for Tsit5; it has "
-                f"{', '.join(_ADJOINTS)}. backend='numpy' has discrete."
+                f"the julia backend has no gradient {gradient!r} for adaptive solvers; it has "
+                f"{', '.join(_ADJOINTS)}. backend='numpy' has discrete for Tsit5."
             )
-        cellbox.load_sciml()
-        return cellbox.Adaptive(
-            "Tsit5", rtol=solver.rtol, atol=solver.atol, maxiters=solver.max_steps,
-            gradient=cellbox.Symbol(_ADJOINTS[gradient]),
-        )  # fmt: skip
+        call_locked(cellbox.load_sciml)
+        return call_locked(
+            cellbox.python_adaptive,
+            solver.algorithm if isinstance(solver, Adaptive) else "Tsit5",
+            solver.rtol,
+            solver.atol,
+            solver.max_steps,
+            _ADJOINTS[gradient],
+        )
     if gradient != "discrete":
         raise BackendError(
             f"the julia backend has no gradient {gradient!r} for fixed steps; discrete is exact."

@@ -29,7 +29,7 @@ INSTALL_HINT = (
 )
 # Our calls release the GIL and return several times a second, so Python's own Ctrl-C works and
 # Julia need not take the signal from it.
-_OPTIONS = {
+OPTIONS = {
     "PYTHON_JULIACALL_HANDLE_SIGNALS": "no",
     "PYTHON_JULIACALL_STARTUP_FILE": "no",
     "PYTHON_JULIACALL_THREADS": "auto",
@@ -138,7 +138,7 @@ def _start() -> Any:
     state = readiness()
     if not state.ready and "juliacall" not in sys.modules:
         raise BackendError(f"the julia backend is not ready: {state.missing}; {INSTALL_HINT}.")
-    for name, value in _OPTIONS.items():
+    for name, value in OPTIONS.items():
         xoption = "juliacall-" + name.removeprefix("PYTHON_JULIACALL_").lower().replace("_", "-")
         if name not in os.environ and xoption not in sys._xoptions:
             if name.endswith("THREADS") and "JULIA_NUM_THREADS" in os.environ:

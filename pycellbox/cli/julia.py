@@ -94,7 +94,7 @@ def _compile_flags() -> list[str]:
     flags = []
     for name in ("OPTIMIZE", "CHECK_BOUNDS", "INLINE"):
         variable = f"PYTHON_JULIACALL_{name}"
-        if value := files.option(variable) or julia_runtime._OPTIONS.get(variable):
+        if value := files.option(variable) or julia_runtime.OPTIONS.get(variable):
             flags.append(f"--{name.lower().replace('_', '-')}={value}")
     return flags
 

@@ -38,6 +38,7 @@ class NumpyBackend:
         times: Array,
     ) -> Array:
         """See `pycellbox.backends.protocol.Backend.solve`."""
+        _check_solver(solver)
         lowering = Lowering(structure)
         drive = lowering.drive(perturbation)
         tape = _tape(structure, solver, drive, keep=False)
@@ -56,6 +57,7 @@ class NumpyBackend:
                 f"the numpy backend has no gradient {gradient!r}; it has "
                 f"{', '.join(_SUPPORTED)} (discrete is exact)."
             )
+        _check_solver(solver)
         session = NumpySession(problem, solver, loss)
         return session if gradient == "discrete" else FiniteDifferenceSession(session)
 
@@ -140,6 +142,15 @@ class FiniteDifferenceSession:
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
         return self._session.value(parameters, rows)
+
+
+def _check_solver(solver: Solver) -> None:
+    if type(solver) not in TABLEAUX:
+        known = ", ".join(kind.__name__ for kind in TABLEAUX)
+        raise BackendError(
+            f"the numpy backend has no solver {solver!r}; it has {known}. backend='julia' has "
+            "every algorithm of OrdinaryDiffEq."
+        )
 
 
 def _tape(structure: Structure, solver: Solver, drive: Drive, *, keep: bool) -> Tape:

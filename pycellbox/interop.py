@@ -1,0 +1,58 @@
+"""Doors to other people's tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.models import CellBox
+from pycellbox.problem import (
+    Structure,
+    kinds_of,
+    parameter_arrays,
+    perturbation_array,
+    time_grid,
+)
+from pycellbox.solving import check_model, nodes_of
+
+
+def to_ode_problem(
+    model: CellBox, parameters: xr.Dataset, perturbation: xr.DataArray, *, horizon: float
+) -> Any:
+    """Return the network as a Julia ``ODEProblem``, for diffeqpy's ``de.solve`` or juliacall.
+
+    Parameters
+    ----------
+    model, parameters, perturbation
+        As in `pycellbox.solve`.
+    horizon : float
+        End of the integration.
+
+    Returns
+    -------
+    Julia ODEProblem
+        The state is a (node × condition) matrix; the function carries analytic vector-Jacobian
+        products.
+
+    Raises
+    ------
+    BackendError
+        Julia is not ready.
+
+    Examples
+    --------
+    >>> from diffeqpy import de
+    >>> problem = pcb.to_ode_problem(model, fit.parameters, data["perturbation"], horizon=10.0)
+    >>> solution = de.solve(problem, de.Tsit5())
+    """
+    from pycellbox.backends.julia import JuliaBackend
+
+    check_model(model)
+    time_grid(horizon)
+    nodes = nodes_of(parameters)
+    structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
+    arrays = parameter_arrays(structure, parameters, np.float64)
+    _, u = perturbation_array(perturbation, structure.nodes, np.float64)
+    return JuliaBackend().ode_problem(structure, arrays, u, float(horizon))
