@@ -1,7 +1,7 @@
-"""One loss and gradient through Heun steps: pycellbox beside a plain PyTorch eager loop.
+"""One loss and gradient through Heun steps: pycellbox's backends beside a PyTorch eager loop.
 
-Repeats are interleaved, so that a machine whose speed drifts treats both alike; medians and their
-ratio are printed, with the largest difference between the gradients.
+Repeats are interleaved, so that a machine whose speed drifts treats all alike; medians and their
+ratio to the first are printed, with the largest difference between the gradients.
 
     python benchmarks/gradient.py --nodes 99 --conditions 89 --steps 100
 """
@@ -9,12 +9,14 @@ ratio are printed, with the largest difference between the gradients.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import statistics
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable
 
 
 def main() -> None:
@@ -25,10 +27,12 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=25)
-    parser.add_argument("--backend", default="numpy")
+    parser.add_argument("--backends", nargs="+", default=["numpy"], help="numpy, julia")
     args = parser.parse_args()
     # Read when the libraries are first imported.
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in (
+        "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHON_JULIACALL_THREADS",
+    ):  # fmt: skip
         os.environ[name] = str(args.threads)
 
     import numpy as np
@@ -54,23 +58,22 @@ def main() -> None:
         np.array([args.steps * h]),
         True,
     )
-    backend = get_backend(args.backend)
-
-    tracemalloc.start()
-    session = backend.session(problem, pcb.Heun(h), pcb.Loss(), "discrete")
-    value, gradient = session.value_and_gradient(parameters)
-    peak = tracemalloc.get_traced_memory()[1] / 1e6
-    tracemalloc.stop()
-
-    def ours() -> None:
-        session.value_and_gradient(parameters)
+    print(f"Python {platform.python_version()}, {platform.machine()}")
+    contenders: dict[str, Callable[[], object]] = {}
+    for name in args.backends:
+        backend = get_backend(name)
+        tracemalloc.start()
+        session = backend.session(problem, pcb.Heun(h), pcb.Loss(), "discrete")
+        value, gradient = session.value_and_gradient(parameters)
+        peak = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        contenders[f"pycellbox {name}"] = functools.partial(session.value_and_gradient, parameters)
+        print(f"{backend.version()}; {peak:.1f} MB above the data, traced by Python")
 
     print(
         f"{n} nodes × {c} conditions, {args.steps} Heun steps, {args.dtype}, "
         f"{args.threads} thread(s)"
     )
-    print(f"Python {platform.python_version()}, {backend.version()}, {platform.machine()}")
-    contenders = {f"pycellbox {args.backend}": ours}
     try:
         import torch
     except ImportError:
@@ -108,11 +111,9 @@ def main() -> None:
             call()
             times[name].append(time.perf_counter() - began)
     for name, seconds in times.items():
-        print(f"{name:20s} median {statistics.median(seconds) * 1e3:8.2f} ms")
-    if len(times) == 2:
-        first, second = (statistics.median(t) for t in times.values())
-        print(f"ratio {first / second:.2f}")
-    print(f"pycellbox memory above the data: {peak:.1f} MB (traced by Python)")
+        median = statistics.median(seconds)
+        first = statistics.median(next(iter(times.values())))
+        print(f"{name:20s} median {median * 1e3:8.2f} ms, first/this {first / median:.2f}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ function rational(terms_p, terms_q, t_end)
     rows = [j <= terms_p ? t[i]^j : -ratio(t[i]) * t[i]^(j - terms_p) for i in 1:m, j in 1:m]
     c = rows \ [ratio(t[i]) - 1 for i in 1:m]
     p, q = c[1:terms_p], c[(terms_p + 1):end]
-    value(t) = (1 + sum(p[j] * t^j for j in 1:terms_p)) / (1 + sum(q[j] * t^j for j in 1:terms_q))
+    polynomial(c, t) = 1 + sum(c[j] * t^j for j in eachindex(c))
+    value(t) = polynomial(p, t) / polynomial(q, t)
     error = maximum(abs(value(t) / ratio(t) - 1) for t in range(big(0), t_end; length=2001))
     return p, q, error
 end

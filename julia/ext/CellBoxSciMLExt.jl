@@ -6,7 +6,7 @@ using CellBox:
     Adaptive, Coefficients, DivergenceError, Envelope, Lowering, Loss, SolverError, Structure,
     coefficients!, drive!, envelope, nodes, penalty, penalty_slope, pull_back!, slope, value
 using ForwardDiff: ForwardDiff
-using LinearAlgebra: mul!
+using LinearAlgebra: BLAS, mul!
 using SciMLBase: SciMLBase, ODEFunction, ODEProblem, ReturnCode
 using SciMLSensitivity:
     GaussAdjoint, InterpolatingAdjoint, QuadratureAdjoint, ZygoteVJP, adjoint_sensitivities
@@ -252,7 +252,23 @@ function CellBox.value(session::AdaptiveSession{T}, parameters; rows=nothing) wh
     return value_at(session, prepare!(session, parameters), columns)
 end
 
-function value_at(session::AdaptiveSession, p, columns)
+"Run `f` with one BLAS thread where the products are too small for more."
+function few_threads(f, session::AdaptiveSession)
+    n, c = size(session.u)
+    before = BLAS.get_num_threads()
+    (before == 1 || n * n * c >= 2e7) && return f()
+    BLAS.set_num_threads(1)
+    try
+        return f()
+    finally
+        BLAS.set_num_threads(before)
+    end
+end
+
+value_at(session::AdaptiveSession, p, columns) =
+    few_threads(() -> _value_at(session, p, columns), session)
+
+function _value_at(session::AdaptiveSession, p, columns)
     states, _ = forward(session, p, columns; dense=false)
     return loss_of!(nothing, session, states, columns)
 end
@@ -306,7 +322,13 @@ function CellBox.value_and_gradient!(
 ) where {T}
     columns = collect(Int, columns_of(session, rows))
     p = prepare!(session, parameters)
-    session.solver.gradient == :forward && return forward_mode!(gradient, session, p, columns)
+    return few_threads(session) do
+        session.solver.gradient == :forward ? forward_mode!(gradient, session, p, columns) :
+        adjoint_mode!(gradient, session, p, columns)
+    end
+end
+
+function adjoint_mode!(gradient, session::AdaptiveSession{T}, p, columns) where {T}
     states, solved = forward(session, p, columns; dense=true)
     seeds = similar(states)
     total = loss_of!(seeds, session, states, columns)

@@ -1,4 +1,4 @@
-# Two parts: what needs only the standard library, and the whole package where that part is there.
+# Two parts: what needs only the standard library, and the whole package where it is there.
 
 include("standard.jl")
 

@@ -54,7 +54,8 @@ Carry `back.adjoint` from the end of the step recorded in `slot` to its start.
     for s in S:-1:1
         push!(body.args, quote
             reverse_stage!(back, ws, network.envelope, method, Val($s), at)
-            product!(back.bar, $(s - 1) * m, network.transposed, back.g, $(s - 1) * m, ws.columns)
+            here = $(s - 1) * m
+            product!(back.bar, here, network.transposed, back.g, here, ws.columns)
         end)
     end
     push!(body.args, quote

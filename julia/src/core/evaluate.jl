@@ -46,7 +46,9 @@ function add!(k::Coefficients, other::Coefficients)
     return k
 end
 
-function _evaluate_chunk!(session, q, index, share, entries, mode::Val{Gradient}) where {Gradient}
+function _evaluate_chunk!(
+    session, q, index, share, entries, mode::Val{Gradient}
+) where {Gradient}
     chunk = session.chunks[q]
     ws, network, method = chunk.forward, session.network, session.method
     chunk.total, chunk.bad = 0.0, 0
@@ -83,10 +85,10 @@ function (add::AddLoss{S,C,I,Val{Gradient}})(k, at) where {S,C,I,Gradient}
         chunk.forward.state, at, session.response, session.weight, k, add.columns, add.entries,
     )
     chunk.total += total
-    if !finite && chunk.bad == 0
-        n = chunk.forward.n
+    if !finite
         state = view(chunk.forward.state, (at + 1):(at + chunk.forward.m))
-        chunk.bad = add.offset + cld(findfirst(!isfinite, state), n)
+        bad = add.offset + cld(findfirst(!isfinite, state), chunk.forward.n)
+        chunk.bad = chunk.bad == 0 ? bad : min(bad, chunk.bad)
     end
     return nothing
 end

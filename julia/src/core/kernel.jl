@@ -63,16 +63,18 @@ initial_state(kernel::Kernel) = copy(kernel.initial)
 
 _columns(kernel) = size(kernel.initial, 2)
 
-function _same_length(kernel, arrays...)
-    for array in arrays
-        length(array) == length(kernel.initial) || throw(
-            ModelError(
-                "an array has $(length(array)) entries; the kernel's states have shape " *
-                "$(size(kernel.initial)).",
-            ),
-        )
-    end
-    return nothing
+function _same_length(kernel, array)
+    return length(array) == length(kernel.initial) || _wrong_length(kernel, array)
+end
+
+# Kept out of line: with the message inlined, Julia 1.10 allocates although nothing is raised.
+@noinline function _wrong_length(kernel, array)
+    return throw(
+        ModelError(
+            "an array has $(length(array)) entries; the kernel's states have shape " *
+            "$(size(kernel.initial)).",
+        ),
+    )
 end
 
 """
@@ -82,7 +84,8 @@ Write dx/dt at the states `x` (both n × conditions, or vectors of as many entri
 must not share memory with `x`.
 """
 function rhs!(dx::AbstractArray, x::AbstractArray, kernel::Kernel)
-    _same_length(kernel, dx, x)
+    _same_length(kernel, dx)
+    _same_length(kernel, x)
     product!(dx, 0, kernel.network.M, x, 0, _columns(kernel))
     _rhs_pass!(dx, x, kernel, kernel.network.envelope, kernel.inside, kernel.outside)
     return dx
@@ -108,7 +111,9 @@ end
 Write λᵀ∂f/∂x = Mᵀ(λ∘a∘φ'(Mx+p)) − c∘λ at the states `x` to `out` (all n × conditions).
 """
 function vjp_state!(out, λ, x, kernel::Kernel)
-    _same_length(kernel, out, λ, x)
+    _same_length(kernel, out)
+    _same_length(kernel, λ)
+    _same_length(kernel, x)
     product!(kernel.z, 0, kernel.network.M, x, 0, _columns(kernel))
     _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)
     product!(out, 0, kernel.network.transposed, kernel.g, 0, _columns(kernel))
@@ -143,7 +148,8 @@ Write λᵀ∂f/∂parameters at the states `x`, summed over the conditions, to 
 `gradient` (a `NamedTuple` like [`zero_parameters`](@ref)); W's is zero where the mask is false.
 """
 function vjp_parameters!(gradient, λ, x, kernel::Kernel)
-    _same_length(kernel, λ, x)
+    _same_length(kernel, λ)
+    _same_length(kernel, x)
     sums, k = clear!(kernel.sums), clear!(kernel.gradient)
     product!(kernel.z, 0, kernel.network.M, x, 0, _columns(kernel))
     _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)

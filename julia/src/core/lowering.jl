@@ -2,7 +2,8 @@
 #
 #     dx/dt = a∘φ(Mx + p) + b∘v − c∘x ,   x(0) = x₀ ,
 #
-# M (n, n); a, b, c (n); p, v, x₀ (n, conditions). Nothing beyond this file asks which form it is.
+# M (n, n); a, b, c (n); p, v, x₀ (n, conditions). Nothing beyond this file asks which form it
+# is.
 
 "M (n × n) and a, b, c (n) of the right-hand side, or their gradient."
 struct Coefficients{T}

@@ -24,7 +24,8 @@ branches; other numbers go to `tanh`. Signed zeros, infinities and NaN come out 
     # Adding 1.5·2⁵² rounds to an integer and leaves it in the low bits, from where a shift
     # takes it to the exponent of 2ᵏ.
     shifted = muladd(size, 2.8853900817779268, 6.755399441055744e15)
-    power = reinterpret(Float64, (reinterpret(Int64, shifted) << 52) + 0x3ff0000000000000 % Int64)
+    one_bits = 0x3ff0000000000000 % Int64
+    power = reinterpret(Float64, (reinterpret(Int64, shifted) << 52) + one_bits)
     k = shifted - 6.755399441055744e15
     # ln2/2 in two parts: the product of k and the first is exact.
     s = muladd(k, -0.34657359027994517, size)
@@ -39,7 +40,8 @@ end
     size = abs(x)
     size = ifelse(size > 10.0f0, 10.0f0, size)
     shifted = muladd(size, 2.88539f0, 1.2582912f7)
-    power = reinterpret(Float32, (reinterpret(Int32, shifted) << 23) + 0x3f800000 % Int32)
+    one_bits = 0x3f800000 % Int32
+    power = reinterpret(Float32, (reinterpret(Int32, shifted) << 23) + one_bits)
     k = shifted - 1.2582912f7
     s = muladd(k, -0.34657288f0, size)
     s = muladd(k, -7.143034f-7, s)

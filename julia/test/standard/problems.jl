@@ -23,7 +23,8 @@ end
 
 function random_parameters(rng, T, structure)
     n = CB.nodes(structure)
-    draw(name) = name == :W ? T(0.4) .* randn(rng, T, n, n) .* structure.mask : 1 .+ rand(rng, T, n)
+    interactions() = T(0.4) .* randn(rng, T, n, n) .* structure.mask
+    draw(name) = name == :W ? interactions() : 1 .+ rand(rng, T, n)
     names = (:W, CB.rates(structure.model)...)
     return NamedTuple{names}(map(draw, names))
 end

@@ -69,7 +69,8 @@ end
     problem = random_problem(CB.Model(; form=2); T=Float32, conditions=30, times=[0.5, 2.0])
     value, gradient = both(problem)
     double = map(a -> a isa AbstractArray{Float32} ? Float64.(a) : a, problem)
-    exact, exact_gradient = both(merge(double, (parameters=map(p -> Float64.(p), problem.parameters),)))
+    double = merge(double, (parameters=map(p -> Float64.(p), problem.parameters),))
+    exact, exact_gradient = both(double)
     @test value isa Float64
     @test value ≈ exact rtol = 1e-5
     for k in keys(gradient)

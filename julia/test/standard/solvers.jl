@@ -76,10 +76,8 @@ end
     problem = random_problem(CB.Model(; form=2); T=Float32)
     single = solve(problem, CB.RK4(0.1))
     @test single isa Array{Float32,3}
-    exact = merge(
-        problem,
-        (parameters=map(p -> big.(p), problem.parameters), perturbation=big.(problem.perturbation)),
-    )
+    precise = map(p -> big.(p), problem.parameters)
+    exact = merge(problem, (parameters=precise, perturbation=big.(problem.perturbation)))
     @test eltype(solve(exact, CB.RK4(0.1))) == BigFloat
     @test relative(single, Float64.(solve(exact, CB.RK4(0.1)))) < 1e-5
 
