@@ -74,7 +74,7 @@ def solve(
     >>> x = pcb.solve(model, fit.parameters, perturbation, solver=pcb.Tsit5(), horizon=10.0)
     """
     check_model(model)
-    check_solver(solver)
+    solver = check_solver(solver)
     precision = check_dtype(dtype)
     grid = time_grid(horizon, times)
     nodes = nodes_of(parameters)
@@ -130,7 +130,7 @@ def value_and_gradient(
         The trajectory or its derivative is not finite.
     """
     check_model(model)
-    check_solver(solver)
+    solver = check_solver(solver)
     precision = check_dtype(dtype)
     if gradient is not None and gradient not in GRADIENTS:
         raise SolverError(

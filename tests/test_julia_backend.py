@@ -106,7 +106,12 @@ def test_every_named_algorithm(julia, name):
     problem = random_problem(model, rng, times=(0.5, 2.0), conditions=3)
     parameters = random_parameters(model, rng)
     tolerance = 1e-6 if name == "TRBDF2" else 1e-9  # of order two
-    session = julia.session(problem, pcb.Adaptive(name, tolerance, tolerance / 100), Loss())
+    try:
+        session = julia.session(problem, pcb.Adaptive(name, tolerance, tolerance / 100), Loss())
+    except pcb.PycellboxError as error:
+        if "precompile" not in str(error) and "not installed" not in str(error):
+            raise
+        pytest.skip(f"the Julia package of {name} does not load, update the project: {error}")
     value, slope = session.value_and_gradient(parameters)
     exact = NumpySession(problem, pcb.Tsit5(1e-11, 1e-13), Loss())
     wanted, gradient = exact.value_and_gradient(parameters)

@@ -172,7 +172,13 @@ function find_algorithm(name::AbstractString)
     constructor = Base.invokelatest(getproperty, Base.require(id), Symbol(name))
     return Base.invokelatest(constructor), implicit
 end
-find_algorithm(algorithm) = (algorithm, SciMLBase.isimplicit(algorithm))
+function find_algorithm(algorithm)
+    # SciMLSensitivity has loaded it; whoever made the algorithm has too.
+    for (id, package) in Base.loaded_modules
+        id.name == "OrdinaryDiffEqCore" && return algorithm, package.isimplicit(algorithm)
+    end
+    return algorithm, false
+end
 
 """
 A problem held for repeated evaluation with an adaptive solver. Implicit methods integrate one

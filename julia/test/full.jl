@@ -1,0 +1,82 @@
+# The whole package: adaptive solvers and adjoints of SciML against the discrete adjoint of a fine
+# fixed-step solve, and training. Needs CellBox's project with its extension's packages and the
+# OrdinaryDiffEq sublibraries; an algorithm whose package does not load is skipped and named.
+
+using CellBox, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensitivity, Test
+
+@testset "CellBox, adaptive" begin
+    Random.seed!(1)
+    kinds = [:protein, :protein, :protein, :phenotype, :drug]
+    n, c, times = 5, 4, [0.5, 2.0]
+    u, y, weight = randn(n, c), randn(n, 2, c), ones(n, 2, c)
+
+    function problem(model)
+        structure = Structure(model, kinds)
+        draw(name) = name == :W ? randn(n, n) .* structure.mask : 0.5 .+ rand(n)
+        names = (:W, rates(structure.model)...)
+        return structure, NamedTuple{names}(map(draw, names))
+    end
+
+    function compare(model, algorithm, gradient, tolerance)
+        structure, parameters = problem(model)
+        fixed = Session(structure, u, y, weight, times; solver=CellBox.RK4(0.002))
+        wanted, slope = value_and_gradient!(fixed, parameters)
+        solver = Adaptive(algorithm; rtol=tolerance, atol=tolerance / 100, gradient=gradient)
+        session = adaptive_session(structure, u, y, weight, times, Loss(), solver)
+        found = zero_parameters(Float64, structure)
+        total, _ = value_and_gradient!(found, session, parameters)
+        @test total ≈ wanted rtol = 100tolerance
+        @test value(session, parameters) ≈ wanted rtol = 100tolerance
+        for name in keys(slope)
+            @test getproperty(found, name) ≈ getproperty(slope, name) rtol = 1000tolerance
+        end
+    end
+
+    @testset "$gradient, form $form" for gradient in (:gauss, :interpolating, :quadrature, :forward),
+        form in (0, 2, :ji)
+
+        compare(Model(; form=form), "Tsit5", gradient, 1e-9)
+    end
+
+    @testset "$name" for name in ("DP5", "Vern7", "Rodas5P", "TRBDF2")
+        package = String(first(CellBox.ALGORITHMS[name]))
+        there = try
+            id = Base.identify_package(package)
+            id !== nothing && (Base.require(id); true)
+        catch
+            false
+        end
+        if there
+            compare(Model(), name, :gauss, name == "TRBDF2" ? 1e-6 : 1e-9)
+        else
+            @info "skipped $name: $package does not load; add it to the project"
+            @test_skip there
+        end
+    end
+
+    @testset "ODEProblem" begin
+        structure, parameters = problem(Model())
+        one = ode_problem(structure, parameters, u, (0.0, 2.0))
+        dx = similar(u)
+        one.f(dx, u, one.p, 0.0)
+        kernel = Kernel(structure, parameters, u)
+        @test dx ≈ rhs!(similar(u), u, kernel) rtol = 1e-12
+    end
+
+    @testset "settled conditions, loose tolerances" begin
+        structure, parameters = problem(Model(; dose_saturation=nothing))
+        parameters.W .*= 0.3
+        long = [40.0]
+        args = (structure, u, y[:, 1:1, :], weight[:, 1:1, :], long)
+        session = adaptive_session(args..., Loss(), Adaptive())
+        _, slope = value_and_gradient!(
+            Session(args...; solver=CellBox.RK4(0.02)), parameters
+        )
+        found = zero_parameters(Float64, structure)
+        value_and_gradient!(found, session, parameters)
+        for name in keys(slope)
+            wanted = getproperty(slope, name)
+            @test maximum(abs, getproperty(found, name) .- wanted) <= 0.05 * maximum(abs, wanted)
+        end
+    end
+end
