@@ -17,6 +17,7 @@ include("core.jl")
 include("adaptive.jl")
 include("training.jl")
 include("python.jl")
+include("precompile.jl")
 
 export CellBoxError, ModelError, SolverError, DivergenceError
 export Model, Structure, structural_mask, nodes, rates

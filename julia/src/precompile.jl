@@ -1,0 +1,49 @@
+# What a first fit runs, compiled when the package is installed: the default model with Heun and
+# RK4 in Float64, through the face for Python, and training.
+
+using PrecompileTools: @compile_workload
+
+function workload()
+    n, c = 3, 2
+    is_drug, mask = UInt8[0, 0, 1], ones(UInt8, n, n)
+    u, y, weight = ones(n, c), ones(n, 1, c), ones(n, 1, c)
+    W, gradient_W = fill(0.1, n, n), zeros(n, n)
+    alpha, epsilon, gradient_alpha, gradient_epsilon = ones(n), ones(n), zeros(n), zeros(n)
+    b0, rate, zero_W, zero_n = zeros(n), fill(0.01, n), zeros(n, n), zeros(n)
+    rate_W, out, records = fill(0.01, n, n), zeros(n, 1, c), zeros(1, 4)
+    rows, ends, epochs, factors = Int64[0, 1], Int64[2], UInt8[1], [1.0]
+    at(array) = Int(pointer(array))
+    options = Dict("envelope" => "tanh", "form" => 0, "degree" => 1, "dose_saturation" => 0.25)
+    structure = python_structure(options, n, at(is_drug), at(mask))
+    parameters = [at(W), at(alpha), at(epsilon)]
+    gradient = [at(gradient_W), at(gradient_alpha), at(gradient_epsilon)]
+    for method in ("Heun", "RK4"), loss in ("mse",)
+        session = python_session(
+            "float64", structure, (c, 1), (at(u), at(y), at(weight)), [1.0],
+            fixed_step(method, 0.5), Loss(loss), parameters, gradient,
+        )
+        python_value_and_gradient(session, 0, -1)
+        python_value(session, at(rows), 2)
+        python_solve(
+            "float64", structure, (c, 1), at(u), at(out), [1.0], fixed_step(method, 0.5),
+            parameters,
+        )
+        sets = [
+            [at(W), at(rate_W), at(zero_W), at(zero_W)],
+            [at(b0), at(rate), at(zero_n), at(zero_n)],
+            [at(alpha), at(rate), at(zero_n), at(zero_n)],
+            [at(epsilon), at(rate), at(zero_n), at(zero_n)],
+        ]
+        names = ["W", "b0", "alpha", "epsilon"]
+        run = python_training(
+            session, structure, "float64", true, 0, (0.9, 0.99, 1e-8, 0.0, Inf), names, sets,
+            (at(rows), 2), (0, 0), 0, true,
+        )
+        python_advance(run, 1, at(records), at(rows), at(ends), at(epochs), at(factors))
+        finish!(run)
+        python_read(run, names, [at(zero_W), at(zero_n), at(zero_n), at(zero_n)], true)
+    end
+    return nothing
+end
+
+@compile_workload workload()
