@@ -20,7 +20,7 @@ from pycellbox.fitting.defaults import default_schedule, time_span
 from pycellbox.models import CellBox
 from pycellbox.objective import Penalty
 from pycellbox.result import Fit
-from pycellbox.solvers import SOLVERS, Heun, Solver, Tsit5
+from pycellbox.solvers import SOLVERS, Adaptive, Heun, Solver, Tsit5
 
 TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
 
@@ -157,7 +157,8 @@ def solver_of(args: argparse.Namespace, data: xr.Dataset) -> Solver | None:
     """Make the solver of ``--solver`` and ``--dt``; None leaves the choice to the fit."""
     if args.solver is None:
         return None if args.dt is None else Heun(args.dt)
-    by_name = {name.lower(): kind for name, kind in SOLVERS.items()}
+    # Adaptive takes the name of an algorithm of Julia: for scripts, not for this option.
+    by_name = {name.lower(): kind for name, kind in SOLVERS.items() if kind is not Adaptive}
     kind = by_name.get(args.solver.lower())
     if kind is None:
         raise SolverError(
