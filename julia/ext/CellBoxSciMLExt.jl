@@ -219,8 +219,9 @@ function integrate(session::AdaptiveSession{T}, net::Network, p; dense::Bool) wh
         (zero(T), T(times[end])), p,
     )
     keep = dense ? (;) : (; saveat=times, dense=false, save_start=false)
-    solution = SciMLBase.solve(
-        problem, session.algorithm; abstol=solver.atol, reltol=solver.rtol,
+    # The algorithm's package may have been loaded only just now, by its name: newer methods.
+    solution = Base.invokelatest(
+        SciMLBase.solve, problem, session.algorithm; abstol=solver.atol, reltol=solver.rtol,
         maxiters=solver.maxiters, tstops=times[times .> 0], keep...,
     )
     SciMLBase.successful_retcode(solution) || throw(
@@ -237,7 +238,7 @@ end
 function read_states!(states, session::AdaptiveSession, solution, net::Network, at)
     n = n_nodes(net)
     for (k, t) in enumerate(session.times)
-        x = t == 0 ? net.initial : reshape(solution(t), n, :)
+        x = t == 0 ? net.initial : reshape(Base.invokelatest(solution, t), n, :)
         copyto!(view(states, :, k, at), x)
     end
     return states
@@ -353,8 +354,8 @@ end
 function adjoint(session::AdaptiveSession, solution, seeds, mine)
     moving = findall(>(0), session.times)  # the initial state does not depend on p
     seed!(out, u, p, t, i) = (vec(out) .= vec(view(seeds, :, moving[i], mine)); nothing)
-    _, dp = adjoint_sensitivities(
-        solution, session.algorithm; t=session.times[moving], dgdu_discrete=seed!,
+    _, dp = Base.invokelatest(
+        adjoint_sensitivities, solution, session.algorithm; t=session.times[moving], dgdu_discrete=seed!,
         sensealg=sense_algorithm(session.solver), abstol=session.solver.atol,
         reltol=session.solver.rtol, maxiters=session.solver.maxiters,
     )
@@ -378,13 +379,13 @@ function forward_mode!(gradient, session::AdaptiveSession{T}, p, columns) where 
                 net, session.one_by_one ? vec(start) : start,
                 (zero(T), T(session.times[end])), q,
             )
-            solution = SciMLBase.solve(
-                problem, session.algorithm; abstol=session.solver.atol,
+            solution = Base.invokelatest(
+                SciMLBase.solve, problem, session.algorithm; abstol=session.solver.atol,
                 reltol=session.solver.rtol, maxiters=session.solver.maxiters,
                 tstops=session.times[session.times .> 0],
             )
             for (k, t) in enumerate(session.times), (j, column) in enumerate(group)
-                x = t == 0 ? start : reshape(solution(t), nodes(session.structure), :)
+                x = t == 0 ? start : reshape(Base.invokelatest(solution, t), nodes(session.structure), :)
                 y, w = view(session.y, :, k, column), view(session.weight, :, k, column)
                 total += sum(penalty.(Ref(session.loss), (view(x, :, j) .- y) .* w))
             end
