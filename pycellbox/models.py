@@ -112,7 +112,7 @@ class CellBox:
             raise ModelError(f"self_interaction={self.self_interaction!r}; it needs True or False.")
         self._settle_order()
         kappa = self.dose_saturation
-        if kappa is not None and not (_is_number(kappa) and 0 <= kappa < math.inf):
+        if kappa is not None and not (is_number(kappa) and 0 <= kappa < math.inf):
             raise ModelError(
                 f"dose_saturation is {kappa!r}; it needs None or a finite number ≥ 0 "
                 "(0 passes the dose linearly)."
@@ -173,7 +173,8 @@ def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
         raise ModelError(f"{name}={value!r} is unknown; choose one of {listed}.")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is a real number; True and False are not."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 

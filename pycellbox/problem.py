@@ -12,7 +12,7 @@ import xarray as xr
 
 from pycellbox.data import NODE_KINDS, validate
 from pycellbox.errors import DataError, ModelError, SolverError
-from pycellbox.models import CellBox
+from pycellbox.models import CellBox, is_number
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
@@ -137,7 +137,7 @@ def time_grid(horizon: float | None, times: Any = None) -> Array:
             + ("neither was given." if horizon is None else "both were given.")
         )
     if times is None:
-        grid = np.array([horizon], dtype=np.float64) if _is_real(horizon) else np.array([np.nan])
+        grid = np.array([horizon], dtype=np.float64) if is_number(horizon) else np.array([np.nan])
         if not np.isfinite(grid[0]) or grid[0] <= 0:
             raise SolverError(f"horizon={horizon!r}; it needs a finite time > 0.")
         return grid
@@ -307,7 +307,3 @@ def _same_labels(what: str, given: Sequence[str], wanted: Sequence[str]) -> None
             subject = "the model" if problem == "does not know" else what
             place = f" of {what}" if problem == "does not know" else ""
             raise DataError(f"{subject} {problem} the node(s) {shown}{place}.")
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

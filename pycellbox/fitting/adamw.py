@@ -61,7 +61,7 @@ class Judge:
     def plan(self, options: AdamW, raw: Raw, learning_rates: Raw) -> TrainingPlan:
         """Return the stage as plain arrays, for a backend that trains by itself."""
         parametrisation = self.objective.parametrisation
-        l1, l2 = self.objective.strengths()
+        l1, l2 = self.objective.strengths
         return TrainingPlan(
             raw=raw,
             learning_rates=learning_rates,

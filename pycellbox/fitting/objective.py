@@ -35,7 +35,8 @@ class Objective:
     n_entries: int
 
     @cached_property
-    def _strengths(self) -> tuple[Raw, Raw]:
+    def strengths(self) -> tuple[Raw, Raw]:
+        """L1 and L2 strength of every entry of W and b0, scaled."""
         scale = 1.0 if self.penalty.scale == "mean" else 1.0 / self.n_entries
 
         def scaled(kind: Literal["l1", "l2"]) -> Raw:
@@ -43,10 +44,6 @@ class Objective:
             return self.parametrisation.strengths({g: scale * s for g, s in by_group.items()})
 
         return scaled("l1"), scaled("l2")
-
-    def strengths(self) -> tuple[Raw, Raw]:
-        """L1 and L2 strength of every entry of W and b0, scaled."""
-        return self._strengths
 
     def value_and_gradient(self, raw: Raw, rows: Array | None = None) -> tuple[float, float, Raw]:
         """Objective, its loss part, and the gradient with respect to ``raw``.
@@ -59,8 +56,9 @@ class Objective:
         loss, slope = self.session.value_and_gradient(self.parametrisation.effective(raw), rows)
         gradient = self.parametrisation.pull_back(raw, slope)
         total = loss
-        for name, l1 in self._strengths[0].items():
-            l2, values = self._strengths[1][name], raw[name]
+        weak, strong = self.strengths
+        for name, l1 in weak.items():
+            l2, values = strong[name], raw[name]
             total += float(np.sum(l1 * np.abs(values) + l2 * values**2))
             steeper = gradient[name] + l1 * np.sign(values) + 2 * l2 * values
             gradient[name] = steeper.astype(values.dtype)
