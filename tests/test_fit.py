@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.backends.numpy import NumpySession
 from pycellbox.errors import DataError, DivergenceError, ModelError, SolverError
 from pycellbox.fitting import loop
 from tests.helpers import KINDS, NODES, dataset, labelled, structure
@@ -139,6 +140,34 @@ def test_minibatches_see_every_condition_once_an_epoch():
     fit = fitted(data, schedule=quick(9, batch_size=4), validation=["c0"])
     evaluated = ~np.isnan(fit.history["validation_loss"].values)
     np.testing.assert_array_equal(evaluated, [False, False, True] * 3)
+
+
+def test_an_update_may_see_the_first_times_alone(monkeypatch):
+    seen = []
+    evaluate = NumpySession.value_and_gradient
+
+    def listen(self, parameters, rows=None, prefix=None):
+        seen.append(prefix)
+        return evaluate(self, parameters, rows, prefix)
+
+    monkeypatch.setattr(NumpySession, "value_and_gradient", listen)
+    data = dataset(np.random.default_rng(6), times=(0.5, 1.0, 1.5, 2.0))
+    first, again = (fitted(data, schedule=quick(40, prefix=2)) for _ in range(2))
+    assert set(seen) == {2, 3, 4}
+    xr.testing.assert_identical(first.parameters, again.parameters)
+    seen.clear()
+    fitted(data, schedule=quick(5))
+    assert set(seen) == {None}
+
+
+def test_a_prefix_needs_times():
+    courses = dataset(np.random.default_rng(6), times=(0.5, 1.0))
+    with pytest.raises(ModelError, match="prefix=3, but the data has 2 times"):
+        fitted(courses, schedule=quick(5, prefix=3))
+    with pytest.raises(ModelError, match="prefix=1, but the data has steady states"):
+        fitted(dataset(np.random.default_rng(6)), schedule=quick(5, prefix=1))
+    with pytest.raises(ModelError, match="L-BFGS needs all times"):
+        pcb.Stage(5, prefix=2, optimiser=pcb.LBFGS())
 
 
 def test_missing_entries_and_sigma_count_as_they_should():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -137,6 +138,25 @@ def test_rows_add_up_to_the_whole():
     for name, whole in gradient.items():
         added = sum(w * g[name] for w, (_, g) in zip(share, parts, strict=True))
         np.testing.assert_allclose(added, whole, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("solver", [RK4(0.2), Tsit5(1e-6, 1e-8)])
+def test_the_first_times_alone(solver):
+    rng = np.random.default_rng(8)
+    model = CellBox()
+    whole = random_problem(model, rng, times=(0.5, 1.0, 2.5))
+    session, parameters = NumpySession(whole, solver, Loss()), random_parameters(model, rng)
+    for k in (1, 2, 3):
+        cut = dataclasses.replace(
+            whole,
+            times=whole.times[:k],
+            response=whole.response[:, :k],
+            weight=whole.weight[:, :k],
+        )
+        value, gradient = session.value_and_gradient(parameters, [2, 0], prefix=k)
+        wanted, slope = NumpySession(cut, solver, Loss()).value_and_gradient(parameters, [2, 0])
+        assert value == wanted
+        assert_same_gradient(gradient, slope, 1e-15)
 
 
 def test_gradient_is_zero_where_the_mask_forbids():

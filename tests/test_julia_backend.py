@@ -166,6 +166,7 @@ def test_adjoint_of_settled_conditions_at_loose_tolerances(julia):
         {"model": pcb.CellBox(response_range="held")},
         {"model": pcb.CellBox(form=2, degree=2)},
         {"stage": {"batch_size": 5}},
+        {"stage": {"prefix": 1, "batch_size": 5}, "times": (0.3, 0.8, 1.5)},
         {"stage": {"optimiser": pcb.AdamW(clip_norm=0.05, weight_decay=0.1)}},
         {"stage": {"patience": 8}, "validation": 0.4},
         {"penalty": pcb.Penalty(l1={"drug_to_node": 0.01}, l2=0.02, scale="sum")},
@@ -175,7 +176,10 @@ def test_adjoint_of_settled_conditions_at_loose_tolerances(julia):
 def test_training_follows_numpy(julia, options):
     options = dict(options)
     stage = {"learning_rate": 0.02, "decay": "cosine", "warmup": 5} | options.pop("stage", {})
-    data = dataset(np.random.default_rng(5), conditions=14)
+    times = options.pop("times", None)
+    data = dataset(np.random.default_rng(5), conditions=14, times=times)
+    if times is not None:
+        options["solver"] = pcb.Heun(0.1)
     fits = [
         pcb.fit(
             data, options.get("model", pcb.CellBox()), schedule=pcb.Stage(200, **stage),

@@ -249,6 +249,15 @@ groups(session::AdaptiveSession, columns) =
 
 columns_of(session::AdaptiveSession, rows) = rows === nothing ? axes(session.u, 2) : rows
 
+"The session of the first `prefix` times; itself for `nothing`."
+first_times(session::AdaptiveSession, ::Nothing) = session
+function first_times(s::AdaptiveSession, prefix::Integer)
+    return AdaptiveSession(
+        s.structure, s.lowering, s.u, s.y[:, 1:prefix, :], s.weight[:, 1:prefix, :],
+        s.times[1:prefix], s.loss, s.solver, s.algorithm, s.one_by_one, s.k, s.p,
+    )
+end
+
 function prepare!(session::AdaptiveSession, parameters)
     coefficients!(session.k, session.lowering, parameters)
     return pack!(session.p, session.k)
@@ -325,8 +334,9 @@ function sense_algorithm(solver::Adaptive)
 end
 
 function CellBox.value_and_gradient!(
-    gradient, session::AdaptiveSession{T}, parameters; rows=nothing
+    gradient, session::AdaptiveSession{T}, parameters; rows=nothing, prefix=nothing
 ) where {T}
+    session = first_times(session, prefix)
     columns = collect(Int, columns_of(session, rows))
     p = prepare!(session, parameters)
     return few_threads(session) do

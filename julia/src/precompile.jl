@@ -11,12 +11,12 @@ function workload()
     alpha, epsilon, gradient_alpha, gradient_epsilon = ones(n), ones(n), zeros(n), zeros(n)
     b0, rate, zero_W, zero_n = zeros(n), fill(0.01, n), zeros(n, n), zeros(n)
     rate_W, out, records = fill(0.01, n, n), zeros(n, 1, c), zeros(1, 4)
-    rows, ends, epochs, factors = Int64[0, 1], Int64[2], UInt8[1], [1.0]
+    rows, ends, prefixes, epochs, factors = Int64[0, 1], Int64[2], Int64[0], UInt8[1], [1.0]
     at(array) = Int(pointer(array))
     # Addresses alone do not keep an array alive.
     GC.@preserve(is_drug, mask, u, y, weight, W, gradient_W, alpha, epsilon, gradient_alpha,
-        gradient_epsilon, b0, rate, zero_W, zero_n, rate_W, out, records, rows, ends, epochs,
-        factors, begin
+        gradient_epsilon, b0, rate, zero_W, zero_n, rate_W, out, records, rows, ends,
+        prefixes, epochs, factors, begin
         options = Dict("envelope" => "tanh", "form" => 0, "degree" => 1, "dose_saturation" => 0.25)
         structure = python_structure(options, n, at(is_drug), at(mask))
         parameters = [at(W), at(alpha), at(epsilon)]
@@ -26,7 +26,7 @@ function workload()
                 "float64", structure, (c, 1), (at(u), at(y), at(weight)), [1.0],
                 fixed_step(method, 0.5), Loss(loss), parameters, gradient,
             )
-            python_value_and_gradient(session, 0, -1)
+            python_value_and_gradient(session, 0, -1, 0)
             python_value(session, at(rows), 2)
             python_solve(
                 "float64", structure, (c, 1), at(u), at(out), [1.0], fixed_step(method, 0.5),
@@ -43,7 +43,9 @@ function workload()
                 session, structure, "float64", true, 0, (0.9, 0.99, 1e-8, 0.0, Inf), names, sets,
                 (at(rows), 2), (0, 0), 0, true,
             )
-            python_advance(run, 1, at(records), at(rows), at(ends), at(epochs), at(factors))
+            python_advance(
+                run, 1, at(records), at(rows), at(ends), at(prefixes), at(epochs), at(factors)
+            )
             finish!(run)
             python_read(run, names, [at(zero_W), at(zero_n), at(zero_n), at(zero_n)], true)
         end

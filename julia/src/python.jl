@@ -74,9 +74,13 @@ function rows_from(address, count)
 end
 
 # These run without Python's lock: nothing in them may touch a Python object.
-function python_value_and_gradient(s::PythonSession, address, count)
-    rows = rows_from(address, count)
-    return first(value_and_gradient!(s.gradient, s.session, s.parameters; rows=rows))
+function python_value_and_gradient(s::PythonSession, address, count, prefix)
+    return first(
+        value_and_gradient!(
+            s.gradient, s.session, s.parameters;
+            rows=rows_from(address, count), prefix=prefix == 0 ? nothing : Int(prefix),
+        ),
+    )
 end
 function python_value(s::PythonSession, address, count)
     return value(s.session, s.parameters; rows=rows_from(address, count))
@@ -137,19 +141,21 @@ function python_training(
 end
 
 """
-    python_advance(run, count, records, rows, ends, closes_epoch, factors)
+    python_advance(run, count, records, rows, ends, prefixes, closes_epoch, factors)
 
 Run `count` iterations. All but the first two arguments are addresses: of the (4, count) records,
-of the rows of all batches one after the other, of where each batch ends in them, of a byte and of
-a learning rate factor for each.
+of the rows of all batches one after the other, of where each batch ends in them, and for each of
+its number of first times (0 for all), a byte, and a learning rate factor.
 """
-function python_advance(run::AdamWRun, count, records, rows, ends, closes_epoch, factors)
+function python_advance(
+    run::AdamWRun, count, records, rows, ends, prefixes, closes_epoch, factors
+)
     stop = wrap(Int64, ends, count)
     all_rows = rows_from(rows, stop[end])
     batches = [all_rows[((k == 1 ? 0 : stop[k - 1]) + 1):stop[k]] for k in 1:count]
     return advance!(
         run, wrap(Float64, records, count, 4), batches,
-        wrap(UInt8, closes_epoch, count) .!= 0, wrap(Float64, factors, count),
+        wrap(Int64, prefixes, count), wrap(UInt8, closes_epoch, count) .!= 0, wrap(Float64, factors, count),
     )
 end
 

@@ -152,9 +152,11 @@ function penalise!(run::AdamWRun)
 end
 
 "Objective and loss at the current parameters; the gradient goes to `run.slope`."
-function objective!(run::AdamWRun, rows)
+function objective!(run::AdamWRun, rows, prefix=nothing)
     effective!(run.parameters, run.parametrisation, run.raw)
-    loss, _ = value_and_gradient!(run.gradient, run.session, run.parameters; rows=rows)
+    loss, _ = value_and_gradient!(
+        run.gradient, run.session, run.parameters; rows=rows, prefix=prefix
+    )
     pull_back_raw!(run.slope, run.parametrisation, run.raw, run.gradient)
     total = loss + penalise!(run)
     isfinite(total) ||
@@ -163,10 +165,10 @@ function objective!(run::AdamWRun, rows)
 end
 
 "Evaluate; a blow-up takes the last step back by halves until the trajectory is finite."
-function evaluate!(run::AdamWRun, rows)
+function evaluate!(run::AdamWRun, rows, prefix)
     for _ in 1:RETRIES
         try
-            return objective!(run, rows)
+            return objective!(run, rows, prefix)
         catch error
             (error isa DivergenceError && run.iterations > 0) || rethrow()
             run.retried += 1
@@ -179,7 +181,7 @@ function evaluate!(run::AdamWRun, rows)
     for (name, before) in run.previous
         copyto!(run.raw[name], before)
     end
-    return objective!(run, rows)
+    return objective!(run, rows, prefix)
 end
 
 function validation_loss(run::AdamWRun)
@@ -226,18 +228,19 @@ function step!(run::AdamWRun{T}, factor) where {T}
 end
 
 """
-    advance!(run, records, batches, closes_epoch, factors)
+    advance!(run, records, batches, prefixes, closes_epoch, factors)
 
-Make an update on each batch. Row k of `records` (iterations × 4) receives the objective, loss,
-validation loss (NaN where not judged) and gradient norm that iteration k saw at its start.
+Make an update on each batch of conditions, at its first `prefixes[k]` times (0 for all). Row k of
+`records` (iterations × 4) receives the objective, loss, validation loss (NaN where not judged) and
+gradient norm that iteration k saw at its start.
 
 Returns the number of iterations made, whether patience has run out, and the message of the
 `DivergenceError` that ended them early, or "".
 """
-function advance!(run::AdamWRun, records, batches, closes_epoch, factors)
+function advance!(run::AdamWRun, records, batches, prefixes, closes_epoch, factors)
     for k in eachindex(factors)
         objective, loss = try
-            evaluate!(run, batches[k])
+            evaluate!(run, batches[k], prefixes[k] == 0 ? nothing : Int(prefixes[k]))
         catch error
             error isa DivergenceError || rethrow()
             return k - 1, false, error.message

@@ -130,12 +130,17 @@ class JuliaSession:
         )
 
     def value_and_gradient(
-        self, parameters: Parameters, rows: Sequence[int] | Array | None = None
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
         self._set(parameters)
         index = _rows(rows)
-        value = call(self._cellbox.python_value_and_gradient, self._session, *_located(index))
+        value = call(
+            self._cellbox.python_value_and_gradient, self._session, *_located(index), prefix or 0
+        )
         return float(value), {name: array.copy() for name, array in self._gradient.items()}
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
@@ -208,12 +213,13 @@ class JuliaTrainingRun:
         records = np.empty((4, count))
         rows = np.concatenate([b.rows for b in batches]).astype(np.int64)
         ends = np.cumsum([b.rows.size for b in batches], dtype=np.int64)
+        prefixes = np.array([b.prefix or 0 for b in batches], dtype=np.int64)
         epochs = np.array([b.closes_epoch for b in batches], dtype=np.uint8)
         factors = np.array([b.factor for b in batches], dtype=np.float64)
         began = time.perf_counter()
         done, stop, message = call(
             self._cellbox.python_advance, self._run, count, address(records), address(rows),
-            address(ends), address(epochs), address(factors),
+            address(ends), address(prefixes), address(epochs), address(factors),
         )  # fmt: skip
         seconds = time.perf_counter() - began
         self.chunk = max(1, min(1000, int(count * _CALL_SECONDS / max(seconds, 1e-6))))

@@ -19,7 +19,10 @@ class Session(Protocol):
     """
 
     def value_and_gradient(
-        self, parameters: Parameters, rows: Sequence[int] | Array | None = None
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
     ) -> tuple[float, Parameters]:
         """Loss and its derivative with respect to the effective parameters.
 
@@ -29,11 +32,13 @@ class Session(Protocol):
             ``W`` (n, n) and the model's rates (n,).
         rows : sequence of int, optional
             The conditions to use; all by default.
+        prefix : int, optional
+            Use only the first ``prefix`` of the problem's times; all by default.
 
         Returns
         -------
         value : float
-            The loss, a mean over the measured entries of these rows.
+            The loss, a mean over the measured entries of these rows and times.
         gradient : dict of ndarray
             Like ``parameters``; zero where the mask forbids an edge. New arrays, the caller's own.
 
@@ -60,11 +65,14 @@ class Batch:
         Whether the parameters at its start are judged.
     factor : float
         Learning rate relative to its nominal value.
+    prefix : int or None
+        Number of first times to use; None for all.
     """
 
     rows: Array
     closes_epoch: bool
     factor: float
+    prefix: int | None = None
 
 
 @dataclass(frozen=True)

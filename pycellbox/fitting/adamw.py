@@ -140,7 +140,7 @@ class AdamWRun:
         done: list[Iteration] = []
         for batch in batches:
             try:
-                objective, loss, gradient = self._evaluate(batch.rows)
+                objective, loss, gradient = self._evaluate(batch)
             except DivergenceError as error:
                 return Advance(done, failure=str(error))
             validation, stop = math.nan, False
@@ -162,11 +162,11 @@ class AdamWRun:
         """Have the parameters after the last update judged."""
         self.judge.see_last(self.raw)
 
-    def _evaluate(self, rows: Array) -> tuple[float, float, Raw]:
+    def _evaluate(self, batch: Batch) -> tuple[float, float, Raw]:
         """Evaluate; a blow-up takes the last step back by halves until the trajectory is finite."""
         for _ in range(RETRIES):
             try:
-                return self.objective.value_and_gradient(self.raw, rows)
+                return self.objective.value_and_gradient(self.raw, batch.rows, batch.prefix)
             except DivergenceError:
                 if self._previous is None:
                     raise
@@ -176,7 +176,7 @@ class AdamWRun:
                     self.raw[name] = ((self.raw[name] + before) / 2).astype(before.dtype)
         assert self._previous is not None
         self.raw = copy_raw(self._previous)
-        return self.objective.value_and_gradient(self.raw, rows)
+        return self.objective.value_and_gradient(self.raw, batch.rows, batch.prefix)
 
     def _step(self, gradient: Raw, factor: float) -> None:
         o = self.options

@@ -223,6 +223,12 @@ def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
                 f"stage {number} ends at {stage.horizon:g}, before the first measured time "
                 f"{problem.times[0]:g}."
             )
+        if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
+            given = "steady states" if problem.steady else f"{problem.times.size} times"
+            raise ModelError(
+                f"stage {number} has prefix={stage.prefix}, but the data has {given}; it needs "
+                "time courses with at least as many times."
+            )
 
 
 def _start(

@@ -81,7 +81,7 @@ class _StageRun:
     def __init__(self, training: Training, number: int, stage: Stage) -> None:
         self.t, self.number, self.stage = training, number, stage
         problem = _up_to(training.problem, stage.horizon)
-        self.horizon = float(problem.times[-1])
+        self.horizon, self.times = float(problem.times[-1]), problem.times.size
         session = training.backend.session(problem, training.solver, training.loss)
         train_weight = problem.weight[training.train]
         objective = Objective(
@@ -96,7 +96,8 @@ class _StageRun:
             training.validation,
             stage.patience,
             # Without validation a minibatch says too little to choose by.
-            stage.batch_size is None or stage.batch_size >= training.train.size,
+            (stage.batch_size is None or stage.batch_size >= training.train.size)
+            and stage.prefix is None,
             training.raw,
         )
 
@@ -149,14 +150,19 @@ class _StageRun:
         """Batches without end, in an order drawn anew each epoch."""
         train, size = self.t.train, self.stage.batch_size
         for iteration in itertools.count():
-            if size is None or size >= train.size:
-                yield Batch(train, True, self.stage.factor(iteration))
-                continue
-            at = iteration * size % (math.ceil(train.size / size) * size)
-            if at == 0:
-                order = self.t.rng.permutation(train)
-            rows = order[at : at + size]
-            yield Batch(rows, at + size >= train.size, self.stage.factor(iteration))
+            rows, closes_epoch = train, True
+            if size is not None and size < train.size:
+                at = iteration * size % (math.ceil(train.size / size) * size)
+                if at == 0:
+                    order = self.t.rng.permutation(train)
+                rows, closes_epoch = order[at : at + size], at + size >= train.size
+            yield Batch(rows, closes_epoch, self.stage.factor(iteration), self._prefix())
+
+    def _prefix(self) -> int | None:
+        """Draw how many of the first times the next update sees; None for all."""
+        if self.stage.prefix is None:
+            return None
+        return int(self.t.rng.integers(min(self.stage.prefix, self.times), self.times + 1))
 
     def _record(self, iteration: Iteration, rate: float) -> None:
         self.t.history.add(

@@ -45,7 +45,9 @@ class Objective:
 
         return scaled("l1"), scaled("l2")
 
-    def value_and_gradient(self, raw: Raw, rows: Array | None = None) -> tuple[float, float, Raw]:
+    def value_and_gradient(
+        self, raw: Raw, rows: Array | None = None, prefix: int | None = None
+    ) -> tuple[float, float, Raw]:
         """Objective, its loss part, and the gradient with respect to ``raw``.
 
         Raises
@@ -53,7 +55,8 @@ class Objective:
         DivergenceError
             Anything is not finite.
         """
-        loss, slope = self.session.value_and_gradient(self.parametrisation.effective(raw), rows)
+        effective = self.parametrisation.effective(raw)
+        loss, slope = self.session.value_and_gradient(effective, rows, prefix)
         gradient = self.parametrisation.pull_back(raw, slope)
         total = loss
         weak, strong = self.strengths

@@ -89,6 +89,9 @@ class Stage:
         Stop the stage after this many evaluations without a better one; None: never.
     batch_size : int, optional
         Conditions per update; None: all of them.
+    prefix : int, optional
+        Each update sees the time courses only up to a time drawn at random, but at least the
+        first ``prefix`` measured times (Ji et al., arXiv 2104.06467); None: always all of them.
     decay : {"constant", "cosine"}
         Course of the learning rate; "cosine" falls to zero over the stage.
     warmup : int
@@ -102,13 +105,14 @@ class Stage:
     penalty: Penalty | None = None
     patience: int | None = None
     batch_size: int | None = None
+    prefix: int | None = None
     decay: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     optimiser: AdamW | LBFGS = field(default_factory=AdamW)
 
     def __post_init__(self) -> None:
         _count("iterations", self.iterations)
-        for name in ("patience", "batch_size"):
+        for name in ("patience", "batch_size", "prefix"):
             if getattr(self, name) is not None:
                 _count(name, getattr(self, name))
         if self.warmup:
@@ -123,6 +127,8 @@ class Stage:
             raise ModelError(f"optimiser={self.optimiser!r}; use pcb.AdamW() or pcb.LBFGS().")
         if isinstance(self.optimiser, LBFGS) and self.batch_size is not None:
             raise ModelError("L-BFGS needs the full batch; leave batch_size out or use AdamW.")
+        if isinstance(self.optimiser, LBFGS) and self.prefix is not None:
+            raise ModelError("L-BFGS needs all times; leave prefix out or use AdamW.")
         self.rates()
 
     def rates(self) -> dict[str, float]:

@@ -1,23 +1,26 @@
 # One evaluation of a session: chunk by chunk on threads, block by block in a chunk.
 
-function _evaluate!(session::Session, parameters, rows, mode::Val{Gradient}) where {Gradient}
+function _evaluate!(
+    session::Session, parameters, rows, mode::Val{Gradient}, prefix=nothing
+) where {Gradient}
     check_parameters(session.lowering.structure, parameters)
     index = _rows(session, rows)
     load!(session.network, session.lowering, parameters; reverse=Gradient)
+    grid = first_times(session.grid, prefix)
     entries = 0
     for row in index
-        entries += session.measured[row]
+        entries += session.measured[length(grid.times), row]
     end
     entries = max(entries, 1)
     used = parts(length(index), session.least, length(session.chunks))
     on_threads(used) do q
-        _evaluate_chunk!(session, q, index, span(length(index), used, q), entries, mode)
+        _evaluate_chunk!(session, grid, q, index, span(length(index), used, q), entries, mode)
     end
     # In the order of the chunks, so that the sums do not depend on which thread was faster.
     total, first_chunk = 0.0, session.chunks[1]
     for q in 1:used
         chunk = session.chunks[q]
-        chunk.bad == 0 || throw(diverged(chunk.bad, session.grid))
+        chunk.bad == 0 || throw(diverged(chunk.bad, grid))
         total += chunk.total
         if Gradient
             finish!(chunk.backward)
@@ -47,7 +50,7 @@ function add!(k::Coefficients, other::Coefficients)
 end
 
 function _evaluate_chunk!(
-    session, q, index, share, entries, mode::Val{Gradient}
+    session, grid, q, index, share, entries, mode::Val{Gradient}
 ) where {Gradient}
     chunk = session.chunks[q]
     ws, network, method = chunk.forward, session.network, session.method
@@ -60,10 +63,10 @@ function _evaluate_chunk!(
         block = start:min(start + ws.width - 1, last(share))
         begin!(ws, session.lowering, session.perturbation, view(index, block))
         reached = AddLoss(session, chunk, view(index, block), start - 1, entries, mode)
-        session.grid.steps_at[1] == 0 && reached(1, 0)
-        _forward_sweep!(session, chunk, reached, mode)
+        grid.steps_at[1] == 0 && reached(1, 0)
+        _forward_sweep!(session, grid, chunk, reached, mode)
         chunk.bad == 0 || return nothing
-        Gradient && _reverse_sweep!(session, chunk)
+        Gradient && _reverse_sweep!(session, grid, chunk)
     end
     return nothing
 end
@@ -93,36 +96,36 @@ function (add::AddLoss{S,C,I,Val{Gradient}})(k, at) where {S,C,I,Gradient}
     return nothing
 end
 
-_segments(session) = cld(nsteps(session.grid), session.segment)
+_segments(session, grid) = cld(nsteps(grid), session.segment)
 
 "The steps of the s-th segment between kept states."
-function _segment(session, s)
-    return ((s - 1) * session.segment + 1):min(s * session.segment, nsteps(session.grid))
+function _segment(session, grid, s)
+    return ((s - 1) * session.segment + 1):min(s * session.segment, nsteps(grid))
 end
 
-function _forward_sweep!(session, chunk, reached, ::Val{Gradient}) where {Gradient}
-    ws, network, method, grid = chunk.forward, session.network, session.method, session.grid
+function _forward_sweep!(session, grid, chunk, reached, ::Val{Gradient}) where {Gradient}
+    ws, network, method = chunk.forward, session.network, session.method
     if !Gradient
         run!(ws, network, method, grid, 1, nsteps(grid), false, reached)
         return nothing
     end
-    segments = _segments(session)
+    segments = _segments(session, grid)
     segments > 1 && resize!(chunk.checkpoints, segments * ws.n * ws.width)
     for s in 1:segments
         segments > 1 && copyto!(chunk.checkpoints, (s - 1) * ws.m + 1, ws.state, 1, ws.m)
-        steps = _segment(session, s)
+        steps = _segment(session, grid, s)
         # The last segment stays on the tape, whence the reverse sweep starts.
         run!(ws, network, method, grid, first(steps), last(steps), s == segments, reached)
     end
     return nothing
 end
 
-function _reverse_sweep!(session, chunk)
-    ws, back, grid = chunk.forward, chunk.backward, session.grid
-    segments, k = _segments(session), length(grid.times)
+function _reverse_sweep!(session, grid, chunk)
+    ws, back = chunk.forward, chunk.backward
+    segments, k = _segments(session, grid), length(grid.times)
     fill!(back.adjoint, 0)
     for s in segments:-1:1
-        steps = _segment(session, s)
+        steps = _segment(session, grid, s)
         if s < segments
             copyto!(ws.state, 1, chunk.checkpoints, (s - 1) * ws.m + 1, ws.m)
             run!(

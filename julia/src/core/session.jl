@@ -52,8 +52,8 @@ struct Session{T,E,TB,L,C,G}
     perturbation::Matrix{T}
     response::Array{T,3}
     weight::Array{T,3}
-    # Measured entries of each condition.
-    measured::Vector{Int}
+    # Measured entries of each condition up to each time, times × conditions.
+    measured::Matrix{Int}
     every_row::Vector{Int}
     # Fewest conditions that are given to a thread.
     least::Int
@@ -85,7 +85,7 @@ function Session(
     segment = segment_length(T, network.envelope, n, S, width, steps, used, memory_limit)
     return Session(
         lowering, network, method, grid, loss, dense(T, perturbation), y, w,
-        [count(!iszero, view(w, :, :, j)) for j in 1:c], collect(1:c), least,
+        [count(!iszero, view(w, :, 1:k, j)) for k in 1:length(grid.times), j in 1:c], collect(1:c), least,
         [Chunk{T}(network, lowering, S, width, length(grid.times)) for _ in 1:used],
         segment, zero_parameters(T, structure), Any[perturbation, response, weight],
     )
@@ -128,17 +128,18 @@ function segment_length(
 end
 
 """
-    value(session, parameters; rows=nothing)
+    value(session, parameters; rows=nothing, prefix=nothing)
 
-Loss over the measured entries of the conditions `rows` (from 1; all by default), as `Float64`.
+Loss over the measured entries of the conditions `rows` (from 1; all by default) at the first
+`prefix` times (all by default), as `Float64`.
 `parameters` as for [`trajectory`](@ref). Raises `DivergenceError` where it is not finite.
 """
-function value(session::Session, parameters; rows=nothing)
-    return _evaluate!(session, parameters, rows, Val(false))
+function value(session::Session, parameters; rows=nothing, prefix=nothing)
+    return _evaluate!(session, parameters, rows, Val(false), prefix)
 end
 
 """
-    value_and_gradient!([gradient,] session, parameters; rows=nothing)
+    value_and_gradient!([gradient,] session, parameters; rows=nothing, prefix=nothing)
 
 Loss as [`value`](@ref) and its exact derivative with respect to the effective parameters, by
 reversing every step of the computed trajectory.
@@ -149,13 +150,15 @@ out, it is a `NamedTuple` that belongs to the session and is overwritten by its 
 
 Raises `DivergenceError` where the trajectory, the loss or the gradient is not finite.
 """
-function value_and_gradient!(session::Session, parameters; rows=nothing)
-    return value_and_gradient!(session.gradient, session, parameters; rows=rows)
+function value_and_gradient!(session::Session, parameters; rows=nothing, prefix=nothing)
+    return value_and_gradient!(session.gradient, session, parameters; rows=rows, prefix=prefix)
 end
 
-function value_and_gradient!(gradient, session::Session, parameters; rows=nothing)
+function value_and_gradient!(
+    gradient, session::Session, parameters; rows=nothing, prefix=nothing
+)
     gradient === session.gradient || check_parameters(session.lowering.structure, gradient)
-    total = _evaluate!(session, parameters, rows, Val(true))
+    total = _evaluate!(session, parameters, rows, Val(true), prefix)
     pull_back!(gradient, session.lowering, session.chunks[1].backward.gradient)
     for name in (:W, rates(session.lowering.structure.model)...)
         all(isfinite, parameter(gradient, name)) || throw(

@@ -110,3 +110,13 @@ function Grid(times, dt::Real)
 end
 
 nsteps(grid::Grid) = grid.steps_at[end]
+
+"The grid up to the `prefix`-th requested time; the whole of it for `nothing`."
+first_times(grid::Grid, ::Nothing) = grid
+function first_times(grid::Grid, prefix::Integer)
+    prefix == length(grid.times) && return grid
+    1 <= prefix <= length(grid.times) || throw(
+        SolverError("prefix=$prefix; there are $(length(grid.times)) times to take it from.")
+    )
+    return Grid(grid.times[1:prefix], grid.steps_at[1:prefix], grid.h[1:prefix])
+end

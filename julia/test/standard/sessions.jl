@@ -29,6 +29,31 @@ both(problem; rows=nothing, options...) = CB.value_and_gradient!(
     @test all(all(iszero, g[k]) for k in keys(g))
 end
 
+@testset "the first times alone" begin
+    times = [0.5, 1.0, 3.0]
+    for model in (CB.Model(), CB.Model(; form=2, envelope=:hill)), limit in (2^30, 200_000)
+        problem = random_problem(model; conditions=20, times=times)
+        held = session(problem; solver=CB.RK4(0.05), memory_limit=limit, chunks=2)
+        for prefix in 1:3
+            cut = merge(
+                problem,
+                (
+                    times=times[1:prefix],
+                    response=problem.response[:, 1:prefix, :],
+                    weight=problem.weight[:, 1:prefix, :],
+                ),
+            )
+            value, gradient = CB.value_and_gradient!(
+                session(cut; solver=CB.RK4(0.05), chunks=2), problem.parameters
+            )
+            v, g = CB.value_and_gradient!(held, problem.parameters; prefix=prefix)
+            @test v === value
+            @test all(g[k] == gradient[k] for k in keys(g))
+        end
+        @test_throws CB.SolverError CB.value(held, problem.parameters; prefix=4)
+    end
+end
+
 @testset "blocks of any width" begin
     # 57 nodes: blocks of 42 conditions at most, so that 89 make several, the last one narrower.
     kinds = [i <= 6 ? :drug : i <= 9 ? :phenotype : :protein for i in 1:57]

@@ -74,11 +74,14 @@ class NumpySession:
         self._running = _tape(problem.structure, solver, self.drive, keep=False)
 
     def value_and_gradient(
-        self, parameters: Parameters, rows: Sequence[int] | Array | None = None
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
         with blas_threads(*self.problem.perturbation.shape):
-            value, seeds, trajectory = self._forward(parameters, rows, self._kept)
+            value, seeds, trajectory = self._forward(parameters, rows, self._kept, prefix)
             gradient = self.lowering.pull_back(reverse(trajectory, seeds))
         for name, array in gradient.items():
             if not np.isfinite(array).all():
@@ -88,21 +91,30 @@ class NumpySession:
                 )
         return value, gradient
 
-    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
         with blas_threads(*self.problem.perturbation.shape):
-            return self._forward(parameters, rows, self._running)[0]
+            return self._forward(parameters, rows, self._running, prefix)[0]
 
     def _forward(
-        self, parameters: Parameters, rows: Sequence[int] | Array | None, tape: Tape
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None,
+        tape: Tape,
+        prefix: int | None = None,
     ) -> tuple[float, Array, Trajectory]:
-        problem, drive = self.problem, self.drive
-        response, weight = problem.response, problem.weight
+        problem, drive, times = self.problem, self.drive, self.problem.times[:prefix]
+        response, weight = problem.response[:, :prefix], problem.weight[:, :prefix]
         if rows is not None:
             index = np.asarray(rows)
             drive, response, weight = drive.rows(index), response[index], weight[index]
         coefficients: Coefficients = self.lowering.coefficients(parameters)
-        trajectory = integrate(self.solver, self.envelope, coefficients, drive, problem.times, tape)
+        trajectory = integrate(self.solver, self.envelope, coefficients, drive, times, tape)
         with np.errstate(over="ignore", invalid="ignore"):
             value, seeds = loss_and_seeds(self.loss, trajectory.states, response, weight)
         if not np.isfinite(value):
@@ -117,10 +129,17 @@ class FiniteDifferenceSession:
         self._session = session
 
     def value_and_gradient(
-        self, parameters: Parameters, rows: Sequence[int] | Array | None = None
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
         mask = self._session.problem.structure.mask
+
+        def value(parameters: Parameters) -> float:
+            return self._session.value(parameters, rows, prefix)
+
         point = {name: array.copy() for name, array in parameters.items()}
         gradient = {name: np.zeros_like(array) for name, array in point.items()}
         for name, array in point.items():
@@ -131,13 +150,11 @@ class FiniteDifferenceSession:
                 centre = array[at]
                 h = relative * max(1.0, abs(float(centre)))
                 array[at] = centre + h
-                above, upper = array[at], self._session.value(point, rows)
+                above, upper = array[at], value(point)
                 array[at] = centre - h
-                gradient[name][at] = (upper - self._session.value(point, rows)) / (
-                    above - array[at]
-                )
+                gradient[name][at] = (upper - value(point)) / (above - array[at])
                 array[at] = centre
-        return self._session.value(parameters, rows), gradient
+        return value(parameters), gradient
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
