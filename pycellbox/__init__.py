@@ -26,7 +26,7 @@ from pycellbox.interop import to_ode_problem
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
 from pycellbox.result import Fit, load
-from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
+from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "ResultFileError",
     "SolverError",
     "Stage",
+    "SteadyState",
     "Tsit5",
     "__version__",
     "available_backends",

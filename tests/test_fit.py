@@ -282,11 +282,11 @@ class TestBlowUp:
         calls = {"n": 0}
         original = loop.Objective.value_and_gradient
 
-        def failing(self, raw, rows=None):
+        def failing(self, raw, rows=None, prefix=None):
             calls["n"] += 1
             if calls["n"] > 5:
                 raise DivergenceError("it blew up.")
-            return original(self, raw, rows)
+            return original(self, raw, rows, prefix)
 
         monkeypatch.setattr(loop.Objective, "value_and_gradient", failing)
         fit = fitted(dataset(np.random.default_rng(14)))
