@@ -9,7 +9,7 @@
 __version__ = "0.1.0"
 
 # The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
-from pycellbox import splits
+from pycellbox import metrics, networks, splits
 from pycellbox.backends import available_backends
 from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
 from pycellbox.errors import (
@@ -56,6 +56,8 @@ __all__ = [
     "fit",
     "from_tables",
     "load",
+    "metrics",
+    "networks",
     "open_data",
     "read_csv",
     "save_data",
