@@ -26,6 +26,7 @@ from pycellbox.interop import to_ode_problem
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
 from pycellbox.result import Fit, load
+from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
 from pycellbox.solving import solve, value_and_gradient
 
@@ -61,6 +62,7 @@ __all__ = [
     "open_data",
     "read_csv",
     "save_data",
+    "simulate",
     "solve",
     "splits",
     "to_ode_problem",
