@@ -144,7 +144,10 @@ def _check_draw(
     n_conditions: object, perturb: object, max_perturbed: object, scale: object, sign: object
 ) -> None:
     if not _is_count(n_conditions):
-        raise DataError(f"design={n_conditions!r} conditions; at least one needs to be drawn.")
+        raise DataError(
+            f"design={n_conditions!r}; it needs a number of conditions ≥ 1, which are then drawn, "
+            "or a DataArray of doses (condition, node)."
+        )
     for name, value, known in (("perturb", perturb, LAWS), ("sign", sign, SIGNS)):
         if value not in known:
             raise DataError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}.")
