@@ -224,7 +224,10 @@ def split_roles(
         if ("sigma" in extra) != ("sigma" in data):
             raise DataError("only one of data and validation set has a sigma.")
         extra = extra.sel(node=data["node"].values)
-        joined = xr.concat([data, extra], "condition", data_vars="minimal", coords="minimal")
+        # What else the two carry (the truth of a simulation, say) may differ: the training set's.
+        joined = xr.concat(
+            [data, extra], "condition", data_vars="minimal", coords="minimal", compat="override"
+        )
         return joined, np.array(["train"] * len(labels) + ["validation"] * extra.sizes["condition"])
     roles = np.full(len(labels), "train", dtype="<U10")
     if validation is None:
