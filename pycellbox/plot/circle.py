@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
-_GAP = 0.015  # between a node and the end of an edge, of the circle's radius
-_WIDEST_TURN = 1.0  # radian; edges between neighbours bend inwards, to be long enough to be seen
+_GAP = 0.012  # between a node and the end of an edge, of the circle's radius
+# Of the end of an edge from the direction to the centre, radian: an edge to a neighbour goes there
+# straight, one to another node bends inwards, away from the nodes between.
+_TO_NEIGHBOUR, _TO_OTHERS = 1.4, 0.9
 _APART = 0.55  # radian, between the ends of edges at a node
 
 
@@ -32,12 +34,12 @@ class Circle:
     @property
     def radius(self) -> float:
         """Of a node."""
-        return min(0.085, 0.3 * 2 * math.pi / max(self.n, 1))
+        return min(0.085, 0.2 * 2 * math.pi / max(self.n, 1))
 
     @property
     def head(self) -> float:
         """Length of an arrowhead."""
-        return max(0.04, 0.8 * self.radius)
+        return max(0.034, 0.8 * self.radius)
 
     @property
     def loop_radius(self) -> float:
@@ -78,12 +80,14 @@ class Circle:
                 # From the direction to the centre; on a circle always less than a right angle.
                 turned = math.remainder(math.atan2(y, x) - angles[node] - math.pi, 2 * math.pi)
                 ends.setdefault(node, []).append((turned, side, k))
+        nearest = math.pi / 2 - math.pi / max(self.n, 2)  # how far a neighbour is turned
         for node, around in ends.items():
             # Of an edge there and an edge back, the one that leaves is on the right on both sides.
             around.sort()
-            turns = _spread(np.array([turn for turn, _, _ in around]))
-            for turn, (_, side, k) in zip(turns, around, strict=True):
-                ports[k, side] = angles[node] + math.pi + turn
+            wanted = np.array([turned for turned, _, _ in around])
+            widest = np.where(np.abs(wanted) > nearest - 1e-6, _TO_NEIGHBOUR, _TO_OTHERS)
+            for turned, (_, side, k) in zip(_spread(wanted, widest), around, strict=True):
+                ports[k, side] = angles[node] + math.pi + turned
         return ports
 
     def chord(self, start: float, end: float, ports: _Floats) -> _Floats:
@@ -91,7 +95,7 @@ class Circle:
         gap = self.radius + _GAP
         out, back = self.at(ports[0]), self.at(ports[1])
         first, last = self.at(start) + gap * out, self.at(end) + gap * back
-        reach = max(0.35 * float(np.hypot(*(last - first))), 1.5 * self.head)
+        reach = 0.35 * float(np.hypot(*(last - first)))
         t = np.linspace(0, 1, 80)[:, None]
         path: _Floats = (
             (1 - t) ** 3 * first
@@ -110,14 +114,18 @@ class Circle:
         return outside
 
 
-def _spread(turns: _Floats) -> _Floats:
-    """Move sorted angles apart as far as there is room, as little as possible."""
-    span = 2 * _WIDEST_TURN
-    apart = min(_APART, span / max(len(turns) - 1, 1))
-    turns = np.clip(turns, -_WIDEST_TURN, _WIDEST_TURN)
+def _spread(wanted: _Floats, widest: _Floats) -> list[float]:
+    """Move sorted angles apart as far as there is room, within the widest allowed to each."""
+    apart = min(_APART, 2 * _TO_OTHERS / max(len(wanted) - 1, 1))
+    turns = np.clip(wanted, -widest, widest)
     moved = turns.copy()
     for i in range(1, len(moved)):
         moved[i] = max(moved[i], moved[i - 1] + apart)
     moved += turns.mean() - moved.mean()
-    moved += max(0.0, -_WIDEST_TURN - moved[0]) - max(0.0, moved[-1] - _WIDEST_TURN)
-    return np.clip(moved, -_WIDEST_TURN, _WIDEST_TURN)
+    for i in reversed(range(len(moved))):
+        above = moved[i + 1] - apart if i + 1 < len(moved) else np.inf
+        moved[i] = min(moved[i], widest[i], above)
+    for i in range(len(moved)):
+        below = moved[i - 1] + apart if i else -np.inf
+        moved[i] = max(moved[i], -widest[i], below)
+    return [float(turn) for turn in moved]
