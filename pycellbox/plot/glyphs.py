@@ -58,12 +58,12 @@ def edge(path: _Floats, activates: bool, width: float, head: float, name: str) -
     end: Artist
     if activates:
         base = tip - head * along
-        corners = np.array([tip, base + 0.42 * head * across, base - 0.42 * head * across])
+        corners = np.array([tip, base + 0.45 * head * across, base - 0.45 * head * across])
         end = Polygon(corners, closed=True, fc=colour, ec="none", zorder=3, gid=f"{name}: arrow")
     else:
-        bar = np.array([tip + 0.5 * head * across, tip - 0.5 * head * across])
+        bar = np.array([tip + 0.7 * head * across, tip - 0.7 * head * across])
         end = Line2D(
-            *bar.T, color=colour, lw=max(1.6, width), solid_capstyle="butt", zorder=3,
+            *bar.T, color=colour, lw=max(1.6, 0.8 * width), solid_capstyle="butt", zorder=3,
             gid=f"{name}: bar",
         )  # fmt: skip
     return [line, end]

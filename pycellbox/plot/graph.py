@@ -32,7 +32,7 @@ MAX_EDGES = 60
 MAX_NODES = 40
 """In larger networks, nodes without a drawn interaction are left out."""
 
-_WIDEST, _THINNEST = 3.0, 0.7  # points
+_WIDEST, _THINNEST = 2.6, 0.7  # points
 
 
 def network(
@@ -183,16 +183,18 @@ def _legend(ax: Axes, kinds: Sequence[str], weights: Sequence[float]) -> None:
         Line2D([], [], marker=marker, ms=6, mfc=FILLS[kind], mec=BLACK, mew=0.7, ls="none",
                label=PLURALS[kind])
         for kind, (_, marker) in KINDS.items()
-        if kind in kinds
+        if kind in kinds and len(set(kinds)) > 1
     ]  # fmt: skip
     columns = [column for column in (signs, widths, shapes) if column]
-    rows = max(map(len, columns))
+    rows = max(map(len, columns), default=0)
     # matplotlib fills column by column: short ones are filled up with nothing.
     keys = [
         key
         for column in columns
         for key in column + [Line2D([], [], ls="none", label=" ")] * (rows - len(column))
     ]
+    if not keys:
+        return
     ax.legend(
         handles=keys, handler_map=handlers, ncols=len(columns), loc="upper center",
         bbox_to_anchor=(0.5, 0.0), borderaxespad=0, fontsize=SMALL,

@@ -20,7 +20,7 @@ _Layout: TypeAlias = Literal["constrained", "compressed"]
 BLACK, BLUE, VERMILION, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 GREY, DARK_GREY = "#999999", "#595959"
-PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+PALETTE = (BLUE, VERMILION, SKY, BLACK, ORANGE, GREEN, PURPLE)  # the closest pair comes last
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 KINDS = {"protein": (BLUE, "o"), "phenotype": (VERMILION, "^"), "drug": (GREEN, "s")}
