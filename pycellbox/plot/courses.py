@@ -81,8 +81,6 @@ def trajectories(
     panels = chosen(conditions, response, "condition")
     panels = panels[:MAX_CONDITIONS] if conditions is None else panels
     drawn = _nodes(nodes, response.sel(condition=panels))
-    if not drawn:
-        raise DataError("nothing was measured: there is no response to draw.")
     part = {"condition": panels, "node": drawn}
     lines = {}
     if fit is not None:
