@@ -487,6 +487,21 @@ def test_edges_go_from_source_to_target_and_touch_no_other_node(n: int) -> None:
             assert clear > 0.9 * 0.2 * 2 * np.pi / n or clear > 0.085, (source, target, other)
 
 
+@pytest.mark.parametrize(("n", "prefix"), [(10, "n"), (14, "receptor"), (35, "phosphoprotein")])
+def test_names_stand_outside_the_circle_and_inside_the_picture(n: int, prefix: str) -> None:
+    figure = plot.network(large_matrix(n, prefix), top=2 * n)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    names = {t.get_text(): t.get_window_extent().padded(-2) for t in ax.texts}
+    assert len(names) == n
+    nodes = [by_gid(figure, name).get_window_extent() for name in names]
+    frame = ax.get_window_extent().padded(2)
+    for name, box in names.items():
+        assert not any(box.overlaps(node) for node in nodes), name
+        assert frame.contains(box.x0, box.y0), name
+        assert frame.contains(box.x1, box.y1), name
+
+
 def test_a_node_that_acts_on_itself_has_a_loop() -> None:
     figure = plot.network(matrix([[-1, 0.5], [0, 0]]))
     loop = paths(figure)["A", "A"]

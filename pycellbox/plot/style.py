@@ -78,11 +78,6 @@ def new_figure(width: float, height: float, layout: _Layout = "constrained") -> 
         figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
         yield figure
-        # matplotlib makes ticks when it draws, which is after this style has ended.
-        for ax in figure.axes:
-            for axis in (ax.xaxis, ax.yaxis):
-                axis.get_major_ticks()
-                axis.get_minor_ticks()
 
 
 @contextmanager
