@@ -58,7 +58,7 @@ def observed_against_predicted(
         raise DataError("nothing was measured: there is no observed response to draw.")
     with one_axes(ax, 4.0, 4.0) as ax:
         limits = identity_line(ax, observed.values[measured], predicted.values[measured])
-        size, alpha = _dot(int(measured.sum()))
+        size, alpha = dot(int(measured.sum()))
         for kind, (colour, marker) in KINDS.items():
             which = measured & np.broadcast_to(
                 (kinds == kind).reshape([-1 if d == "node" else 1 for d in observed.dims]),
@@ -90,6 +90,6 @@ def identity_line(
     return limits
 
 
-def _dot(count: int) -> tuple[float, float]:
+def dot(count: int) -> tuple[float, float]:
     """Size and opacity of the dots: smaller and paler where there are many."""
     return (4.5, 0.7) if count < 500 else (3.0, 0.45) if count < 5000 else (2.0, 0.25)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from pycellbox import metrics
 from pycellbox.errors import DataError
-from pycellbox.plot.agreement import identity_line
+from pycellbox.plot.agreement import dot, identity_line
 from pycellbox.plot.labels import Interactions, free_entries, interactions_of, like
 from pycellbox.plot.style import BLUE, DARK_GREY, GREY, PALETTE, figure_of, one_axes
 
@@ -64,7 +64,8 @@ def fitted_against_true(
     edge = true != 0
     with one_axes(ax, 4.0, 4.0) as ax:
         limits = identity_line(ax, true, fitted)
-        style: dict[str, Any] = {"ls": "none", "ms": 5, "mec": "none", "alpha": 0.75}
+        size, alpha = dot(fitted.size)
+        style: dict[str, Any] = {"ls": "none", "ms": size, "mec": "none", "alpha": alpha}
         ax.axhline(0, color=GREY, lw=0.5, zorder=0)
         ax.plot(true[~edge], fitted[~edge], "o", mfc=GREY, label="no true interaction", **style)
         ax.plot(true[edge], fitted[edge], "D", mfc=BLUE, label="true interaction", **style)
@@ -72,7 +73,7 @@ def fitted_against_true(
         ax.set(xlabel="true interaction W", ylabel="fitted interaction W")
         text = f"Pearson {score['pearson']:.3f}\nsigns right {score['sign_accuracy']:.0%}"
         ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top")
-        ax.legend(loc="lower right", handletextpad=0.1)
+        ax.legend(loc="lower right", handletextpad=0.1, markerscale=5 / size)
     return figure_of(ax)
 
 
