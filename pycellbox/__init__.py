@@ -9,7 +9,7 @@
 __version__ = "0.1.0"
 
 # The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
-from pycellbox import metrics, networks, splits
+from pycellbox import metrics, networks, plot, splits
 from pycellbox.backends import available_backends
 from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
 from pycellbox.errors import (
@@ -60,6 +60,7 @@ __all__ = [
     "load",
     "metrics",
     "networks",
+    "plot",
     "open_data",
     "read_csv",
     "save_data",

@@ -518,7 +518,10 @@ def test_demo_finds_the_network_and_beats_the_baselines(
     captured = capsys.readouterr()
     assert captured.err == ""
     names = {path.name for path in out.iterdir()}
-    pictures = ("observed_against_predicted", "loss_history", "interactions", "fitted_against_true")
+    pictures = (
+        *("observed_against_predicted", "loss_history", "interactions", "fitted_against_true"),
+        *("precision_recall", "network"),
+    )
     assert names == {
         *("fit.nc", "data.nc", "interactions.csv"),
         *(f"{name}.png" for name in pictures),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,41 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox import plot
-from pycellbox.networks import Network, demo_network, random_network
-from pycellbox.simulation import perturbations, simulate
+from pycellbox.networks import Network, demo_network
+from pycellbox.plot.layout import circular_order, crossings
 
 matplotlib = pytest.importorskip("matplotlib")
+
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
+from matplotlib.patches import Polygon  # noqa: E402
+from matplotlib.text import Text  # noqa: E402
+
+
+def experiment(network: Network, times: list[float] | None = None) -> xr.Dataset:
+    """Every drug alone and all pairs, with a little noise; the truth beside it."""
+    nodes = list(network.nodes)
+    sets = [c for k in (1, 2) for c in itertools.combinations(network.drugs, k)]
+    u = xr.DataArray(
+        [[-1.0 * (node in drugs) for node in nodes] for drugs in sets],
+        dims=("condition", "node"),
+        coords={
+            "condition": ["+".join(drugs) for drugs in sets],
+            "node": nodes,
+            "node_kind": ("node", network.node_kind.values),
+        },
+    )
+    clean = pcb.solve(
+        pcb.CellBox(), network.parameters, u, solver=pcb.Heun(0.25), times=times,
+        horizon=None if times else 10.0,
+    )  # fmt: skip
+    noise = np.random.default_rng(0).normal(0, 0.05, clean.shape)
+    data = xr.Dataset({"perturbation": u, "response": clean + noise})
+    if times:
+        data["true_response"] = clean
+        data["sigma"] = xr.full_like(clean, 0.05)
+        data = data.assign_coords(time=("time", times, {"units": "h"}))
+    return data
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +55,50 @@ def network() -> Network:
 
 @pytest.fixture(scope="module")
 def fit(network: Network) -> pcb.Fit:
-    design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
-    data = simulate(network, design, noise=0.05)
     stages = [pcb.Stage(4, 0.02), pcb.Stage(3, 0.01)]
+    data = experiment(network)
     return pcb.fit(data, schedule=stages, validation=0.3, solver=pcb.Heun(0.5), progress=False)
 
 
-def texts(figure: matplotlib.figure.Figure) -> str:
-    return "\n".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
+@pytest.fixture(scope="module")
+def courses(network: Network) -> xr.Dataset:
+    return experiment(network, times=[0.5, 1.0, 2.0, 4.0])
+
+
+@pytest.fixture(scope="module")
+def course_fit(courses: xr.Dataset) -> pcb.Fit:
+    return pcb.fit(courses, schedule=pcb.Stage(2), solver=pcb.Heun(0.25), progress=False)
+
+
+def matrix(values: object, names: str | list[str] = "ABCDEFGH") -> xr.DataArray:
+    array = np.asarray(values, dtype=float)
+    labels = list(names)[: len(array)]
+    return xr.DataArray(
+        array, dims=("target", "source"), coords={"target": labels, "source": labels}
+    )
+
+
+def large_matrix(n: int = 60, prefix: str = "protein") -> xr.DataArray:
+    W = np.random.default_rng(0).normal(size=(n, n))
+    np.fill_diagonal(W, 0)
+    return matrix(W, [f"{prefix}{i}" for i in range(n)])
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(t.get_text() for t in figure.findobj(Text))
 
 
 def offsets(ax: matplotlib.axes.Axes, label: str) -> np.ndarray:
     (line,) = [line for line in ax.lines if line.get_label() == label]
     return np.asarray(line.get_xydata())
+
+
+def by_gid(figure: Figure, gid: str) -> matplotlib.artist.Artist:
+    (artist,) = figure.findobj(lambda a: a.get_gid() == gid)
+    return artist
+
+
+# ---- observed against predicted
 
 
 def test_observed_against_predicted_shows_every_measured_entry_once(fit: pcb.Fit) -> None:
@@ -60,13 +124,11 @@ def test_observed_against_predicted_shows_every_measured_entry_once(fit: pcb.Fit
     assert "log-ratio to the control" in ax.get_ylabel()
 
 
-def test_observed_against_predicted_takes_time_courses(network: Network) -> None:
-    design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
-    run = simulate(network, design, times=[0.5, 2.0], solver=pcb.Heun(0.1), noise=0.01)
+def test_observed_against_predicted_takes_time_courses(courses: xr.Dataset) -> None:
     figure = plot.observed_against_predicted(
-        run["true_response"].transpose("node", "time", "condition"), run["response"]
+        courses["true_response"].transpose("node", "time", "condition"), courses["response"]
     )
-    assert len(offsets(figure.axes[0], "drugs")) == 2 * 3 * design.sizes["condition"]
+    assert len(offsets(figure.axes[0], "drugs")) == 4 * 3 * courses.sizes["condition"]
 
 
 def test_observed_against_predicted_names_what_does_not_fit(fit: pcb.Fit) -> None:
@@ -77,15 +139,54 @@ def test_observed_against_predicted_names_what_does_not_fit(fit: pcb.Fit) -> Non
         plot.observed_against_predicted(fit.predictions, observed * np.nan)
 
 
+def test_responses_without_labels_still_have_a_unit() -> None:
+    coords = {"condition": ["a", "b"], "node": ["x", "y"]}
+    values = xr.DataArray(np.eye(2), dims=("condition", "node"), coords=coords)
+    figure = plot.observed_against_predicted(values, values)
+    assert figure.axes[0].get_xlabel() == "predicted response, log-ratio to the control"
+
+
+# ---- loss history
+
+
+def history(stages: list[int], loss: list[float] | None = None) -> xr.Dataset:
+    n = len(stages)
+    loss = loss or list(np.geomspace(1, 0.1, n))
+    return xr.Dataset(
+        {
+            "loss": ("iteration", loss),
+            "validation_loss": ("iteration", np.full(n, np.nan)),
+            "stage": ("iteration", stages),
+        },
+        coords={"iteration": range(n)},
+    )
+
+
 def test_loss_history_shows_both_losses_and_the_stages(fit: pcb.Fit) -> None:
     figure = plot.loss_history(fit)
     ax = figure.axes[0]
     np.testing.assert_allclose(offsets(ax, "training")[:, 1], fit.history["loss"])
     np.testing.assert_allclose(offsets(ax, "validation")[:, 1], fit.history["validation_loss"])
     assert ax.get_yscale() == "log"
-    assert "stage 1" in texts(figure)
+    assert {"stage 0", "stage 1"} <= set(texts(figure).splitlines())
     assert "stage 2" not in texts(figure)
     assert len(plot.loss_history(fit.history).axes) == 1
+
+
+def test_a_single_stage_is_not_named() -> None:
+    assert "stage" not in texts(plot.loss_history(history([0] * 5)))
+
+
+def test_stages_too_short_for_a_name_are_marked_without_one() -> None:
+    figure = plot.loss_history(history([*range(60), *[60] * 40]))
+    written = texts(figure).splitlines()
+    assert "stage 60" in written
+    assert not {f"stage {k}" for k in range(60)} & set(written)
+    assert sum(line.get_linestyle() == ":" for line in figure.axes[0].lines) == 60
+
+
+def test_a_loss_of_zero_has_a_linear_scale() -> None:
+    assert plot.loss_history(history([0, 0], [1.0, 0.0])).axes[0].get_yscale() == "linear"
 
 
 def test_loss_history_needs_an_iteration(fit: pcb.Fit) -> None:
@@ -93,44 +194,80 @@ def test_loss_history_needs_an_iteration(fit: pcb.Fit) -> None:
         plot.loss_history(fit.history.isel(iteration=slice(0)))
 
 
+# ---- interactions
+
+
 def test_interactions_beside_the_truth_share_scale_and_order(
     fit: pcb.Fit, network: Network
 ) -> None:
     truth = network.W.isel(target=slice(None, None, -1)).transpose("source", "target")
-    figure = plot.interactions(fit, truth)
-    fitted, true = (ax.images[0] for ax in figure.axes[:2])
-    np.testing.assert_array_equal(fitted.get_array(), fit.parameters["W"])
+    figure = plot.interactions(fit, truth, difference=True)
+    true, fitted, difference = (ax.images[0] for ax in figure.axes[:3])
+    W = fit.parameters["W"]
     np.testing.assert_array_equal(true.get_array(), network.W)
-    assert fitted.get_clim() == true.get_clim()
+    np.testing.assert_array_equal(fitted.get_array(), W)
+    np.testing.assert_array_equal(difference.get_array(), W.values - network.W.values)
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["true", "fitted", "fitted − true"]
+    assert true.get_clim() == fitted.get_clim() == difference.get_clim()
     low, high = fitted.get_clim()
     assert low == -high  # zero is in the middle of the colours
+    assert high >= np.abs(network.W).max()
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == list(network.nodes)
-    assert {"fitted", "true", "source node", "target node"} <= set(texts(figure).splitlines())
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(network.nodes)
+    assert {"source node", "target node"} <= set(texts(figure).splitlines())
+    # Two panels and the bar of colours.
+    assert len(plot.interactions(fit, truth).axes) == 3
 
 
-def test_large_networks_are_not_named_node_by_node() -> None:
-    network = random_network(45, 0.1, n_drugs=4, n_phenotypes=2, seed=0)
-    figure = plot.interactions(network.W)
-    assert "P1" not in texts(figure)
+@pytest.mark.parametrize("n", [40, 60, 100])
+def test_names_in_heat_maps_never_overlap(n: int) -> None:
+    W = large_matrix(n, prefix="phosphoprotein")
+    figure = plot.interactions(W)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    for labels, side in ((ax.get_yticklabels(), "y"), (ax.get_xticklabels(), "x")):
+        assert len(labels) == (n if n <= 40 else np.ceil(n / 2))
+        assert labels[1].get_text().endswith("1" if n <= 40 else "2")
+        boxes = [label.get_window_extent() for label in labels]
+        ends = sorted((getattr(b, f"{side}0"), getattr(b, f"{side}1")) for b in boxes)
+        assert all(low >= high for (_, high), (low, _) in itertools.pairwise(ends))
 
 
 def test_blocks_of_kinds_are_named_in_large_fits() -> None:
-    network = random_network(45, 0.1, n_drugs=4, n_phenotypes=2, seed=0)
-    design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
-    data = simulate(network, design, solver=pcb.Heun(0.2), horizon=5.0)
+    n = 45
+    kinds = ["protein"] * 39 + ["phenotype"] * 2 + ["drug"] * 4
+    rng = np.random.default_rng(0)
+    u = np.zeros((6, n))
+    u[np.arange(6), 39 + 2 + np.arange(6) % 4] = -1
+    nodes = [f"n{i}" for i in range(n)]
+    data = xr.Dataset(
+        {
+            "perturbation": (("condition", "node"), u),
+            "response": (("condition", "node"), rng.normal(size=(6, n))),
+        },
+        coords={"condition": list("abcdef"), "node": nodes, "node_kind": ("node", kinds)},
+    )
     fit = pcb.fit(data, schedule=pcb.Stage(1), solver=pcb.Euler(0.5), progress=False)
-    assert {"proteins", "phenotypes", "drugs"} <= set(texts(plot.interactions(fit)).splitlines())
+    figure = plot.interactions(fit)
+    assert {"proteins", "phenotypes", "drugs"} <= set(texts(figure).splitlines())
+    ax = figure.axes[0]
+    assert {line.get_ydata()[0] for line in ax.lines} >= {38.5, 40.5}
 
 
 def test_interactions_of_zero_can_be_drawn(network: Network) -> None:
     plot.interactions(network.W * 0).draw_without_rendering()
 
 
-def test_interactions_need_a_matrix(fit: pcb.Fit, network: Network) -> None:
-    with pytest.raises(pcb.DataError, match="target, source"):
+def test_interactions_need_a_finite_matrix(fit: pcb.Fit, network: Network) -> None:
+    with pytest.raises(pcb.DataError, match=r"target, source.*\('node',\) was given"):
         plot.interactions(fit.parameters["alpha"])
     with pytest.raises(pcb.DataError, match="differ in 1 label"):
         plot.interactions(network.W, network.W.isel(target=slice(1, None)))
+    with pytest.raises(pcb.DataError, match="NaN or infinite, the first that of 'B' on 'A'"):
+        plot.interactions(matrix([[0, np.nan], [np.inf, 0]]))
+
+
+# ---- recovery
 
 
 def test_fitted_against_true_shows_only_free_entries(fit: pcb.Fit, network: Network) -> None:
@@ -146,22 +283,431 @@ def test_fitted_against_true_shows_only_free_entries(fit: pcb.Fit, network: Netw
     # Without a mask the diagonal alone is left out.
     figure = plot.fitted_against_true(fit, network.W)
     assert sum(len(line.get_xdata()) for line in figure.axes[0].lines[2:]) == 90
+    with pytest.raises(pcb.DataError, match="mask allows no interaction"):
+        plot.fitted_against_true(fit, network.W, mask=network.mask & False)
 
 
-def test_figures_leave_matplotlib_as_it_was(fit: pcb.Fit) -> None:
-    before = dict(matplotlib.rcParams)
-    plot.loss_history(fit)
-    assert dict(matplotlib.rcParams) == before
+@pytest.mark.parametrize("decimals", [1, 12])  # with and without ties
+def test_precision_and_recall_agree_with_scikit_learn(decimals: int) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    truth = matrix(rng.normal(size=(8, 8)) * (rng.random((8, 8)) < 0.3))
+    W = (0.3 * truth + rng.normal(0, 0.3, (8, 8))).round(decimals)
+    free = ~np.eye(8, dtype=bool)
+    edge, strength = truth.values[free] != 0, np.abs(W.values[free])
+
+    # By label: the order of the matrices does not matter.
+    figure = plot.precision_recall(W.isel(source=slice(None, None, -1)).T, truth)
+    line, chance = figure.axes[0].lines
+    area = sklearn.average_precision_score(edge, strength)
+    assert line.get_label() == f"fitted: area {area:.3f}"
+    assert chance.get_label() == f"chance: {edge.mean():.3f}"
+    assert set(chance.get_ydata()) == {edge.mean()}
+    recall, precision = np.asarray(line.get_xydata()).T
+    assert np.sum(np.diff(recall) * precision[1:]) == pytest.approx(area, abs=1e-12)
+    assert line.get_drawstyle() == "steps-pre"  # the area is that under the line drawn
+    theirs = sklearn.precision_recall_curve(edge, strength)
+    points = {(round(r, 9), round(p, 9)) for p, r in zip(*theirs[:2], strict=True)}
+    ours = list(zip(recall.round(9), precision.round(9), strict=True))
+    assert set(ours[1:]) <= points
+    assert recall[-1] == 1
+
+
+def test_several_fits_share_one_picture_of_precision_and_recall() -> None:
+    truth = matrix([[0, 1, 0], [0, 0, -1], [0, 0, 0]])
+    figure = plot.precision_recall({"perfect": truth, "constant": truth * 0 + 1}, truth)
+    perfect, constant, _ = figure.axes[0].lines
+    assert perfect.get_label() == "perfect: area 1.000"
+    assert constant.get_label() == "constant: area 0.333"  # all are tied: no better than chance
+    assert perfect.get_color() != constant.get_color()
+    assert perfect.get_linestyle() != constant.get_linestyle()
+
+
+def test_precision_and_recall_count_only_what_the_mask_allows() -> None:
+    truth = matrix([[0, 1, 0], [0, 0, -1], [0, 0, 0]])
+    W = matrix([[0, 1, 9], [0, 0, -1], [0, 0, 0]])
+    mask = matrix([[0, 1, 0], [1, 0, 1], [1, 0, 0]]).astype(bool)
+    figure = plot.precision_recall(W, truth, mask=mask)
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert labels == ["fitted: area 1.000", "chance: 0.500"]
+
+
+def test_precision_and_recall_need_something_to_find() -> None:
+    truth = matrix([[0, 1], [0, 0]])
+    with pytest.raises(pcb.DataError, match="no interaction where one may exist"):
+        plot.precision_recall(truth, truth * 0)
+    with pytest.raises(pcb.DataError, match="fits is empty"):
+        plot.precision_recall({}, truth)
+    with pytest.raises(pcb.DataError, match="differ in 2 label"):
+        plot.precision_recall(truth, truth.assign_coords(target=["A", "Z"]))
+
+
+# ---- trajectories
+
+
+def errorbars(ax: matplotlib.axes.Axes) -> dict[str, tuple[np.ndarray, bool]]:
+    return {c.get_label(): (np.asarray(c.lines[0].get_xydata()), c.has_yerr) for c in ax.containers}
+
+
+def test_trajectories_show_measurements_truth_and_fit(
+    courses: xr.Dataset, course_fit: pcb.Fit
+) -> None:
+    data = courses.copy(deep=True)
+    data["response"].loc["aMEK", 1.0, "MEK"] = np.nan
+    figure = plot.trajectories(data, course_fit, conditions=["aMEK", "aAKT"], nodes=["MEK", "RAF"])
+    assert [ax.get_title() for ax in figure.axes] == ["aMEK", "aAKT"]
+    ax = figure.axes[0]
+    points, has_bars = errorbars(ax)["MEK"]
+    seen = data["response"].sel(condition="aMEK", node="MEK").dropna("time")
+    np.testing.assert_array_equal(points, np.column_stack([seen["time"], seen]))
+    assert len(points) == 3
+    assert has_bars
+    bar = ax.containers[0].lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(np.ptp(bar[:, 1]), 0.1)  # from −σ to σ
+
+    colour = ax.containers[0].lines[0].get_color()
+    dashed = [line for line in ax.lines if line.is_dashed() and line.get_color() == colour]
+    truth = courses["true_response"].sel(condition="aMEK", node="MEK")
+    np.testing.assert_array_equal(dashed[0].get_xydata(), np.column_stack([truth["time"], truth]))
+    own = [line for line in ax.lines if line.get_color() == colour]
+    solid = max(own, key=lambda line: len(line.get_xdata()))
+    at = np.asarray(solid.get_xdata())
+    assert len(at) >= 200
+    assert (at[0], at[-1]) == (0, 4)
+    predicted = course_fit.predict(data["perturbation"].sel(condition=["aMEK"]), times=at)
+    np.testing.assert_allclose(solid.get_ydata(), predicted.sel(node="MEK").values[0])
+    written = texts(figure)
+    assert "time since the perturbation (h)" in written
+    assert {"MEK", "RAF", "measured ± σ", "fit", "truth"} <= set(written.splitlines())
+
+
+def test_trajectories_take_predictions_in_place_of_a_fit(courses: xr.Dataset) -> None:
+    data = courses.drop_vars(["true_response", "sigma"])
+    line = courses["true_response"].transpose("node", "time", "condition")
+    figure = plot.trajectories(data, predictions=line, truth=line.isel(time=[0, 3]), nodes="MEK")
+    ax = figure.axes[0]
+    lengths = sorted(len(one.get_xdata()) for one in ax.lines if len(one.get_xdata()) != 4)
+    assert lengths == [2, 2]  # the line of zero, and the truth at two times
+    assert not errorbars(ax)["MEK"][1]
+    assert {"measured", "prediction", "truth"} <= set(texts(figure).splitlines())
+
+
+def test_trajectories_choose_and_say_what_they_show(courses: xr.Dataset) -> None:
+    many = xr.concat(
+        [courses.assign_coords(condition=courses["condition"].str.cat(f" {i}")) for i in range(3)],
+        dim="condition", data_vars="minimal", coords="minimal", compat="override",
+    )  # fmt: skip
+    figure = plot.trajectories(many)
+    assert "12 of 18 conditions, the 7 of 10 nodes that respond most" in texts(figure)
+    assert len(figure.axes) == 12
+    # The drugs themselves come last.
+    assert list(errorbars(figure.axes[0])) == list(courses["node"].values[:7])
+    quiet = plot.trajectories(courses, conditions=["aMEK"], nodes=["RAF"])
+    assert " of " not in texts(quiet)
+
+
+def test_every_node_has_a_colour_and_a_marker_of_its_own(courses: xr.Dataset) -> None:
+    figure = plot.trajectories(courses, conditions=["aMEK"])
+    dots = [c.lines[0] for c in figure.axes[0].containers]
+    assert len({dot.get_color() for dot in dots}) == len(dots) == 7
+    assert len({dot.get_marker() for dot in dots}) == 7
+
+
+def test_trajectories_name_what_does_not_fit(
+    courses: xr.Dataset, course_fit: pcb.Fit, fit: pcb.Fit
+) -> None:
+    clean = courses["true_response"]
+    with pytest.raises(pcb.DataError, match="steady states"):
+        plot.trajectories(fit.data)
+    with pytest.raises(pcb.DataError, match="either fit or predictions"):
+        plot.trajectories(courses, course_fit, predictions=clean)
+    with pytest.raises(pcb.DataError, match="there is no node 'TP53'"):
+        plot.trajectories(courses, nodes=["MEK", "TP53"])
+    with pytest.raises(pcb.DataError, match="there is no condition 'none'"):
+        plot.trajectories(courses, conditions=["none"])
+    with pytest.raises(pcb.DataError, match="no node is left"):
+        plot.trajectories(courses, nodes=[])
+    with pytest.raises(pcb.DataError, match="8 nodes are asked for"):
+        plot.trajectories(courses, nodes=list(courses["node"].values[:8]))
+    with pytest.raises(pcb.DataError, match="truth lacks the condition 'aMEK'"):
+        plot.trajectories(courses, truth=clean.isel(condition=slice(1, None)))
+    with pytest.raises(pcb.DataError, match=r"predictions needs .* \(condition, time, node\)"):
+        plot.trajectories(courses, predictions=clean.isel(time=0))
+
+
+# ---- network
+
+
+def test_signs_are_told_by_head_line_and_colour(network: Network) -> None:
+    figure = plot.network(network.W)
+    assert isinstance(by_gid(figure, "MEK activates ERK: arrow"), Polygon)
+    assert isinstance(by_gid(figure, "ERK inhibits RAF: bar"), Line2D)
+    activates, inhibits = by_gid(figure, "MEK activates ERK"), by_gid(figure, "ERK inhibits RAF")
+    assert not activates.is_dashed()
+    assert inhibits.is_dashed()
+    assert activates.get_color() != inhibits.get_color()
+    heads = figure.findobj(lambda a: str(a.get_gid()).endswith((": arrow", ": bar")))
+    assert len([h for h in heads if "key" not in h.get_gid()]) == 13
+    widths = {
+        w: by_gid(figure, f"{source} activates {target}").get_linewidth()
+        for source, target in (("MEK", "ERK"), ("RAF", "MEK"), ("ERK", "mTOR"))
+        for w in [float(network.W.sel(source=source, target=target))]
+    }
+    assert sorted(widths.values()) == [widths[w] for w in sorted(widths)]
+    assert figure.axes[0].get_title() == "13 interactions"
+    assert {"activates (w > 0)", "inhibits (w < 0)"} <= set(texts(figure).splitlines())
+
+
+def centre(figure: Figure, node: str) -> np.ndarray:
+    path = by_gid(figure, node)
+    return path.get_patch_transform().transform(path.get_path().vertices)[:-1].mean(axis=0)
+
+
+def paths(figure: Figure) -> dict[tuple[str, str], np.ndarray]:
+    words = {line: str(line.get_gid()).split() for line in figure.axes[0].lines}
+    return {
+        (w[0], w[2]): np.asarray(line.get_xydata())
+        for line, w in words.items()
+        if len(w) == 3  # "MEK activates ERK"
+    }
+
+
+@pytest.mark.parametrize("n", [6, 12, 25, 40])
+def test_edges_go_from_source_to_target_and_touch_no_other_node(n: int) -> None:
+    W = large_matrix(n, prefix="n")
+    figure = plot.network(W, top=2 * n)
+    at = {node: centre(figure, node) for node in W["target"].values}
+    edges = paths(figure)
+    assert len(edges) == 2 * n
+    for (source, target), path in edges.items():
+        assert np.hypot(*(path[0] - at[source]).T) < 0.12
+        assert np.hypot(*(path[-1] - at[target]).T) < 0.2  # the head is longer than the gap
+        for other in set(at) - {source, target}:
+            clear = np.hypot(*(path - at[other]).T).min()
+            assert clear > 0.9 * 0.2 * 2 * np.pi / n or clear > 0.085, (source, target, other)
+
+
+@pytest.mark.parametrize(("n", "prefix"), [(10, "n"), (14, "receptor"), (35, "phosphoprotein")])
+def test_names_stand_outside_the_circle_and_inside_the_picture(n: int, prefix: str) -> None:
+    figure = plot.network(large_matrix(n, prefix), top=2 * n)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    names = {t.get_text(): t.get_window_extent().padded(-2) for t in ax.texts}
+    assert len(names) == n
+    nodes = [by_gid(figure, name).get_window_extent() for name in names]
+    frame = ax.get_window_extent().padded(2)
+    for name, box in names.items():
+        assert not any(box.overlaps(node) for node in nodes), name
+        assert frame.contains(box.x0, box.y0), name
+        assert frame.contains(box.x1, box.y1), name
+
+
+def test_a_node_that_acts_on_itself_has_a_loop() -> None:
+    figure = plot.network(matrix([[-1, 0.5], [0, 0]]))
+    loop = paths(figure)["A", "A"]
+    radius = np.hypot(*loop.T)
+    assert radius.max() > 1.1  # outside the circle of the nodes
+    assert np.hypot(*(loop[0] - loop[-1])) < 0.15
+    assert isinstance(by_gid(figure, "A inhibits A: bar"), Line2D)
+
+
+def test_the_strongest_edges_are_chosen_and_the_title_says_so(network: Network) -> None:
+    top = plot.network(network.W, top=4)
+    strongest = np.sort(np.abs(network.W.values[network.W.values != 0]))[-4:]
+    drawn = [abs(float(network.W.sel(source=s, target=t))) for s, t in paths(top)]
+    np.testing.assert_allclose(sorted(drawn), strongest)
+    expected = f"the 4 strongest of 13 interactions: |w| ≥ {strongest[0]:.2g}"
+    assert top.axes[0].get_title() == expected
+    some = plot.network(network.W, threshold=1.0)
+    number = int((np.abs(network.W) >= 1).sum())
+    assert len(paths(some)) == number
+    assert some.axes[0].get_title() == f"{number} of 13 interactions: |w| ≥ 1"
+    assert len(paths(plot.network(network.W, threshold=1.0, top=2))) == 2
+
+
+def test_in_large_networks_unlinked_nodes_are_left_out() -> None:
+    W = large_matrix(60)
+    figure = plot.network(W)
+    assert len(paths(figure)) == 60
+    linked = {node for edge in paths(figure) for node in edge}
+    assert f"{len(linked)} of 60 nodes" in figure.axes[0].get_title()
+    names = set(texts(figure).splitlines()) & set(W["target"].values)
+    assert names == linked
+
+
+def test_nodes_have_the_shape_of_their_kind(fit: pcb.Fit, network: Network) -> None:
+    kinds = dict(zip(network.nodes, network.node_kind.values, strict=True))
+    with_coordinate = network.W.assign_coords(node_kind=("target", list(kinds.values())))
+    for figure in (
+        plot.network(fit),
+        plot.network(network.W, node_kind=kinds),
+        plot.network(network.W, node_kind=network.node_kind),
+        plot.network(with_coordinate.isel(source=slice(None, None, -1))),
+    ):
+        corners = {node: len(by_gid(figure, node).get_path().vertices) for node in kinds}
+        assert corners["aMEK"] == 5  # a square, closed
+        assert corners["viability"] == 4
+        assert corners["MEK"] > 5
+        assert {"proteins", "phenotypes", "drugs"} <= set(texts(figure).splitlines())
+    assert "proteins" not in texts(plot.network(network.W))
+
+
+def test_networks_without_edges_or_with_one_node_can_be_drawn() -> None:
+    none = plot.network(matrix(np.zeros((3, 3))))
+    none.draw_without_rendering()
+    assert none.axes[0].get_title() == "0 interactions"
+    assert len(paths(plot.network(matrix([[1.0]])))) == 1
+    assert len(paths(plot.network(matrix([[0, 1.0], [-1, 0]])))) == 2
+
+
+def test_networks_name_what_does_not_fit(network: Network) -> None:
+    with pytest.raises(pcb.DataError, match="same nodes as targets and as sources"):
+        plot.network(network.W.isel(source=slice(1, None)))
+    with pytest.raises(pcb.DataError, match=r"top is 0; it needs an integer ≥ 1"):
+        plot.network(network.W, top=0)
+    with pytest.raises(pcb.DataError, match=r"threshold is -1; it needs a finite number ≥ 0"):
+        plot.network(network.W, threshold=-1)
+    with pytest.raises(pcb.DataError, match="unknown node_kind 'gene'"):
+        plot.network(network.W, node_kind=["gene"] * 10)
+    with pytest.raises(pcb.DataError, match="no kind for"):
+        plot.network(network.W, node_kind={"MEK": "protein"})
+
+
+def test_a_ring_is_laid_out_without_crossings() -> None:
+    shuffled = np.random.default_rng(0).permutation(12)
+    ring = np.column_stack([shuffled, np.roll(shuffled, 1)])
+    assert crossings(list(range(12)), ring) > 0
+    order = circular_order(12, ring)
+    assert sorted(order) == list(range(12))
+    assert crossings(order, ring) == 0
+
+
+def test_layout_crosses_less_than_the_given_order_and_is_the_same_each_time() -> None:
+    edges = np.random.default_rng(0).integers(20, size=(30, 2))
+    order = circular_order(20, edges)
+    assert crossings(order, edges) < 0.4 * crossings(list(range(20)), edges)
+    assert circular_order(20, edges[::-1]) == order
+
+
+def test_crossings_are_counted_by_hand() -> None:
+    square = [(0, 2), (1, 3)]
+    assert crossings([0, 1, 2, 3], square) == 1
+    assert crossings([0, 2, 1, 3], square) == 0
+    assert crossings([0, 1, 2, 3], [(0, 1), (0, 2), (0, 3)]) == 0  # one end in common
+
+
+# ---- what holds for all
+
+
+@pytest.fixture(scope="module")
+def pictures(
+    fit: pcb.Fit, network: Network, courses: xr.Dataset, course_fit: pcb.Fit
+) -> dict[str, Callable[..., Figure]]:
+    observed = fit.data["response"]
+    return {
+        "agreement": lambda **k: plot.observed_against_predicted(fit.predictions, observed, **k),
+        "loss": lambda **k: plot.loss_history(fit, **k),
+        "recovery": lambda **k: plot.fitted_against_true(fit, network.W, **k),
+        "precision": lambda **k: plot.precision_recall({"a": fit, "b": network.W}, network.W, **k),
+        "network": lambda **k: plot.network(fit, top=15, **k),
+        "interactions": lambda: plot.interactions(fit, network.W),
+        "trajectories": lambda: plot.trajectories(
+            courses, course_fit, conditions=["aMEK", "aMEK+aAKT"]
+        ),
+    }
+
+
+NAMES = (
+    "agreement", "loss", "recovery", "precision", "network", "interactions", "trajectories",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_overlap_nowhere_and_are_large_enough(
+    pictures: dict[str, Callable[..., Figure]], name: str
+) -> None:
+    figure = pictures[name]()
+    figure.draw_without_rendering()
+    beyond = [  # ticks outside the limits keep their text and are not drawn
+        label
+        for ax in figure.axes
+        for axis in (ax.xaxis, ax.yaxis)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for label in (tick.label1, tick.label2)
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    ]
+    shown = [
+        text
+        for text in figure.findobj(Text)
+        if text.get_text().strip() and text.get_visible() and text not in beyond
+    ]
+    assert len(shown) > 8
+    boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in shown]
+    for (first, a), (second, b) in itertools.combinations(boxes, 2):
+        assert not a.overlaps(b), (first, second)
+    assert min(t.get_fontsize() for t in shown) >= 6.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_have_one_style_and_leave_matplotlib_as_it_was(
+    pictures: dict[str, Callable[..., Figure]], name: str
+) -> None:
+    expected = pictures[name]()
+    with matplotlib.rc_context({"font.size": 20, "xtick.labelsize": 20, "axes.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        figure = pictures[name]()
+        figure.draw_without_rendering()
+        assert dict(matplotlib.rcParams) == before
+    expected.draw_without_rendering()
+    sizes = [[t.get_fontsize() for t in f.findobj(Text)] for f in (figure, expected)]
+    assert sizes[0] == sizes[1]
+    assert {ax.get_facecolor() for ax in figure.axes} == {(1.0, 1.0, 1.0, 1.0)}
     if "matplotlib.pyplot" in sys.modules:
         assert not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
-def test_saved_figures_have_300_dots_per_inch(fit: pcb.Fit, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES[:5])
+def test_pictures_of_one_axes_can_be_part_of_another_figure(
+    pictures: dict[str, Callable[..., Figure]], name: str
+) -> None:
+    whole = Figure()
+    left, right = whole.subfigures(1, 2)
+    ax = left.add_subplot()
+    right.add_subplot()
+    assert pictures[name](ax=ax) is whole
+    assert len(whole.axes) == 2
+    assert ax.lines
+    whole.draw_without_rendering()
+    with pytest.raises(pcb.PycellboxError, match="ax is a Figure; it needs a single matplotlib"):
+        pictures[name](ax=whole)
+
+
+def test_saved_figures_have_300_dots_per_inch_and_nothing_is_cut_off(
+    fit: pcb.Fit, tmp_path: Path
+) -> None:
+    image = pytest.importorskip("PIL.Image")
     figure = plot.loss_history(fit)
+    figure.text(1.5, 0.5, "outside")
     path = plot.save_figure(figure, tmp_path / "loss.png")
-    height, width = matplotlib.image.imread(path).shape[:2]
-    assert (width, height) == tuple(round(300 * inches) for inches in figure.get_size_inches())
+    with image.open(path) as saved:
+        assert saved.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert saved.size[0] > 1.5 * 300 * figure.get_figwidth()
+        pixels = np.asarray(saved.convert("L"))
+    edges = (pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:])
+    assert all((edge == 255).all() for edge in edges)  # a white margin all around
     assert [p.name for p in tmp_path.iterdir()] == ["loss.png"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("PNG", b"\x89PNG")]
+)
+def test_the_suffix_says_the_format(
+    network: Network, tmp_path: Path, suffix: str, start: bytes
+) -> None:
+    path = plot.save_figure(plot.network(network.W), tmp_path / f"picture.{suffix}")
+    assert path.read_bytes().startswith(start)
+    if suffix == "svg":
+        assert 'id="MEK activates ERK"' in path.read_text(encoding="utf-8")
 
 
 def test_a_figure_that_cannot_be_saved_leaves_the_old_file(
@@ -186,16 +732,22 @@ def test_a_figure_that_cannot_be_saved_leaves_the_old_file(
         plot.save_figure(figure, tmp_path / "missing" / "loss.png")
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_without_matplotlib_the_error_says_what_to_install(
-    fit: pcb.Fit, monkeypatch: pytest.MonkeyPatch
+    pictures: dict[str, Callable[..., Figure]], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(pcb.PycellboxError, match=r'pip install "pycellbox\[plot\]"'):
-        plot.loss_history(fit)
+        pictures[name]()
 
 
-def test_responses_without_labels_still_have_a_unit() -> None:
-    coords = {"condition": ["a", "b"], "node": ["x", "y"]}
-    values = xr.DataArray(np.eye(2), dims=("condition", "node"), coords=coords)
-    figure = plot.observed_against_predicted(values, values)
-    assert figure.axes[0].get_xlabel() == "predicted response, log-ratio to the control"
+def test_the_melanoma_network_can_be_drawn(melanoma_dir: Path) -> None:
+    kinds = {"protein": 82, "phenotype": 5, "drug": 12}
+    data = pcb.read_csv(
+        melanoma_dir / "pert.csv", melanoma_dir / "expr.csv",
+        nodes=melanoma_dir / "node_Index.csv", node_kind=kinds,
+    )  # fmt: skip
+    fit = pcb.fit(data, schedule=pcb.Stage(2, 0.01), solver=pcb.Heun(0.5), progress=False)
+    figure = plot.network(fit, top=40)
+    assert "the 40 strongest of" in figure.axes[0].get_title()
+    assert len(paths(figure)) == 40

@@ -151,6 +151,8 @@ def _draw(
         "loss_history": plot.loss_history(fitted),
         "interactions": plot.interactions(fitted, network.W),
         "fitted_against_true": plot.fitted_against_true(fitted, network.W, mask=network.mask),
+        "precision_recall": plot.precision_recall(fitted, network.W, mask=network.mask),
+        "network": plot.network(fitted, threshold=0.1),
     }
     for name, figure in pictures.items():
         plot.save_figure(figure, folder / f"{name}.png")
@@ -168,6 +170,8 @@ def _farewell(folder: Path, missing: str) -> str:
         "loss_history.png": "how the fit converged",
         "interactions.png": "the fitted and the true network",
         "fitted_against_true.png": "strength of every interaction",
+        "precision_recall.png": "edges found and false alarms",
+        "network.png": "the fitted network, drawn",
     }
     files |= {} if missing else pictures
     width = max(map(len, files))

@@ -1,0 +1,30 @@
+"""Pictures of data, fits and networks, as matplotlib figures.
+
+Every function returns a `matplotlib.figure.Figure`, which a notebook shows by itself and
+`save_figure` writes to a file; those that need a single axes also draw into one that is given
+(``ax=``), in the style it has. Nothing here changes matplotlib's settings or needs a screen.
+matplotlib comes with ``pip install "pycellbox[plot]"`` and is imported when a picture is made.
+"""
+
+from __future__ import annotations
+
+from pycellbox.plot.agreement import observed_against_predicted
+from pycellbox.plot.courses import trajectories
+from pycellbox.plot.files import save_figure
+from pycellbox.plot.graph import network
+from pycellbox.plot.heatmaps import interactions
+from pycellbox.plot.progress import loss_history
+from pycellbox.plot.recovery import fitted_against_true, precision_recall
+from pycellbox.plot.style import require_matplotlib
+
+__all__ = [
+    "fitted_against_true",
+    "interactions",
+    "loss_history",
+    "network",
+    "observed_against_predicted",
+    "precision_recall",
+    "require_matplotlib",
+    "save_figure",
+    "trajectories",
+]

@@ -1,0 +1,203 @@
+"""Responses over time: measured, true and fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.data import validate
+from pycellbox.errors import DataError
+from pycellbox.plot.labels import chosen, response_label, short, with_unit
+from pycellbox.plot.style import DARK_GREY, GREY, MARKERS, PALETTE, new_figure
+from pycellbox.result import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_CONDITIONS = 12
+"""So many conditions are drawn where none are chosen."""
+
+_POINTS = 200  # of a line, over the time that was measured
+_PANEL, _LONE_PANEL = (2.1, 1.75), (3.2, 2.5)  # inches
+_COLUMNS = 4
+
+
+def trajectories(
+    data: xr.Dataset,
+    fit: Fit | None = None,
+    *,
+    predictions: xr.DataArray | None = None,
+    truth: xr.DataArray | None = None,
+    conditions: Sequence[str] | None = None,
+    nodes: Sequence[str] | None = None,
+) -> Figure:
+    """Draw time courses, a panel for each condition and a colour for each node.
+
+    Parameters
+    ----------
+    data : Dataset
+        Time courses that pass `pycellbox.validate`: dots for the measured responses, with bars of
+        one ``sigma`` where there is one.
+    fit : Fit, optional
+        Its prediction is drawn as a line from time 0 on. The fit's solver computes it on a fine
+        grid of times, so that its steps may be shorter than they were in the fit.
+    predictions : DataArray (condition, time, node), optional
+        Drawn as the line in place of a fit's, at the times it has.
+    truth : DataArray (condition, time, node), optional
+        The response without error, drawn as a thin dashed line at the times it has; by default
+        the variable ``true_response`` of ``data``, if it has one.
+    conditions, nodes : sequence of str, optional
+        What to draw: by default the first 12 conditions, and those 7 nodes whose measured
+        response ranges widest, drugs only if there are fewer others.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A heading says what was left out.
+
+    Raises
+    ------
+    DataError
+        The data are steady states or break the schema, a label is unknown, more nodes are asked
+        for than there are colours, or arrays do not cover what is to be drawn.
+    PycellboxError
+        matplotlib is not installed.
+    """
+    data = validate(data, part=True)
+    response = data["response"]
+    if "time" not in response.dims:
+        raise DataError(
+            "the data are steady states, without a time; draw them with "
+            "pycellbox.plot.observed_against_predicted."
+        )
+    if fit is not None and predictions is not None:
+        raise DataError("give either fit or predictions, not both.")
+    if truth is None:
+        truth = data.get("true_response")
+    panels = chosen(conditions, response, "condition")
+    panels = panels[:MAX_CONDITIONS] if conditions is None else panels
+    drawn = _nodes(nodes, response.sel(condition=panels))
+    part = {"condition": panels, "node": drawn}
+    lines = {}
+    if fit is not None:
+        until = float(data["time"].values[-1])
+        times = np.union1d(np.linspace(0.0, until, _POINTS), data["time"].values)
+        u = data["perturbation"].sel(condition=panels)
+        lines["fit"] = fit.predict(u, times=times).sel(node=drawn)
+    elif predictions is not None:
+        lines["prediction"] = _part(predictions, part, "predictions")
+    if truth is not None:
+        lines["truth"] = _part(truth, part, "truth")
+    measured = data.sel(part)
+    columns = min(_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    legend_width = 0.6 + 0.07 * max(10, *(len(short(node)) for node in drawn))
+    width, height = _LONE_PANEL if len(panels) == 1 else _PANEL
+    with new_figure(width * columns + 0.5 + legend_width, height * rows + 0.9) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for ax, condition in zip(grid, panels, strict=False):
+            _panel(ax, measured, lines, condition, drawn)
+        for ax in grid[len(panels) :]:
+            ax.remove()
+        for ax in grid[max(0, len(panels) - columns) : len(panels)]:
+            ax.tick_params(labelbottom=True)  # the lowest of its column
+        time = data["time"]
+        figure.supxlabel(with_unit(str(time.attrs["long_name"]), time.attrs), fontsize=9)
+        figure.supylabel(response_label(response), fontsize=9)
+        parts = []
+        if conditions is None and len(panels) < response.sizes["condition"]:
+            parts.append(f"{len(panels)} of {response.sizes['condition']} conditions")
+        if nodes is None and len(drawn) < response.sizes["node"]:
+            parts.append(f"the {len(drawn)} of {response.sizes['node']} nodes that respond most")
+        if parts:
+            figure.suptitle(", ".join(parts), fontsize=9, x=0.01, ha="left")
+        figure.legend(handles=_keys(drawn, lines, "sigma" in measured), loc="outside right upper")
+    return figure
+
+
+def _nodes(wanted: Sequence[str] | None, response: xr.DataArray) -> list[str]:
+    names = chosen(wanted, response, "node")
+    if wanted is not None:
+        if len(names) > len(PALETTE):
+            raise DataError(
+                f"{len(names)} nodes are asked for, and there are {len(PALETTE)} colours; draw "
+                "them in several pictures."
+            )
+        return names
+    measured = response.notnull()
+    low, high = (response.where(measured, fill) for fill in (np.inf, -np.inf))
+    ranges = (high.max(("condition", "time")) - low.min(("condition", "time"))).values
+    # Drugs follow from the dose and tell the least, so that they come last.
+    is_drug = response["node_kind"].values == "drug"
+    widest = np.lexsort((-ranges, is_drug))[: len(PALETTE)]
+    return [names[i] for i in sorted(widest) if np.isfinite(ranges[i])]
+
+
+def _part(array: xr.DataArray, part: dict[str, list[str]], owner: str) -> xr.DataArray:
+    """Select what is drawn, with labels along every dim."""
+    if not isinstance(array, xr.DataArray) or set(array.dims) != {"condition", "time", "node"}:
+        given = array.dims if isinstance(array, xr.DataArray) else type(array).__name__
+        raise DataError(
+            f"{owner} needs to be a DataArray with the dims (condition, time, node); {given} was "
+            "given."
+        )
+    if "time" not in array.coords:
+        raise DataError(f"{owner} has no coordinate time: its points have no place in the picture.")
+    for dim, labels in part.items():
+        known = {str(label) for label in array[dim].values} if dim in array.coords else set()
+        lacking = [label for label in labels if label not in known]
+        if lacking:
+            raise DataError(
+                f"{owner} lacks the {dim} {lacking[0]!r}"
+                + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
+                + "; it needs all that are drawn."
+            )
+    selected: xr.DataArray = array.sel(part)
+    return selected
+
+
+def _panel(
+    ax: Axes,
+    measured: xr.Dataset,
+    lines: dict[str, xr.DataArray],
+    condition: str,
+    nodes: Sequence[str],
+) -> None:
+    ax.axhline(0, color=GREY, lw=0.5, zorder=0)
+    ax.set_title(short(condition, 30), fontsize=8)
+    for i, node in enumerate(nodes):
+        at = {"condition": condition, "node": node}
+        for name, line in lines.items():
+            one = line.sel(at)
+            ax.plot(one["time"].values, one.values, color=PALETTE[i], **_LINES[name])
+        one = measured["response"].sel(at)
+        seen = np.isfinite(one.values)
+        error = measured["sigma"].sel(at).values[seen] if "sigma" in measured else None
+        ax.errorbar(
+            one["time"].values[seen], one.values[seen], error, color=PALETTE[i], fmt=MARKERS[i],
+            **_DOTS, label=node,
+        )  # fmt: skip
+
+
+_LINES: dict[str, dict[str, Any]] = {
+    "fit": {"ls": "-", "lw": 1.3},
+    "prediction": {"ls": "-", "lw": 1.3},
+    "truth": {"ls": (0, (4, 2)), "lw": 0.8},
+}
+_DOTS: dict[str, Any] = {"ms": 4, "mew": 0.4, "mec": "white", "elinewidth": 0.8, "capsize": 1.5}
+
+
+def _keys(nodes: Sequence[str], lines: dict[str, xr.DataArray], bars: bool) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    keys = [
+        Line2D([], [], color=PALETTE[i], marker=MARKERS[i], ls="none", ms=5, label=short(node))
+        for i, node in enumerate(nodes)
+    ]
+    dots = "measured ± σ" if bars else "measured"
+    keys.append(Line2D([], [], color=DARK_GREY, marker="o", ls="none", ms=4, label=dots))
+    return keys + [Line2D([], [], color=DARK_GREY, label=n, **_LINES[n]) for n in lines]

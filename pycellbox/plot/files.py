@@ -1,0 +1,55 @@
+"""Pictures as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pycellbox.data.netcdf import write_whole
+from pycellbox.errors import PycellboxError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 300
+_MARGIN = 0.05  # inch
+
+_SAVING: Any = {"pdf.fonttype": 42, "ps.fonttype": 42}  # text that can be edited and searched
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a figure to a file at 300 dots per inch, whole or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : str or path-like
+        The suffix says the format: .png, .pdf, .svg and what else matplotlib knows.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written. The page ends where the picture does, with a small margin.
+
+    Raises
+    ------
+    PycellboxError
+        The suffix is none that matplotlib knows.
+    ResultFileError
+        The folder is missing, or the file cannot be written.
+    """
+    form = Path(path).suffix.lower().lstrip(".")
+    known = figure.canvas.get_supported_filetypes()
+    if form not in known:
+        raise PycellboxError(
+            f"cannot write a picture to {str(path)!r}: the file name needs one of the endings "
+            f"{', '.join('.' + name for name in sorted(known))}."
+        )
+    from matplotlib import rc_context
+
+    def write(part: Path) -> None:
+        with rc_context(_SAVING):
+            figure.savefig(part, format=form, dpi=DPI, bbox_inches="tight", pad_inches=_MARGIN)
+
+    return write_whole(path, write)
