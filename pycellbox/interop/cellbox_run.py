@@ -91,6 +91,7 @@ def prepare(config: CellBoxConfig) -> Experiment:
 
 def run(
     config: CellBoxConfig,
+    experiment: Experiment,
     folder: Path,
     *,
     backend: str = "auto",
@@ -102,6 +103,8 @@ def run(
     Parameters
     ----------
     config : CellBoxConfig
+    experiment : Experiment
+        As `prepare` makes it.
     folder : Path
         An existing folder.
     backend : str
@@ -115,7 +118,6 @@ def run(
     -------
     Outcome
     """
-    experiment = prepare(config)
     _write_beginning(config, experiment, folder)
     record, fits, lines = result_files.Record(), list[Fit](), []
     start = experiment.start

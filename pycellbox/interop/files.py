@@ -66,19 +66,23 @@ def write_text(path: Path, content: str) -> Path:
     return write_whole(path, lambda part: part.write_text(content, encoding="utf-8"))
 
 
-def prepare_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make the folder of a run, empty of older results.
-
-    Raises
-    ------
-    ResultFileError
-        It holds a finished run and ``overwrite`` is False, or it cannot be made.
-    """
-    if (folder / FIT_FILE).exists() and not overwrite:
+def check_unfinished(folder: Path) -> None:
+    """Raise a `ResultFileError` if a folder holds a finished run."""
+    if (folder / FIT_FILE).exists():
         raise ResultFileError(
             f"{folder} holds a finished run ({FIT_FILE}); choose another folder (--out), replace "
             "it (--overwrite), or remove it."
         )
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder of a run, without older results.
+
+    Raises
+    ------
+    ResultFileError
+        It cannot be made, or an older result not be removed.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for pattern in _STALE:
