@@ -267,7 +267,7 @@ def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unus
                 f"{where}: ntotal is {values['ntotal']}, and a data folder holds one time; it "
                 "needs 1."
             )
-        useless = (*drawn, "alpha", "randomize_network", "noise", "n_mu")
+        useless = (*drawn, "network", "alpha", "randomize_network", "noise", "n_mu")
         reason = "the data is measured, not simulated"
     else:
         if values["n_mu"] is None:

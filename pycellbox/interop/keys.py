@@ -76,7 +76,10 @@ class Unused:
         self.reasons.setdefault(name, reason)
 
     def __str__(self) -> str:
-        return "; ".join(f"{name} ({reason})" for name, reason in self.reasons.items())
+        together: dict[str, list[str]] = {}
+        for name, reason in self.reasons.items():
+            together.setdefault(reason, []).append(name)
+        return "; ".join(f"{', '.join(names)} ({why})" for why, names in together.items())
 
 
 def read_keys(
