@@ -323,6 +323,29 @@ def test_ctrl_c_returns_the_partial_result_within_a_second():
     assert float(words[-1]) - sent < 1.0
 
 
+def test_threads_survive_the_garbage_collector():
+    process = run_python(
+        """
+        import signal
+        from pycellbox.backends import get_backend
+        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        get_backend("julia").version()
+        import juliacall
+        work = juliacall.Main.seval('''
+            n -> Threads.@threads for i in 1:n
+                foreach(j -> fill(j, 100), 1:2000)
+            end
+        ''')
+        work._jl_call_nogil(1500)
+        print(before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)))
+        """,
+        env=os.environ | {"PYTHON_JULIACALL_THREADS": "2"},
+    )
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err[-2000:]
+    assert out.strip() == "True"
+
+
 def test_a_forked_process_is_told_what_to_do():
     process = run_python(
         """

@@ -11,8 +11,12 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -27,10 +31,11 @@ INSTALL_HINT = (
     "prepare the environment elsewhere and set PYTHON_JULIACALL_EXE to its julia and "
     "PYTHON_JULIACALL_PROJECT to its project"
 )
-# Our calls release the GIL and return several times a second, so Python's own Ctrl-C works and
-# Julia need not take the signal from it.
+# Julia's threads stop for its garbage collector by a segmentation fault that Julia handles; without
+# its handlers a second thread kills the process sooner or later. They also take Ctrl-C, which
+# `_keep_signals` gives back.
 OPTIONS = {
-    "PYTHON_JULIACALL_HANDLE_SIGNALS": "no",
+    "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
     "PYTHON_JULIACALL_STARTUP_FILE": "no",
     "PYTHON_JULIACALL_THREADS": "auto",
 }
@@ -150,7 +155,7 @@ def _start() -> Any:
             "call pycellbox.backends.get_backend('julia') before importing torch."
         )
     try:
-        with warnings.catch_warnings():
+        with _keep_signals(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch was imported before juliacall")
             import juliacall
 
@@ -163,6 +168,27 @@ def _start() -> Any:
         ) from error
     _started_in = os.getpid()
     return module
+
+
+@contextmanager
+def _keep_signals() -> Iterator[None]:
+    """Have Ctrl-C and termination go to Python as before, whatever is started meanwhile.
+
+    Our calls release the GIL and return several times a second, so that Python's own handlers come
+    soon enough. Outside of the main thread Python cannot set them, and Julia keeps them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            if handler is not None:  # None: not set from Python
+                signal.signal(number, handler)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, list(ours))
 
 
 def translate(error: BaseException) -> Exception:
