@@ -9,7 +9,7 @@
 __version__ = "0.1.0"
 
 # The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
-from pycellbox import splits
+from pycellbox import metrics, networks, splits
 from pycellbox.backends import available_backends
 from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
 from pycellbox.errors import (
@@ -26,6 +26,7 @@ from pycellbox.interop import to_ode_problem
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
 from pycellbox.result import Fit, load
+from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
 from pycellbox.solving import solve, value_and_gradient
 
@@ -56,9 +57,12 @@ __all__ = [
     "fit",
     "from_tables",
     "load",
+    "metrics",
+    "networks",
     "open_data",
     "read_csv",
     "save_data",
+    "simulate",
     "solve",
     "splits",
     "to_ode_problem",

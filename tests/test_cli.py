@@ -13,7 +13,7 @@ import pycellbox as pcb
 from pycellbox.cli import main
 from pycellbox.cli.tables import wide, write_table
 from pycellbox.networks import demo_network
-from pycellbox.simulate import perturbations, simulate
+from pycellbox.simulation import perturbations, simulate
 
 DRUGS = ("aMEK", "aAKT", "amTOR")
 
@@ -24,7 +24,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tables")
     network = demo_network()
     design = perturbations(network.drugs, network.node_kind, doses=[-0.5, -1.0])
-    data = simulate(network, design, noise=0.05, solver=pcb.Heun(0.1), horizon=10.0).data
+    data = simulate(network, design, noise=0.05, solver=pcb.Heun(0.1), horizon=10.0)
     write_table(wide(data["perturbation"]), folder / "pert.csv")
     write_table(wide(data["response"]), folder / "expr.csv")
     kinds = pd.DataFrame({"node": network.nodes, "kind": network.node_kind.values})
@@ -340,7 +340,7 @@ def test_fit_names_an_output_that_cannot_be(
 def test_fit_of_a_time_course(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = demo_network()
     design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
-    data = simulate(network, design, times=[0.5, 1.0, 2.0], solver=pcb.Heun(0.1), noise=0.02).data
+    data = simulate(network, design, times=[0.5, 1.0, 2.0], solver=pcb.Heun(0.1), noise=0.02)
     write_table(wide(data["perturbation"]), tmp_path / "pert.tsv")
     write_table(wide(data["response"]), tmp_path / "expr.tsv")
     tables = ["--perturbation", f"{tmp_path}/pert.tsv", "--response", f"{tmp_path}/expr.tsv"]

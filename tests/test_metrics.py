@@ -205,44 +205,197 @@ def test_format_table_does_not_hide_small_errors(both):
 
 
 def network(values):
+    labels = [f"n{i}" for i in range(len(values))]
     return xr.DataArray(
         np.asarray(values, dtype=float),
         dims=("target", "source"),
-        coords={"target": list("abc"), "source": list("abc")},
+        coords={"target": labels, "source": labels},
     )
 
 
-def test_recovery_counts_off_diagonal_entries_only():
-    truth = network([[0, 1, 0], [-2, 0, 0.5], [0, 0, 0]])
+TRUTH = [[0, 1, 0], [-2, 0, 0.5], [0, 0, 0]]
+
+
+def random_pair(seed, n=12, levels=None):
+    """A true network and a fit of it; with ``levels``, the fit has ties."""
+    rng = np.random.default_rng(seed)
+    truth = np.where(rng.random((n, n)) < 0.3, rng.normal(size=(n, n)), 0)
+    fitted = 0.5 * truth + 0.4 * rng.normal(size=(n, n))
+    if levels is not None:
+        fitted = np.round(fitted * levels) / levels
+    return network(fitted), network(truth)
+
+
+def counted(n, self_loops):
+    return np.ones((n, n), dtype=bool) if self_loops else ~np.eye(n, dtype=bool)
+
+
+@pytest.mark.parametrize("levels", [None, 20, 3, 1])
+@pytest.mark.parametrize("self_loops", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_recovery_against_sklearn_and_scipy(seed, self_loops, levels):
+    fitted, truth = random_pair(seed, levels=levels)
+    result = metrics.recovery(fitted, truth, self_loops=self_loops)
+    on = counted(12, self_loops)
+    f, t = fitted.values[on], truth.values[on]
+    edge, score = t != 0, np.abs(f)
+    density = edge.mean()
+    expected = {
+        "pearson": scipy.stats.pearsonr(f, t).statistic,
+        "spearman": scipy.stats.spearmanr(f, t).statistic,
+        "auroc": sklearn.metrics.roc_auc_score(edge, score),
+        "auprc": sklearn.metrics.average_precision_score(edge, score),
+        "auprc_ratio": sklearn.metrics.average_precision_score(edge, score) / density,
+        "sign_accuracy": sklearn.metrics.accuracy_score(np.sign(t[edge]), np.sign(f[edge])),
+        "edge_density": density,
+    }
+    assert {name: result[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("levels", [None, 20, 3, 1])
+def test_early_precision_is_the_expectation_over_orders_of_ties(levels):
+    fitted, truth = random_pair(7, levels=levels)
+    result = metrics.recovery(fitted, truth)["early_precision_ratio"]
+    on = counted(12, False)
+    edge, score = truth.values[on] != 0, np.abs(fitted.values[on])
+    rng, k = np.random.default_rng(0), edge.sum()
+    orders = [rng.permutation(edge.size) for _ in range(1 if levels is None else 4000)]
+    drawn = [edge[o][np.argsort(-score[o], kind="stable")[:k]].mean() for o in orders]
+    spread = 5 * np.std(drawn) / len(drawn) ** 0.5
+    assert result == pytest.approx(np.mean(drawn) / edge.mean(), abs=spread / edge.mean() + 1e-12)
+    if levels is not None:
+        assert np.std(drawn) > 0  # there was a tie for the last place
+
+
+def test_early_precision_by_hand():
+    # Three edges among six entries; two places go to 3 and 2, one to either of the tied 1s.
+    truth = network([[0, 1, -1], [0, 0, 1], [0, 0, 0]])
+    fitted = network([[0, 3, 1], [2, 0, 0], [1, 0, 0]])
+    result = metrics.recovery(fitted, truth)["early_precision_ratio"]
+    assert result == pytest.approx((1 + 0 + 0.5) / 3 / 0.5)
+
+
+def test_a_perfect_network_scores_the_most():
+    _, truth = random_pair(0)
+    result = metrics.recovery(2 * truth, truth)
+    density = result["edge_density"]
+    assert result == pytest.approx(
+        {
+            "pearson": 1,
+            "spearman": 1,
+            "auroc": 1,
+            "auprc": 1,
+            "auprc_ratio": 1 / density,
+            "early_precision_ratio": 1 / density,
+            "sign_accuracy": 1,
+            "edge_density": density,
+        }
+    )
+    wrong = metrics.recovery(-truth, truth)
+    assert (wrong["sign_accuracy"], wrong["auroc"]) == (0, 1)
+    assert wrong["pearson"] == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_constant_network_scores_as_chance_does(weight):
+    _, truth = random_pair(0)
+    result = metrics.recovery(xr.full_like(truth, weight), truth)
+    assert np.isnan(result["pearson"])
+    assert np.isnan(result["spearman"])
+    assert result["auroc"] == 0.5
+    assert result["auprc"] == pytest.approx(result["edge_density"])
+    assert result["auprc_ratio"] == pytest.approx(1)
+    assert result["early_precision_ratio"] == pytest.approx(1)
+
+
+def test_a_truth_without_edges_leaves_all_but_the_density_undefined():
+    fitted, truth = random_pair(0)
+    result = metrics.recovery(fitted, xr.zeros_like(truth))
+    assert result.pop("edge_density") == 0
+    assert np.isnan(list(result.values())).all()
+
+
+def test_where_every_entry_is_an_edge_nothing_ranks_below():
+    fitted, truth = random_pair(0)
+    full = truth.copy(data=np.random.default_rng(0).normal(size=(12, 12)))
+    result = metrics.recovery(fitted, full, self_loops=True)
+    assert np.isnan(result["auroc"])
+    ones = ("auprc", "auprc_ratio", "early_precision_ratio", "edge_density")
+    assert [result[name] for name in ones] == [1, 1, 1, 1]
+
+
+def test_where_nothing_counts_all_is_undefined():
+    fitted, truth = random_pair(0)
+    nothing = xr.zeros_like(truth, dtype=bool)
+    assert np.isnan(list(metrics.recovery(fitted, truth, mask=nothing).values())).all()
+
+
+def test_recovery_counts_off_diagonal_entries_only_unless_told():
     fitted = network([[9, 0.9, 0.1], [-1.5, 9, -0.2], [0, 0.1, 9]])
-    result = metrics.recovery(fitted, truth)
-    off = ~np.eye(3, dtype=bool)
-    expected = scipy.stats.pearsonr(fitted.values[off], truth.values[off]).statistic
-    assert result["pearson"] == pytest.approx(expected, abs=1e-14)
+    result = metrics.recovery(fitted, network(TRUTH))
     assert result["sign_accuracy"] == pytest.approx(2 / 3)
+    assert result["edge_density"] == pytest.approx(3 / 6)
+    assert result["auroc"] == pytest.approx(1)
+    looped = metrics.recovery(fitted, network(TRUTH), self_loops=True)
+    assert looped["edge_density"] == pytest.approx(3 / 9)
+    assert looped["auroc"] == pytest.approx(1 - 9 / 18)
 
 
 def test_recovery_leaves_out_what_the_mask_forbids():
-    truth = network([[0, 1, 0], [-2, 0, 0.5], [0, 0, 0]])
+    truth = network(TRUTH)
     mask = truth.copy(data=np.array([[0, 1, 0], [1, 0, 0], [0, 1, 0]], dtype=bool))
-    fitted = network([[0, 2, 0], [-4, 0, -7], [7, 0, 0]])
-    assert metrics.recovery(fitted, truth, mask=mask) == {
-        "pearson": pytest.approx(1),
-        "sign_accuracy": 1.0,
-    }
+    fitted = network([[0, 2, np.nan], [-4, 0, -7], [7, 0, 0]])
+    result = metrics.recovery(fitted, truth, mask=mask[::-1])
+    assert result["pearson"] == pytest.approx(1)
+    assert result["sign_accuracy"] == 1
+    assert result["edge_density"] == pytest.approx(2 / 3)
 
 
 def test_recovery_matches_labels():
-    truth = network([[0, 1, 0], [-2, 0, 0.5], [0, 0, 0]])
-    assert metrics.recovery(truth[::-1].T, truth)["pearson"] == pytest.approx(1)
+    fitted, truth = random_pair(1)
+    expected = metrics.recovery(fitted, truth)
+    assert metrics.recovery(fitted[::-1].T, truth) == pytest.approx(expected)
+    assert metrics.recovery(fitted[::-1].T, truth)["auroc"] == expected["auroc"]
 
 
 def test_recovery_of_a_pandas_table():
-    truth = network([[0, 1, 0], [-2, 0, 0.5], [0, 0, 0]])
-    table = xr.DataArray(truth.to_pandas())
+    table = xr.DataArray(network(TRUTH).to_pandas())
     assert metrics.recovery(table, table)["sign_accuracy"] == 1
 
 
 def test_recovery_needs_target_and_source():
     with pytest.raises(DataError, match=r"needs \('target', 'source'\)"):
         metrics.recovery(array([[1.0]]), array([[1.0]]))
+    with pytest.raises(DataError, match=r"truth has dims ndarray"):
+        metrics.recovery(network(TRUTH), np.array(TRUTH))
+
+
+@pytest.mark.parametrize("which", ["W", "truth"])
+def test_recovery_refuses_what_is_not_finite(which):
+    pair = {"W": network(TRUTH), "truth": network(TRUTH)}
+    pair[which][0, 1] = np.nan
+    with pytest.raises(DataError, match=f"{which} is NaN or infinite at 1 entries"):
+        metrics.recovery(**pair)
+
+
+def rates(**values):
+    n = len(next(iter(values.values())))
+    return xr.Dataset(
+        {name: ("node", np.asarray(value, dtype=float)) for name, value in values.items()},
+        coords={"node": [f"n{i}" for i in range(n)]},
+    )
+
+
+def test_rates_are_correlated_over_nodes_by_label():
+    fitted = rates(alpha=[1, 2, 4], epsilon=[1, 3, 2], psi=[1, 2, 3])
+    truth = rates(alpha=[2, 4, 7], epsilon=[1, 1, 1])
+    expected = scipy.stats.pearsonr([1, 2, 4], [2, 4, 7]).statistic
+    result = metrics.rate_recovery(fitted.isel(node=[2, 0, 1]), truth)
+    assert list(result) == ["alpha", "epsilon"]
+    assert result["alpha"] == pytest.approx(expected, abs=1e-14)
+    assert np.isnan(result["epsilon"])
+
+
+def test_rates_need_one_in_common():
+    with pytest.raises(DataError, match="share none of the rates"):
+        metrics.rate_recovery(rates(alpha=[1, 2]), rates(epsilon=[1, 2]))

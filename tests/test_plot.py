@@ -10,7 +10,7 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox import plot
 from pycellbox.networks import Network, demo_network, random_network
-from pycellbox.simulate import perturbations, simulate
+from pycellbox.simulation import perturbations, simulate
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -23,7 +23,7 @@ def network() -> Network:
 @pytest.fixture(scope="module")
 def fit(network: Network) -> pcb.Fit:
     design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
-    data = simulate(network, design, noise=0.05).data
+    data = simulate(network, design, noise=0.05)
     stages = [pcb.Stage(4, 0.02), pcb.Stage(3, 0.01)]
     return pcb.fit(data, schedule=stages, validation=0.3, solver=pcb.Heun(0.5), progress=False)
 
@@ -64,7 +64,7 @@ def test_observed_against_predicted_takes_time_courses(network: Network) -> None
     design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
     run = simulate(network, design, times=[0.5, 2.0], solver=pcb.Heun(0.1), noise=0.01)
     figure = plot.observed_against_predicted(
-        run.clean_response.transpose("node", "time", "condition"), run.data["response"]
+        run["true_response"].transpose("node", "time", "condition"), run["response"]
     )
     assert len(offsets(figure.axes[0], "drugs")) == 2 * 3 * design.sizes["condition"]
 
@@ -117,7 +117,7 @@ def test_large_networks_are_not_named_node_by_node() -> None:
 def test_blocks_of_kinds_are_named_in_large_fits() -> None:
     network = random_network(45, 0.1, n_drugs=4, n_phenotypes=2, seed=0)
     design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
-    data = simulate(network, design, solver=pcb.Heun(0.2), horizon=5.0).data
+    data = simulate(network, design, solver=pcb.Heun(0.2), horizon=5.0)
     fit = pcb.fit(data, schedule=pcb.Stage(1), solver=pcb.Euler(0.5), progress=False)
     assert {"proteins", "phenotypes", "drugs"} <= set(texts(plot.interactions(fit)).splitlines())
 

@@ -16,7 +16,7 @@ from pycellbox.data import drugs_of, save_data
 from pycellbox.errors import PycellboxError
 from pycellbox.evaluation import Evaluation
 from pycellbox.networks import Network, demo_network
-from pycellbox.simulate import Simulated, perturbations, simulate
+from pycellbox.simulation import perturbations, simulate
 
 DOSE = -1.0
 NOISE = 0.05  # typical of replicate protein arrays on a log scale
@@ -37,8 +37,7 @@ def demo(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise PycellboxError(f"--seed is {args.seed}; it needs an integer ≥ 0.")
     network = demo_network(args.seed)
-    experiment, test = _experiment(network, args.seed, args.backend)
-    data = experiment.data
+    data, test = _experiment(network, args.seed, args.backend)
     if not args.quiet:
         print(_introduction(network, data, test), end="\n\n", flush=True)
     fitted = fit_network(
@@ -69,7 +68,7 @@ def demo(args: argparse.Namespace) -> int:
     return 0
 
 
-def _experiment(network: Network, seed: int, backend: str) -> tuple[Simulated, np.ndarray]:
+def _experiment(network: Network, seed: int, backend: str) -> tuple[xr.Dataset, np.ndarray]:
     """Inhibit every node but the phenotype alone and in pairs; pick pairs for the test."""
     targets = [
         node
@@ -77,10 +76,10 @@ def _experiment(network: Network, seed: int, backend: str) -> tuple[Simulated, n
         if kind != "phenotype"
     ]
     design = perturbations(targets, network.node_kind, doses=[DOSE])
-    experiment = simulate(network, design, noise=NOISE, seed=seed, backend=backend)
-    pairs = np.flatnonzero([len(names) > 1 for names in drugs_of(experiment.data)])
+    data = simulate(network, design, noise=NOISE, seed=seed, backend=backend)
+    pairs = np.flatnonzero([len(names) > 1 for names in drugs_of(data)])
     drawn = np.random.default_rng(seed).permutation(pairs)[: round(HELD_OUT * pairs.size)]
-    return experiment, np.isin(np.arange(design.sizes["condition"]), drawn)
+    return data, np.isin(np.arange(design.sizes["condition"]), drawn)
 
 
 def _introduction(network: Network, data: xr.Dataset, test: np.ndarray) -> str:

@@ -1,0 +1,21 @@
+"""How well predictions agree with measurements, and fitted networks with true ones.
+
+Arrays are matched by label, never by position.
+"""
+
+from __future__ import annotations
+
+from pycellbox.metrics.agreement import By, compare, mae, mse, pearson
+from pycellbox.metrics.edges import rate_recovery, recovery
+from pycellbox.metrics.tables import format_table
+
+__all__ = [
+    "By",
+    "compare",
+    "format_table",
+    "mae",
+    "mse",
+    "pearson",
+    "rate_recovery",
+    "recovery",
+]

@@ -1,0 +1,87 @@
+"""What every maker of networks draws: weights of a law, and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pycellbox.errors import ModelError
+from pycellbox.models import is_number
+
+Weights = Literal["unit", "uniform", "normal"]
+WEIGHTS: tuple[Weights, ...] = ("unit", "uniform", "normal")
+Rate: TypeAlias = float | tuple[float, float]
+
+
+def generators(seed: object, number: int) -> list[np.random.Generator]:
+    """Independent streams of one seed, so that drawing more of one leaves the others alone."""
+    streams = np.random.SeedSequence(check_seed(seed)).spawn(number)
+    return [np.random.default_rng(stream) for stream in streams]
+
+
+def check_seed(seed: object) -> int:
+    """Return a seed as int, or say what is needed."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ModelError(f"seed={seed!r}; it needs an integer ≥ 0.")
+    return int(seed)
+
+
+def check_size(n_nodes: object, least: int) -> int:
+    """Return a number of nodes as int, or say what is needed."""
+    if isinstance(n_nodes, bool) or not isinstance(n_nodes, int | np.integer) or n_nodes < least:
+        raise ModelError(f"n_nodes={n_nodes!r}; it needs an integer ≥ {least}.")
+    return int(n_nodes)
+
+
+def check_density(density: object) -> float:
+    """Return a chance of an edge as float, or say what is needed."""
+    if not is_number(density) or not 0 <= density <= 1:  # type: ignore[operator]
+        raise ModelError(f"density is {density!r}; it needs a number from 0 to 1.")
+    return float(density)  # type: ignore[arg-type]
+
+
+def draw_magnitudes(
+    number: int, weights: Weights, scale: float, gap: float, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Draw strengths |w| ≥ ``gap``, (number,).
+
+    "unit": 1. "uniform": even between ``gap`` and ``scale``. "normal": |N(0, scale²)|, drawn again
+    below the gap.
+    """
+    check_weights(weights, scale, gap)
+    if weights == "unit":
+        return np.ones(number)
+    if weights == "uniform":
+        return rng.uniform(gap, scale, number)
+    size = np.abs(rng.normal(0.0, scale, number))
+    while (small := size < gap).any():
+        size[small] = np.abs(rng.normal(0.0, scale, int(small.sum())))
+    return size
+
+
+def check_weights(weights: object, scale: object, gap: object) -> None:
+    """Raise a `ModelError` for a law of weights that cannot be."""
+    if weights not in WEIGHTS:
+        raise ModelError(f"weights={weights!r} is unknown; choose one of {', '.join(WEIGHTS)}.")
+    if not (is_number(scale) and is_number(gap) and 0 <= gap <= scale < np.inf and scale > 0):  # type: ignore[operator]
+        raise ModelError(
+            f"scale={scale!r} and gap={gap!r}; they need finite numbers with 0 ≤ gap ≤ scale and "
+            "scale > 0."
+        )
+
+
+def draw_rate(
+    rate: Rate, n_nodes: int, rng: np.random.Generator, name: str = "alpha"
+) -> npt.NDArray[np.float64]:
+    """One positive number for all nodes, or evenly drawn from an interval, (n_nodes,)."""
+    bounds: Sequence[object] = rate if isinstance(rate, tuple | list) else (rate, rate)
+    if len(bounds) == 2 and all(is_number(b) and 0 < b < np.inf for b in bounds):  # type: ignore[operator]
+        low, high = (float(b) for b in bounds)  # type: ignore[arg-type]
+        if low <= high:
+            return rng.uniform(low, high, n_nodes) if low < high else np.full(n_nodes, low)
+    raise ModelError(
+        f"{name}={rate!r}; it needs a number > 0, or (lowest, highest) to draw from evenly."
+    )

@@ -1,0 +1,144 @@
+"""A network and its rates: the truth behind a simulated experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.errors import ModelError
+from pycellbox.models import CellBox
+from pycellbox.problem import Structure
+
+RATES = ("alpha", "epsilon", "psi")
+_DIMS: dict[str, tuple[str, ...]] = {
+    "node_kind": ("node",),
+    "W": ("target", "source"),
+    **{rate: ("node",) for rate in RATES},
+}
+_ONES: Any = None  # a rate that is left out is 1 for every node
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network and its rates: the parameters of dx/dt = ε∘φ(Wx + u) − α∘x and its variants.
+
+    Parameters
+    ----------
+    W : DataArray (target, source)
+        Interactions, dimensionless; 0 is no edge.
+    node_kind : DataArray of str (node)
+        "protein", "phenotype" or "drug", labelled with the nodes, in the order of ``W``.
+    alpha : DataArray (node)
+        Decay rate, 1/time, positive; the only rate of the "ji" forms.
+    epsilon, psi : DataArray (node), optional
+        Strength of the regulation, and of the perturbation in form 2, response/time; positive.
+        1 for every node where left out.
+    self_interaction : bool
+        Whether a node may act on itself, as in ``CellBox(self_interaction=True)``.
+
+    Raises
+    ------
+    ModelError
+        Labels or dims disagree, a number is not finite, a rate is not positive, or an edge is
+        where CellBox allows none.
+    """
+
+    W: xr.DataArray
+    node_kind: xr.DataArray
+    alpha: xr.DataArray
+    epsilon: xr.DataArray = _ONES
+    psi: xr.DataArray = _ONES
+    self_interaction: bool = False
+
+    def __post_init__(self) -> None:
+        for rate in ("epsilon", "psi"):
+            if getattr(self, rate) is None:
+                object.__setattr__(self, rate, xr.ones_like(self.alpha, dtype=np.float64))
+        nodes = self.nodes
+        if len(set(nodes)) < len(nodes):
+            raise ModelError("node_kind names a node twice; every node needs a name of its own.")
+        for name, dims in _DIMS.items():
+            array = getattr(self, name)
+            if array.dims != dims or any(
+                dim not in array.coords or _names(array, dim) != nodes for dim in dims
+            ):
+                raise ModelError(
+                    f"{name} has dims {array.dims}; it needs {dims} with the labels of node_kind, "
+                    "in the same order."
+                )
+            if name != "node_kind" and not np.isfinite(array.values).all():
+                raise ModelError(f"{name} holds NaN or infinity.")
+        for name in RATES:
+            if not (getattr(self, name).values > 0).all():
+                raise ModelError(f"{name} needs to be positive for every node.")
+        stray = np.argwhere((self.W.values != 0) & ~self.mask.values)
+        if len(stray):
+            target, source = (nodes[i] for i in stray[0])
+            raise ModelError(
+                f"W[{target!r}, {source!r}] is not zero, but a node does not act on itself "
+                "(self_interaction=True allows it), nothing acts on a drug, a phenotype acts on "
+                "nothing, and a drug acts on a phenotype only through proteins."
+            )
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Node names, in order."""
+        return _names(self.node_kind, "node")
+
+    @property
+    def drugs(self) -> tuple[str, ...]:
+        """Names of the drug nodes, in order."""
+        kinds = zip(self.nodes, self.node_kind.values, strict=True)
+        return tuple(name for name, kind in kinds if kind == "drug")
+
+    @property
+    def mask(self) -> xr.DataArray:
+        """Where an edge may exist, bool (target, source)."""
+        model = CellBox(self_interaction=self.self_interaction)
+        structure = Structure.over(model, self.nodes, self.node_kind.values)
+        mask: xr.DataArray = self.W.copy(data=structure.mask)
+        return mask
+
+    @property
+    def parameters(self) -> xr.Dataset:
+        """What `pycellbox.solve` takes: W (target, source); alpha, epsilon and psi (node)."""
+        rates = {rate: getattr(self, rate) for rate in RATES}
+        kinds = {"node_kind": ("node", self.node_kind.values)}
+        return xr.Dataset({"W": self.W, **rates}, coords=kinds)
+
+    def __repr__(self) -> str:
+        kinds = [str(kind) for kind in self.node_kind.values]
+        number = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+        return f"Network({len(kinds)} nodes: {number}; {int((self.W != 0).sum())} edges)"
+
+
+def make_network(
+    W: npt.NDArray[np.float64],
+    nodes: Sequence[str],
+    kinds: Sequence[str] | None = None,
+    *,
+    alpha: npt.NDArray[np.float64] | None = None,
+) -> Network:
+    """Label arrays as a network; by default of proteins, with rates of 1.
+
+    A node may act on itself if, and only if, some node of ``W`` does.
+    """
+    labels = list(nodes)
+    rates = np.ones(len(labels)) if alpha is None else alpha
+    coords = {"node": labels}
+    kinds = ["protein"] * len(labels) if kinds is None else list(kinds)
+    return Network(
+        W=xr.DataArray(W, dims=("target", "source"), coords={"target": labels, "source": labels}),
+        node_kind=xr.DataArray(kinds, dims=("node",), coords=coords),
+        alpha=xr.DataArray(rates, dims=("node",), coords=coords),
+        self_interaction=bool(np.diagonal(W).any()),
+    )
+
+
+def _names(array: xr.DataArray, dim: str) -> tuple[str, ...]:
+    return tuple(str(label) for label in array[dim].values)

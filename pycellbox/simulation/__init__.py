@@ -1,0 +1,10 @@
+"""Experiments made by computer: perturb a known network, solve it, measure it with error."""
+
+from __future__ import annotations
+
+from pycellbox.simulation.design import perturbations
+from pycellbox.simulation.experiment import simulate
+from pycellbox.simulation.ji import JI_MODEL, ji_experiment
+from pycellbox.simulation.truth import true_model, truth
+
+__all__ = ["JI_MODEL", "ji_experiment", "perturbations", "simulate", "true_model", "truth"]

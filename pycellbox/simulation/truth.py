@@ -1,0 +1,72 @@
+"""The truth behind simulated data, carried in the dataset beside what an experimenter sees."""
+
+from __future__ import annotations
+
+import json
+
+import xarray as xr
+
+from pycellbox.errors import DataError
+from pycellbox.models import CellBox
+
+_PREFIX = "true_"
+_RESPONSE = "true_response"
+_MODEL = "true_model"
+
+
+def with_truth(
+    data: xr.Dataset, model: CellBox, parameters: xr.Dataset, response: xr.DataArray
+) -> xr.Dataset:
+    """Add the model, its parameters and the response without error to a dataset."""
+    named = {f"{_PREFIX}{name}": parameters[name] for name in ("W", *model.rates)}
+    data = data.assign({**named, _RESPONSE: response.variable})
+    for name in (*named, _RESPONSE):
+        long_name = "response without noise and gaps" if name == _RESPONSE else name[len(_PREFIX) :]
+        data[name].attrs = {"long_name": f"true {long_name}"}
+    data.attrs[_MODEL] = json.dumps(model.to_dict())
+    return data
+
+
+def truth(data: xr.Dataset) -> xr.Dataset:
+    """Parameters that made a simulated dataset.
+
+    Parameters
+    ----------
+    data : Dataset
+        As `simulate` returns it, or a part of that, or read back from a file.
+
+    Returns
+    -------
+    Dataset
+        W (target, source) and the rates (node) of the model's form, as `pycellbox.solve` and
+        `pycellbox.metrics.recovery` take them.
+
+    Raises
+    ------
+    DataError
+        The dataset carries no truth.
+
+    Examples
+    --------
+    >>> metrics.recovery(fit.parameters["W"], truth(data)["W"])  # doctest: +SKIP
+    """
+    if "true_W" not in data:
+        raise DataError(
+            "the dataset has no variable 'true_W'; only one that pcb.simulate made has a truth."
+        )
+    named = {
+        str(name).removeprefix(_PREFIX): array.variable
+        for name, array in data.data_vars.items()
+        if str(name).startswith(_PREFIX) and name != _RESPONSE
+    }
+    coords = {name: data.coords[name] for name in ("target", "source", "node", "node_kind")}
+    return xr.Dataset(named, coords)
+
+
+def true_model(data: xr.Dataset) -> CellBox:
+    """Model that made a simulated dataset; arguments and errors as for `truth`."""
+    if _MODEL not in data.attrs:
+        raise DataError(
+            f"the dataset has no attribute {_MODEL!r}; only one that pcb.simulate made has a truth."
+        )
+    return CellBox.from_dict(json.loads(data.attrs[_MODEL]))
