@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
 import xarray as xr
 
 from pycellbox import Fit, metrics
@@ -38,8 +39,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recovery(fitted: Fit, truth: xr.Dataset) -> str:
-    score = metrics.recovery(fitted.parameters["W"], truth["W"])
+    W = metrics.recovery(fitted.parameters["W"], truth["W"], self_loops=True)
+    alpha = metrics.rate_recovery(fitted.parameters, truth)["alpha"]
+    rates = "" if np.isnan(alpha) else f", {alpha:.3f} of fitted and true α"
     return (
-        f"true network: Pearson {score['pearson']:.3f} of fitted and true W between different nodes, "
-        f"{score['sign_accuracy']:.0%} of the true interactions have the right sign"
+        f"true network: Pearson {W['pearson']:.3f} of fitted and true W{rates}; {W['auroc']:.3f} "
+        f"area under the ROC curve; {W['sign_accuracy']:.0%} of the true interactions have the "
+        "right sign"
     )

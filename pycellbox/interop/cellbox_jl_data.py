@@ -16,7 +16,8 @@ from pycellbox.errors import DataError
 from pycellbox.interop import files
 from pycellbox.interop.cellbox_yaml import JuliaConfig
 from pycellbox.interop.joining import follow_seed
-from pycellbox.interop.simulated import simulate_experiment
+from pycellbox.networks import Network
+from pycellbox.simulation import simulate
 
 DEFAULT_ALPHA = 0.2
 DEFAULT_CORNER = "Genes"
@@ -60,13 +61,15 @@ def material(config: JuliaConfig, backend: str = "auto") -> Material:
     else:
         assert W is not None  # without data there is a network, given or drawn
         nodes = [str(node) for node in W["target"].values]
-        data = simulate_experiment(
-            xr.Dataset({"W": W, "alpha": _alpha(config, nodes)}),
-            config.model,
+        data = simulate(
+            _truth(config, W, nodes),
             sum(config.counts.values()),
-            n_perturbed=config.values["n_mu"],
+            model=config.model,
             times=config.times,
-            horizon=config.values["tfinal"],
+            horizon=config.values["tfinal"] if config.times is None else None,
+            perturb="latin-hypercube",
+            max_perturbed=config.values["n_mu"],
+            sign="positive",
             noise=config.values["noise"],
             seed=follow_seed(config.seed, _EXPERIMENT),
             backend=backend,
@@ -153,14 +156,20 @@ def _measured(config: JuliaConfig) -> xr.Dataset:
     return data.isel(condition=order)
 
 
-def _alpha(config: JuliaConfig, nodes: list[str]) -> xr.DataArray:
+def _truth(config: JuliaConfig, W: xr.DataArray, nodes: list[str]) -> Network:
     values = config.values
     if values["network"] is None:
         draw = np.random.default_rng([config.seed, _NETWORK, 1])
         alpha = np.abs(draw.uniform(-1, 1, len(nodes))) + 0.5
     else:
         alpha = np.full(len(nodes), DEFAULT_ALPHA if values["alpha"] is None else values["alpha"])
-    return xr.DataArray(alpha, {"node": nodes}, ("node",))
+    labels = {"node": nodes}
+    return Network(
+        W=W,
+        node_kind=xr.DataArray(["protein"] * len(nodes), labels, ("node",)),
+        alpha=xr.DataArray(alpha, labels, ("node",)),
+        self_interaction=True,
+    )
 
 
 def _start(config: JuliaConfig, nodes: list[str]) -> xr.Dataset:

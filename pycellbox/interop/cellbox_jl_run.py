@@ -18,6 +18,7 @@ from pycellbox.interop.joining import follow_seed, joined
 from pycellbox.interop.outcome import Outcome
 from pycellbox.objective import Penalty
 from pycellbox.result import Fit, load
+from pycellbox.simulation import truth
 
 DATA_FILE = "data.nc"
 
@@ -106,10 +107,8 @@ def run(
     whole.save(folder / files.FIT_FILE)
     result_files.write_params(folder, whole.parameters["W"], given.corner)
     result_files.write_conditions(folder, labels, [str(role) for role in roles])
-    truth = None
-    if "true_W" in data:
-        truth = xr.Dataset({"W": data["true_W"], "alpha": data["true_alpha"]})
-    return Outcome(folder, whole, _seen(data), config.name, truth)
+    known = truth(data) if "true_W" in data else None
+    return Outcome(folder, whole, _seen(data), config.name, known)
 
 
 def _earlier(config: JuliaConfig, folder: Path) -> Start:
@@ -141,5 +140,5 @@ def _earlier(config: JuliaConfig, folder: Path) -> Start:
 
 def _seen(data: xr.Dataset) -> xr.Dataset:
     """Leave out the truth, which no experimenter sees."""
-    truth = [name for name in data.data_vars if str(name).startswith("true_")]
-    return data.drop_vars(truth).drop_vars(("target", "source"), errors="ignore")
+    true = [name for name in data.data_vars if str(name).startswith("true_")]
+    return data.drop_vars(true).drop_vars(("target", "source"), errors="ignore")

@@ -225,7 +225,7 @@ def read_config(path: Path, index: int = 0, restart: bool = False) -> JuliaConfi
     """
     raw = _load(path)
     unused = Unused()
-    if isinstance(raw, dict) and "expr_name" in raw:
+    if isinstance(raw, dict) and "expr_name" in raw and "ns" not in raw:
         runtime = read_keys(raw, _RUNTIME_KEYS, str(path), unused)
         restart = restart or runtime["is_restart"]
         name = f"{runtime['expr_name']}/config.yaml"
