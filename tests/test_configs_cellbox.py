@@ -430,7 +430,7 @@ def test_keys_without_effect_are_listed_once(
     for key in ("ckpt_name", "ode_last_steps", "n_iter_buffer"):
         assert line.count(key) == 1
     assert "polynomial_k" not in line
-    assert captured.err.count("not the same as in the original") == 1
+    assert captured.err.count("not the same as in the original") == 2
     assert captured.err.count("sub-stage 2: nT 5, learning rate 0.1") == 1
     assert "prediction of the 6 test conditions" in captured.out
     assert "results are in results" in captured.out
@@ -450,12 +450,27 @@ def test_a_finished_run_is_only_replaced_when_told(
     words = [str(path), "--out", "done", "--no-baselines"]
     assert main(["run", *words]) == 0
     before = {p.name: p.read_bytes() for p in Path("done").iterdir()}
-    assert "done holds a finished run" in error_of(words, capsys)
+    assert "done holds the result of a run" in error_of(words, capsys)
     assert {p.name: p.read_bytes() for p in Path("done").iterdir()} == before
     Path("done/note.txt").write_text("mine")
     assert main(["run", *words, "-i", "5", "--overwrite"]) == 0
     assert len(list(Path("done").glob("1_best.W.*"))) == 1
     assert Path("done/note.txt").read_text() == "mine"
+
+
+def test_a_run_beside_its_configuration_leaves_that_alone(config: Write) -> None:
+    path = config("config.json", n_epoch=1)
+    before = path.read_bytes()
+    run_config(path, out=".")
+    assert path.read_bytes() == before
+    assert Path("fit.nc").exists()
+
+
+def test_help_says_what_is_written_and_gives_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help"]) == 0
+    out = capsys.readouterr().out
+    for word in ("random_pos.csv", "record_eval.csv", "params.csv", "fit.nc", "examples", "-drug"):
+        assert word in out
 
 
 # ---- errors, before anything is written
@@ -498,6 +513,7 @@ def test_a_finished_run_is_only_replaced_when_told(
             "drug 4 is to be left out, and the configuration has drugs 1 to 3",
         ),
         ({"n_activity_nodes": 7, "pert_form": "fix x"}, "says that there are none"),
+        ({"seed": 2**32}, "the seed is 4294967296"),
     ],
 )
 def test_wrong_keys_and_values_are_named(
@@ -529,6 +545,8 @@ def test_tables_of_another_shape_are_refused(config: Write) -> None:
     np.savetxt("data/expr.csv", tables()[1][:, :5], delimiter=",")
     with pytest.raises(pcb.DataError, match=r"expr.csv has 5 columns and nodes has 7 names"):
         run_config(config())
+    with pytest.raises(pcb.DataError, match=r"tiny.json, n_x 8: .* has 7 columns"):
+        run_config(config(n_x=8, node_index_file=None))
     with pytest.raises(pcb.DataError, match="is no sparse matrix"):
         run_config(config(sparse_data=True))
     assert not Path("results").exists()

@@ -287,7 +287,10 @@ def read_config(path: Path, index: int = 0, drug: int | None = None) -> CellBoxC
         values["drug_index"] = drug
     _check(values, raw, str(path), unused)
     sub_stages = tuple(_sub_stages(values, str(path), unused))
-    return CellBoxConfig(path, values, sub_stages, identifier, index, unused)
+    config = CellBoxConfig(path, values, sub_stages, identifier, index, unused)
+    if config.seed >= 2**32:
+        raise ModelError(f"{path}: the seed is {config.seed}; seed and -i need to add up to < 2³².")
+    return config
 
 
 def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unused) -> None:

@@ -119,7 +119,7 @@ def run(
     Outcome
     """
     _write_beginning(config, experiment, folder)
-    record, fits, lines = result_files.Record(), list[Fit](), []
+    record, fits = result_files.Record(), list[Fit]()
     start = experiment.start
     for number, sub_stage in enumerate(config.sub_stages, 1):
         began = time.perf_counter()
@@ -140,8 +140,7 @@ def run(
             scores.predicted if verbose > 1 or verbose == -1 else None,
         )
         seconds = time.perf_counter() - began
-        lines.append(_line(number, sub_stage, fit, scores, seconds))
-        tell(lines[-1])
+        tell(_line(number, sub_stage, fit, scores, seconds))
         if fit.status != "completed":
             break
     settings = json.dumps(_settings(config))
@@ -152,7 +151,7 @@ def run(
     name = config.values["experiment_type"]
     data = experiment.data.drop_vars("sigma", errors="ignore")
     order = np.concatenate([experiment.parts.fit, experiment.parts.test])
-    return Outcome(folder, whole, data.isel(condition=order), name, summary=tuple(lines))
+    return Outcome(folder, whole, data.isel(condition=order), name)
 
 
 def _read_data(config: CellBoxConfig) -> xr.Dataset:
@@ -173,7 +172,11 @@ def _read_data(config: CellBoxConfig) -> xr.Dataset:
             node_kind=_kinds(config, len(names)),
         )  # fmt: skip
     else:
-        data = read_csv(paths["pert_file"], paths["expr_file"], nodes=nodes)
+        try:
+            data = read_csv(paths["pert_file"], paths["expr_file"], nodes=nodes)
+        except DataError as error:
+            whence = "" if values["node_index_file"] else f", n_x {values['n_x']}"
+            raise DataError(f"{config.path}{whence}: {error}") from error
         kinds = _kinds(config, data.sizes["node"])
         data = data.assign_coords(node_kind=("node", kinds))
     data["perturbation"] = data["perturbation"].astype(np.float64)

@@ -70,8 +70,8 @@ def check_unfinished(folder: Path) -> None:
     """Raise a `ResultFileError` if a folder holds a finished run."""
     if (folder / FIT_FILE).exists():
         raise ResultFileError(
-            f"{folder} holds a finished run ({FIT_FILE}); choose another folder (--out), replace "
-            "it (--overwrite), or remove it."
+            f"{folder} holds the result of a run ({FIT_FILE}); choose another folder (--out), "
+            "replace it (--overwrite), or remove it."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import xarray as xr
@@ -26,8 +26,6 @@ class Outcome:
         What kind of experiment it was.
     truth : Dataset, optional
         W and alpha of the network the data was simulated with.
-    summary : tuple of str
-        Lines about parts of the run.
     """
 
     folder: Path
@@ -35,7 +33,6 @@ class Outcome:
     data: xr.Dataset
     name: str
     truth: xr.Dataset | None = None
-    summary: tuple[str, ...] = field(default_factory=tuple)
 
     @property
     def test(self) -> xr.Dataset | None:

@@ -147,5 +147,6 @@ def _introduce(
 ) -> None:
     if unused.reasons:
         tell(f"keys without effect here: {unused}.")
-    tell(f"not the same as in the original: {'; '.join(differences)}.")
+    for difference in differences:
+        tell(f"not the same as in the original: {difference}.")
     tell(f"results go to {folder}")
