@@ -14,9 +14,9 @@ from scipy import sparse
 
 import pycellbox as pcb
 from pycellbox.cli import main
-from pycellbox.interop import partition as parts
-from pycellbox.interop.cellbox_json import read_config
-from pycellbox.interop.cellbox_run import prepare
+from pycellbox.interop.cellbox import partition as parts
+from pycellbox.interop.cellbox.experiment import prepare
+from pycellbox.interop.cellbox.reading import read_config
 from pycellbox.interop.run import run_config
 
 N_PROTEINS, N_ACTIVITY, N_X = 3, 4, 7  # three proteins, a phenotype, three drugs
@@ -184,7 +184,7 @@ def test_export_verbose_says_which_tables_are_written(config: Write) -> None:
 def test_an_interrupt_keeps_what_was_reached(
     config: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pycellbox.interop import cellbox_run
+    from pycellbox.interop.cellbox import training
 
     calls = []
 
@@ -195,7 +195,7 @@ def test_an_interrupt_keeps_what_was_reached(
             fit.provenance["status"] = "interrupted in stage 0"
         return fit
 
-    monkeypatch.setattr(cellbox_run, "fit_network", train)
+    monkeypatch.setattr(training, "fit_network", train)
     outcome = run_config(config())
     assert len(calls) == 2
     assert pcb.load(outcome.folder / "fit.nc").status == "interrupted in sub-stage 2 of 3"

@@ -13,8 +13,8 @@ import yaml
 
 import pycellbox as pcb
 from pycellbox.cli import main
-from pycellbox.interop.cellbox_jl_data import material, read_network
-from pycellbox.interop.cellbox_yaml import read_config
+from pycellbox.interop.cellbox_jl.material import material, read_network
+from pycellbox.interop.cellbox_jl.reading import read_config
 from pycellbox.interop.run import run_config
 
 Write = Callable[..., Path]
@@ -200,7 +200,7 @@ def test_a_restart_goes_on_from_the_result(config: Write) -> None:
 def test_a_restart_begins_at_the_parameters_reached(
     config: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pycellbox.interop import cellbox_jl_run
+    from pycellbox.interop.cellbox_jl import training
 
     first = run_config(config())
     given = []
@@ -209,7 +209,7 @@ def test_a_restart_begins_at_the_parameters_reached(
         given.append(options)
         return pcb.fit(*args, **options)
 
-    monkeypatch.setattr(cellbox_jl_run, "fit_network", fit)
+    monkeypatch.setattr(training, "fit_network", fit)
     assert main(["run", str(config(n_iter_max=4)), "--is-restart", "--no-baselines"]) == 0
     np.testing.assert_array_equal(given[0]["initial"]["W"], first.fit.parameters["W"])
     np.testing.assert_array_equal(given[0]["initial"]["alpha"], first.fit.parameters["alpha"])

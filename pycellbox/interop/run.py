@@ -107,39 +107,40 @@ class _Wish:
 
 
 def _run_json(source: Path, wish: _Wish) -> Outcome:
-    from pycellbox.interop import cellbox_json, cellbox_run
+    from pycellbox.interop.cellbox import experiment, reading, training
 
     if wish.restart:
         raise ModelError(
             f"{source}: a restart is for the configurations of CellBox.jl (YAML); those of "
             "CellBox start anew (--overwrite replaces a finished run)."
         )
-    config = cellbox_json.read_config(source, wish.index, wish.drug)
+    config = reading.read_config(source, wish.index, wish.drug)
     folder = wish.out or config.folder
     if not wish.overwrite:
         files.check_unfinished(folder)
-    experiment = cellbox_run.prepare(config)
+    made = experiment.prepare(config)
     files.prepare_folder(folder)
     _introduce(config.unused, config.differences(), folder, wish.tell)
-    return cellbox_run.run(
-        config, experiment, folder, backend=wish.backend, progress=wish.progress, tell=wish.tell
+    return training.run(
+        config, made, folder, backend=wish.backend, progress=wish.progress, tell=wish.tell
     )
 
 
 def _run_yaml(source: Path, wish: _Wish) -> Outcome:
-    from pycellbox.interop import cellbox_jl_run, cellbox_yaml
+    from pycellbox.interop.cellbox_jl import config as jl_config
+    from pycellbox.interop.cellbox_jl import reading, training
 
     if wish.drug is not None:
         raise ModelError(f"{source}: -drug is for the configurations of CellBox (JSON).")
-    config = cellbox_yaml.read_config(source, wish.index, wish.restart)
+    config = reading.read_config(source, wish.index, wish.restart)
     folder = wish.out or config.folder
     if not (config.restart or wish.overwrite):
         files.check_unfinished(folder)
-    start = cellbox_jl_run.prepare(config, folder, wish.backend)
+    start = training.prepare(config, folder, wish.backend)
     if not config.restart:
         files.prepare_folder(folder)
-    _introduce(config.unused, cellbox_yaml.DIFFERENCES, folder, wish.tell)
-    return cellbox_jl_run.run(config, start, folder, backend=wish.backend, progress=wish.progress)
+    _introduce(config.unused, jl_config.DIFFERENCES, folder, wish.tell)
+    return training.run(config, start, folder, backend=wish.backend, progress=wish.progress)
 
 
 def _introduce(

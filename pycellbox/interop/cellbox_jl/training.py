@@ -12,8 +12,8 @@ from pycellbox.data import open_data, save_data
 from pycellbox.errors import ResultFileError
 from pycellbox.fitting import fit as fit_network
 from pycellbox.interop import files, result_files
-from pycellbox.interop.cellbox_jl_data import DEFAULT_CORNER, Material, material
-from pycellbox.interop.cellbox_yaml import JuliaConfig
+from pycellbox.interop.cellbox_jl.config import JuliaConfig
+from pycellbox.interop.cellbox_jl.material import DEFAULT_CORNER, Material, material
 from pycellbox.interop.joining import follow_seed, joined
 from pycellbox.interop.outcome import Outcome
 from pycellbox.objective import Penalty

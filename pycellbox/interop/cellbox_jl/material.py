@@ -14,7 +14,7 @@ import xarray as xr
 from pycellbox.data import read_csv
 from pycellbox.errors import DataError
 from pycellbox.interop import files
-from pycellbox.interop.cellbox_yaml import JuliaConfig
+from pycellbox.interop.cellbox_jl.config import JuliaConfig
 from pycellbox.interop.joining import follow_seed
 from pycellbox.networks import Network
 from pycellbox.simulation import simulate
