@@ -188,8 +188,8 @@ def test_a_restart_goes_on_from_the_result(config: Write) -> None:
     assert more.fit.history.sizes["iteration"] == 25
     assert more.fit.history["stage"].values.tolist() == [0] * 15 + [1] * 10
     np.testing.assert_array_equal(more.fit.history["loss"][:15], first.fit.history["loss"])
-    xr_same = more.fit.data["response"].values == first.fit.data["response"].values
-    assert xr_same.all()
+    same = more.fit.data["response"].values == first.fit.data["response"].values
+    assert same.all()
     assert len(more.fit.provenance["schedule"]) == 2
     # It began where the first ended: on the validation set no worse than that.
     before = np.nanmin(first.fit.history["validation_loss"])
