@@ -27,7 +27,7 @@ from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
 from pycellbox.result import Fit, load
 from pycellbox.simulation import simulate
-from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
+from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "ResultFileError",
     "SolverError",
     "Stage",
+    "SteadyState",
     "Tsit5",
     "__version__",
     "available_backends",

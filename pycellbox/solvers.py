@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -13,10 +13,18 @@ import numpy as np
 from pycellbox.errors import SolverError
 
 Gradient = Literal[
-    "discrete", "finite-difference", "adjoint", "gauss", "interpolating", "quadrature", "forward"
+    "discrete",
+    "implicit",
+    "finite-difference",
+    "adjoint",
+    "gauss",
+    "interpolating",
+    "quadrature",
+    "forward",
 ]
 GRADIENTS: tuple[Gradient, ...] = (
-    "discrete", "finite-difference", "adjoint", "gauss", "interpolating", "quadrature", "forward",
+    "discrete", "implicit", "finite-difference", "adjoint", "gauss", "interpolating", "quadrature",
+    "forward",
 )  # fmt: skip
 
 
@@ -135,7 +143,53 @@ class Adaptive:
             )
 
 
-Solver: TypeAlias = Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive
+@dataclass(frozen=True)
+class SteadyState:
+    """The steady state itself, as a fixed point, for steady-state data.
+
+    The network is integrated for a short time, the fixed point near there is found by accelerated
+    iteration or Newton's method, and the gradient comes from the implicit function theorem. A
+    fixed point counts only if it is proven to be where the trajectory from x(0) ends; conditions
+    without one (unstable, oscillating, or too slow) are integrated to the horizon and named. Where
+    the network is contracting for every input, which is found out first, there is but one steady
+    state, and nothing is integrated.
+
+    Parameters
+    ----------
+    tol : float
+        Largest change |G(x) − x| of the fixed-point map, relative to 1 + |x|. The distance to the
+        exact steady state is larger by a factor 1/(1 − contraction).
+    lead : float
+        Time integrated first, in units of the slowest decay time 1/min α.
+    integrator : Euler, Midpoint, Heun, RK4 or Tsit5
+        What integrates.
+    max_iterations : int
+        Accelerated iterations before Newton's method takes over.
+    """
+
+    tol: float = 1e-10
+    lead: float = 5.0
+    integrator: Euler | Midpoint | Heun | RK4 | Tsit5 = field(
+        default_factory=lambda: Tsit5(rtol=1e-6, atol=1e-8)
+    )
+    max_iterations: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("tol", "lead"):
+            object.__setattr__(self, name, _positive("SteadyState", name, getattr(self, name)))
+        if not isinstance(self.integrator, Euler | Midpoint | Heun | RK4 | Tsit5):
+            raise SolverError(
+                f"SteadyState was given integrator={self.integrator!r}; it needs one of Euler, "
+                "Midpoint, Heun, RK4, Tsit5."
+            )
+        count = self.max_iterations
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise SolverError(
+                f"SteadyState was given max_iterations={count!r}; it needs an integer ≥ 1."
+            )
+
+
+Solver: TypeAlias = Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive | SteadyState
 SOLVERS: dict[str, type[Solver]] = {
     "Euler": Euler,
     "Midpoint": Midpoint,
@@ -143,6 +197,7 @@ SOLVERS: dict[str, type[Solver]] = {
     "RK4": RK4,
     "Tsit5": Tsit5,
     "Adaptive": Adaptive,
+    "SteadyState": SteadyState,
 }
 
 
@@ -154,7 +209,7 @@ def check_solver(solver: object) -> Solver:
         )
     if _is_julia(solver):
         return Adaptive(solver)
-    if not isinstance(solver, Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive):
+    if not isinstance(solver, Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive | SteadyState):
         raise SolverError(
             f"solver is {solver!r}; use one of {', '.join(SOLVERS)}, e.g. pcb.Heun(dt=0.1)."
         )
@@ -167,6 +222,8 @@ def solver_to_dict(solver: Solver) -> dict[str, Any]:
     if isinstance(solver, Adaptive) and not isinstance(solver.algorithm, str):
         # An object cannot be written down; its name serves for those that are known by name.
         options["algorithm"] = str(solver.algorithm).split("{")[0].split("(")[0].split(".")[-1]
+    if isinstance(solver, SteadyState):
+        options["integrator"] = solver_to_dict(solver.integrator)
     return {"name": type(solver).__name__, **options}
 
 
@@ -176,6 +233,8 @@ def solver_from_dict(options: Mapping[str, Any]) -> Solver:
     name = fields.pop("name", None)
     if name not in SOLVERS:
         raise SolverError(f"unknown solver {name!r}; known: {', '.join(SOLVERS)}.")
+    if isinstance(fields.get("integrator"), Mapping):
+        fields["integrator"] = solver_from_dict(fields["integrator"])
     return SOLVERS[name](**fields)
 
 

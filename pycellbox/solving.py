@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
+from pycellbox.backends.protocol import name_unsettled
 from pycellbox.errors import ModelError, SolverError
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, as_loss
@@ -20,7 +22,9 @@ from pycellbox.problem import (
     perturbation_array,
     time_grid,
 )
-from pycellbox.solvers import GRADIENTS, Gradient, Solver, check_solver
+from pycellbox.solvers import GRADIENTS, Gradient, Solver, SteadyState, check_solver
+
+log = logging.getLogger("pycellbox")
 
 
 def solve(
@@ -60,7 +64,8 @@ def solve(
     Returns
     -------
     DataArray, (condition, node) or (condition, time, node)
-        x, as log-ratio to the unperturbed control.
+        x, as log-ratio to the unperturbed control. With `SteadyState` it has the coordinates
+        ``residual`` and ``settled`` (condition).
 
     Raises
     ------
@@ -81,8 +86,19 @@ def solve(
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
     arrays = parameter_arrays(structure, parameters, precision)
     conditions, u = perturbation_array(perturbation, structure.nodes, precision)
-    states = get_backend(backend).solve(structure, solver, arrays, u, grid)
-    return label_states(states, structure, conditions, None if times is None else grid)
+    chosen = get_backend(backend)
+    if not isinstance(solver, SteadyState):
+        states = chosen.solve(structure, solver, arrays, u, grid)
+        return label_states(states, structure, conditions, None if times is None else grid)
+    check_steady(solver, times is None)
+    found = chosen.steady_states(structure, solver, arrays, u, float(grid[-1]))
+    if not found.settled.all():
+        restless = [name for name, ok in zip(conditions, found.settled, strict=True) if not ok]
+        log.warning(name_unsettled(restless, float(grid[-1])))
+    labelled = label_states(found.states[:, None, :], structure, conditions, None)
+    return labelled.assign_coords(
+        residual=("condition", found.residual), settled=("condition", found.settled)
+    )
 
 
 def value_and_gradient(
@@ -139,10 +155,20 @@ def value_and_gradient(
     objective = as_loss(loss)
     chosen = get_backend(backend)
     problem = Problem.from_dataset(data, model, horizon, precision)
+    check_steady(solver, problem.steady)
     arrays = parameter_arrays(problem.structure, parameters, precision)
     session = chosen.session(problem, solver, objective, gradient)
     value, slope = session.value_and_gradient(arrays)
     return value, parameter_dataset(problem.structure, slope)
+
+
+def check_steady(solver: Solver, steady: bool) -> None:
+    """Refuse `SteadyState` for time courses."""
+    if isinstance(solver, SteadyState) and not steady:
+        raise SolverError(
+            "SteadyState gives steady states only, and times were asked for: use Tsit5, RK4 or "
+            "Heun for time courses."
+        )
 
 
 def check_model(model: object) -> CellBox:

@@ -135,6 +135,17 @@ def test_validation_by_label_and_by_dataset_agree():
     )
 
 
+def test_a_validation_dataset_may_carry_another_truth():
+    network = pcb.networks.demo_network()
+    train, other = (
+        pcb.simulate(network, 8, horizon=10.0, alpha=(0.5, 1.5), seed=s, backend="numpy")
+        for s in (0, 1)
+    )
+    other = other.assign_coords(condition=[f"v{c}" for c in other["condition"].values])
+    fit = fitted(train, validation=other, schedule=quick(2), model=None)
+    assert list(fit.data["role"].values) == ["train"] * 8 + ["validation"] * 8
+
+
 def test_minibatches_see_every_condition_once_an_epoch():
     data = dataset(np.random.default_rng(6), conditions=11)
     fit = fitted(data, schedule=quick(9, batch_size=4), validation=["c0"])
@@ -282,11 +293,11 @@ class TestBlowUp:
         calls = {"n": 0}
         original = loop.Objective.value_and_gradient
 
-        def failing(self, raw, rows=None):
+        def failing(self, raw, rows=None, prefix=None):
             calls["n"] += 1
             if calls["n"] > 5:
                 raise DivergenceError("it blew up.")
-            return original(self, raw, rows)
+            return original(self, raw, rows, prefix)
 
         monkeypatch.setattr(loop.Objective, "value_and_gradient", failing)
         fit = fitted(dataset(np.random.default_rng(14)))

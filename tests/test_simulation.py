@@ -223,6 +223,20 @@ def test_noise_leaves_doses_and_rates_alone_and_the_seed_does_not(half_dose):
     xr.testing.assert_identical(again, noisy)
 
 
+def test_noise_is_the_same_however_doses_and_rates_came_about(half_dose):
+    network = beeline("GSD")
+    given = perturbations(network.nodes, network.nodes, doses=[1.0], combinations=False)
+    made = (
+        simulate(network, 19, noise=0.1),
+        simulate(network, 19, noise=0.1, alpha=(0.5, 1.5)),
+        simulate(network, given, noise=0.1),
+    )
+    xr.testing.assert_equal(made[0]["perturbation"], made[1]["perturbation"])
+    first, *others = ((data["response"] - data["true_response"]).values for data in made)
+    for error in others:
+        np.testing.assert_allclose(error, first, atol=1e-12)
+
+
 @pytest.mark.parametrize("times", [None, [1.0, 2.0]])
 def test_every_node_and_condition_is_measured_at_least_once(network, design, times, half_dose):
     data = simulate(network, design, missing=0.999, times=times)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from pycellbox.backends import julia_runtime
-from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
+from pycellbox.backends.protocol import Advance, Batch, Iteration, SteadyStates, TrainingPlan
 from pycellbox.errors import BackendError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Adaptive, Gradient, Solver, Tsit5
+from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
 
 # A call returns this often, so that Ctrl-C and the progress bar do not wait.
 _CALL_SECONDS = 0.2
@@ -81,6 +81,17 @@ class JuliaBackend:
             horizon,
             [address(a) for a in inputs],
         )
+
+    def steady_states(
+        self,
+        structure: Structure,
+        solver: SteadyState,
+        parameters: Parameters,
+        perturbation: Array,
+        horizon: float,
+    ) -> SteadyStates:
+        """See `pycellbox.backends.protocol.Backend.steady_states`."""
+        raise BackendError("the julia backend has no SteadyState yet; use backend='numpy'.")
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
@@ -277,6 +288,8 @@ def _rows(rows: Sequence[int] | Array | None) -> Array | None:
 
 
 def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
+    if isinstance(solver, SteadyState):
+        raise BackendError("the julia backend has no SteadyState yet; use backend='numpy'.")
     if isinstance(solver, Tsit5 | Adaptive):
         if gradient not in _ADJOINTS:
             raise BackendError(

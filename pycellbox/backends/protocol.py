@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Gradient, Solver
+from pycellbox.solvers import Gradient, Solver, SteadyState
 
 
 class Session(Protocol):
@@ -164,6 +164,35 @@ class TrainingRun(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SteadyStates:
+    """Steady states of a network.
+
+    Attributes
+    ----------
+    states : ndarray, (c, n)
+        Where not settled, the states at the horizon.
+    residual : ndarray, (c,)
+        Largest change over the nodes that the fixed-point map makes to the state.
+    settled : ndarray of bool, (c,)
+        Whether the state is proven to be the steady state that the trajectory from x(0) reaches.
+    """
+
+    states: Array
+    residual: Array
+    settled: Array
+
+
+def name_unsettled(conditions: Sequence[str], horizon: float) -> str:
+    """Say which conditions have no steady state that their trajectory reaches."""
+    shown = ", ".join(conditions[:5])
+    more = f" and {len(conditions) - 5} more" if len(conditions) > 5 else ""
+    return (
+        f"{len(conditions)} condition(s) do not settle in a stable steady state ({shown}{more}); "
+        f"they are integrated to t = {horizon:g} instead."
+    )
+
+
 class Backend(Protocol):
     """A provider of numerics."""
 
@@ -200,6 +229,20 @@ class Backend(Protocol):
         ------
         DivergenceError
             The trajectory is not finite.
+        """
+        ...
+
+    def steady_states(
+        self,
+        structure: Structure,
+        solver: SteadyState,
+        parameters: Parameters,
+        perturbation: Array,
+        horizon: float,
+    ) -> SteadyStates:
+        """Find the steady state of every condition of ``perturbation``, (c, n).
+
+        Conditions that do not settle are integrated to ``horizon``.
         """
         ...
 

@@ -26,8 +26,11 @@ from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty, as_loss
 from pycellbox.problem import Parameters, Problem, parameter_arrays, parameter_dataset, time_grid
 from pycellbox.result import Fit, versions
-from pycellbox.solvers import Solver, check_solver
-from pycellbox.solving import check_dtype, check_model
+from pycellbox.solvers import Solver, SteadyState, check_solver
+from pycellbox.solving import check_dtype, check_model, check_steady, solve
+
+# In units of the slowest decay time: e⁻²⁰ is 2e-9.
+_SETTLING_TIMES = 20.0
 
 
 def fit(
@@ -110,6 +113,7 @@ def fit(
     if steady:
         time_grid(horizon)
     solver = check_solver(default_solver(steady, horizon) if solver is None else solver)
+    check_steady(solver, steady)
     stages_default, penalty_default = default_schedule(data)
     stages = check_schedule(stages_default if schedule is None else schedule)
     penalty = penalty_default if penalty is None else penalty
@@ -139,15 +143,28 @@ def fit(
     )
     training.run(stages)
     last_horizon = next((s.horizon for s in reversed(stages) if s.horizon), None)
+    parameters = parameter_dataset(problem.structure, parametrisation.effective(training.raw))
+    checked = {}
+    if isinstance(solver, SteadyState):
+        checked["steady_state"] = _check_steady_states(
+            model,
+            solver,
+            parameters,
+            data["perturbation"],
+            horizon,
+            backend=chosen.name,
+            dtype=dtype,
+        )
     return Fit.assemble(
         model=model,
         solver=solver,
-        parameters=parameter_dataset(problem.structure, parametrisation.effective(training.raw)),
+        parameters=parameters,
         history=training.history.to_dataset(),
         data=data.assign_coords(role=("condition", roles)),
         horizon=(last_horizon or horizon) if steady else None,
         provenance={
             "status": training.status,
+            **checked,
             "steps_retried": training.retried,
             "seconds": round(time.perf_counter() - began, 3),
             "backend": chosen.name,
@@ -159,6 +176,31 @@ def fit(
             "versions": versions(chosen),
         },
     )
+
+
+def _check_steady_states(
+    model: CellBox,
+    solver: SteadyState,
+    parameters: xr.Dataset,
+    perturbation: xr.DataArray,
+    horizon: float,
+    **options: Any,
+) -> dict[str, Any]:
+    """Hold the fitted steady states to a long integration; plain values for provenance."""
+    states = solve(model, parameters, perturbation, solver=solver, horizon=horizon, **options)
+    settled = states["settled"].values
+    rates = parameters["alpha"].values
+    long = _SETTLING_TIMES / max(float(rates.min()), 1e-3 * float(rates.max()))
+    integrated = solve(
+        model, parameters, perturbation, solver=solver.integrator, horizon=long, **options
+    )
+    distance = np.abs(states.values - integrated.values)[settled]
+    return {
+        "unsettled": [str(c) for c in states["condition"].values[~settled]],
+        "residual": float(states["residual"].values[settled].max(initial=0.0)),
+        "distance_to_integration": float(distance.max(initial=0.0)),
+        "integrated_to": long,
+    }
 
 
 def split_roles(
@@ -182,7 +224,10 @@ def split_roles(
         if ("sigma" in extra) != ("sigma" in data):
             raise DataError("only one of data and validation set has a sigma.")
         extra = extra.sel(node=data["node"].values)
-        joined = xr.concat([data, extra], "condition", data_vars="minimal", coords="minimal")
+        # What else the two carry (the truth of a simulation, say) may differ: the training set's.
+        joined = xr.concat(
+            [data, extra], "condition", data_vars="minimal", coords="minimal", compat="override"
+        )
         return joined, np.array(["train"] * len(labels) + ["validation"] * extra.sizes["condition"])
     roles = np.full(len(labels), "train", dtype="<U10")
     if validation is None:

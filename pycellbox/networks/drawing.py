@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from pycellbox.errors import ModelError
 from pycellbox.models import is_number
+from pycellbox.networks.network import Network, make_network
 
 Weights = Literal["unit", "uniform", "normal"]
 WEIGHTS: tuple[Weights, ...] = ("unit", "uniform", "normal")
@@ -85,3 +87,42 @@ def draw_rate(
     raise ModelError(
         f"{name}={rate!r}; it needs a number > 0, or (lowest, highest) to draw from evenly."
     )
+
+
+@dataclass
+class Draw:
+    """The options that all random networks share, and the streams they draw from."""
+
+    n_nodes: int
+    weights: Weights
+    scale: float
+    gap: float
+    rate: Rate
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_weights(self.weights, self.scale, self.gap)
+        self.for_topology, self.for_weights, for_rates = generators(self.seed, 3)
+        self.alpha = draw_rate(self.rate, self.n_nodes, for_rates)
+
+    def chance(self, density: float) -> npt.NDArray[np.bool_]:
+        """Draw an edge between every two nodes with the chance ``density``, (target, source)."""
+        chance = self.for_topology.random((self.n_nodes, self.n_nodes))
+        edges: npt.NDArray[np.bool_] = chance < check_density(density)
+        return edges
+
+    def magnitudes(self, number: int) -> npt.NDArray[np.float64]:
+        """Draw strengths, (number,)."""
+        return draw_magnitudes(number, self.weights, self.scale, self.gap, self.for_weights)
+
+    def signed(self, edges: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Weights of either sign where there are edges, zero elsewhere."""
+        W = np.zeros(edges.shape)
+        number = int(edges.sum())
+        W[edges] = self.magnitudes(number) * self.for_weights.choice([-1.0, 1.0], number)
+        return W
+
+    def network(self, W: npt.NDArray[np.float64]) -> Network:
+        """Name the nodes and give them their rates."""
+        nodes = [f"g{i + 1}" for i in range(self.n_nodes)]
+        return make_network(W, nodes, alpha=self.alpha)

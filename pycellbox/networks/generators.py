@@ -7,26 +7,15 @@ from streams of their own: the same seed gives the same edges whatever the law o
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from pycellbox.errors import ModelError
-from pycellbox.networks.drawing import (
-    Rate,
-    Weights,
-    check_density,
-    check_size,
-    check_weights,
-    draw_magnitudes,
-    draw_rate,
-    generators,
-)
-from pycellbox.networks.network import Network, make_network
+from pycellbox.networks.drawing import Draw, Rate, Weights, check_size
+from pycellbox.networks.network import Network
 
-_Bools: TypeAlias = npt.NDArray[np.bool_]
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
 # How fast a disturbance of a switch or an oscillator grows at rest, in units of the mean decay
@@ -79,7 +68,7 @@ def erdos_renyi(
     Responses stay bounded, but a network of strong and many interactions need not come to rest:
     with k regulators a node of root-mean-square strength s that is so where s·√k exceeds α.
     """
-    draw = _Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
+    draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
     edges = draw.chance(density)
     if not self_loops:
         np.fill_diagonal(edges, False)
@@ -101,7 +90,7 @@ def acyclic(
     Parameters and errors as for `erdos_renyi`; ``density`` is the chance that a node acts on a
     given later one, so that half as many edges come about. The steady state is unique.
     """
-    draw = _Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
+    draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
     return draw.network(draw.signed(np.tril(draw.chance(density), k=-1)))
 
 
@@ -120,7 +109,7 @@ def cyclic(
     Parameters and errors as for `erdos_renyi`; ``density`` is the chance of an edge that is not on
     the ring. From every node a path leads to every other.
     """
-    draw = _Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
+    draw = Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
     edges = draw.chance(density)
     np.fill_diagonal(edges, False)
     order = draw.for_topology.permutation(n_nodes)
@@ -143,7 +132,7 @@ def symmetric(
     Parameters and errors as for `erdos_renyi`; ``density`` is the chance that two given nodes
     interact.
     """
-    draw = _Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
+    draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
     W = draw.signed(np.tril(draw.chance(density), k=-1))
     return draw.network(W + W.T)
 
@@ -183,7 +172,7 @@ def bifurcating(
     ModelError
         A number is out of range.
     """
-    draw = _Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
+    draw = Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
     up = (n_nodes - 2) // 3 if n_upstream is None else n_upstream
     if isinstance(up, bool) or not isinstance(up, int | np.integer) or not 0 <= up <= n_nodes - 2:
         raise ModelError(
@@ -246,7 +235,7 @@ def oscillating(
     ModelError
         A number is out of range.
     """
-    draw = _Draw(check_size(n_nodes, 3), weights, scale, gap, alpha, seed)
+    draw = Draw(check_size(n_nodes, 3), weights, scale, gap, alpha, seed)
     if isinstance(n_ring, bool) or not isinstance(n_ring, int) or not 3 <= n_ring <= n_nodes:
         raise ModelError(f"n_ring={n_ring!r}; it needs an integer from 3 to n_nodes ({n_nodes}).")
     rng = draw.for_topology
@@ -263,43 +252,6 @@ def oscillating(
     strength *= _ring_factor(strength, draw.alpha[:n_ring])
     W[np.roll(ring, -1), ring] = np.where(inhibits, -strength, strength)
     return draw.network(W)
-
-
-@dataclass
-class _Draw:
-    """The options that all generators share, and the streams they draw from."""
-
-    n_nodes: int
-    weights: Weights
-    scale: float
-    gap: float
-    rate: Rate
-    seed: int
-
-    def __post_init__(self) -> None:
-        check_weights(self.weights, self.scale, self.gap)
-        self.for_topology, self.for_weights, for_rates = generators(self.seed, 3)
-        self.alpha = draw_rate(self.rate, self.n_nodes, for_rates)
-
-    def chance(self, density: float) -> _Bools:
-        """Draw an edge between every two nodes with the chance ``density``, (target, source)."""
-        chance = self.for_topology.random((self.n_nodes, self.n_nodes))
-        edges: _Bools = chance < check_density(density)
-        return edges
-
-    def magnitudes(self, number: int) -> _Floats:
-        return draw_magnitudes(number, self.weights, self.scale, self.gap, self.for_weights)
-
-    def signed(self, edges: _Bools) -> _Floats:
-        """Weights of either sign where there are edges, zero elsewhere."""
-        W = np.zeros(edges.shape)
-        number = int(edges.sum())
-        W[edges] = self.magnitudes(number) * self.for_weights.choice([-1.0, 1.0], number)
-        return W
-
-    def network(self, W: _Floats) -> Network:
-        nodes = [f"g{i + 1}" for i in range(self.n_nodes)]
-        return make_network(W, nodes, alpha=self.alpha)
 
 
 def _switch_factor(core: _Floats, alpha: _Floats) -> float:

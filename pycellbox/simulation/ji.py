@@ -1,7 +1,7 @@
 """The synthetic experiments of Ji et al. on the networks of BEELINE.
 
 Source: Ji et al., arXiv 2104.06467, and the configurations and the data generation of its code,
-jiweiqi/CellBox.jl (``Test_Beeline/*/config.yaml``, ``cellbox/network.jl``).
+jiweiqi/CellBox.jl (``Test_Beeline/*/config.yaml``, ``cellbox/network.jl``, as of April 2021).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def ji_experiment(
     name : str
         One of `pycellbox.networks.BEELINE`.
     n_conditions : (int, int, int), optional
-        Conditions to train, validate and test; by default as published: 20, 5 and 5, but to train
-        10 for CY, 30 for BFC and 50 for LL and BF, and 100, 10 and 10 for GSD.
+        Conditions to train, validate and test; by default those of the configuration: 20, 5 and
+        5, but to train 10 for CY, 30 for BFC and 50 for LL and BF, and 100, 10 and 10 for GSD.
     noise : float
         Standard deviation of the error of each response. The configurations have 0.001 for mCAD,
         VSC and HSC and 0.01 for the others.
@@ -85,8 +85,9 @@ def ji_experiment(
 
     Notes
     -----
-    Of the published configurations, BFC and TF have ten time points, and mCAD twenty with one node
-    perturbed; here all networks are measured alike.
+    The configurations of BFC and TF have ten time points, and that of mCAD twenty with one node
+    perturbed; here all networks are measured alike. The code reads GSD by position from a table
+    whose rows and columns have DHH and DKK1 in different order, and so solves another network.
 
     Examples
     --------

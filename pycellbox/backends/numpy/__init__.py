@@ -10,12 +10,15 @@ from pycellbox.backends.lowering import Coefficients, Drive, Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate, reverse
 from pycellbox.backends.numpy.losses import loss_and_seeds
+from pycellbox.backends.numpy.steady import SteadyEquations, find
+from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.backends.numpy.threads import blas_threads
+from pycellbox.backends.protocol import SteadyStates
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Gradient, Solver
+from pycellbox.solvers import Gradient, Solver, SteadyState
 
 _SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
 
@@ -47,10 +50,31 @@ class NumpyBackend:
         with blas_threads(*perturbation.shape):
             return integrate(solver, envelope, coefficients, drive, times, tape).states
 
+    def steady_states(
+        self,
+        structure: Structure,
+        solver: SteadyState,
+        parameters: Parameters,
+        perturbation: Array,
+        horizon: float,
+    ) -> SteadyStates:
+        """See `pycellbox.backends.protocol.Backend.steady_states`."""
+        lowering = Lowering(structure)
+        equations = SteadyEquations(
+            solver,
+            envelope_kernel(structure.model),
+            lowering.coefficients(parameters),
+            lowering.drive(perturbation),
+        )
+        with blas_threads(*perturbation.shape):
+            return find(equations, horizon)
+
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
-    ) -> NumpySession | FiniteDifferenceSession:
+    ) -> NumpySession | NumpySteadySession | FiniteDifferenceSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
+        if isinstance(solver, SteadyState):
+            return self._steady_session(problem, solver, loss, gradient)
         gradient = gradient or "discrete"
         if gradient not in _SUPPORTED:
             raise BackendError(
@@ -60,6 +84,17 @@ class NumpyBackend:
         _check_solver(solver)
         session = NumpySession(problem, solver, loss)
         return session if gradient == "discrete" else FiniteDifferenceSession(session)
+
+    def _steady_session(
+        self, problem: Problem, solver: SteadyState, loss: Loss, gradient: Gradient | None
+    ) -> NumpySteadySession | FiniteDifferenceSession:
+        if gradient not in (None, "implicit", "finite-difference"):
+            raise BackendError(
+                f"SteadyState has no gradient {gradient!r}; it has implicit (the implicit function "
+                "theorem) and finite-difference."
+            )
+        session = NumpySteadySession(problem, solver, loss)
+        return FiniteDifferenceSession(session) if gradient == "finite-difference" else session
 
 
 class NumpySession:
@@ -125,7 +160,7 @@ class NumpySession:
 class FiniteDifferenceSession:
     """Central differences of a session's value: for checks, one solve pair per parameter."""
 
-    def __init__(self, session: NumpySession) -> None:
+    def __init__(self, session: NumpySession | NumpySteadySession) -> None:
         self._session = session
 
     def value_and_gradient(
@@ -138,6 +173,9 @@ class FiniteDifferenceSession:
         mask = self._session.problem.structure.mask
 
         def value(parameters: Parameters) -> float:
+            if prefix is None:
+                return self._session.value(parameters, rows)
+            assert isinstance(self._session, NumpySession)
             return self._session.value(parameters, rows, prefix)
 
         point = {name: array.copy() for name, array in parameters.items()}

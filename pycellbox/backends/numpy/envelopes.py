@@ -25,12 +25,25 @@ class EnvelopeKernel:
         Whether the slope cannot be had from φ alone, so that z must be kept as well.
     steepest : float
         sup |φ'|, for the bound on the Jacobian.
+    falls_from_zero : bool
+        Whether φ' falls with |z|, so that its largest value in an interval is where |z| is least.
     """
 
     value: Callable[[Array, Array], None]
     slope: Callable[[Array | None, Array, Array], None]
     needs_z: bool
     steepest: float
+    falls_from_zero: bool = True
+
+    def steepest_within(self, z: Array, radius: Array) -> Array:
+        """Upper bound of |φ'| over [z − radius, z + radius], entry by entry."""
+        if not self.falls_from_zero:
+            return np.full_like(z, self.steepest)
+        nearest = np.maximum(np.abs(z) - radius, 0)
+        phi, slope = np.empty_like(z), np.empty_like(z)
+        self.value(nearest, phi)
+        self.slope(nearest, phi, slope)
+        return slope
 
 
 def _tanh(z: Array, out: Array) -> None:
@@ -115,7 +128,7 @@ def _polynomial(order: int) -> EnvelopeKernel:
         assert z is not None
         power_slope(np.abs(z), out)
 
-    return EnvelopeKernel(value, slope, True, _steepest_power(order))
+    return EnvelopeKernel(value, slope, True, _steepest_power(order), False)
 
 
 def _hill(order: int) -> EnvelopeKernel:
@@ -131,7 +144,7 @@ def _hill(order: int) -> EnvelopeKernel:
         power_slope(np.maximum(z + 1, 0), out)
         np.multiply(out, 2, out=out)
 
-    return EnvelopeKernel(value, slope, True, 2 * _steepest_power(order))
+    return EnvelopeKernel(value, slope, True, 2 * _steepest_power(order), False)
 
 
 def _steepest_power(order: int) -> float:
