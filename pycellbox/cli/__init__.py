@@ -66,6 +66,10 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         from pycellbox.cli.julia import julia
 
         return julia
+    if name == "run":
+        from pycellbox.cli.run import run
+
+        return run
     from pycellbox.cli import commands
 
     chosen: Callable[[argparse.Namespace], int] = getattr(commands, name)

@@ -39,6 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
     _evaluate(
         command("evaluate", "compare a fit with new data", texts.EVALUATE, texts.EVALUATE_EXAMPLE)
     )
+    _run(
+        command(
+            "run", "run a configuration of CellBox or CellBox.jl", texts.RUN, texts.RUN_EXAMPLES
+        )
+    )
     _julia(command("julia", "install Julia, for faster fits", texts.JULIA))
     return parser
 
@@ -184,6 +189,31 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         "--csv", type=Path, metavar="DIR",
         help="also write scores.csv, by_node.csv, by_condition.csv and predictions.csv there",
     )  # fmt: skip
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG",
+        help="a .json of CellBox; a .yaml of CellBox.jl, its runtime.yaml, or its folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "-i", "--working_index", type=int, default=0, metavar="N",
+        help="number of the run, which makes its seed (default: 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-drug", "--drug_index", type=int, metavar="K",
+        help="drug to leave out, counted from 1, for the experiments that leave one out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--is-restart", action="store_true", help="go on from the earlier result (CellBox.jl)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="folder for the results (default: results/EXPERIMENT_SETTINGS/seed_N)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace a finished run there")
+    parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
+    _backend(parser)
 
 
 def _julia(parser: argparse.ArgumentParser) -> None:

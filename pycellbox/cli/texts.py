@@ -71,6 +71,30 @@ See what pycellbox does, without any data: simulate experiments on a network of 
 network to some of them, predict the others, and compare with the truth and with simple
 baselines. Takes a few seconds."""
 
+RUN = """\
+Run a configuration of CellBox (JSON) or CellBox.jl (YAML), as it is: it says where the data is,
+how it is parted, which equation is fitted and in which stages. What it asks for is computed by
+pycellbox; keys that have no effect here, and what is done in the nearest way instead of the same
+way, are listed.
+
+Paths in the configuration are looked for from its own folder and from the working directory.
+
+results
+  CellBox:     N_best.W, .alpha, .eps and .y_hat (prediction of the test conditions) of each
+               sub-stage N, record_eval.csv, random_pos.csv (random partitions), config.json
+  CellBox.jl:  params.csv (W), data.nc (the conditions, and the network they were simulated with)
+  both:        fit.nc, read by pycellbox predict and evaluate; conditions.csv (train, test, …)
+
+A finished run is never replaced unless you say --overwrite."""
+
+RUN_EXAMPLES = """\
+examples
+  pycellbox run configs/Example.random_partition.json -i 3
+  pycellbox run configs/Example.leave_one_drug_out.json -drug 2 --out results/without_drug_2
+  pycellbox run Test_02/config.yaml
+  pycellbox run Test_02/config.yaml --is-restart
+"""
+
 JULIA = """\
 Fits run faster with Julia, a programming language for numerical work. pycellbox installs it by
 itself and calls it for you; you need not know it. Without it pycellbox works as well, more

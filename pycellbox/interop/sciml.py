@@ -1,4 +1,4 @@
-"""Doors to other people's tools."""
+"""A network as a problem of Julia's SciML solvers."""
 
 from __future__ import annotations
 

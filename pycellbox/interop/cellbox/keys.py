@@ -1,0 +1,82 @@
+"""Every key that CellBox documents, and those its result folders have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pycellbox.interop.cellbox.partition import EXPERIMENTS, RANDOM
+from pycellbox.interop.keys import Key, anything, flag, integer, number, one_of, optional, text
+from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Solver
+
+ENVELOPES = {
+    "tanh": "tanh", "polynomial": "polynomial", "hill": "hill", "linear": "linear",
+    "clip linear": "clip",
+}  # fmt: skip
+WITH_ORDER = ("polynomial", "hill")
+SOLVERS: dict[str, Callable[[float], Solver]] = {
+    "heun": Heun, "euler": Euler, "rk4": RK4, "midpoint": Midpoint,
+}  # fmt: skip
+
+_SHARE = number(0, 1, above=True, up_to=True)
+_RATE = number(0)
+_SMOOTHED = "the whole validation set is looked at instead of smoothed batches"
+_TENSORFLOW = "no TensorFlow checkpoint is written; fit.nc has everything"
+_WRITTEN = "written by the original"
+
+# The order is that of the original's documentation. A default here is the original's; None that
+# it has none and does not always need the key.
+KEYS = (
+    Key("experiment_id", text(), "Debugging"),
+    Key("model_prefix", text(), "seed"),
+    Key("ckpt_name", text(), "model.ckpt", unused=_TENSORFLOW),
+    Key("model", one_of("CellBox", "NN", "LinReg"), "CellBox"),
+    Key("export_verbose", one_of(-1, 0, 1, 2, 3), 2),
+    Key("pert_file", text("the path of a table (condition, node)")),
+    Key("expr_file", text("the path of a table (condition, node)")),
+    Key("node_index_file", optional(text("a path")), None),
+    Key("sparse_data", flag(), False),
+    Key("n_x", integer(1)),
+    Key("n_protein_nodes", integer(0)),
+    Key("n_activity_nodes", integer(0)),
+    Key("experiment_type", one_of(*EXPERIMENTS), RANDOM),
+    Key("trainset_ratio", _SHARE, 0.7),
+    Key("validset_ratio", _SHARE, 0.8),
+    Key("batchsize", integer(1), 8),
+    Key("n_batches_eval", optional(integer(1)), None, unused="every condition is evaluated"),
+    Key("add_noise_level", number(0), 0),
+    Key("envelope_form", one_of(*ENVELOPES), "tanh", ("envelop_form",)),
+    Key("envelope", one_of(0, 1, 2), 0, ("envelop",)),
+    Key("polynomial_k", optional(integer(2)), None),
+    Key("pert_form", one_of("by u", "fix x"), "by u"),
+    Key("dT", number(0, above=True), 0.1),
+    Key("ode_degree", one_of(1, 2), 1),
+    Key("ode_solver", one_of(*SOLVERS), "heun"),
+    Key("ode_last_steps", integer(1), 2, unused="oscillations are not reported"),
+    Key("seed", optional(integer(0)), None),
+    Key("stages", anything()),
+    Key("n_epoch", optional(integer(1)), None),
+    Key("n_iter", optional(integer(1)), None),
+    Key("n_iter_buffer", integer(1), 5, unused=_SMOOTHED),
+    Key("n_iter_patience", integer(1), 100),
+    Key("weight_loss", one_of("None", "expr", also={None: "None"}), "None"),
+    Key("lr_val", optional(_RATE), None),
+    Key("l1lambda", _RATE, 0),
+    Key("l2lambda", _RATE, 0),
+    Key("n_hidden", anything(), None, unused="it is for the model NN"),
+    # Beyond the documentation: what the config.json in the original's result folders has.
+    Key("root_dir", optional(text("a path")), None),
+    Key("drug_index", optional(integer(1)), None),
+    Key("ckpt_path_full", anything(), None, unused=_WRITTEN),
+    Key("working_index", anything(), None, unused=_WRITTEN),
+)
+
+STAGE_KEYS = (Key("nT", integer(1)), Key("sub_stages", anything()))
+SUB_STAGE_KEYS = (
+    Key("lr_val", optional(_RATE), None),
+    Key("l1lambda", optional(_RATE), None),
+    Key("l2lambda", optional(_RATE), None),
+    Key("n_epoch", optional(integer(1)), None),
+    Key("n_iter", optional(integer(1)), None),
+    Key("n_iter_buffer", optional(integer(1)), None, unused=_SMOOTHED),
+    Key("n_iter_patience", optional(integer(1)), None),
+)

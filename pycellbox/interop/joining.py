@@ -1,0 +1,59 @@
+"""Fits that follow one another, told as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.result import Fit
+
+
+def joined(fits: Sequence[Fit], **provenance: Any) -> Fit:
+    """Return one fit with the parameters of the last and the history of all.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        Each started from the parameters of the one before; same model, solver and data.
+    **provenance
+        What to add to the provenance.
+
+    Returns
+    -------
+    Fit
+        Its stages are those of all fits in turn.
+    """
+    last = fits[-1]
+    histories, first_stage = [], 0
+    for fit in fits:
+        history = fit.history.drop_vars("iteration")
+        history["stage"] = history["stage"].copy(data=history["stage"].values + first_stage)
+        histories.append(history)
+        first_stage += len(fit.provenance["schedule"])
+    history = xr.concat(histories, "iteration")
+    history = history.assign_coords(iteration=np.arange(history.sizes["iteration"]))
+    return Fit.assemble(
+        model=last.model,
+        solver=last.solver,
+        parameters=last.parameters,
+        history=history,
+        data=last.data,
+        horizon=last.horizon,
+        provenance={**last.provenance, **_summed(fits), **provenance},
+    )
+
+
+def _summed(fits: Sequence[Fit]) -> Mapping[str, Any]:
+    return {
+        "steps_retried": sum(fit.provenance["steps_retried"] for fit in fits),
+        "seconds": round(sum(fit.provenance["seconds"] for fit in fits), 3),
+        "schedule": [stage for fit in fits for stage in fit.provenance["schedule"]],
+    }
+
+
+def follow_seed(seed: int, *position: int) -> int:
+    """Seed of a fit that follows others: its own, and the same in every run."""
+    return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])

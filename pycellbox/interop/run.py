@@ -1,0 +1,153 @@
+"""`run_config`: other people's configurations on our engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycellbox.errors import DataError, ModelError
+from pycellbox.interop import files
+from pycellbox.interop.keys import Unused
+from pycellbox.interop.outcome import Outcome
+
+
+def run_config(
+    path: str | Path,
+    *,
+    index: int = 0,
+    drug: int | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    backend: str = "auto",
+    progress: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Run a configuration of CellBox (JSON) or CellBox.jl (YAML) and write its results.
+
+    Parameters
+    ----------
+    path : str or Path
+        The configuration; a ``runtime.yaml`` that names one; or a folder with a ``config.yaml``.
+    index : int
+        ``-i`` of CellBox: runs with the same index are the same. A JSON configuration is seeded
+        with it plus 1000, or plus its own seed.
+    drug : int, optional
+        ``-drug`` of CellBox: the drug to leave out, counted from 1.
+    out : str or Path, optional
+        Folder for the results; by default one in ``results``, named after experiment, settings
+        and index.
+    overwrite : bool
+        Whether to replace a finished run there.
+    restart : bool
+        ``--is-restart`` of CellBox.jl: go on from the result that is there.
+    backend : str
+        As for `pycellbox.fit`.
+    progress : bool
+        Show progress bars.
+    tell : callable
+        Is given the keys that have no effect, what is done in the nearest way instead of the
+        same, the folder, and a line for every finished sub-stage.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    ModelError
+        A key or value is unknown or cannot be.
+    DataError
+        A file is missing or has another shape.
+    ResultFileError
+        The folder holds a finished run, or none to go on from.
+
+    Notes
+    -----
+    CellBox: noise, partition and initial weights are those the original draws for the same index.
+    Not the same are early stopping (the whole validation set once per epoch; the patience counts
+    the epochs that hold n_iter_patience iterations) and the hand-over between sub-stages (the best
+    parameters and fresh moments, not the last ones). The result is computed in double precision.
+
+    CellBox.jl: the equation is that of its code, an update sees one condition up to a random
+    time. The port has no seed, so nothing is the same number by number.
+    """
+    source = Path(path)
+    if source.is_dir():
+        source = source / "config.yaml"
+    if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+        raise ModelError(f"the index is {index!r}; it needs an integer ≥ 0.")
+    wish = _Wish(
+        index, drug, None if out is None else Path(out), overwrite, restart, backend, progress, tell
+    )
+    kind = source.suffix.lower()
+    if kind == ".json":
+        return _run_json(source, wish)
+    if kind in (".yaml", ".yml"):
+        return _run_yaml(source, wish)
+    raise DataError(
+        f"{source} is no configuration: its name needs to end in .json (CellBox), or in .yaml or "
+        ".yml (CellBox.jl)."
+    )
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """The options of `run_config`."""
+
+    index: int
+    drug: int | None
+    out: Path | None
+    overwrite: bool
+    restart: bool
+    backend: str
+    progress: bool
+    tell: Callable[[str], None]
+
+
+def _run_json(source: Path, wish: _Wish) -> Outcome:
+    from pycellbox.interop.cellbox import experiment, reading, training
+
+    if wish.restart:
+        raise ModelError(
+            f"{source}: a restart is for the configurations of CellBox.jl (YAML); those of "
+            "CellBox start anew (--overwrite replaces a finished run)."
+        )
+    config = reading.read_config(source, wish.index, wish.drug)
+    folder = wish.out or config.folder
+    if not wish.overwrite:
+        files.check_unfinished(folder)
+    made = experiment.prepare(config)
+    files.prepare_folder(folder)
+    _introduce(config.unused, config.differences(), folder, wish.tell)
+    return training.run(
+        config, made, folder, backend=wish.backend, progress=wish.progress, tell=wish.tell
+    )
+
+
+def _run_yaml(source: Path, wish: _Wish) -> Outcome:
+    from pycellbox.interop.cellbox_jl import config as jl_config
+    from pycellbox.interop.cellbox_jl import reading, training
+
+    if wish.drug is not None:
+        raise ModelError(f"{source}: -drug is for the configurations of CellBox (JSON).")
+    config = reading.read_config(source, wish.index, wish.restart)
+    folder = wish.out or config.folder
+    if not (config.restart or wish.overwrite):
+        files.check_unfinished(folder)
+    start = training.prepare(config, folder, wish.backend)
+    if not config.restart:
+        files.prepare_folder(folder)
+    _introduce(config.unused, jl_config.DIFFERENCES, folder, wish.tell)
+    return training.run(config, start, folder, backend=wish.backend, progress=wish.progress)
+
+
+def _introduce(
+    unused: Unused, differences: Sequence[str], folder: Path, tell: Callable[[str], None]
+) -> None:
+    if unused.reasons:
+        tell(f"keys without effect here: {unused}.")
+    for difference in differences:
+        tell(f"not the same as in the original: {difference}.")
+    tell(f"results go to {folder}")
