@@ -68,6 +68,34 @@ def test_every_fixed_step_agrees_with_numpy(julia, solver, loss, dtype):
     compare(julia, problem, parameters, solver, Loss(loss), tolerance)
 
 
+@pytest.mark.parametrize("model", models()[::3], ids=repr)
+def test_tsit5_takes_the_steps_of_numpy(julia, model):
+    rng = np.random.default_rng(2)
+    problem = random_problem(model, rng, times=(0.0, 0.35, 1.0, 7.0))
+    parameters = random_parameters(model, rng)
+    # Where φ has a kink, rounding in one step's error shows in the sizes of the next ones.
+    smooth = model.envelope in ("tanh", "sigmoid", "linear")
+    compare(julia, problem, parameters, pcb.Tsit5(), Loss(), 1e-10 if smooth else 1e-6)
+    sizes = []
+    for backend in (julia, NumpyBackend()):
+        session = backend.session(problem, pcb.Tsit5(), Loss())
+        session.value_and_gradient(parameters)
+        taken = session._session.session.run.sizes if backend is julia else session._kept.sizes
+        sizes.append(np.asarray(taken))
+    np.testing.assert_allclose(*sizes, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_tsit5_agrees_with_numpy_for_every_loss(julia, loss, dtype):
+    rng = np.random.default_rng(12)
+    model = pcb.CellBox(form=2, degree=2)
+    problem = random_problem(model, rng, times=(0.35, 2.2), dtype=dtype)
+    parameters = random_parameters(model, rng, dtype=dtype)
+    tolerance = 1e-10 if dtype == "float64" else 2e-4
+    compare(julia, problem, parameters, pcb.Tsit5(), Loss(loss), tolerance)
+
+
 def compare(julia, problem, parameters, solver, loss, tolerance):
     states = julia.solve(problem.structure, solver, parameters, problem.perturbation, problem.times)
     wanted = NumpyBackend().solve(
@@ -273,8 +301,10 @@ def test_unknown_gradients_are_said(julia):
     problem = random_problem(pcb.CellBox(), np.random.default_rng(10))
     with pytest.raises(BackendError, match="no gradient 'adjoint' for fixed steps"):
         julia.session(problem, pcb.Heun(0.1), Loss(), "adjoint")
-    with pytest.raises(BackendError, match="no gradient 'discrete' for adaptive"):
-        julia.session(problem, pcb.Tsit5(), Loss(), "discrete")
+    with pytest.raises(BackendError, match="no gradient 'discrete' for Adaptive"):
+        julia.session(problem, pcb.Adaptive(), Loss(), "discrete")
+    with pytest.raises(BackendError, match="no gradient 'finite-difference' for Tsit5"):
+        julia.session(problem, pcb.Tsit5(), Loss(), "finite-difference")
 
 
 def test_saved_in_the_result_and_predicted_by_either(julia, tmp_path):

@@ -41,7 +41,7 @@ end
 
 - `sizes`: conditions and times; `addresses`: of perturbation (c, n), response and weight
   (c, t, n).
-- `solver`: a [`FixedStep`](@ref) or an [`Adaptive`](@ref).
+- `solver`: a [`FixedStep`](@ref), [`Tsit5`](@ref) or an [`Adaptive`](@ref).
 - `parameters`, `gradient`: addresses of W (n, n) and the rates (n), in storage order.
 """
 function python_session(
@@ -64,7 +64,7 @@ end
 function make_session(structure, u, y, w, times, solver::FixedStep, loss)
     return Session(structure, u, y, w, times; solver=solver, loss=loss)
 end
-make_session(structure, u, y, w, times, solver::Adaptive, loss) =
+make_session(structure, u, y, w, times, solver, loss) =
     adaptive_session(structure, u, y, w, times, loss, solver)
 
 "Conditions as Julia counts them, from `count` integers at `address`; -1 of them are all."
@@ -96,7 +96,7 @@ function python_solve(dtype, structure, sizes, u, out, times, solver, parameters
     )
 end
 
-function solve_states!(out, structure, solver::FixedStep, parameters, u, times)
+function solve_states!(out, structure, solver, parameters, u, times)
     trajectory!(out, structure, solver, parameters, u, times)
     return nothing
 end

@@ -24,6 +24,7 @@ include("standard/problems.jl")
     include("standard/solvers.jl")
     include("standard/gradients.jl")
     include("standard/sessions.jl")
+    include("standard/adaptive.jl")
     include("standard/threads.jl")
     include("standard/errors.jl")
 end

@@ -91,8 +91,8 @@ class JuliaBackend:
 
 
 def default_gradient(solver: Solver) -> Gradient:
-    """Exact for fixed steps, the continuous adjoint for adaptive ones."""
-    return "adjoint" if isinstance(solver, Tsit5 | Adaptive) else "discrete"
+    """Exact where the steps are our own, the continuous adjoint for those of OrdinaryDiffEq."""
+    return "adjoint" if isinstance(solver, Adaptive) else "discrete"
 
 
 class JuliaSession:
@@ -271,11 +271,13 @@ def _rows(rows: Sequence[int] | Array | None) -> Array | None:
 
 
 def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
+    if isinstance(solver, Tsit5) and gradient == "discrete":
+        return call_locked(cellbox.Tsit5, solver.rtol, solver.atol, solver.max_steps)
     if isinstance(solver, Tsit5 | Adaptive):
         if gradient not in _ADJOINTS:
             raise BackendError(
-                f"the julia backend has no gradient {gradient!r} for adaptive solvers; it has "
-                f"{', '.join(_ADJOINTS)}. backend='numpy' has discrete for Tsit5."
+                f"the julia backend has no gradient {gradient!r} for {type(solver).__name__}; it "
+                f"has {', '.join(_ADJOINTS)}, and discrete for Tsit5."
             )
         call_locked(cellbox.load_sciml)
         return call_locked(
