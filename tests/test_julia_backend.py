@@ -6,6 +6,8 @@ PYTHON_JULIACALL_PROJECT for a prepared environment.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
 import signal
 import subprocess
@@ -34,6 +36,7 @@ from tests.helpers import (
     structure,
 )
 from tests.test_gradients import assert_same_gradient, models
+from tests.test_steady_state import OSCILLATOR, small_network
 
 STATE = readiness()
 pytestmark = pytest.mark.skipif(
@@ -66,6 +69,34 @@ def test_every_fixed_step_agrees_with_numpy(julia, solver, loss, dtype):
     parameters = random_parameters(model, rng, dtype=dtype)
     tolerance = 1e-10 if dtype == "float64" else 1e-4
     compare(julia, problem, parameters, solver, Loss(loss), tolerance)
+
+
+@pytest.mark.parametrize("model", models()[::3], ids=repr)
+def test_tsit5_takes_the_steps_of_numpy(julia, model):
+    rng = np.random.default_rng(2)
+    problem = random_problem(model, rng, times=(0.0, 0.35, 1.0, 7.0))
+    parameters = random_parameters(model, rng)
+    # Where φ has a kink, rounding in one step's error shows in the sizes of the next ones.
+    smooth = model.envelope in ("tanh", "sigmoid", "linear")
+    compare(julia, problem, parameters, pcb.Tsit5(), Loss(), 1e-10 if smooth else 1e-6)
+    sizes = []
+    for backend in (julia, NumpyBackend()):
+        session = backend.session(problem, pcb.Tsit5(), Loss())
+        session.value_and_gradient(parameters)
+        taken = session._session.session.run.sizes if backend is julia else session._kept.sizes
+        sizes.append(np.asarray(taken))
+    np.testing.assert_allclose(*sizes, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_tsit5_agrees_with_numpy_for_every_loss(julia, loss, dtype):
+    rng = np.random.default_rng(12)
+    model = pcb.CellBox(form=2, degree=2)
+    problem = random_problem(model, rng, times=(0.35, 2.2), dtype=dtype)
+    parameters = random_parameters(model, rng, dtype=dtype)
+    tolerance = 1e-10 if dtype == "float64" else 2e-4
+    compare(julia, problem, parameters, pcb.Tsit5(), Loss(loss), tolerance)
 
 
 def compare(julia, problem, parameters, solver, loss, tolerance):
@@ -273,12 +304,77 @@ def test_a_blow_up_in_training_is_mended_the_same_way(julia):
     assert a.provenance["steps_retried"] == b.provenance["steps_retried"] > 0
 
 
+@pytest.mark.parametrize("envelope", ["tanh", "hill", "sigmoid"])
+@pytest.mark.parametrize("form", [0, 1, 2, "ji", "ji-code"])
+def test_steady_states_agree_with_numpy(julia, form, envelope):
+    rng = np.random.default_rng(20)
+    model = pcb.CellBox(form=form, envelope=envelope, drugs="clamped" if form == 1 else "input")
+    problem = random_problem(model, rng, times=(60.0,), conditions=6)
+    parameters = random_parameters(model, rng, scale=0.3)
+    solver = pcb.SteadyState(tol=1e-12)
+    here, there = (
+        b.steady_states(problem.structure, solver, parameters, problem.perturbation, 60.0)
+        for b in (julia, NumpyBackend())
+    )
+    assert here.settled.all()
+    assert here.residual.max() < 1e-10
+    np.testing.assert_allclose(here.states, there.states, atol=1e-10)
+    ours, theirs = (b.session(problem, solver, Loss()) for b in (julia, NumpyBackend()))
+    for rows in (None, [3, 0]):
+        value, gradient = ours.value_and_gradient(parameters, rows)
+        wanted, slope = theirs.value_and_gradient(parameters, rows)
+        assert value == pytest.approx(wanted, rel=1e-10)
+        assert ours.value(parameters, rows) == pytest.approx(wanted, rel=1e-10)
+        for name in slope:
+            np.testing.assert_allclose(gradient[name], slope[name], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("integrator", [pcb.Tsit5(1e-9, 1e-11), pcb.RK4(0.05)])
+def test_what_does_not_settle_is_named_and_integrated(julia, integrator, caplog):
+    """An oscillator that a strong push brings to rest."""
+    problem, parameters = small_network(OSCILLATOR, 12, spread=4.0, seed=6)
+    problem = dataclasses.replace(problem, times=np.array([60.0]))
+    solver = pcb.SteadyState(integrator=integrator)
+    session = julia.session(problem, solver, Loss())
+    with caplog.at_level(logging.WARNING, "pycellbox"):
+        value, gradient = session.value_and_gradient(parameters)
+        session.value_and_gradient(parameters)
+    reference = NumpyBackend().session(problem, solver, Loss())
+    wanted, slope = reference.value_and_gradient(parameters)
+    assert value == pytest.approx(wanted, rel=1e-8)
+    assert_same_gradient(gradient, slope, 1e-6)
+    named = [r.message for r in caplog.records]
+    assert len(named) == 2  # one of each backend
+    assert named[0] == named[1]
+
+
+def test_a_fit_of_steady_states_follows_numpy(julia):
+    data = dataset(np.random.default_rng(21), conditions=14)
+    fits = [
+        pcb.fit(
+            data, solver=pcb.SteadyState(), schedule=pcb.Stage(100, learning_rate=0.004),
+            backend=backend, progress=False,
+        )
+        for backend in ("numpy", "julia")
+    ]  # fmt: skip
+    np.testing.assert_allclose(*(f.history["loss"].values for f in fits), rtol=1e-9)
+    assert fits[1].provenance["steady_state"]["unsettled"] == []
+
+
+def test_steady_states_have_one_gradient(julia):
+    problem = random_problem(pcb.CellBox(), np.random.default_rng(10))
+    with pytest.raises(BackendError, match="SteadyState has no gradient 'adjoint'"):
+        julia.session(problem, pcb.SteadyState(), Loss(), "adjoint")
+
+
 def test_unknown_gradients_are_said(julia):
     problem = random_problem(pcb.CellBox(), np.random.default_rng(10))
     with pytest.raises(BackendError, match="no gradient 'adjoint' for fixed steps"):
         julia.session(problem, pcb.Heun(0.1), Loss(), "adjoint")
-    with pytest.raises(BackendError, match="no gradient 'discrete' for adaptive"):
-        julia.session(problem, pcb.Tsit5(), Loss(), "discrete")
+    with pytest.raises(BackendError, match="no gradient 'discrete' for Adaptive"):
+        julia.session(problem, pcb.Adaptive(), Loss(), "discrete")
+    with pytest.raises(BackendError, match="no gradient 'finite-difference' for Tsit5"):
+        julia.session(problem, pcb.Tsit5(), Loss(), "finite-difference")
 
 
 def test_saved_in_the_result_and_predicted_by_either(julia, tmp_path):

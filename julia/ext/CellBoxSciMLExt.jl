@@ -3,10 +3,12 @@ module CellBoxSciMLExt
 
 using CellBox
 using CellBox:
-    Adaptive, Coefficients, DivergenceError, Envelope, Lowering, Loss, SolverError, Structure,
-    coefficients!, drive!, envelope, nodes, penalty, penalty_slope, pull_back!, slope, value
+    Adaptive, Coefficients, DivergenceError, Kernel, Lowering, Loss, SolverError, Structure,
+    coefficients!, drive!, initial_state, load_coefficients!, nodes, pack!, penalty,
+    penalty_slope, pull_back!, rhs!, slope, unpack!, value, vjp_coefficients!, vjp_state!,
+    zero_parameters
 using ForwardDiff: ForwardDiff
-using LinearAlgebra: BLAS, mul!
+using LinearAlgebra: BLAS
 using SciMLBase: SciMLBase, ODEFunction, ODEProblem, ReturnCode
 using SciMLSensitivity:
     GaussAdjoint, InterpolatingAdjoint, QuadratureAdjoint, ZygoteVJP, adjoint_sensitivities
@@ -18,29 +20,34 @@ CellBox.value(::CellBox.Sigmoid, z::ForwardDiff.Dual) = (1 + tanh(z / 2)) / 2
 """
 The right-hand side dx/dt = a∘φ(Mx + p) + b∘v − c∘x on matrices (n × conditions), and its products,
 over the parameter vector [vec(M); a; b; c].
+
+CellBox's `Kernel` does the work for plain numbers of its own type. It has packed copies of the
+parameters: `loaded` tells of which vector, and where it is `ours` alone, nobody else changes it and
+it is not compared at every call. Dual numbers and other types take plain loops.
 """
-struct Network{T,E<:Envelope}
-    envelope::E
-    inside::Union{Nothing,Matrix{T}}
-    outside::Union{Nothing,Matrix{T}}
-    initial::Matrix{T}
-    z::Matrix{T}
-    g::Matrix{T}
+struct Network{T,K<:Kernel{T}}
+    kernel::K
+    loaded::Vector{T}
+    ours::Bool
 end
 
-function Network(structure::Structure, lowering::Lowering, u::AbstractMatrix{T}, columns) where {T}
-    shape = (size(u, 1), length(columns))
-    inside = lowering.u_inside ? zeros(T, shape) : nothing
-    outside = lowering.u_outside ? zeros(T, shape) : nothing
-    initial = zeros(T, shape)
-    flat(x) = x === nothing ? nothing : vec(x)
-    drive!(flat(inside), flat(outside), vec(initial), lowering, u, columns)
-    return Network(
-        envelope(structure.model), inside, outside, initial, zeros(T, shape), zeros(T, shape)
-    )
+function Network(structure::Structure, parameters, u::AbstractMatrix{T}; ours::Bool) where {T}
+    kernel = Kernel(structure, parameters, u)
+    k = kernel.network.coefficients
+    return Network(kernel, pack!(zeros(T, length(k.M) + 3length(k.a)), k), ours)
 end
 
-n_nodes(net::Network) = size(net.initial, 1)
+n_nodes(net::Network) = size(net.kernel.initial, 1)
+
+"The kernel with the parameters `p`, or `nothing` where the numbers are not of its type."
+function kernel_at(net::Network{T}, p::AbstractVector{T}, arrays::AbstractArray{T}...) where {T}
+    if !net.ours && net.loaded != p
+        copyto!(net.loaded, p)
+        load_coefficients!(net.kernel, p)
+    end
+    return net.kernel
+end
+kernel_at(net::Network, p, arrays...) = nothing
 
 "M, a, b and c as views of the parameter vector."
 function unpack(p::AbstractVector, n::Integer)
@@ -50,98 +57,86 @@ function unpack(p::AbstractVector, n::Integer)
     view(p, (at + 2n + 1):(at + 3n))
 end
 
-function pack!(p::AbstractVector, k::Coefficients)
-    M, a, b, c = unpack(p, length(k.a))
-    copyto!(M, k.M)
-    copyto!(a, k.a)
-    copyto!(b, k.b)
-    copyto!(c, k.c)
-    return p
+"Mx + p by plain loops, n × conditions."
+function inner_input(net::Network, M, X)
+    z = M * X
+    inside = net.kernel.inside
+    inside === nothing || (z .+= reshape(inside, size(z)))
+    return z
 end
 
-scratch(cache::Matrix{T}, ::Type{T}) where {T} = cache
-scratch(cache::Matrix, ::Type{S}) where {S} = similar(cache, S)
+outside(net::Network) =
+    net.kernel.outside === nothing ? nothing : reshape(net.kernel.outside, n_nodes(net), :)
 
 function (net::Network)(dx, x, p, t)
+    kernel = kernel_at(net, p, dx, x)
+    kernel === nothing || (rhs!(dx, x, kernel); return nothing)
     n = n_nodes(net)
     M, a, b, c = unpack(p, n)
-    z = scratch(net.z, promote_type(eltype(x), eltype(p)))
-    X, dX = reshape(x, n, :), reshape(dx, n, :)
-    mul!(z, M, X)
-    net.inside === nothing || (z .+= net.inside)
-    φ = net.envelope
-    dX .= a .* value.(Ref(φ), z) .- c .* X
-    net.outside === nothing || (dX .+= b .* net.outside)
+    X, v = reshape(x, n, :), outside(net)
+    z = inner_input(net, M, X)
+    dX = reshape(dx, n, :)
+    dX .= a .* value.(Ref(kernel_envelope(net)), z) .- c .* X
+    v === nothing || (dX .+= b .* v)
     return nothing
 end
+
+kernel_envelope(net::Network) = net.kernel.network.envelope
 
 "Write λᵀ∂f/∂x to `out`."
-function vjp_state!(net::Network, out, λ, x, p, t)
-    n = n_nodes(net)
-    M, _, _, c = unpack(p, n)
-    Λ = reshape(λ, n, :)
-    _, g = inner_adjoint!(net, Λ, x, p)
-    dX = reshape(out, n, :)
-    mul!(dX, M', g)
-    dX .-= c .* Λ
+function vjp!(net::Network, out, λ, x, p, t)
+    kernel = kernel_at(net, p, out, λ, x)
+    kernel === nothing || (vjp_state!(out, λ, x, kernel); return nothing)
+    M, _, _, c = unpack(p, n_nodes(net))
+    Λ, _, g, _ = inner_adjoint(net, λ, x, p)
+    dX = reshape(out, size(Λ))
+    dX .= M' * g .- c .* Λ
     return nothing
 end
 
-"φ(z) and λ∘a∘φ'(z), in the network's buffers where the number type is theirs."
-function inner_adjoint!(net::Network, Λ, x, p)
-    n = n_nodes(net)
+"λ, φ(z), λ∘a∘φ'(z) and x as matrices, by plain loops."
+function inner_adjoint(net::Network, λ, x, p)
+    n, envelope = n_nodes(net), kernel_envelope(net)
     M, a, _, _ = unpack(p, n)
-    T = promote_type(eltype(Λ), eltype(x), eltype(p))
-    z, g = scratch(net.z, T), scratch(net.g, T)
-    mul!(z, M, reshape(x, n, :))
-    net.inside === nothing || (z .+= net.inside)
-    envelope = net.envelope
-    for j in axes(z, 2), i in axes(z, 1)
-        φ = value(envelope, z[i, j])
-        g[i, j] = Λ[i, j] * a[i] * slope(envelope, z[i, j], φ)
-        z[i, j] = φ
-    end
-    return z, g
+    Λ, X = reshape(λ, n, :), reshape(x, n, :)
+    z = inner_input(net, M, X)
+    φ = value.(Ref(envelope), z)
+    return Λ, φ, Λ .* a .* slope.(Ref(envelope), z, φ), X
 end
 
 "Write λᵀ∂f/∂p to `out`."
-function vjp_parameters!(net::Network, out, λ, x, p, t)
-    n = n_nodes(net)
-    Λ, X = reshape(λ, n, :), reshape(x, n, :)
-    φ, g = inner_adjoint!(net, Λ, x, p)
-    dM, da, db, dc = unpack(vec(out), n)
-    mul!(dM, g, X')
-    fill!(da, 0)
-    fill!(db, 0)
-    fill!(dc, 0)
-    for j in axes(Λ, 2), i in axes(Λ, 1)
-        da[i] += Λ[i, j] * φ[i, j]
-        dc[i] -= Λ[i, j] * X[i, j]
-        net.outside === nothing || (db[i] += Λ[i, j] * net.outside[i, j])
+function vjp_p!(net::Network, out, λ, x, p, t)
+    kernel = kernel_at(net, p, out, λ, x)
+    if kernel !== nothing
+        pack!(vec(out), vjp_coefficients!(λ, x, kernel))
+        return nothing
     end
+    Λ, φ, g, X = inner_adjoint(net, λ, x, p)
+    dM, da, db, dc = unpack(vec(out), n_nodes(net))
+    v = outside(net)
+    dM .= g * X'
+    da .= vec(sum(Λ .* φ; dims=2))
+    db .= v === nothing ? zero(eltype(db)) : vec(sum(Λ .* v; dims=2))
+    dc .= .-vec(sum(Λ .* X; dims=2))
     return nothing
 end
 
 "Write the Jacobian of one condition, diag(a∘φ')M − diag(c)."
 function jacobian!(net::Network, J, x, p, t)
-    n = n_nodes(net)
+    n, envelope = n_nodes(net), kernel_envelope(net)
     M, a, _, c = unpack(p, n)
-    z = M * vec(x)
-    net.inside === nothing || (z .+= vec(net.inside))
+    z = vec(inner_input(net, M, reshape(x, n, 1)))
+    factor = a .* slope.(Ref(envelope), z, value.(Ref(envelope), z))
+    J .= factor .* M
     for i in 1:n
-        φ = value(net.envelope, z[i])
-        factor = a[i] * slope(net.envelope, z[i], φ)
-        for j in 1:n
-            J[i, j] = factor * M[i, j]
-        end
         J[i, i] -= c[i]
     end
     return nothing
 end
 
 function ode_function(net::Network; one_condition::Bool)
-    vjp = (out, λ, x, p, t) -> vjp_state!(net, out, λ, x, p, t)
-    vjp_p = (out, λ, x, p, t) -> vjp_parameters!(net, out, λ, x, p, t)
+    vjp = (out, λ, x, p, t) -> vjp!(net, out, λ, x, p, t)
+    vjp_p = (out, λ, x, p, t) -> vjp_p!(net, out, λ, x, p, t)
     if one_condition
         jac = (J, x, p, t) -> jacobian!(net, J, x, p, t)
         return ODEFunction{true,SciMLBase.FullSpecialize}(net; vjp=vjp, vjp_p=vjp_p, jac=jac)
@@ -152,12 +147,12 @@ end
 function SciMLBase.ODEProblem(
     structure::Structure, parameters, perturbation::AbstractMatrix{T}, tspan; kwargs...
 ) where {T<:AbstractFloat}
-    lowering = Lowering(structure)
-    k = coefficients!(Coefficients{T}(nodes(structure)), lowering, parameters)
-    net = Network(structure, lowering, perturbation, axes(perturbation, 2))
-    p = pack!(zeros(T, nodes(structure)^2 + 3nodes(structure)), k)
+    net = Network(structure, parameters, perturbation; ours=false)
     span = (T(tspan[1]), T(tspan[2]))
-    return ODEProblem(ode_function(net; one_condition=false), copy(net.initial), span, p; kwargs...)
+    return ODEProblem(
+        ode_function(net; one_condition=false), initial_state(net.kernel), span, copy(net.loaded);
+        kwargs...,
+    )
 end
 CellBox.ode_problem(structure::Structure, args...; kwargs...) =
     ODEProblem(structure, args...; kwargs...)
@@ -197,6 +192,8 @@ mutable struct AdaptiveSession{T,A}
     one_by_one::Bool
     k::Coefficients{T}
     p::Vector{T}
+    # Its kernel is given the conditions at hand.
+    network::Union{Nothing,Network{T}}
 end
 
 function CellBox.adaptive_session(
@@ -207,7 +204,7 @@ function CellBox.adaptive_session(
     n = nodes(structure)
     return AdaptiveSession(
         structure, Lowering(structure), u, y, weight, collect(Float64, times), loss, solver,
-        algorithm, implicit, Coefficients{T}(n), zeros(T, n^2 + 3n),
+        algorithm, implicit, Coefficients{T}(n), zeros(T, n^2 + 3n), nothing,
     )
 end
 
@@ -215,7 +212,7 @@ function integrate(session::AdaptiveSession{T}, net::Network, p; dense::Bool) wh
     times, solver = session.times, session.solver
     problem = ODEProblem(
         ode_function(net; one_condition=session.one_by_one),
-        session.one_by_one ? vec(copy(net.initial)) : copy(net.initial),
+        session.one_by_one ? vec(initial_state(net.kernel)) : initial_state(net.kernel),
         (zero(T), T(times[end])), p,
     )
     keep = dense ? (;) : (; saveat=times, dense=false, save_start=false)
@@ -238,7 +235,7 @@ end
 function read_states!(states, session::AdaptiveSession, solution, net::Network, at)
     n = n_nodes(net)
     for (k, t) in enumerate(session.times)
-        x = t == 0 ? net.initial : reshape(Base.invokelatest(solution, t), n, :)
+        x = t == 0 ? net.kernel.initial : reshape(Base.invokelatest(solution, t), n, :)
         copyto!(view(states, :, k, at), x)
     end
     return states
@@ -254,13 +251,36 @@ first_times(session::AdaptiveSession, ::Nothing) = session
 function first_times(s::AdaptiveSession, prefix::Integer)
     return AdaptiveSession(
         s.structure, s.lowering, s.u, s.y[:, 1:prefix, :], s.weight[:, 1:prefix, :],
-        s.times[1:prefix], s.loss, s.solver, s.algorithm, s.one_by_one, s.k, s.p,
+        s.times[1:prefix], s.loss, s.solver, s.algorithm, s.one_by_one, s.k, s.p, s.network,
     )
 end
 
 function prepare!(session::AdaptiveSession, parameters)
     coefficients!(session.k, session.lowering, parameters)
     return pack!(session.p, session.k)
+end
+
+"The network of the session for these conditions, with the parameters that were prepared."
+function network!(session::AdaptiveSession{T}, group) where {T}
+    net = session.network
+    if net === nothing || size(net.kernel.initial, 2) != length(group)
+        zero_ = zero_parameters(T, session.structure)
+        net = Network(session.structure, zero_, session.u[:, group]; ours=true)
+        session.network = net
+    end
+    return prepare_network!(net, session, group)
+end
+
+function prepare_network!(net::Network, session::AdaptiveSession, group)
+    kernel = net.kernel
+    drive!(
+        kernel.inside, kernel.outside, kernel.initial, kernel.lowering, session.u, group
+    )
+    if net.loaded != session.p
+        copyto!(net.loaded, session.p)
+        load_coefficients!(kernel, session.p)
+    end
+    return net
 end
 
 function CellBox.value(session::AdaptiveSession{T}, parameters; rows=nothing) where {T}
@@ -297,15 +317,15 @@ end
 
 function forward(session::AdaptiveSession{T}, p, columns; dense::Bool) where {T}
     states = zeros(T, nodes(session.structure), length(session.times), length(columns))
-    solved, at = [], 0
+    solutions, at = [], 0
     for group in groups(session, columns)
-        net = Network(session.structure, session.lowering, session.u, group)
+        net = network!(session, group)
         solution = integrate(session, net, p; dense=dense)
         read_states!(states, session, solution, net, (at + 1):(at + length(group)))
         at += length(group)
-        push!(solved, (net, solution))
+        push!(solutions, solution)
     end
-    return states, solved
+    return states, solutions
 end
 
 "Mean loss; its derivative with respect to the states goes to `seeds` unless that is `nothing`."
@@ -346,12 +366,13 @@ function CellBox.value_and_gradient!(
 end
 
 function adjoint_mode!(gradient, session::AdaptiveSession{T}, p, columns) where {T}
-    states, solved = forward(session, p, columns; dense=true)
+    states, solutions = forward(session, p, columns; dense=true)
     seeds = similar(states)
     total = loss_of!(seeds, session, states, columns)
     dp, at = zeros(T, length(p)), 0
-    for (net, solution) in solved
-        mine = (at + 1):(at + size(net.initial, 2))
+    for (group, solution) in zip(groups(session, columns), solutions)
+        network!(session, group)
+        mine = (at + 1):(at + length(group))
         at = last(mine)
         dp .+= adjoint(session, solution, seeds, mine)
     end
@@ -373,9 +394,7 @@ function adjoint(session::AdaptiveSession, solution, seeds, mine)
 end
 
 function finish!(gradient, session::AdaptiveSession, dp, total)
-    M, a, b, c = unpack(dp, nodes(session.structure))
-    k = Coefficients(Matrix(M), Vector(a), Vector(b), Vector(c))
-    pull_back!(gradient, session.lowering, k)
+    pull_back!(gradient, session.lowering, unpack!(session.k, dp))
     return total, gradient
 end
 
@@ -383,8 +402,8 @@ function forward_mode!(gradient, session::AdaptiveSession{T}, p, columns) where 
     function objective(q)
         total = zero(eltype(q))
         for group in groups(session, columns)
-            net = Network(session.structure, session.lowering, session.u, group)
-            start = convert(Array{eltype(q)}, net.initial)
+            net = network!(session, group)
+            start = convert(Array{eltype(q)}, net.kernel.initial)
             problem = ODEProblem{true,SciMLBase.FullSpecialize}(
                 net, session.one_by_one ? vec(start) : start,
                 (zero(T), T(session.times[end])), q,

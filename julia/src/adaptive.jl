@@ -16,6 +16,7 @@ An adaptive solver of OrdinaryDiffEq and the way to differentiate through it.
   networks.
 
 The gradient is that of the exact solution to within the tolerances, not of the computed steps.
+CellBox's own [`Tsit5`](@ref) has the exact gradient of its steps, and needs none of SciML.
 """
 struct Adaptive{A}
     algorithm::A
@@ -72,6 +73,5 @@ Its `p` is the vector [vec(M); a; b; c] of the lowered equation; the function ca
 """
 function ode_problem end
 
-# Made by the extension: a session like `Session`, and the states at its times.
-function adaptive_session end
+# Made by the extension: the states at the times of a session made with an `Adaptive`.
 function states end

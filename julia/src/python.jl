@@ -41,7 +41,7 @@ end
 
 - `sizes`: conditions and times; `addresses`: of perturbation (c, n), response and weight
   (c, t, n).
-- `solver`: a [`FixedStep`](@ref) or an [`Adaptive`](@ref).
+- `solver`: a [`FixedStep`](@ref), [`Tsit5`](@ref) or an [`Adaptive`](@ref).
 - `parameters`, `gradient`: addresses of W (n, n) and the rates (n), in storage order.
 """
 function python_session(
@@ -64,8 +64,10 @@ end
 function make_session(structure, u, y, w, times, solver::FixedStep, loss)
     return Session(structure, u, y, w, times; solver=solver, loss=loss)
 end
-make_session(structure, u, y, w, times, solver::Adaptive, loss) =
+make_session(structure, u, y, w, times, solver, loss) =
     adaptive_session(structure, u, y, w, times, loss, solver)
+make_session(structure, u, y, w, times, solver::SteadyState, loss) =
+    SteadySession(structure, u, y, w, times, loss, solver)
 
 "Conditions as Julia counts them, from `count` integers at `address`; -1 of them are all."
 function rows_from(address, count)
@@ -100,7 +102,7 @@ function python_solve(dtype, structure, sizes, u, out, times, solver, parameters
     )
 end
 
-function solve_states!(out, structure, solver::FixedStep, parameters, u, times)
+function solve_states!(out, structure, solver, parameters, u, times)
     trajectory!(out, structure, solver, parameters, u, times)
     return nothing
 end
@@ -186,6 +188,28 @@ function python_ode_problem(structure, sizes, u, horizon, parameters)
         structure, python_parameters(Float64, structure, parameters), perturbation,
         (0.0, Float64(horizon)),
     )
+end
+
+"""
+Write the steady states (c, n), residuals and whether they settled (a byte each) of the perturbation
+at `u` to the addresses in `out`.
+"""
+function python_steady_states(dtype, structure, sizes, u, out, horizon, solver, parameters)
+    T = element_type(dtype)
+    c, n = Int.(sizes)
+    states, residual, settled = steady_states(
+        structure, solver, python_parameters(T, structure, parameters), wrap(T, u, n, c), horizon
+    )
+    copyto!(wrap(T, out[1], n, c), states)
+    copyto!(wrap(T, out[2], c), residual)
+    copyto!(wrap(UInt8, out[3], c), settled)
+    return nothing
+end
+
+"Write whether each condition settled in the last evaluation, a byte each, to an address."
+function python_settled(s::PythonSession, address)
+    copyto!(wrap(UInt8, address, length(s.session.settled)), s.session.settled)
+    return nothing
 end
 
 "Versions of Julia and of CellBox, for provenance."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,11 +10,20 @@ from typing import Any
 import numpy as np
 
 from pycellbox.backends import julia_runtime
-from pycellbox.backends.protocol import Advance, Batch, Iteration, SteadyStates, TrainingPlan
+from pycellbox.backends.protocol import (
+    Advance,
+    Batch,
+    Iteration,
+    SteadyStates,
+    TrainingPlan,
+    name_unsettled,
+)
 from pycellbox.errors import BackendError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
 from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
+
+log = logging.getLogger("pycellbox")
 
 # A call returns this often, so that Ctrl-C and the progress bar do not wait.
 _CALL_SECONDS = 0.2
@@ -91,7 +101,24 @@ class JuliaBackend:
         horizon: float,
     ) -> SteadyStates:
         """See `pycellbox.backends.protocol.Backend.steady_states`."""
-        raise BackendError("the julia backend has no SteadyState yet; use backend='numpy'.")
+        dtype, (c, n) = perturbation.dtype, perturbation.shape
+        names = ("W", *structure.model.rates)
+        inputs = [np.ascontiguousarray(parameters[k], dtype=dtype) for k in names]
+        u = np.ascontiguousarray(perturbation)
+        states, residual = np.empty((c, n), dtype), np.empty(c, dtype)
+        settled = np.empty(c, np.uint8)
+        call_locked(
+            self._cellbox.python_steady_states,
+            dtype.name,
+            julia_structure(self._cellbox, structure),
+            (c, n),
+            address(u),
+            (address(states), address(residual), address(settled)),
+            horizon,
+            _solver(self._cellbox, solver, "implicit"),
+            [address(a) for a in inputs],
+        )
+        return SteadyStates(states, residual, settled.astype(bool))
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
@@ -102,8 +129,10 @@ class JuliaBackend:
 
 
 def default_gradient(solver: Solver) -> Gradient:
-    """Exact for fixed steps, the continuous adjoint for adaptive ones."""
-    return "adjoint" if isinstance(solver, Tsit5 | Adaptive) else "discrete"
+    """Exact where the steps are our own, the continuous adjoint for those of OrdinaryDiffEq."""
+    if isinstance(solver, SteadyState):
+        return "implicit"
+    return "adjoint" if isinstance(solver, Adaptive) else "discrete"
 
 
 class JuliaSession:
@@ -113,6 +142,7 @@ class JuliaSession:
         self, cellbox: Any, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
     ) -> None:
         self.problem, self._cellbox = problem, cellbox
+        self._solver, self._named = solver, False
         structure = problem.structure
         self._dtype = problem.perturbation.dtype
         n = structure.n_nodes
@@ -152,13 +182,27 @@ class JuliaSession:
         value = call(
             self._cellbox.python_value_and_gradient, self._session, *_located(index), prefix or 0
         )
+        self.name_unsettled()
         return float(value), {name: array.copy() for name, array in self._gradient.items()}
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
         self._set(parameters)
         index = _rows(rows)
-        return float(call(self._cellbox.python_value, self._session, *_located(index)))
+        value = float(call(self._cellbox.python_value, self._session, *_located(index)))
+        self.name_unsettled()
+        return value
+
+    def name_unsettled(self) -> None:
+        """Log, once, which conditions did not settle in the last evaluation."""
+        if self._named or not isinstance(self._solver, SteadyState):
+            return
+        settled = np.empty(len(self.problem.conditions), np.uint8)
+        call(self._cellbox.python_settled, self._session, address(settled))
+        if not settled.all():
+            self._named = True
+            restless = [self.problem.conditions[i] for i in np.flatnonzero(settled == 0)]
+            log.warning(name_unsettled(restless, float(self.problem.times[-1])))
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
         """Return a run that makes many iterations in one call."""
@@ -236,6 +280,7 @@ class JuliaTrainingRun:
         self.chunk = max(1, min(1000, int(count * _CALL_SECONDS / max(seconds, 1e-6))))
         self.retried = int(self._run.retried)
         self._read()
+        self._session.name_unsettled()
         iterations = [Iteration(*map(float, column)) for column in records.T[: int(done)]]
         return Advance(iterations, bool(stop), str(message))
 
@@ -289,12 +334,22 @@ def _rows(rows: Sequence[int] | Array | None) -> Array | None:
 
 def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
     if isinstance(solver, SteadyState):
-        raise BackendError("the julia backend has no SteadyState yet; use backend='numpy'.")
+        if gradient != "implicit":
+            raise BackendError(
+                f"SteadyState has no gradient {gradient!r}; it has implicit (the implicit function "
+                "theorem)."
+            )
+        integrator = _solver(cellbox, solver.integrator, "discrete")
+        return call_locked(
+            cellbox.SteadyState, solver.tol, solver.lead, integrator, solver.max_iterations
+        )
+    if isinstance(solver, Tsit5) and gradient == "discrete":
+        return call_locked(cellbox.Tsit5, solver.rtol, solver.atol, solver.max_steps)
     if isinstance(solver, Tsit5 | Adaptive):
         if gradient not in _ADJOINTS:
             raise BackendError(
-                f"the julia backend has no gradient {gradient!r} for adaptive solvers; it has "
-                f"{', '.join(_ADJOINTS)}. backend='numpy' has discrete for Tsit5."
+                f"the julia backend has no gradient {gradient!r} for {type(solver).__name__}; it "
+                f"has {', '.join(_ADJOINTS)}, and discrete for Tsit5."
             )
         call_locked(cellbox.load_sciml)
         return call_locked(

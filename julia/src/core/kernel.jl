@@ -58,6 +58,34 @@ function load!(kernel::Kernel, parameters)
     return kernel
 end
 
+# The coefficients as one vector [vec(M); a; b; c], which solvers can hand around.
+function load_coefficients!(kernel::Kernel, vector::AbstractVector)
+    network = kernel.network
+    k = unpack!(network.coefficients, vector)
+    pack!(network.M, k.M, Val(false))
+    pack!(network.transposed, k.M, Val(true))
+    spread!(kernel.unit, k, 1)
+    return kernel
+end
+
+function unpack!(k::Coefficients, vector::AbstractVector)
+    n, at = length(k.a), length(k.M)
+    copyto!(k.M, 1, vector, 1, at)
+    for (q, part) in enumerate((k.a, k.b, k.c))
+        copyto!(part, 1, vector, at + (q - 1) * n + 1, n)
+    end
+    return k
+end
+
+function pack!(vector::AbstractVector, k::Coefficients)
+    n, at = length(k.a), length(k.M)
+    copyto!(vector, 1, k.M, 1, at)
+    for (q, part) in enumerate((k.a, k.b, k.c))
+        copyto!(vector, at + (q - 1) * n + 1, part, 1, n)
+    end
+    return vector
+end
+
 "x(0) of all conditions, n × conditions: zero but for clamped drugs. A copy."
 initial_state(kernel::Kernel) = copy(kernel.initial)
 
@@ -148,6 +176,11 @@ Write λᵀ∂f/∂parameters at the states `x`, summed over the conditions, to 
 `gradient` (a `NamedTuple` like [`zero_parameters`](@ref)); W's is zero where the mask is false.
 """
 function vjp_parameters!(gradient, λ, x, kernel::Kernel)
+    return pull_back!(gradient, kernel.lowering, vjp_coefficients!(λ, x, kernel))
+end
+
+"λᵀ∂f/∂(M, a, b, c) at the states `x`, summed over the conditions: `Coefficients` of the kernel."
+function vjp_coefficients!(λ, x, kernel::Kernel)
     _same_length(kernel, λ)
     _same_length(kernel, x)
     sums, k = clear!(kernel.sums), clear!(kernel.gradient)
@@ -155,8 +188,7 @@ function vjp_parameters!(gradient, λ, x, kernel::Kernel)
     _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)
     add_outer_product!(k.M, kernel.g, x, 0, _columns(kernel), kernel.network.tiles)
     _sums_pass!(sums, λ, x, kernel.z, kernel.outside)
-    collect!(k, sums)
-    return pull_back!(gradient, kernel.lowering, k)
+    return collect!(k, sums)
 end
 
 function _sums_pass!(sums, λ, x, outputs, v)

@@ -11,7 +11,8 @@
 using LinearAlgebra: Symmetric, cholesky, eigvals, issuccess, ldiv!, lu!
 
 """
-    SteadyState(; tol=1e-10, lead=5.0, integrator=RK4(0.1), max_iterations=100)
+    SteadyState(; tol=1e-10, lead=5.0, integrator=Tsit5(; rtol=1e-6, atol=1e-8),
+                max_iterations=100)
 
 The steady state itself, for data at one time: a root of the right-hand side that is proven to be
 where the trajectory from x(0) ends, and the derivative by the implicit function theorem.
@@ -29,7 +30,7 @@ struct SteadyState{I}
     integrator::I
     max_iterations::Int
 
-    function SteadyState(; tol=1e-10, lead=5.0, integrator=RK4(0.1), max_iterations=100)
+    function SteadyState(tol, lead, integrator, max_iterations)
         for (name, x) in (("tol", tol), ("lead", lead), ("max_iterations", max_iterations))
             x isa Real && 0 < x < Inf || throw(
                 SolverError("SteadyState was given $name=$(repr(x)); it needs a number > 0.")
@@ -38,19 +39,17 @@ struct SteadyState{I}
         return new{typeof(integrator)}(tol, lead, integrator, max_iterations)
     end
 end
+function SteadyState(;
+    tol=1e-10, lead=5.0, integrator=Tsit5(; rtol=1e-6, atol=1e-8), max_iterations=100
+)
+    return SteadyState(tol, lead, integrator, max_iterations)
+end
 
 # "Close" in proof 3, relative to 1 + |x*|, and the change of slope that still counts as linear.
 const CLOSE, SAME_SLOPE = 1e-2, 0.05
 const NEWTON_STEPS = 30
 
-"sup |φ'|, and an upper bound of it over [z − radius, z + radius]."
-steepest(::Union{Tanh,Linear,Clip}) = 1.0
-steepest(::Sigmoid) = 0.25
-steepest(::Polynomial{K}) where {K} = _steepest_power(K)
-steepest(::Hill{K}) where {K} = 2 * _steepest_power(K)
-# k sᵏ⁻¹/(1+sᵏ)² is largest where sᵏ = (k−1)/(k+1).
-_steepest_power(K) = (s = ((K - 1) / (K + 1))^(1 / K); K * s^(K - 1) / (1 + s^K)^2)
-
+"Upper bound of |φ'| over [z − radius, z + radius]."
 steepest_within(φ::Envelope, z, radius) = oftype(z, steepest(φ))
 function steepest_within(φ::Union{Tanh,Linear,Clip,Sigmoid}, z, radius)
     nearest = max(abs(z) - radius, zero(z))

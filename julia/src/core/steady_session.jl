@@ -349,13 +349,22 @@ function collect!(block::SteadyBlock{T}, network::Network{T}, shared::Contractio
     return nothing
 end
 
+function integrating_session(s::SteadySession, integrator::FixedStep)
+    return Session(
+        s.structure, s.perturbation, s.response, s.weight, [s.horizon];
+        solver=integrator, loss=s.loss,
+    )
+end
+function integrating_session(s::SteadySession, integrator::Tsit5)
+    return adaptive_session(
+        s.structure, s.perturbation, s.response, s.weight, [s.horizon], s.loss, integrator
+    )
+end
+
 "Add the gradient of conditions that do not settle, through the integration."
 function add_integrated!(gradient, session::SteadySession, parameters, rows, measured)
     if session.integrated === nothing
-        session.integrated = Session(
-            session.structure, session.perturbation, session.response, session.weight,
-            [session.horizon]; solver=session.solver.integrator, loss=session.loss,
-        )
+        session.integrated = integrating_session(session, session.solver.integrator)
     end
     value_and_gradient!(session.total, session.integrated, parameters; rows=rows)
     share = max(sum(row -> session.measured[row], rows), 1) / measured

@@ -49,6 +49,13 @@ end
             v, g = CB.value_and_gradient!(held, problem.parameters; prefix=prefix)
             @test v === value
             @test all(g[k] == gradient[k] for k in keys(g))
+            tsit5(p) = CB.adaptive_session(
+                p.structure, p.perturbation, p.response, p.weight, p.times, CB.Loss(), CB.Tsit5()
+            )
+            value, gradient = CB.value_and_gradient!(tsit5(cut), problem.parameters)
+            v, g = CB.value_and_gradient!(tsit5(problem), problem.parameters; prefix=prefix)
+            @test v === value
+            @test all(g[k] == gradient[k] for k in keys(g))
         end
         @test_throws CB.SolverError CB.value(held, problem.parameters; prefix=4)
     end

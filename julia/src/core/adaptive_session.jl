@@ -1,0 +1,166 @@
+# A problem held for repeated evaluation with Tsit5: like `Session`, with steps that are found anew
+# in every evaluation and then reversed as they were made.
+
+"""
+    adaptive_session(structure, perturbation, response, weight, times, loss, solver::Tsit5;
+                     chunks=nothing)
+
+Hold a problem for repeated evaluation of its loss and gradient with [`Tsit5`](@ref): for
+[`value`](@ref) and [`value_and_gradient!`](@ref). Arguments as for [`Session`](@ref).
+
+The gradient is the exact derivative of the computed trajectory, the step sizes taken as given:
+every accepted step is kept (12 numbers per node and condition, 18 with the envelopes polynomial
+and hill) and reversed. `chunks` is the number of threads to use.
+"""
+function adaptive_session end
+
+struct Tsit5Session{T,R,L,G}
+    run::R
+    loss::L
+    response::Array{T,3}
+    weight::Array{T,3}
+    # Measured entries of each condition up to each time, times × conditions.
+    measured::Matrix{Int}
+    every_row::Vector{Int}
+    # One for each thread.
+    backward::Vector{Reverse{T}}
+    gradient::G
+    # Keeps alive the memory that the arrays above are views of.
+    owners::Vector{Any}
+end
+
+function adaptive_session(
+    structure::Structure, perturbation::AbstractMatrix{T}, response::AbstractArray,
+    weight::AbstractArray, times, loss::Loss, solver::Tsit5; chunks=nothing,
+) where {T<:AbstractFloat}
+    u = dense(T, perturbation)
+    run = Ensemble(structure, solver, u, times; chunks=chunks, seeds=true)
+    n, c = size(u)
+    shape = (n, length(run.times), c)
+    y = _observed("response", dense(T, response), shape)
+    w = _observed("weight", dense(T, weight), shape)
+    return Tsit5Session(
+        run, loss, y, w, [count(!iszero, view(w, :, 1:k, j)) for k in 1:shape[2], j in 1:c],
+        collect(1:c),
+        Reverse{T}[], zero_parameters(T, structure), Any[perturbation, response, weight],
+    )
+end
+
+function value(session::Tsit5Session, parameters; rows=nothing, prefix=nothing)
+    return _evaluate!(session, parameters, rows, Val(false), prefix)
+end
+
+function value_and_gradient!(session::Tsit5Session, parameters; rows=nothing, prefix=nothing)
+    return value_and_gradient!(session.gradient, session, parameters; rows=rows, prefix=prefix)
+end
+
+function value_and_gradient!(
+    gradient, session::Tsit5Session, parameters; rows=nothing, prefix=nothing
+)
+    structure = session.run.lowering.structure
+    gradient === session.gradient || check_parameters(structure, gradient)
+    total = _evaluate!(session, parameters, rows, Val(true), prefix)
+    pull_back!(gradient, session.run.lowering, session.backward[1].gradient)
+    for name in (:W, rates(structure.model)...)
+        all(isfinite, parameter(gradient, name)) || throw(
+            DivergenceError(
+                "the gradient with respect to $name is not finite: the network is unstable " *
+                "over this horizon; shorten it, or shrink W.",
+            ),
+        )
+    end
+    return total, gradient
+end
+
+function _rows(session::Tsit5Session, rows)
+    rows === nothing && return session.every_row
+    index = convert(Vector{Int}, vec(collect(rows)))
+    c = length(session.every_row)
+    all(row -> 1 <= row <= c, index) && return index
+    return throw(ModelError("rows=$index; the problem has the conditions 1 to $c."))
+end
+
+function _evaluate!(
+    session::Tsit5Session{T}, parameters, rows, mode::Val{Gradient}, prefix
+) where {T,Gradient}
+    run = session.run
+    check_parameters(run.lowering.structure, parameters)
+    index = _rows(session, rows)
+    Gradient && isempty(session.backward) && push!(session.backward, _reverse(run))
+    if isempty(index)
+        Gradient && clear!(session.backward[1])
+        return 0.0
+    end
+    times = prefix === nothing ? length(run.times) : Int(prefix)
+    1 <= times <= length(run.times) || throw(
+        SolverError("prefix=$prefix; there are $(length(run.times)) times to take it from.")
+    )
+    entries = max(sum(row -> session.measured[times, row], index), 1)
+    begin!(run, parameters, index, Gradient)
+    integrate!(run, AddAdaptiveLoss(session, entries, mode), times)
+    total = 0.0
+    for b in 1:(run.used)
+        block = run.blocks[b]
+        block.finite || throw(diverged(first(block.columns), run))
+        total += block.total
+    end
+    isfinite(total) || throw(
+        DivergenceError("the loss is not finite: the trajectory is finite but too large.")
+    )
+    Gradient && _reverse_all!(session)
+    return total / entries
+end
+
+_reverse(run::Ensemble{T}) where {T} = Reverse{T}(run.network.M.n, 6, run.blocks[1].forward.width)
+
+"Adds a block's loss at a requested time and keeps its derivative."
+struct AddAdaptiveLoss{S,M}
+    session::S
+    entries::Int
+    mode::M
+end
+
+function (add::AddAdaptiveLoss{S,Val{Gradient}})(k, block, at) where {S,Gradient}
+    session, ws = add.session, block.forward
+    total, finite = add_loss!(
+        Gradient ? block.seeds : nothing, (k - 1) * ws.m, session.loss, ws.state, at,
+        session.response, session.weight, k, block.columns, add.entries,
+    )
+    block.total += total
+    block.finite &= finite
+    return nothing
+end
+
+"Reverse all blocks; the gradient of all of them is left in the first of `session.backward`."
+function _reverse_all!(session::Tsit5Session)
+    run, backward = session.run, session.backward
+    while length(backward) < run.threads
+        push!(backward, _reverse(run))
+    end
+    on_threads(run.threads) do q
+        clear!(backward[q])
+        for b in span(run.used, run.threads, q)
+            _reverse_block!(backward[q], run, run.blocks[b])
+        end
+        finish!(backward[q])
+    end
+    for q in 2:(run.threads)
+        add!(backward[1].gradient, backward[q].gradient)
+    end
+    return nothing
+end
+
+function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock)
+    ws, k = block.forward, length(run.steps_at)
+    fill!(back.adjoint, 0)
+    for step in length(run.sizes):-1:1
+        # k is the requested time that this step leads to, or the next one.
+        while k > 1 && run.steps_at[k - 1] >= step
+            k -= 1
+        end
+        step == run.steps_at[k] && add_seeds!(back, block.seeds, (k - 1) * ws.m, ws.m)
+        set_step!(ws, run.network, run.sizes[step])
+        reverse_step!(back, ws, run.network, tableau(run.solver), step - 1)
+    end
+    return nothing
+end
