@@ -72,7 +72,7 @@ class Case:
 
 
 def draw(nodes: int, conditions: int, steps: int, seed: int = 0, **options: float) -> Case:
-    """A random dense network that settles; each condition perturbs one to three nodes.
+    """Draw a dense network that settles; each condition perturbs one to three nodes.
 
     Weights and doses are normal, rates uniform in [0.5, 1.5]. The response is noise: what is
     fitted does not change the work.

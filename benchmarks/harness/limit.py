@@ -79,7 +79,7 @@ def solve_limit(limit: dict[str, Any], steps: int) -> float:
 
 
 def missing() -> list[str]:
-    """What could have been tried and is not here."""
+    """Name what could have been tried and is not here."""
     import importlib.util
 
     found = [n for n in ("torch", "jax", "numexpr", "numba") if not importlib.util.find_spec(n)]

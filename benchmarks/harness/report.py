@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on besides the programs."""
+    """Say what the numbers depend on besides the programs."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -79,7 +79,7 @@ def add_ratios(rows: Iterable[Row]) -> None:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """A Markdown table of the columns that any row has, numbers in three digits."""
+    """Make a Markdown table of the columns that any row has, numbers in three digits."""
     used = {k: v for k, v in columns.items() if any(r.get(k) is not None for r in rows)}
     lines = [list(used.values()), ["---" if k == "label" else "---:" for k in used]]
     lines += [[shown(row.get(k)) for k in used] for row in rows]

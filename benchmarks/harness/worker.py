@@ -54,7 +54,7 @@ def limit_threads(threads: int) -> None:
 def errors_of(
     value: float, gradient: dict[str, Any], method: str, reference: Any
 ) -> dict[str, Any]:
-    """Errors of loss and gradient against what the method approximates, and of Heun against Heun."""
+    """Errors against what the method approximates, and of Heun against Heun."""
     from peers import relative_error
 
     def against(key: str) -> tuple[float, float]:
@@ -74,7 +74,8 @@ def prepared(
 ) -> Iterator[tuple[str, Any, dict[str, float]]]:
     """Contenders that work here, with the seconds of their first and second calls."""
     import numpy as np
-    from peers import Absent, all_contenders
+
+    from peers import AbsentError, all_contenders
 
     known = all_contenders()
     # Julia's first: see `start_julia`.
@@ -109,7 +110,7 @@ def prepared(
                     calls.solve()
                     once["solve"] = time.perf_counter() - began
             calls.release()
-        except Absent as error:
+        except AbsentError as error:
             tell("absent", contender=name, why=in_one_line(error))
         except Exception as error:
             tell("failed", contender=name, why=f"{type(error).__name__}: {in_one_line(error)}")
@@ -183,11 +184,11 @@ def reference_task(specification: Specification) -> None:
     import dataclasses
 
     import numpy as np
+
+    import pycellbox as pcb
     from harness.case import Case
     from peers import relative_error
     from peers.ours import problem_of
-
-    import pycellbox as pcb
     from pycellbox.backends import get_backend
 
     case = Case.load(specification["case"])

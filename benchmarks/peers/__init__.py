@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from harness.case import Case
 
 Array = npt.NDArray[Any]
 Gradient = tuple[float, dict[str, Array]]
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """A contender cannot run here: what is missing."""
 
 
@@ -57,7 +58,7 @@ class Contender:
         What it approximates: Heun's steps, whose exact derivative is the discrete gradient; the
         exact solution at the horizon; the steady state.
     prepare : callable
-        Takes a case, raises `Absent`.
+        Takes a case, raises `AbsentError`.
     optional : bool
         Only when asked for by name.
     """

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from harness.case import Case
 
-from peers import Absent, Array, Calls, Contender, Gradient
+from harness.case import Case
+from peers import AbsentError, Array, Calls, Contender, Gradient
 
 
 def contenders() -> list[Contender]:
@@ -33,7 +33,7 @@ def import_jax() -> Any:
     try:
         import jax
     except ImportError as error:
-        raise Absent("JAX is not installed (pip install jax)") from error
+        raise AbsentError("JAX is not installed (pip install jax)") from error
     jax.config.update("jax_enable_x64", True)
     return jax
 
@@ -62,7 +62,7 @@ def diffrax_tsit5(case: Case, adjoint: str) -> Calls:
     try:
         import diffrax
     except ImportError as error:
-        raise Absent("diffrax is not installed (pip install diffrax)") from error
+        raise AbsentError("diffrax is not installed (pip install diffrax)") from error
     # The controller computes in the state's precision.
     zero, horizon, rtol, atol = (
         np.asarray(v, case.u.dtype) for v in (0, case.horizon, case.rtol, case.atol)

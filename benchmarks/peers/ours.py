@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from harness.case import Case
 
 import pycellbox as pcb
-from peers import Absent, Array, Calls, Contender, Gradient
+from harness.case import Case
+from peers import AbsentError, Array, Calls, Contender, Gradient
 from pycellbox.backends import get_backend
 from pycellbox.errors import BackendError, SolverError
 from pycellbox.problem import Problem, Structure
@@ -56,7 +56,7 @@ def prepare(case: Case, name: str, key: str) -> Calls:
         backend = get_backend(name)
         session = backend.session(problem, solver, pcb.Loss())
     except (BackendError, SolverError) as error:
-        raise Absent(str(error)) from error
+        raise AbsentError(str(error)) from error
 
     def gradient() -> Gradient:
         nonlocal session

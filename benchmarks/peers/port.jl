@@ -30,15 +30,16 @@ function held(W, alpha, epsilon, u, y, horizon, rtol, atol)
     )
 end
 
-function state(h::Held{T}, j, p) where {T}
+# The problem of one condition, and its state at the horizon as a function of the parameters.
+function condition(h::Held{T}, j) where {T}
     u = h.u[:, j]
     f!(dx, x, p, t) = slope!(dx, x, p, t, u)
-    problem = ODEProblem(f!, zeros(T, length(u)), (zero(T), h.horizon), p)
-    return vec(
+    problem = ODEProblem(f!, zeros(T, length(u)), (zero(T), h.horizon), h.p)
+    return p -> vec(
         Array(
             solve(
-                problem, Tsit5(); saveat=[h.horizon], save_start=false, reltol=h.rtol,
-                abstol=h.atol, sensealg=InterpolatingAdjoint(),
+                remake(problem; p=p), Tsit5(); saveat=[h.horizon], save_start=false,
+                reltol=h.rtol, abstol=h.atol, sensealg=InterpolatingAdjoint(),
             ),
         ),
     )
@@ -47,8 +48,8 @@ end
 function gradient(h::Held)
     total, sum_of = 0.0, zero(h.p)
     for j in axes(h.u, 2)
-        y = h.y[:, j]
-        value, back = Zygote.pullback(p -> sum(abs2, state(h, j, p) .- y), h.p)
+        y, state = h.y[:, j], condition(h, j)
+        value, back = Zygote.pullback(p -> sum(abs2, state(p) .- y), h.p)
         total += value
         sum_of .+= back(one(value))[1]
     end
@@ -56,6 +57,6 @@ function gradient(h::Held)
     return total / length(h.u), sum_of[:, 3:end], sum_of[:, 2], sum_of[:, 1]
 end
 
-states(h::Held) = reduce(hcat, [state(h, j, h.p) for j in axes(h.u, 2)])
+states(h::Held) = reduce(hcat, [condition(h, j)(h.p) for j in axes(h.u, 2)])
 
 end

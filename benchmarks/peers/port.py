@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness.case import Case
 
-from peers import Absent, Array, Calls, Contender, Gradient
+from harness.case import Case
+from peers import AbsentError, Array, Calls, Contender, Gradient
 from pycellbox.backends import get_backend
 from pycellbox.errors import BackendError
 
@@ -23,14 +23,14 @@ def prepare(case: Case) -> Calls:
     try:
         get_backend("julia")
     except BackendError as error:
-        raise Absent(str(error)) from error
+        raise AbsentError(str(error)) from error
     from juliacall import Main
 
     try:
         if not Main.seval("isdefined(Main, :Port)"):
             Main.include(str(Path(__file__).with_name("port.jl")))
     except Exception as error:
-        raise Absent(
+        raise AbsentError(
             "the Julia project lacks OrdinaryDiffEqTsit5, SciMLSensitivity or Zygote: "
             + str(error).strip().splitlines()[0]
         ) from error

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.case import Case
-
-from peers import Absent, Array, Calls, Contender, Gradient
+from peers import AbsentError, Array, Calls, Contender, Gradient
 
 
 def contenders() -> list[Contender]:
@@ -30,7 +29,7 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise Absent("PyTorch is not installed (pip install torch)") from error
+        raise AbsentError("PyTorch is not installed (pip install torch)") from error
     return torch
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.case import Case
-
-from peers import Absent, Calls, Contender
+from peers import AbsentError, Calls, Contender
 from peers.pytorch import calls, import_torch
 
 
@@ -35,7 +34,7 @@ def prepare(case: Case, method: str, adjoint: bool) -> Calls:
     try:
         import torchdiffeq
     except ImportError as error:
-        raise Absent("torchdiffeq is not installed (pip install torchdiffeq)") from error
+        raise AbsentError("torchdiffeq is not installed (pip install torchdiffeq)") from error
     times = torch.tensor([0.0, case.horizon], dtype=getattr(torch, case.u.dtype.name))
     options: dict[str, Any] = {"method": method}
     if method == "dopri5":
