@@ -114,7 +114,7 @@ def port(task: Any, seconds: float, seed: int) -> Iterator[Row]:
 
 
 def summary(task: Any, rows: list[Row]) -> list[Row]:
-    """A row per contender: seconds to each goal, medians over the seeds."""
+    """Make a row per contender: seconds to each goal, medians over the seeds."""
     table = []
     for name in dict.fromkeys(r["contender"] for r in rows):
         runs: dict[int, list[Row]] = {}
