@@ -102,7 +102,7 @@ def melanoma(folder: Path, seed: int = 1000) -> Task:
 
 
 def recovery(seed: int = 0) -> Task:
-    """Perturb every node but the phenotype of the demo network alone and in pairs, without noise."""
+    """Perturb every node of the demo network but the phenotype alone and in pairs, noiseless."""
     network = networks.demo_network(seed)
     kinds = network.node_kind
     targets = [str(n) for n, k in zip(network.nodes, kinds.values, strict=True) if k != "phenotype"]
