@@ -99,6 +99,7 @@ def one_process(
             what = event["what"]
             rows[name] |= {
                 f"{what}_ms": 1e3 * middle,
+                f"{what}_best_ms": 1e3 * min(event["seconds"]),
                 f"{what}_low_ms": 1e3 * low,
                 f"{what}_high_ms": 1e3 * high,
                 f"{what}_spread": f"{report.shown(1e3 * low)}–{report.shown(1e3 * high)}",
@@ -114,6 +115,7 @@ def one_process(
             for what, seconds in floors.items():
                 if f"{what}_ms" in row:
                     row[f"{what}_multiple"] = row[f"{what}_ms"] / 1e3 / seconds
+                    row[f"{what}_best_multiple"] = row[f"{what}_best_ms"] / 1e3 / seconds
     return found, limit, absent
 
 

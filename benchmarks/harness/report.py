@@ -21,6 +21,7 @@ COLUMNS = {
     "gradient_ms": "gradient, ms",
     "gradient_spread": "± quartiles",
     "gradient_multiple": "× limit",
+    "gradient_best_multiple": "best × limit",
     "gradient_ratio": "× pycellbox",
     "solve_ms": "solve, ms",
     "solve_multiple": "× limit",
