@@ -1,120 +1,212 @@
-"""One loss and gradient through Heun steps: pycellbox's backends beside a PyTorch eager loop.
+"""One loss and gradient, and one solve: pycellbox beside its peers and the machine's own limit.
 
-Repeats are interleaved, so that a machine whose speed drifts treats all alike; medians and their
-ratio to the first are printed, with the largest difference between the gradients.
+Every size, precision and number of threads is a process of its own, in which all contenders take
+turns. See benchmarks/README.md for what the columns mean.
 
-    python benchmarks/gradient.py --nodes 99 --conditions 89 --steps 100
+    python benchmarks/gradient.py --cases 99x89/100 --threads 1 all --out results
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import os
-import platform
-import statistics
 import sys
-import time
-import tracemalloc
-from collections.abc import Callable
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from harness import report, run  # noqa: E402
+from harness.case import draw, parse  # noqa: E402
+from harness.limit import PARTS, gradient_limit, solve_limit  # noqa: E402
+from peers import all_contenders, choose  # noqa: E402
+
+CASES = ["5x20/100", "20x64/100", "99x89/100", "99x89/400", "500x256/100", "1000x1000/100"]
 
 
-def main() -> None:
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nodes", type=int, default=99)
-    parser.add_argument("--conditions", type=int, default=89)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=25)
-    parser.add_argument("--backends", nargs="+", default=["numpy"], help="numpy, julia")
-    args = parser.parse_args()
-    # Read when the libraries are first imported.
-    for name in (
-        "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHON_JULIACALL_THREADS",
-    ):  # fmt: skip
-        os.environ[name] = str(args.threads)
-
-    import numpy as np
-
-    import pycellbox as pcb
-    from pycellbox.backends import get_backend
-    from pycellbox.problem import Problem, Structure
-
-    rng = np.random.default_rng(0)
-    n, c, h = args.nodes, args.conditions, 0.1
-    structure = Structure.over(pcb.CellBox(), map(str, range(n)), ["protein"] * n)
-    W = (rng.normal(0, 1 / np.sqrt(n), (n, n)) * structure.mask).astype(args.dtype)
-    alpha, epsilon = rng.uniform(0.5, 1.5, (2, n)).astype(args.dtype)
-    parameters = {"W": W, "alpha": alpha, "epsilon": epsilon}
-    u = rng.normal(0, 1, (c, n)).astype(args.dtype)
-    y = rng.normal(0, 1, (c, 1, n)).astype(args.dtype)
-    problem = Problem(
-        structure,
-        tuple(map(str, range(c))),
-        u,
-        y,
-        np.ones_like(y),
-        np.array([args.steps * h]),
-        True,
+    parser.add_argument(
+        "--cases", nargs="+", default=CASES, help="nodes×conditions/steps, as 99x89/400"
     )
-    print(f"Python {platform.python_version()}, {platform.machine()}")
-    contenders: dict[str, Callable[[], object]] = {}
-    for name in args.backends:
-        backend = get_backend(name)
-        tracemalloc.start()
-        session = backend.session(problem, pcb.Heun(h), pcb.Loss(), "discrete")
-        value, gradient = session.value_and_gradient(parameters)
-        peak = tracemalloc.get_traced_memory()[1] / 1e6
-        tracemalloc.stop()
-        contenders[f"pycellbox {name}"] = functools.partial(session.value_and_gradient, parameters)
-        print(f"{backend.version()}; {peak:.1f} MB above the data, traced by Python")
-
-    print(
-        f"{n} nodes × {c} conditions, {args.steps} Heun steps, {args.dtype}, "
-        f"{args.threads} thread(s)"
+    parser.add_argument(
+        "--dtypes", nargs="+", default=["float64", "float32"], choices=["float64", "float32"]
     )
-    try:
-        import torch
-    except ImportError:
-        print("without PyTorch: it is not installed (pip install torch)")
-    else:
-        torch.set_num_threads(args.threads)
-        print(f"PyTorch {torch.__version__}")
-        leaves = [torch.tensor(a, requires_grad=True) for a in (W, alpha, epsilon)]
-        ut, yt = torch.tensor(u), torch.tensor(y[:, 0])
+    parser.add_argument("--threads", nargs="+", default=["1", "all"], help="numbers, or all")
+    parser.add_argument("--contenders", nargs="+", help="names or parts of them; see --list")
+    parser.add_argument("--list", action="store_true", help="name the contenders and stop")
+    parser.add_argument("--repeats", type=int, default=25, help="rounds at most")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="for each contender's repeats in each process"
+    )
+    parser.add_argument("--rtol", type=float, default=1e-3)
+    parser.add_argument("--atol", type=float, default=1e-6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
+    parser.add_argument("--no-reference", action="store_true", help="leave gradient errors out")
+    parser.add_argument("--no-limit", action="store_true", help="leave the machine's limit out")
+    parser.add_argument("--out", type=Path, help="folder for gradient.csv, .json and .md")
+    return parser.parse_args(given)
 
-        def eager() -> float:
-            Wt, a, e = leaves
-            for leaf in leaves:
-                leaf.grad = None
-            x = torch.zeros_like(ut)
-            for _ in range(args.steps):
-                k1 = e * torch.tanh(x @ Wt.T + ut) - a * x
-                k2 = e * torch.tanh((x + h * k1) @ Wt.T + ut) - a * (x + h * k1)
-                x = x + h * 0.5 * (k1 + k2)
-            loss = ((x - yt) ** 2).mean()
-            loss.backward()
-            return float(loss.detach())
 
-        print(f"difference of the losses {abs(eager() - value):.1e}, of the gradients ", end="")
-        theirs = [leaf.grad.numpy() for leaf in leaves]
-        theirs[0] = theirs[0] * structure.mask
-        ours_g = [gradient[k] for k in ("W", "alpha", "epsilon")]
-        print(f"{max(np.abs(a - b).max() for a, b in zip(ours_g, theirs, strict=True)):.1e}")
-        contenders["PyTorch eager"] = eager
+def say(text: str) -> None:
+    print(text, flush=True)
 
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(args.repeats):
-        for name, call in contenders.items():
-            began = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - began)
-    for name, seconds in times.items():
-        median = statistics.median(seconds)
-        first = statistics.median(next(iter(times.values())))
-        print(f"{name:20s} median {median * 1e3:8.2f} ms, first/this {first / median:.2f}")
+
+def reference(specification: run.Event, path: Path) -> str | None:
+    """Compute the converged solutions once for a case; where they are, or None."""
+    specification = {**specification, "threads": run.cores(), "out": str(path)}
+    for event in run.work("reference", specification):
+        if event["event"] == "reference":
+            say(
+                f"  reference: RK4, {event['steps']} steps, gradient within "
+                f"{event['continuous']:.0e}; steady state within {event['steady']:.0e}"
+            )
+            return str(path)
+        if event["event"] == "end":
+            say(f"  no reference: {event['why']}")
+    return None
+
+
+def one_process(
+    specification: run.Event, steps: int
+) -> tuple[list[report.Row], Any, dict[str, str]]:
+    """Rows of all contenders at one size, precision and number of threads."""
+    known = all_contenders()
+    rows: dict[str, report.Row] = {}
+    limit: Any = None
+    absent: dict[str, str] = {}
+    for event in run.time_all(specification):
+        kind, name = event.pop("event"), event.pop("contender", "")
+        if kind == "again":
+            rows.clear()
+        elif kind == "limit":
+            limit = event
+        elif kind in ("absent", "failed"):
+            absent[name] = event["why"]
+            say(f"  without {name}: {event['why']}")
+        elif kind == "prepared":
+            contender = known[name]
+            rows[name] = {
+                "contender": name,
+                "label": contender.label,
+                "method": contender.method,
+                **event,
+            }
+        elif kind == "times":
+            low, middle, high = report.quartiles(event["seconds"])
+            what = event["what"]
+            rows[name] |= {
+                f"{what}_ms": 1e3 * middle,
+                f"{what}_best_ms": 1e3 * min(event["seconds"]),
+                f"{what}_low_ms": 1e3 * low,
+                f"{what}_high_ms": 1e3 * high,
+                f"{what}_spread": f"{report.shown(1e3 * low)}–{report.shown(1e3 * high)}",
+                f"{what}_calls": len(event["seconds"]),
+            }
+            say(f"  {known[name].label:45s} {what:8s} {1e3 * middle:10.3f} ms")
+    found = [row for row in rows.values() if "gradient_ms" in row]
+    if limit:
+        parts = limit["parts"]
+        floors = {"gradient": gradient_limit(parts, steps), "solve": solve_limit(parts, steps)}
+        limit["floors"] = floors
+        for row in found:
+            for what, seconds in floors.items():
+                if f"{what}_ms" in row:
+                    row[f"{what}_multiple"] = row[f"{what}_ms"] / 1e3 / seconds
+                    row[f"{what}_best_multiple"] = row[f"{what}_best_ms"] / 1e3 / seconds
+    return found, limit, absent
+
+
+def limit_in_words(limit: Any) -> str:
+    parts = ", ".join(
+        f"{p} {1e6 * limit['parts'][p]['seconds']:.2f} µs ({limit['parts'][p]['by']})"
+        for p in PARTS
+    )
+    floors = limit["floors"]
+    untried = f"; not tried: {', '.join(limit['untried'])}" if limit["untried"] else ""
+    return (
+        f"Limit: gradient {1e3 * floors['gradient']:.3f} ms, solve {1e3 * floors['solve']:.3f} ms; "
+        f"a stage: {parts}{untried}."
+    )
+
+
+def main(given: list[str] | None = None) -> None:
+    options = arguments(given)
+    known = all_contenders()
+    if options.list:
+        for c in known.values():
+            say(f"{c.name:28s} {c.label}{' (only by name)' if c.optional else ''}")
+        return
+    names = choose(options.contenders)
+    threads = list(dict.fromkeys(run.cores() if t == "all" else int(t) for t in options.threads))
+    record: dict[str, Any] = {"machine": report.machine(), "options": vars(options) | {"out": None}}
+    rows: list[report.Row] = []
+    texts: list[str] = []
+    record |= {"limits": [], "absent": [], "rows": rows}
+    say(f"{record['machine']}")
+    with tempfile.TemporaryDirectory() as folder:
+        for text in options.cases:
+            nodes, conditions, steps = parse(text)
+            case = draw(
+                nodes, conditions, steps, options.seed, rtol=options.rtol, atol=options.atol
+            )
+            path = Path(folder) / f"{nodes}x{conditions}-{steps}.npz"
+            case.save(path)
+            say(f"\n{text}")
+            specification: run.Event = {
+                "case": str(path),
+                "contenders": names,
+                "repeats": options.repeats,
+                "seconds": options.seconds,
+                "limit": not options.no_limit,
+            }
+            if not options.no_reference:
+                specification["reference"] = reference(
+                    specification, path.with_suffix(".reference.npz")
+                )
+            for dtype in options.dtypes:
+                for count in threads:
+                    where = {
+                        "nodes": nodes, "conditions": conditions, "steps": steps,
+                        "dtype": dtype, "threads": count,
+                    }  # fmt: skip
+                    title = (
+                        f"{nodes} nodes × {conditions} conditions, {steps} Heun steps, {dtype}, "
+                        f"{count} thread{'s' if count > 1 else ''}"
+                    )
+                    say(f"{title}")
+                    job = {**specification, "dtype": dtype, "threads": count}
+                    found, limit, absent = one_process(job, steps)
+                    if not options.no_memory and count == threads[0]:
+                        for row in found:
+                            row |= {
+                                k: v
+                                for k, v in run.memory_of(job, row["contender"]).items()
+                                if k in ("mib", "first_mib")
+                            }
+                    report.add_ratios(found)
+                    found.sort(key=lambda row: row["gradient_ms"])
+                    rows += [{**where, **row} for row in found]
+                    record["absent"] += [
+                        {**where, "contender": name, "why": why} for name, why in absent.items()
+                    ]
+                    texts.append(f"### {title}\n")
+                    if limit:
+                        record["limits"].append({**where, **limit})
+                        texts.append(limit_in_words(limit) + "\n")
+                    texts.append(report.markdown(found, report.COLUMNS) + "\n")
+                    if absent:
+                        texts.append(report.without(absent) + "\n")
+                    say("\n" + "\n".join(texts[-4:]))
+                    if options.out:
+                        # After every process, so that a run that is stopped leaves what it has.
+                        options.out.mkdir(parents=True, exist_ok=True)
+                        report.write_csv(options.out / "gradient.csv", rows)
+                        report.write_json(options.out / "gradient.json", record)
+                        (options.out / "gradient.md").write_text("\n".join(texts))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
