@@ -35,15 +35,17 @@ evaluations are made. The last of these maxima are left in `residual`.
 function fixed_point!(
     x::Vector{T}, step!::F, ws::Anderson{T}, n::Int, columns::Int, tolerance, residual, limit::Int
 ) where {T,F}
-    m, kept, lowest = n * columns, 0, Inf
+    m, kept, accelerating = n * columns, 0, false
+    lowest = before = Inf
+    image, image_last, f, f_last = ws.image, ws.image_last, ws.f, ws.f_last
     for k in 0:(limit - 1)
-        step!(ws.image, x)
-        worst, done = residual!(residual, ws.f, ws.image, x, n, columns, tolerance)
+        step!(image, x)
+        worst, done = residual!(residual, f, image, x, n, columns, tolerance)
         (done || !isfinite(worst)) && return nothing
-        if k > 0
+        if accelerating
             slot = kept % MEMORY + 1
-            difference!(ws.df, slot, ws.f, ws.f_last, m)
-            difference!(ws.dg, slot, ws.image, ws.image_last, m)
+            difference!(ws.df, slot, f, f_last, m)
+            difference!(ws.dg, slot, image, image_last, m)
             kept += 1
             for q in 1:min(kept, MEMORY)
                 ws.gram[q, slot] = ws.gram[slot, q] = dot_columns(ws.df, q, slot, m)
@@ -52,12 +54,14 @@ function fixed_point!(
         # Far above the best the combination has gone astray: begin anew from here.
         worst > 10 * lowest && (kept = 0)
         lowest = min(lowest, worst)
-        copyto!(ws.f_last, 1, ws.f, 1, m)
-        copyto!(ws.image_last, 1, ws.image, 1, m)
-        copyto!(x, 1, ws.image, 1, m)
+        # While the residual halves by itself, the plain iteration costs less.
+        accelerating |= k >= 1 && worst > before / 2
+        before = worst
+        image, image_last, f, f_last = image_last, image, f_last, f
+        copyto!(x, 1, image_last, 1, m)
         used = min(kept, MEMORY)
         used == 0 && continue
-        combination!(ws, used, m)
+        combination!(ws, f_last, used, m)
         for q in 1:used
             subtract_column!(x, ws.dg, q, T(ws.weights[q]), m)
         end
@@ -108,14 +112,14 @@ function subtract_column!(x::Vector{T}, A::Matrix{T}, column::Int, weight::T, m:
 end
 
 "Least squares by the normal equations; nearly parallel differences count as one."
-function combination!(ws::Anderson{T}, used::Int, m::Int) where {T}
+function combination!(ws::Anderson{T}, f::Vector{T}, used::Int, m::Int) where {T}
     L, w, gram = ws.factor, ws.weights, ws.gram
     tiny = floatmin(Float64)
     size(q) = sqrt(gram[q, q]) + tiny
     for q in 1:used
         total = zero(T)
         @inbounds @simd for e in 1:m
-            total += ws.df[e, q] * ws.f[e]
+            total += ws.df[e, q] * f[e]
         end
         w[q] = total / size(q)
     end

@@ -63,7 +63,8 @@ function SteadySession(
     # About thirty products and passes an evaluation.
     least = worthwhile_columns(n, 1, 30)
     used = parts(c, least, Threads.nthreads())
-    blocks = [SteadyBlock{T}(lowering, n, cld(c, used)) for _ in 1:used]
+    width = block_width(n, max(cld(c, used), 1))
+    blocks = [SteadyBlock{T}(lowering, n, width) for _ in 1:used]
     return SteadySession(
         structure, lowering, Network{T}(lowering), solver, loss, Float64(times[1]),
         dense(T, perturbation), y, w, [count(!iszero, view(w, :, :, j)) for j in 1:c],
@@ -81,23 +82,19 @@ function _rows(session::SteadySession, rows)
     return throw(ModelError("rows=$index; the problem has the conditions 1 to $c."))
 end
 
-"Call f(block, columns) for a share of the conditions `index` on each thread."
+"""
+Call f(block, columns) for all of the conditions `index`: a share of them on each thread, and so
+many at a time as stay in the processor's cache. Returns the number of threads.
+"""
 function on_blocks(f::F, session::SteadySession, index) where {F}
     isempty(index) && return 0
+    used = parts(length(index), session.least, length(session.blocks))
     width = length(session.blocks[1].tolerance)
-    used = max(parts(length(index), session.least, length(session.blocks)), cld(length(index), width))
-    if used > length(session.blocks)
-        # Rows given more than once: more conditions than the problem has.
-        n = nodes(session.structure)
-        grown = cld(length(index), length(session.blocks))
-        session.blocks = [
-            SteadyBlock{eltype(session.states)}(session.lowering, n, grown) for
-            _ in session.blocks
-        ]
-        used = length(session.blocks)
-    end
     on_threads(used) do q
-        f(session.blocks[q], view(index, span(length(index), used, q)))
+        share = span(length(index), used, q)
+        for first in first(share):width:last(share)
+            f(session.blocks[q], view(index, first:min(first + width - 1, last(share))))
+        end
     end
     return used
 end

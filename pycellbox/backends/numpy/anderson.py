@@ -41,7 +41,8 @@ def fixed_point(
     f, f_last, image_last = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     df, dg = (np.empty((_MEMORY, c * n), x.dtype) for _ in range(2))
     gram = np.empty((_MEMORY, _MEMORY), x.dtype)
-    kept, lowest = 0, np.inf
+    kept, accelerating = 0, False
+    lowest = before = np.inf
     residual = np.full(c, np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(limit):
@@ -51,7 +52,7 @@ def fixed_point(
             worst = float(residual.max(initial=0))
             if not np.isfinite(worst) or (residual <= tolerance).all():
                 break
-            if k > 0:
+            if accelerating:
                 slot = kept % _MEMORY
                 np.subtract(f.ravel(), f_last.ravel(), out=df[slot])
                 np.subtract(image.ravel(), image_last.ravel(), out=dg[slot])
@@ -62,6 +63,9 @@ def fixed_point(
             if worst > 10 * lowest:
                 kept = 0
             lowest = min(lowest, worst)
+            # While the residual halves by itself, the plain iteration costs less.
+            accelerating |= k >= 1 and worst > before / 2
+            before = worst
             f, f_last, image, image_last = f_last, f, image_last, image
             used = min(kept, _MEMORY)
             if used == 0:
