@@ -61,8 +61,9 @@ def fit(
         Conditions that are not fitted but choose the best parameters and stop the fit: a share of
         ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
         all of ``data`` is fitted.
-    solver : Euler, Midpoint, Heun, RK4 or Tsit5, optional
-        By default a tolerance-controlled `Tsit5` for time courses, and for steady states `Heun`
+    solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
+        By default a tolerance-controlled `Tsit5` for time courses; `SteadyState` for drug screens
+        (steady states, drug nodes, fewer conditions than nodes); for other steady states `Heun`
         with fifty steps, whose fixed points are the exact ones.
     schedule : Stage or sequence of Stage, optional
         Learning rates, iterations, batches, patience. The default follows the data; it is kept in
@@ -112,7 +113,7 @@ def fit(
     horizon = time_span(data, horizon)
     if steady:
         time_grid(horizon)
-    solver = check_solver(default_solver(steady, horizon) if solver is None else solver)
+    solver = check_solver(default_solver(data, horizon) if solver is None else solver)
     check_steady(solver, steady)
     stages_default, penalty_default = default_schedule(data)
     stages = check_schedule(stages_default if schedule is None else schedule)

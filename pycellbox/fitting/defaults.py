@@ -8,7 +8,7 @@ import xarray as xr
 from pycellbox.errors import SolverError
 from pycellbox.fitting.schedule import AdamW, Stage
 from pycellbox.objective import Penalty
-from pycellbox.solvers import Heun, Solver, Tsit5
+from pycellbox.solvers import Heun, Solver, SteadyState, Tsit5
 
 DEFAULT_HORIZON = 10.0
 """End of the integration for steady states: ten times the initial 1/α, the hundred steps of 0.1
@@ -33,26 +33,38 @@ def time_span(data: xr.Dataset, horizon: float | None) -> float:
     return float(data["time"].values[-1])
 
 
-def default_solver(steady: bool, horizon: float) -> Solver:
-    """Heun in fifty steps for steady states, Tsit5 for time courses."""
-    return Heun(dt=horizon / 50) if steady else Tsit5(rtol=1e-5, atol=1e-7)
+def is_screen(data: xr.Dataset) -> bool:
+    """Whether the data are a drug screen: drug nodes, steady states, more nodes than conditions."""
+    return (
+        bool((data["node_kind"] == "drug").any())
+        and "time" not in data["response"].dims
+        and data.sizes["condition"] < data.sizes["node"]
+    )
+
+
+def default_solver(data: xr.Dataset, horizon: float) -> Solver:
+    """Tsit5 for time courses; the steady state itself for drug screens, else Heun in fifty steps.
+
+    With the penalties of `default_schedule` the network of a drug screen is contracting: it has one
+    steady state, which is found at a fraction of what an integration takes. In networks whose nodes
+    act strongly on each other every steady state has to be proven, which takes longer than
+    integrating (`benchmarks/steady.py`).
+    """
+    if "time" in data["response"].dims:
+        return Tsit5(rtol=1e-5, atol=1e-7)
+    return SteadyState() if is_screen(data) else Heun(dt=horizon / 50)
 
 
 def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
     """Stages and penalty for this kind of data.
 
-    Drug screens (drug nodes, steady states, fewer conditions than nodes): the edges are far more
+    Drug screens (see `is_screen`): the edges are far more
     than the data can tell, and the drugs' direct effects carry most of the signal. Small
     node → node weights, learning rates and penalties by group, 150 iterations. Everything else
     (time courses, many conditions, networks whose nodes are perturbed directly): one learning
     rate, a light penalty, more iterations.
     """
-    screen = (
-        bool((data["node_kind"] == "drug").any())
-        and "time" not in data["response"].dims
-        and data.sizes["condition"] < data.sizes["node"]
-    )
-    if screen:
+    if is_screen(data):
         rates = {
             "drug_to_node": 0.02,
             "node_to_node": 0.001,

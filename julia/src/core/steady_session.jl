@@ -119,6 +119,8 @@ function find!(session::SteadySession{T}, parameters, index) where {T}
     session.settled[left] .= false
     if shared.solvable
         lead = session.solver.lead / Float64(minimum(shared.decay))
+        # Not longer: on the divide between two states the exact solution stays, and what leaves
+        # it in the end is rounding.
         for time in (lead, 4 * lead)
             # Eigenvalues and factorisations run on this thread alone.
             search!(session, shared, parameters, left, time)

@@ -283,6 +283,8 @@ def find(equations: SteadyEquations, horizon: float, start: Array | None = None)
 
 def _lead_times(equations: SteadyEquations) -> tuple[float, ...]:
     lead = equations.solver.lead / float(equations._decay.min())
+    # Not longer: on the divide between two states the exact solution stays, and what leaves it
+    # in the end is rounding.
     return (lead, 4 * lead)
 
 
