@@ -1,0 +1,276 @@
+"""Fixed steps of the kernel by `jax.lax.scan`, and their exact reverse.
+
+The reverse is written out as in the NumPy backend: automatic differentiation of the scan gives the
+same numbers, but keeps more of each step and took half as much time again.
+
+States are (n, c) here, conditions last, which the products with M like best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from pycellbox.backends.jax.envelopes import envelope
+from pycellbox.backends.numpy.tableaux import Tableau
+from pycellbox.problem import Array
+
+
+class Network(NamedTuple):
+    """M (n, n) and a, b, c (n,) of the kernel, or their gradient."""
+
+    M: Any
+    a: Any
+    b: Any
+    c: Any
+
+
+class Inputs(NamedTuple):
+    """p inside the envelope, v outside it (None: absent), and the initial state, each (n, c)."""
+
+    inside: jax.Array | None
+    outside: jax.Array | None
+    initial: jax.Array
+
+
+class Grid(NamedTuple):
+    """Step sizes, (s,), and the index of the requested time that each step reaches, (s,).
+
+    Steps that reach none have the number of requested times; steps of size zero change nothing.
+    """
+
+    sizes: Any
+    slots: Any
+
+
+def grid(times: Array, dt: float, dtype: Any, prefix: int, segments: int) -> Grid:
+    """Equal steps between requested times, all of them grid points, as the NumPy backend's.
+
+    With ``prefix`` the steps beyond so many times have size zero: a program is compiled for a
+    number of steps, and that should not change with every prefix.
+    """
+    sizes: list[float] = []
+    slots: list[int] = []
+    start = 0.0
+    for slot, end in enumerate(map(float, times)):
+        if end == start:  # a first requested time of 0
+            continue
+        # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
+        count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
+        used = slot < prefix
+        sizes += [(end - start) / count if used else 0.0] * count
+        slots += [times.size] * (count - 1) + [slot if used else times.size]
+        start = end
+    spare = -len(sizes) % segments
+    return Grid(
+        np.array(sizes + [0.0] * spare, dtype=dtype),
+        np.array(slots + [times.size] * spare, dtype=np.int32),
+    )
+
+
+class FixedSteps(NamedTuple):
+    """What a program of fixed steps is compiled for, besides shapes.
+
+    ``segments`` is the number of parts of the trajectory that are kept for the reverse one at a
+    time; with more than one, each is integrated again before it is reversed.
+    """
+
+    tableau: Tableau
+    envelope: str
+    order: int | None
+    segments: int = 1
+
+    def trajectory(
+        self, network: Network, inputs: Inputs, steps: Grid, times: int
+    ) -> tuple[jax.Array, jax.Array]:
+        """States at the requested times, (t, n, c), and that the solver got there."""
+        _, out, _ = _forward(self, network, inputs, steps, _start(inputs, times), keep=False)
+        return out[:times], jnp.asarray(True)
+
+    def trajectory_and_pull_back(
+        self, network: Network, inputs: Inputs, steps: Grid, times: int
+    ) -> tuple[jax.Array, jax.Array, Callable[[jax.Array], Network]]:
+        """As `trajectory`, and what turns seeds of the states into a gradient."""
+        start = _start(inputs, times)
+        if self.segments == 1:
+            _, out, records = _forward(self, network, inputs, steps, start, keep=True)
+        else:
+            parts = Grid(*(jnp.reshape(v, (self.segments, -1)) for v in steps))
+
+            def onwards(carry: Any, part: Grid) -> tuple[Any, jax.Array]:
+                x, out, _ = _forward(self, network, inputs, part, carry, keep=False)
+                return (x, out), carry[0]
+
+            (_, out), starts = lax.scan(onwards, start, parts)
+
+        def pull_back(seeds: jax.Array) -> Network:
+            seeds = jnp.concatenate([seeds, jnp.zeros_like(start[1][:1])])
+
+            def back(carry: _Adjoint, piece: Any) -> tuple[_Adjoint, None]:
+                part, x = piece
+                _, _, records = _forward(self, network, inputs, part, (x, start[1]), keep=True)
+                return _reverse(self, network, part, inputs, records, seeds, carry), None
+
+            carry = _Adjoint.zero(network, inputs)
+            if self.segments == 1:
+                carry = _reverse(self, network, steps, inputs, records, seeds, carry)
+            else:
+                carry, _ = lax.scan(back, carry, (parts, starts), reverse=True)
+            return carry.gradient(inputs)
+
+        return out[:times], jnp.asarray(True), pull_back
+
+
+def bytes_per_step(method: FixedSteps, state: Array) -> int:
+    """Bytes that a step leaves for its reverse."""
+    per_stage = 2 if envelope(method.envelope, method.order).needs_z else 1
+    return int(state.nbytes * (1 + per_stage * method.tableau.stages))
+
+
+def _start(inputs: Inputs, times: int) -> tuple[jax.Array, jax.Array]:
+    """Make the initial state, and room for the requested ones and for one that nobody wants."""
+    x = inputs.initial
+    # A first requested time of 0 is reached by no step.
+    return x, jnp.broadcast_to(x, (times + 1, *x.shape))
+
+
+class _Scaled(NamedTuple):
+    """a, c and b∘v multiplied by the step size."""
+
+    a: jax.Array
+    c: jax.Array
+    outside: jax.Array | None
+
+    @classmethod
+    def by(cls, h: jax.Array, network: Network, inputs: Inputs) -> _Scaled:
+        outside = inputs.outside
+        return cls(
+            network.a[:, None] * h,
+            network.c[:, None] * h,
+            None if outside is None else network.b[:, None] * outside * h,
+        )
+
+    def increment(self, x: jax.Array, phi: jax.Array) -> jax.Array:
+        """h·f(x) for a φ that is known."""
+        out = phi * self.a - x * self.c
+        return out if self.outside is None else out + self.outside
+
+
+def _combine(x: jax.Array | None, weights: Any, terms: Any) -> Any:
+    """Return x + Σ weights·terms, leaving out weights of zero; None for an empty sum."""
+    for weight, term in zip(weights, terms, strict=False):
+        if weight == 0:
+            continue
+        scaled = term if weight == 1 else weight * term
+        x = scaled if x is None else x + scaled
+    return x
+
+
+def _forward(
+    method: FixedSteps, network: Network, inputs: Inputs, steps: Grid, start: Any, *, keep: bool
+) -> tuple[jax.Array, jax.Array, Any]:
+    """Return the last and the requested states, and per step x, each stage's φ and maybe z."""
+    phi = envelope(method.envelope, method.order)
+
+    def step(carry: Any, point: Grid) -> tuple[Any, Any]:
+        x, out = carry
+        scaled = _Scaled.by(point.sizes, network, inputs)
+        kh: list[jax.Array] = []
+        phis: list[jax.Array] = []
+        zs: list[jax.Array] = []
+        for weights in method.tableau.A:
+            state = _combine(x, weights, kh)
+            z = network.M @ state
+            if inputs.inside is not None:
+                z = z + inputs.inside
+            phis.append(phi.value(z))
+            zs.append(z)
+            kh.append(scaled.increment(state, phis[-1]))
+        following = _combine(x, method.tableau.b, kh)
+        out = lax.dynamic_update_index_in_dim(out, following, point.slots, 0)
+        record = (x, tuple(phis), tuple(zs) if phi.needs_z else None) if keep else None
+        return (following, out), record
+
+    (x, out), records = lax.scan(step, start, steps)
+    return x, out, records
+
+
+class _Adjoint(NamedTuple):
+    """Derivative with respect to the state, and what has been collected on the way back.
+
+    M̄ (n, n); Σ h κ∘φ, Σ h κ∘X and, where there is v, Σ h κ, each (n, c).
+    """
+
+    state: jax.Array
+    M: jax.Array
+    phi: jax.Array
+    x: jax.Array
+    outside: jax.Array | None
+
+    @classmethod
+    def zero(cls, network: Network, inputs: Inputs) -> _Adjoint:
+        x = jnp.zeros_like(inputs.initial)
+        return cls(x, jnp.zeros_like(network.M), x, x, None if inputs.outside is None else x)
+
+    def gradient(self, inputs: Inputs) -> Network:
+        """Gradient with respect to M, a, b and c."""
+        a, c = self.phi.sum(axis=1), -self.x.sum(axis=1)
+        if self.outside is None or inputs.outside is None:
+            return Network(self.M, a, jnp.zeros_like(a), c)
+        return Network(self.M, a, (self.outside * inputs.outside).sum(axis=1), c)
+
+
+def _reverse(
+    method: FixedSteps,
+    network: Network,
+    steps: Grid,
+    inputs: Inputs,
+    records: Any,
+    seeds: jax.Array,
+    carry: _Adjoint,
+) -> _Adjoint:
+    """Carry the adjoint from the end of the steps to their start.
+
+    The formulas are those of `pycellbox.backends.numpy.kernel.Reverser`.
+    """
+    A, b = method.tableau.A, method.tableau.b
+    phi = envelope(method.envelope, method.order)
+    MT = network.M.T
+
+    def step(carry: _Adjoint, point: Any) -> tuple[_Adjoint, None]:
+        (h, slot), (x, phis, zs) = point
+        adjoint = carry.state + lax.dynamic_index_in_dim(seeds, slot, keepdims=False)
+        scaled = _Scaled.by(h, network, inputs)
+        states = _stage_states(scaled, A, x, phis)
+        bars: list[jax.Array] = []  # of the later stages, the last one first
+        M, along_phi, along_x, along = carry.M, carry.phi, carry.x, carry.outside
+        for s in reversed(range(len(b))):
+            later = [A[r][s] for r in reversed(range(s + 1, len(b)))]
+            kappa = _combine(_combine(None, [b[s]], [adjoint]), later, bars)
+            slope = phi.slope(None if zs is None else zs[s], phis[s])
+            g = kappa * scaled.a * slope
+            bars.append(MT @ g - scaled.c * kappa)
+            M = M + g @ states[s].T
+            along_phi = along_phi + h * kappa * phis[s]
+            along_x = along_x + h * kappa * states[s]
+            along = None if along is None else along + h * kappa
+        return _Adjoint(_combine(adjoint, [1] * len(b), bars), M, along_phi, along_x, along), None
+
+    carry, _ = lax.scan(step, carry, (steps, records), reverse=True)
+    return carry
+
+
+def _stage_states(scaled: _Scaled, A: Any, x: jax.Array, phis: Any) -> list[jax.Array]:
+    """States of the stages again, from what was kept of them: cheaper than to keep them."""
+    states: list[jax.Array] = []
+    kh: list[jax.Array] = []
+    for weights, phi in zip(A, phis, strict=True):
+        states.append(_combine(x, weights, kh))
+        kh.append(scaled.increment(states[-1], phi))
+    return states
