@@ -16,7 +16,7 @@ from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import RK4, Euler, Gradient, Heun, Midpoint, Solver, Tsit5
+from pycellbox.solvers import Gradient, Solver, Tsit5
 
 _SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
 # Memory for the records of the steps; a longer trajectory is integrated twice, in segments.
@@ -57,19 +57,14 @@ class JaxBackend:
         times: Array,
     ) -> Array:
         """See `pycellbox.backends.protocol.Backend.solve`."""
-        plan = _Plan(structure, solver, perturbation, times, keep=False)
+        plan = _Plan(structure, solver, perturbation, times)
         coefficients = plan.lowering.coefficients(parameters)
         with programs.float64():
-            states, finished = jax.device_get(
-                programs.solution(
-                    plan.method,
-                    _network(coefficients),
-                    kernel.Inputs(plan.drive.inside, plan.drive.outside, plan.drive.initial),
-                    plan.steps(coefficients, times.size),
-                    times.size,
-                )
-            )
-        plan.check(bool(finished), np.isfinite(states).all(axis=(1, 2)), times.size)
+            network, drive = kernel.Network(*_arrays(coefficients)), kernel.Inputs(*plan.arrays)
+            method, steps = plan.steps(coefficients, network, drive, None, times.size)
+            method = method._replace(segments=1)
+            states = jax.device_get(programs.solution(method, network, drive, steps, times.size))
+        plan.check(np.isfinite(states).all(axis=(1, 2)), times.size)
         return np.array(states, order="C")
 
     def session(
@@ -93,20 +88,15 @@ class JaxSession:
 
     def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
         self.problem, self.loss = problem, loss
-        self._plan = _Plan(
-            problem.structure, solver, problem.perturbation, problem.times, keep=True
-        )
-        drive = self._plan.drive
+        self._plan = _Plan(problem.structure, solver, problem.perturbation, problem.times)
         with programs.float64():
             # Copies: JAX may otherwise use an array's memory, which is the caller's to change.
+            on_device = [None if a is None else jax.numpy.array(a) for a in self._plan.arrays]
             self._data = programs.Data(
-                *(
-                    None if array is None else jax.numpy.array(array)
-                    for array in (
-                        drive.inside, drive.outside, drive.initial, problem.response, problem.weight
-                    )
-                )
-            )  # fmt: skip
+                kernel.Inputs(*on_device),
+                jax.numpy.array(problem.response),
+                jax.numpy.array(problem.weight),
+            )
 
     def value_and_gradient(
         self,
@@ -142,21 +132,14 @@ class JaxSession:
         rows: Sequence[int] | Array | None,
         prefix: int | None,
     ) -> Any:
-        coefficients = self._plan.lowering.coefficients(parameters)
-        used = self._used(prefix)
+        plan, data, used = self._plan, self._data, self._used(prefix)
+        coefficients = plan.lowering.coefficients(parameters)
+        network = kernel.Network(*_arrays(coefficients))
         index = None if rows is None else np.asarray(rows, dtype=np.int32)
         with programs.float64():
-            return jax.device_get(
-                program(
-                    self._plan.method,
-                    self.loss,
-                    _network(coefficients),
-                    self._data,
-                    index,
-                    self._plan.steps(coefficients, used),
-                    np.int32(used),
-                )
-            )
+            method, steps = plan.steps(coefficients, network, data.drive, index, used)
+            outcome = program(method, self.loss, network, data, index, steps, np.int32(used))
+            return jax.device_get(outcome)
 
     def _used(self, prefix: int | None) -> int:
         """Return how many times count; a prefix is meant as the end of a slice."""
@@ -164,8 +147,8 @@ class JaxSession:
 
     def _checked(self, outcome: programs.Outcome, prefix: int | None) -> float:
         value = float(outcome.value)
-        if not np.isfinite(value) or not outcome.finished:
-            self._plan.check(bool(outcome.finished), outcome.finite, self._used(prefix))
+        if not np.isfinite(value):
+            self._plan.check(np.asarray(outcome.finite), self._used(prefix))
             raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
         return value
 
@@ -174,7 +157,7 @@ class _Plan:
     """A structure, a solver and a perturbation, made ready for the programs."""
 
     def __init__(
-        self, structure: Structure, solver: Solver, perturbation: Array, times: Array, keep: bool
+        self, structure: Structure, solver: Solver, perturbation: Array, times: Array
     ) -> None:
         if type(solver) not in TABLEAUX:
             known = ", ".join(kind.__name__ for kind in TABLEAUX)
@@ -182,60 +165,70 @@ class _Plan:
                 f"the jax backend has no solver {solver!r}; it has {known}. backend='julia' has "
                 "every algorithm of OrdinaryDiffEq."
             )
+        if isinstance(solver, Tsit5):
+            _diffrax()
         self.solver, self.times, self._model = solver, times, structure.model
         self.lowering = Lowering(structure)
         self.drive: Drive = self.lowering.drive(perturbation)
         self._dtype = perturbation.dtype
-        self._grids: dict[int, Any] = {}
+        self._grids: dict[int, tuple[kernel.Method, Any]] = {}
         model = structure.model
-        if isinstance(solver, Tsit5):
-            self.method: programs.Method = _diffrax().Tsit5Steps(
-                model.envelope, model.order, int(solver.max_steps)
-            )
-            return
-        fixed = kernel.FixedSteps(TABLEAUX[type(solver)], model.envelope, model.order)
-        if keep:
-            steps = self._grid(1, times.size).sizes.size
-            needed = steps * kernel.bytes_per_step(fixed, self.drive.initial)
-            fixed = fixed._replace(segments=max(1, min(steps, -(-needed // _TAPE_BYTES))))
-        self.method = fixed
+        self._method = kernel.Method(TABLEAUX[type(solver)], model.envelope, model.order)
 
-    def steps(self, coefficients: Coefficients, prefix: int) -> Any:
-        """Grid or step control up to the first times."""
+    @property
+    def arrays(self) -> tuple[Array | None, Array | None, Array]:
+        """The drive's arrays, (c, n)."""
+        return self.drive.inside, self.drive.outside, self.drive.initial
+
+    def steps(
+        self,
+        coefficients: Coefficients,
+        network: kernel.Network,
+        drive: kernel.Inputs,
+        rows: Array | None,
+        prefix: int,
+    ) -> tuple[kernel.Method, Any]:
+        """Return the steps through the first times, and the method with its segments."""
         if isinstance(self.solver, Tsit5):
             adaptive = _diffrax()
             longest = adaptive.longest_step(self._model, coefficients, self.drive)
-            return adaptive.control(self.solver, self.times, prefix, longest, self._dtype)
+            ends = adaptive.step_ends(
+                self.solver, self._model, network, drive, rows, self.times, prefix, longest
+            )
+            grid = kernel.Grid.between(ends, self.times, prefix)
+            return self._fitted(grid, _round_up(grid.sizes.size))
         if prefix not in self._grids:
-            assert isinstance(self.method, kernel.FixedSteps)
-            made = self._grid(self.method.segments, prefix)
-            self._grids[prefix] = kernel.Grid(*map(jax.numpy.asarray, made))
+            grid = kernel.Grid.equal(self.times, self.solver.dt, prefix)  # type: ignore[union-attr]
+            method, grid = self._fitted(grid, grid.sizes.size)
+            self._grids[prefix] = method, kernel.Grid(*map(jax.numpy.asarray, grid))
         return self._grids[prefix]
 
-    def _grid(self, segments: int, prefix: int) -> kernel.Grid:
-        assert isinstance(self.solver, Euler | Midpoint | Heun | RK4)
-        return kernel.grid(self.times, self.solver.dt, self._dtype, prefix, segments)
+    def _fitted(self, grid: kernel.Grid, count: int) -> tuple[kernel.Method, kernel.Grid]:
+        """Fill up a grid to at least so many steps that the segments are equal."""
+        method = self._method.within(count, self.drive.initial, _TAPE_BYTES)
+        count += -count % method.segments
+        return method, grid.filled(count, self.times.size, self._dtype)
 
-    def check(self, finished: bool, finite: Array, prefix: int) -> None:
-        """Raise if the solver gave up or a condition's states, (c,), are not finite."""
-        end = self.times[prefix - 1]
-        if not finished:
-            assert isinstance(self.solver, Tsit5)
-            raise DivergenceError(
-                f"Tsit5 gave up before t = {end:g}: its step vanished or {self.solver.max_steps} "
-                "steps did not suffice; the network is stiff or unstable: loosen rtol and atol, "
-                "raise max_steps, or shrink W."
-            )
+    def check(self, finite: Array, prefix: int) -> None:
+        """Raise if a condition's states, (c,), are not finite."""
         if not finite.all():
             raise DivergenceError(
                 f"the trajectory of condition number {int(np.argmin(finite))} is not finite by "
-                f"t = {end:g}: the network is unstable or the step too long; use a smaller dt, "
-                "Tsit5, or smaller W."
+                f"t = {self.times[prefix - 1]:g}: the network is unstable or the step too long; "
+                "use a smaller dt, Tsit5, or smaller W."
             )
 
 
-def _network(coefficients: Coefficients) -> kernel.Network:
-    return kernel.Network(coefficients.M, coefficients.a, coefficients.b, coefficients.c)
+def _round_up(steps: int) -> int:
+    """Next of 8, 12, 16, 24, 32, …: few programs for many numbers of adaptive steps."""
+    size = 8
+    while 2 * size <= steps:
+        size *= 2
+    return next(s for s in (size, size * 3 // 2, 2 * size) if s >= steps)
+
+
+def _arrays(coefficients: Coefficients) -> tuple[Array, Array, Array, Array]:
+    return coefficients.M, coefficients.a, coefficients.b, coefficients.c
 
 
 def _diffrax() -> Any:

@@ -32,50 +32,71 @@ class Network(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """p inside the envelope, v outside it (None: absent), and the initial state, each (n, c)."""
+    """p inside the envelope, v outside it (None: absent), and the initial state: (n, c)."""
 
     inside: jax.Array | None
     outside: jax.Array | None
     initial: jax.Array
 
 
+def oriented(drive: Inputs, rows: Any) -> Inputs:
+    """Turn the drive's arrays, (c, n) as they come, into those of some conditions, (n, c)."""
+
+    def turned(array: Any) -> Any:
+        if array is None:
+            return None
+        return (array if rows is None else array[rows]).T
+
+    return Inputs(*map(turned, drive))
+
+
 class Grid(NamedTuple):
     """Step sizes, (s,), and the index of the requested time that each step reaches, (s,).
 
-    Steps that reach none have the number of requested times; steps of size zero change nothing.
+    Steps that reach none have the number of requested times. Steps of size zero change nothing:
+    a program is compiled for a number of steps, and they fill it up.
     """
 
     sizes: Any
     slots: Any
 
+    @classmethod
+    def equal(cls, times: Array, dt: float, prefix: int) -> Grid:
+        """Equal steps between requested times, as the NumPy backend's; none beyond the prefix."""
+        sizes: list[float] = []
+        slots: list[int] = []
+        start = 0.0
+        for slot, end in enumerate(map(float, times)):
+            if end == start:  # a first requested time of 0
+                continue
+            # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
+            count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
+            used = slot < prefix
+            sizes += [(end - start) / count if used else 0.0] * count
+            slots += [times.size] * (count - 1) + [slot if used else times.size]
+            start = end
+        return cls(np.array(sizes), np.array(slots, dtype=np.int32))
 
-def grid(times: Array, dt: float, dtype: Any, prefix: int, segments: int) -> Grid:
-    """Equal steps between requested times, all of them grid points, as the NumPy backend's.
+    @classmethod
+    def between(cls, ends: Array, times: Array, prefix: int) -> Grid:
+        """Take steps with these ends, among them the requested times of the prefix."""
+        slots = np.full(ends.size, times.size, dtype=np.int32)
+        for slot, time in enumerate(times[:prefix]):
+            if time > 0:
+                slots[np.argmin(np.abs(ends - time))] = slot
+        return cls(np.diff(ends, prepend=0.0), slots)
 
-    With ``prefix`` the steps beyond so many times have size zero: a program is compiled for a
-    number of steps, and that should not change with every prefix.
-    """
-    sizes: list[float] = []
-    slots: list[int] = []
-    start = 0.0
-    for slot, end in enumerate(map(float, times)):
-        if end == start:  # a first requested time of 0
-            continue
-        # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
-        count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
-        used = slot < prefix
-        sizes += [(end - start) / count if used else 0.0] * count
-        slots += [times.size] * (count - 1) + [slot if used else times.size]
-        start = end
-    spare = -len(sizes) % segments
-    return Grid(
-        np.array(sizes + [0.0] * spare, dtype=dtype),
-        np.array(slots + [times.size] * spare, dtype=np.int32),
-    )
+    def filled(self, count: int, times: int, dtype: Any) -> Grid:
+        """Fill up to so many steps."""
+        spare = count - self.sizes.size
+        return Grid(
+            np.concatenate([self.sizes, np.zeros(spare)]).astype(dtype),
+            np.concatenate([self.slots, np.full(spare, times, dtype=np.int32)]),
+        )
 
 
-class FixedSteps(NamedTuple):
-    """What a program of fixed steps is compiled for, besides shapes.
+class Method(NamedTuple):
+    """What a program is compiled for, besides shapes.
 
     ``segments`` is the number of parts of the trajectory that are kept for the reverse one at a
     time; with more than one, each is integrated again before it is reversed.
@@ -86,51 +107,54 @@ class FixedSteps(NamedTuple):
     order: int | None
     segments: int = 1
 
-    def trajectory(
-        self, network: Network, inputs: Inputs, steps: Grid, times: int
-    ) -> tuple[jax.Array, jax.Array]:
-        """States at the requested times, (t, n, c), and that the solver got there."""
-        _, out, _ = _forward(self, network, inputs, steps, _start(inputs, times), keep=False)
-        return out[:times], jnp.asarray(True)
+    def within(self, steps: int, state: Array, budget: int) -> Method:
+        """Return it with as many segments as keep the records of so many steps in ``budget``."""
+        per_stage = 2 if envelope(self.envelope, self.order).needs_z else 1
+        needed = steps * int(state.nbytes) * (1 + per_stage * self.tableau.stages)
+        return self._replace(segments=max(1, min(steps, -(-needed // budget))))
 
-    def trajectory_and_pull_back(
-        self, network: Network, inputs: Inputs, steps: Grid, times: int
-    ) -> tuple[jax.Array, jax.Array, Callable[[jax.Array], Network]]:
-        """As `trajectory`, and what turns seeds of the states into a gradient."""
-        start = _start(inputs, times)
-        if self.segments == 1:
-            _, out, records = _forward(self, network, inputs, steps, start, keep=True)
+
+def trajectory(
+    method: Method, network: Network, inputs: Inputs, steps: Grid, times: int
+) -> jax.Array:
+    """States at the requested times, (t, n, c)."""
+    _, out, _ = _forward(method, network, inputs, steps, _start(inputs, times), keep=False)
+    return out[:times]
+
+
+def trajectory_and_pull_back(
+    method: Method, network: Network, inputs: Inputs, steps: Grid, times: int
+) -> tuple[jax.Array, Callable[[jax.Array], Network]]:
+    """States at the requested times, (t, n, c), and what turns their seeds into a gradient."""
+    start = _start(inputs, times)
+    if method.segments == 1:
+        _, out, records = _forward(method, network, inputs, steps, start, keep=True)
+    else:
+        parts = Grid(*(jnp.reshape(v, (method.segments, -1)) for v in steps))
+
+        def onwards(carry: Any, part: Grid) -> tuple[Any, jax.Array]:
+            x, out, _ = _forward(method, network, inputs, part, carry, keep=False)
+            return (x, out), carry[0]
+
+        (_, out), starts = lax.scan(onwards, start, parts)
+
+    def pull_back(seeds: jax.Array) -> Network:
+        # A step that reaches no requested time has seeds of zero.
+        seeds = jnp.concatenate([seeds, jnp.zeros_like(start[1][:1])])
+
+        def back(carry: _Adjoint, piece: Any) -> tuple[_Adjoint, None]:
+            part, x = piece
+            _, _, records = _forward(method, network, inputs, part, (x, start[1]), keep=True)
+            return _reverse(method, network, part, inputs, records, seeds, carry), None
+
+        carry = _Adjoint.zero(network, inputs)
+        if method.segments == 1:
+            carry = _reverse(method, network, steps, inputs, records, seeds, carry)
         else:
-            parts = Grid(*(jnp.reshape(v, (self.segments, -1)) for v in steps))
+            carry, _ = lax.scan(back, carry, (parts, starts), reverse=True)
+        return carry.gradient(inputs)
 
-            def onwards(carry: Any, part: Grid) -> tuple[Any, jax.Array]:
-                x, out, _ = _forward(self, network, inputs, part, carry, keep=False)
-                return (x, out), carry[0]
-
-            (_, out), starts = lax.scan(onwards, start, parts)
-
-        def pull_back(seeds: jax.Array) -> Network:
-            seeds = jnp.concatenate([seeds, jnp.zeros_like(start[1][:1])])
-
-            def back(carry: _Adjoint, piece: Any) -> tuple[_Adjoint, None]:
-                part, x = piece
-                _, _, records = _forward(self, network, inputs, part, (x, start[1]), keep=True)
-                return _reverse(self, network, part, inputs, records, seeds, carry), None
-
-            carry = _Adjoint.zero(network, inputs)
-            if self.segments == 1:
-                carry = _reverse(self, network, steps, inputs, records, seeds, carry)
-            else:
-                carry, _ = lax.scan(back, carry, (parts, starts), reverse=True)
-            return carry.gradient(inputs)
-
-        return out[:times], jnp.asarray(True), pull_back
-
-
-def bytes_per_step(method: FixedSteps, state: Array) -> int:
-    """Bytes that a step leaves for its reverse."""
-    per_stage = 2 if envelope(method.envelope, method.order).needs_z else 1
-    return int(state.nbytes * (1 + per_stage * method.tableau.stages))
+    return out[:times], pull_back
 
 
 def _start(inputs: Inputs, times: int) -> tuple[jax.Array, jax.Array]:
@@ -173,7 +197,7 @@ def _combine(x: jax.Array | None, weights: Any, terms: Any) -> Any:
 
 
 def _forward(
-    method: FixedSteps, network: Network, inputs: Inputs, steps: Grid, start: Any, *, keep: bool
+    method: Method, network: Network, inputs: Inputs, steps: Grid, start: Any, *, keep: bool
 ) -> tuple[jax.Array, jax.Array, Any]:
     """Return the last and the requested states, and per step x, each stage's φ and maybe z."""
     phi = envelope(method.envelope, method.order)
@@ -227,7 +251,7 @@ class _Adjoint(NamedTuple):
 
 
 def _reverse(
-    method: FixedSteps,
+    method: Method,
     network: Network,
     steps: Grid,
     inputs: Inputs,
