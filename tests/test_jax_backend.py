@@ -101,7 +101,7 @@ def test_losses_rows_and_prefixes_agree_with_numpy(backend, loss):
     model = pcb.CellBox()
     problem = random_problem(model, rng, times=TIMES, conditions=5)
     parameters = random_parameters(model, rng)
-    for rows in (None, [3, 0], np.array([1, 4])):
+    for rows in ([3, 0], np.array([1, 4])):
         for prefix in (None, 1, 2, 4, 9):
             compare(backend, problem, parameters, pcb.Heun(0.2), loss, 1e-10, rows, prefix)
         value = backend.session(problem, pcb.Heun(0.2), loss).value(parameters, rows)
@@ -160,21 +160,20 @@ def test_tsit5_agrees_with_numpy_within_tolerance(backend, form):
     rng = np.random.default_rng(6)
     model = pcb.CellBox(form=form)
     problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
-    compare(backend, problem, parameters, pcb.Tsit5(1e-9, 1e-11), Loss(), 1e-8)
-    compare(backend, problem, parameters, pcb.Tsit5(), Loss(), 1e-3)
+    compare(backend, problem, parameters, pcb.Tsit5(1e-6, 1e-8), Loss(), 1e-5)
 
 
-def test_tsit5_solutions_and_prefixes(backend):
+def test_tsit5_solutions_rows_and_prefixes(backend):
     rng = np.random.default_rng(7)
-    model, solver = pcb.CellBox(), pcb.Tsit5(1e-9, 1e-11)
+    model, solver = pcb.CellBox(), pcb.Tsit5(1e-6, 1e-8)
     problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
     states, wanted = (
         b.solve(problem.structure, solver, parameters, problem.perturbation, problem.times)
         for b in (backend, NumpyBackend())
     )
-    np.testing.assert_allclose(states, wanted, atol=1e-9)
-    for prefix in (1, 2, 3):
-        compare(backend, problem, parameters, solver, Loss(), 1e-8, prefix=prefix)
+    np.testing.assert_allclose(states, wanted, atol=1e-6)
+    for prefix in (1, 2):
+        compare(backend, problem, parameters, solver, Loss(), 1e-5, [2, 1], prefix)
 
 
 @pytest.mark.parametrize("tolerances", [(1e-2, 1e-4), (1e-3, 1e-6), (1e-6, 1e-8)])

@@ -1,8 +1,8 @@
 """The steps that diffrax's Tsit5 takes, all conditions as one system.
 
 diffrax chooses the steps, `kernel` takes them once more and reverses them. That is the derivative
-which diffrax's recursive checkpointing gives, where the step sizes do not count either, in a half
-to a quarter of its time to run and to compile. diffrax's continuous adjoint would integrate the
+which diffrax's recursive checkpointing gives, where the step sizes do not count either, in about
+half of its time to run and to compile. diffrax's continuous adjoint would integrate the
 state backwards, which a decaying network does not survive.
 """
 
