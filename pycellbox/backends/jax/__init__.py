@@ -1,4 +1,4 @@
-"""JAX: the same numerics compiled by XLA, on a GPU or TPU where JAX has one."""
+"""JAX: the same numerics compiled by XLA, on a GPU where JAX has one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from pycellbox.backends.jax import kernel, programs
+from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.lowering import Coefficients, Drive, Lowering
 from pycellbox.backends.numpy import FiniteDifferenceSession
 from pycellbox.backends.numpy.tableaux import TABLEAUX
@@ -26,9 +27,9 @@ _TAPE_BYTES = 2**30
 class JaxBackend:
     """All conditions as one matrix ODE, compiled by XLA for JAX's default device.
 
-    Fixed steps are a scan, whose exact reverse is a scan too; Tsit5 is diffrax's, differentiated
-    by its recursive checkpointing. The first call for a shape compiles, for about a second
-    (Tsit5: several); later ones, in this and in other sessions of the process, do not.
+    Fixed steps are a scan, whose exact reverse is a scan too. For Tsit5 diffrax chooses the steps
+    and the same scans take and reverse them. The first call for a shape compiles, for about a
+    second (Tsit5: several); later ones, in this and in other sessions of the process, do not.
 
     Notes
     -----
@@ -139,7 +140,7 @@ class JaxSession:
         with programs.float64():
             method, steps = plan.steps(coefficients, network, data.drive, index, used)
             outcome = program(method, self.loss, network, data, index, steps, np.int32(used))
-            return jax.device_get(outcome)
+        return jax.tree.map(np.asarray, outcome)
 
     def _used(self, prefix: int | None) -> int:
         """Return how many times count; a prefix is meant as the end of a slice."""
@@ -195,15 +196,15 @@ class _Plan:
             ends = adaptive.step_ends(
                 self.solver, self._model, network, drive, rows, self.times, prefix, longest
             )
-            grid = kernel.Grid.between(ends, self.times, prefix)
+            grid = Grid.between(ends, self.times, prefix)
             return self._fitted(grid, _round_up(grid.sizes.size))
         if prefix not in self._grids:
-            grid = kernel.Grid.equal(self.times, self.solver.dt, prefix)  # type: ignore[union-attr]
+            grid = Grid.equal(self.times, self.solver.dt, prefix)  # type: ignore[union-attr]
             method, grid = self._fitted(grid, grid.sizes.size)
-            self._grids[prefix] = method, kernel.Grid(*map(jax.numpy.asarray, grid))
+            self._grids[prefix] = method, Grid(*map(jax.numpy.asarray, grid))
         return self._grids[prefix]
 
-    def _fitted(self, grid: kernel.Grid, count: int) -> tuple[kernel.Method, kernel.Grid]:
+    def _fitted(self, grid: Grid, count: int) -> tuple[kernel.Method, Grid]:
         """Fill up a grid to at least so many steps that the segments are equal."""
         method = self._method.within(count, self.drive.initial, _TAPE_BYTES)
         count += -count % method.segments

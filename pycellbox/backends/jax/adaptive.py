@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pycellbox.backends.jax.envelopes import envelope
-from pycellbox.backends.jax.kernel import Inputs, Network, oriented
+from pycellbox.backends.jax.kernel import Inputs, Network, oriented, product
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.integrate import _TSIT5_REACH, jacobian_bound
@@ -98,7 +98,7 @@ def _step_ends(
 
     def slope(t: jax.Array, x: jax.Array, args: tuple[Network, Inputs]) -> Any:
         net, drive = args
-        z = net.M @ x
+        z = product(net.M, x)
         if drive.inside is not None:
             z = z + drive.inside
         out = net.a[:, None] * phi.value(z) - net.c[:, None] * x

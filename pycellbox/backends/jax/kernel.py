@@ -8,16 +8,15 @@ States are (n, c) here, conditions last, which the products with M like best.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from pycellbox.backends.jax.envelopes import envelope
+from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.numpy.tableaux import Tableau
 from pycellbox.problem import Array
 
@@ -50,49 +49,9 @@ def oriented(drive: Inputs, rows: Any) -> Inputs:
     return Inputs(*map(turned, drive))
 
 
-class Grid(NamedTuple):
-    """Step sizes, (s,), and the index of the requested time that each step reaches, (s,).
-
-    Steps that reach none have the number of requested times. Steps of size zero change nothing:
-    a program is compiled for a number of steps, and they fill it up.
-    """
-
-    sizes: Any
-    slots: Any
-
-    @classmethod
-    def equal(cls, times: Array, dt: float, prefix: int) -> Grid:
-        """Equal steps between requested times, as the NumPy backend's; none beyond the prefix."""
-        sizes: list[float] = []
-        slots: list[int] = []
-        start = 0.0
-        for slot, end in enumerate(map(float, times)):
-            if end == start:  # a first requested time of 0
-                continue
-            # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
-            count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
-            used = slot < prefix
-            sizes += [(end - start) / count if used else 0.0] * count
-            slots += [times.size] * (count - 1) + [slot if used else times.size]
-            start = end
-        return cls(np.array(sizes), np.array(slots, dtype=np.int32))
-
-    @classmethod
-    def between(cls, ends: Array, times: Array, prefix: int) -> Grid:
-        """Take steps with these ends, among them the requested times of the prefix."""
-        slots = np.full(ends.size, times.size, dtype=np.int32)
-        for slot, time in enumerate(times[:prefix]):
-            if time > 0:
-                slots[np.argmin(np.abs(ends - time))] = slot
-        return cls(np.diff(ends, prepend=0.0), slots)
-
-    def filled(self, count: int, times: int, dtype: Any) -> Grid:
-        """Fill up to so many steps."""
-        spare = count - self.sizes.size
-        return Grid(
-            np.concatenate([self.sizes, np.zeros(spare)]).astype(dtype),
-            np.concatenate([self.slots, np.full(spare, times, dtype=np.int32)]),
-        )
+def product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Matrix product in the dtype of its factors: GPUs would shorten float32 to 10 bits."""
+    return jnp.matmul(left, right, precision=lax.Precision.HIGHEST)
 
 
 class Method(NamedTuple):
@@ -210,7 +169,7 @@ def _forward(
         zs: list[jax.Array] = []
         for weights in method.tableau.A:
             state = _combine(x, weights, kh)
-            z = network.M @ state
+            z = product(network.M, state)
             if inputs.inside is not None:
                 z = z + inputs.inside
             phis.append(phi.value(z))
@@ -279,8 +238,8 @@ def _reverse(
             kappa = _combine(_combine(None, [b[s]], [adjoint]), later, bars)
             slope = phi.slope(None if zs is None else zs[s], phis[s])
             g = kappa * scaled.a * slope
-            bars.append(MT @ g - scaled.c * kappa)
-            M = M + g @ states[s].T
+            bars.append(product(MT, g) - scaled.c * kappa)
+            M = M + product(g, states[s].T)
             along_phi = along_phi + h * kappa * phis[s]
             along_x = along_x + h * kappa * states[s]
             along = None if along is None else along + h * kappa

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.jax.kernel import (
-    Grid,
     Inputs,
     Method,
     Network,
