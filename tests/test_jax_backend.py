@@ -56,6 +56,8 @@ def by_program() -> dict[tuple, list[pcb.CellBox]]:
     """Every model, those together that share a program: one compilation each."""
     groups: dict[tuple, list[pcb.CellBox]] = {}
     for model in models():
+        if model.order == 3:  # differs in the envelope alone, which has a test of its own
+            continue
         outside = model.form in (1, 2) or model.dose_saturation is not None
         inside = model.form not in (1, 2)
         groups.setdefault((model.envelope, model.order, inside, outside), []).append(model)
@@ -71,8 +73,9 @@ def test_every_model_agrees_with_numpy(backend, group):
         compare(backend, problem, parameters, pcb.Heun(0.1), Loss(), 1e-10)
 
 
-@pytest.mark.parametrize("solver", FIXED, ids=repr)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("solver", "dtype"), [*((s, "float64") for s in FIXED), (FIXED[2], "float32")], ids=repr
+)
 def test_every_fixed_step_agrees_with_numpy(backend, solver, dtype):
     rng = np.random.default_rng(2)
     model = pcb.CellBox(form=2, degree=2)
@@ -82,7 +85,7 @@ def test_every_fixed_step_agrees_with_numpy(backend, solver, dtype):
     compare(backend, problem, parameters, solver, Loss(), tolerance)
 
 
-@pytest.mark.parametrize("solver", FIXED, ids=repr)
+@pytest.mark.parametrize("solver", FIXED[2:], ids=repr)
 def test_solutions_agree_with_numpy(backend, solver):
     rng = np.random.default_rng(2)
     model = pcb.CellBox()
@@ -99,9 +102,9 @@ def test_solutions_agree_with_numpy(backend, solver):
 def test_losses_rows_and_prefixes_agree_with_numpy(backend, loss):
     rng = np.random.default_rng(3)
     model = pcb.CellBox()
-    problem = random_problem(model, rng, times=TIMES, conditions=5)
+    problem = random_problem(model, rng, times=TIMES)
     parameters = random_parameters(model, rng)
-    for rows in ([3, 0], np.array([1, 4])):
+    for rows in ([3, 0], np.array([1, 2])):
         for prefix in (None, 1, 2, 4, 9):
             compare(backend, problem, parameters, pcb.Heun(0.2), loss, 1e-10, rows, prefix)
         value = backend.session(problem, pcb.Heun(0.2), loss).value(parameters, rows)
@@ -164,7 +167,7 @@ def test_tsit5_agrees_with_numpy_within_tolerance(backend, form):
     compare(backend, problem, parameters, pcb.Tsit5(1e-6, 1e-8), Loss(), 1e-5)
 
 
-def test_tsit5_solutions_rows_and_prefixes(backend):
+def test_tsit5_solutions_and_prefixes(backend):
     rng = np.random.default_rng(7)
     model, solver = pcb.CellBox(), pcb.Tsit5(1e-6, 1e-8)
     problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
@@ -174,7 +177,7 @@ def test_tsit5_solutions_rows_and_prefixes(backend):
     )
     np.testing.assert_allclose(states, wanted, atol=1e-6)
     for prefix in (1, 2):
-        compare(backend, problem, parameters, solver, Loss(), 1e-5, [2, 1], prefix)
+        compare(backend, problem, parameters, solver, Loss(), 1e-5, None, prefix)
 
 
 @pytest.mark.parametrize("tolerances", [(1e-2, 1e-4), (1e-3, 1e-6), (1e-6, 1e-8)])
@@ -197,9 +200,8 @@ def test_settled_conditions_under_loose_tsit5(backend, tolerances, decay):
 
 def test_finite_differences(backend):
     rng = np.random.default_rng(8)
-    model = pcb.CellBox(form=2)
-    problem = random_problem(model, rng, times=(0.5, 1.5))
-    parameters = random_parameters(model, rng)
+    model = pcb.CellBox()
+    problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
     exact = backend.session(problem, pcb.Heun(0.2), Loss())
     slow = backend.session(problem, pcb.Heun(0.2), Loss(), "finite-difference")
     value, gradient = exact.value_and_gradient(parameters, [0, 2])
@@ -257,8 +259,9 @@ def test_other_jax_code_keeps_its_precision(backend):
     rng = np.random.default_rng(12)
     problem = random_problem(pcb.CellBox(), rng, times=TIMES)
     session = backend.session(problem, pcb.Heun(0.2), Loss())
+    parameters = random_parameters(pcb.CellBox(), rng)
     before = jax.config.jax_enable_x64
-    _, gradient = session.value_and_gradient(random_parameters(pcb.CellBox(), rng))
+    _, gradient = session.value_and_gradient(parameters, [0, 1])
     assert gradient["W"].dtype == np.float64
     assert jax.config.jax_enable_x64 == before
     wanted = "float64" if before else "float32"
