@@ -129,7 +129,7 @@ def test_a_long_trajectory_is_reversed_in_segments(backend, monkeypatch):
     for model in (pcb.CellBox(form=2), pcb.CellBox(envelope="hill")):
         problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
         state = problem.perturbation.nbytes
-        monkeypatch.setattr(ours, "_TAPE_BYTES", 12 * state)
+        monkeypatch.setattr(ours.plan, "_TAPE_BYTES", 12 * state)
         session = backend.session(problem, pcb.Heun(0.09), Loss())
         assert session._plan.steps(None, None, None, None, 4)[0].segments > 3
         for prefix in (None, 2):
@@ -204,8 +204,8 @@ def test_finite_differences(backend):
     problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
     exact = backend.session(problem, pcb.Heun(0.2), Loss())
     slow = backend.session(problem, pcb.Heun(0.2), Loss(), "finite-difference")
-    value, gradient = exact.value_and_gradient(parameters, [0, 2])
-    again, differences = slow.value_and_gradient(parameters, [0, 2])
+    value, gradient = exact.value_and_gradient(parameters, [0, 2], 3)
+    again, differences = slow.value_and_gradient(parameters, [0, 2], 3)
     assert value == pytest.approx(again, rel=1e-14)
     assert_same_gradient(gradient, differences, 1e-7)
 
@@ -312,6 +312,8 @@ def test_what_it_has_not_is_said(backend):
         backend.session(problem, pcb.Tsit5(), Loss(), "adjoint")
     with pytest.raises(BackendError, match=r"no solver Adaptive.*Tsit5"):
         backend.session(problem, pcb.Adaptive("Rodas5P"), Loss())
+    with pytest.raises(BackendError, match=r"no solver 'steady'.*numpy"):
+        backend.steady_states(problem.structure, "steady", {}, problem.perturbation, 1.0)
 
 
 def test_a_missing_diffrax_matters_for_tsit5_alone(backend, monkeypatch):

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import metadata, util
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 
 from pycellbox.backends.jax import kernel, programs
-from pycellbox.backends.jax.grid import Grid
-from pycellbox.backends.lowering import Coefficients, Drive, Lowering
+from pycellbox.backends.jax.plan import Plan, network_of
+from pycellbox.backends.lowering import Coefficients
 from pycellbox.backends.numpy import FiniteDifferenceSession
-from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Gradient, Solver, Tsit5
+from pycellbox.solvers import Gradient, Solver
 
 _SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
-# Memory for the records of the steps; a longer trajectory is integrated twice, in segments.
-_TAPE_BYTES = 2**30
 
 
 class JaxBackend:
@@ -58,10 +55,10 @@ class JaxBackend:
         times: Array,
     ) -> Array:
         """See `pycellbox.backends.protocol.Backend.solve`."""
-        plan = _Plan(structure, solver, perturbation, times)
+        plan = Plan(structure, solver, perturbation, times)
         coefficients = plan.lowering.coefficients(parameters)
         with programs.float64():
-            network, drive = kernel.Network(*_arrays(coefficients)), kernel.Inputs(*plan.arrays)
+            network, drive = network_of(coefficients), kernel.Inputs(*plan.arrays)
             method, steps = plan.steps(coefficients, network, drive, None, times.size)
             method = method._replace(segments=1)
             states = jax.device_get(programs.solution(method, network, drive, steps, times.size))
@@ -70,7 +67,7 @@ class JaxBackend:
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
-    ) -> JaxSession | FiniteDifferenceSession:
+    ) -> JaxSession | DifferencesSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
         gradient = gradient or "discrete"
         if gradient not in _SUPPORTED:
@@ -79,9 +76,27 @@ class JaxBackend:
                 f"{', '.join(_SUPPORTED)} (discrete is exact)."
             )
         session = JaxSession(problem, solver, loss)
-        if gradient == "discrete":
-            return session
-        return FiniteDifferenceSession(session)  # type: ignore[arg-type]  # it asks for value
+        return session if gradient == "discrete" else DifferencesSession(session)
+
+    def steady_states(
+        self,
+        structure: Structure,
+        solver: Any,
+        parameters: Parameters,
+        perturbation: Array,
+        horizon: float,
+    ) -> NoReturn:
+        """Say who has a solver for steady states.
+
+        Raises
+        ------
+        BackendError
+            Always.
+        """
+        raise BackendError(
+            f"the jax backend has no solver {solver!r}; backend='numpy' and 'julia' have it. "
+            "Fixed steps or Tsit5 reach steady states here."
+        )
 
 
 class JaxSession:
@@ -89,7 +104,7 @@ class JaxSession:
 
     def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
         self.problem, self.loss = problem, loss
-        self._plan = _Plan(problem.structure, solver, problem.perturbation, problem.times)
+        self._plan = Plan(problem.structure, solver, problem.perturbation, problem.times)
         with programs.float64():
             # Copies: JAX may otherwise use an array's memory, which is the caller's to change.
             on_device = [None if a is None else jax.numpy.array(a) for a in self._plan.arrays]
@@ -135,7 +150,7 @@ class JaxSession:
     ) -> Any:
         plan, data, used = self._plan, self._data, self._used(prefix)
         coefficients = plan.lowering.coefficients(parameters)
-        network = kernel.Network(*_arrays(coefficients))
+        network = network_of(coefficients)
         index = None if rows is None else np.asarray(rows, dtype=np.int32)
         with programs.float64():
             method, steps = plan.steps(coefficients, network, data.drive, index, used)
@@ -154,91 +169,43 @@ class JaxSession:
         return value
 
 
-class _Plan:
-    """A structure, a solver and a perturbation, made ready for the programs."""
+class DifferencesSession:
+    """Central differences of a session's value: for checks, one solve pair per parameter."""
 
-    def __init__(
-        self, structure: Structure, solver: Solver, perturbation: Array, times: Array
-    ) -> None:
-        if type(solver) not in TABLEAUX:
-            known = ", ".join(kind.__name__ for kind in TABLEAUX)
-            raise BackendError(
-                f"the jax backend has no solver {solver!r}; it has {known}. backend='julia' has "
-                "every algorithm of OrdinaryDiffEq."
-            )
-        if isinstance(solver, Tsit5):
-            _diffrax()
-        self.solver, self.times, self._model = solver, times, structure.model
-        self.lowering = Lowering(structure)
-        self.drive: Drive = self.lowering.drive(perturbation)
-        self._dtype = perturbation.dtype
-        self._grids: dict[int, tuple[kernel.Method, Any]] = {}
-        model = structure.model
-        self._method = kernel.Method(TABLEAUX[type(solver)], model.envelope, model.order)
+    def __init__(self, session: JaxSession) -> None:
+        self._session = session
 
-    @property
-    def arrays(self) -> tuple[Array | None, Array | None, Array]:
-        """The drive's arrays, (c, n)."""
-        return self.drive.inside, self.drive.outside, self.drive.initial
-
-    def steps(
+    def value_and_gradient(
         self,
-        coefficients: Coefficients,
-        network: kernel.Network,
-        drive: kernel.Inputs,
-        rows: Array | None,
-        prefix: int,
-    ) -> tuple[kernel.Method, Any]:
-        """Return the steps through the first times, and the method with its segments."""
-        if isinstance(self.solver, Tsit5):
-            adaptive = _diffrax()
-            longest = adaptive.longest_step(self._model, coefficients, self.drive)
-            ends = adaptive.step_ends(
-                self.solver, self._model, network, drive, rows, self.times, prefix, longest
-            )
-            grid = Grid.between(ends, self.times, prefix)
-            return self._fitted(grid, _round_up(grid.sizes.size))
-        if prefix not in self._grids:
-            grid = Grid.equal(self.times, self.solver.dt, prefix)  # type: ignore[union-attr]
-            method, grid = self._fitted(grid, grid.sizes.size)
-            self._grids[prefix] = method, Grid(*map(jax.numpy.asarray, grid))
-        return self._grids[prefix]
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        first = _FirstTimes(self._session, prefix)
+        return FiniteDifferenceSession(first).value_and_gradient(parameters, rows)  # type: ignore[arg-type]
 
-    def _fitted(self, grid: Grid, count: int) -> tuple[kernel.Method, Grid]:
-        """Fill up a grid to at least so many steps that the segments are equal."""
-        method = self._method.within(count, self.drive.initial, _TAPE_BYTES)
-        count += -count % method.segments
-        return method, grid.filled(count, self.times.size, self._dtype)
-
-    def check(self, finite: Array, prefix: int) -> None:
-        """Raise if a condition's states, (c,), are not finite."""
-        if not finite.all():
-            raise DivergenceError(
-                f"the trajectory of condition number {int(np.argmin(finite))} is not finite by "
-                f"t = {self.times[prefix - 1]:g}: the network is unstable or the step too long; "
-                "use a smaller dt, Tsit5, or smaller W."
-            )
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        return self._session.value(parameters, rows, prefix)
 
 
-def _round_up(steps: int) -> int:
-    """Next of 8, 12, 16, 24, 32, …: few programs for many numbers of adaptive steps."""
-    size = 8
-    while 2 * size <= steps:
-        size *= 2
-    return next(s for s in (size, size * 3 // 2, 2 * size) if s >= steps)
+class _FirstTimes:
+    """What differences need of a session: its problem, and its value over the first times."""
 
+    def __init__(self, session: JaxSession, prefix: int | None) -> None:
+        self.problem, self._session, self._prefix = session.problem, session, prefix
 
-def _arrays(coefficients: Coefficients) -> tuple[Array, Array, Array, Array]:
-    return coefficients.M, coefficients.a, coefficients.b, coefficients.c
-
-
-def _diffrax() -> Any:
-    """Return the module that needs diffrax."""
-    try:
-        from pycellbox.backends.jax import adaptive
-    except ImportError as error:
-        raise BackendError(
-            f"the jax backend needs diffrax for Tsit5 and it does not load ({error}); get it with "
-            'pip install "pycellbox[jax]", or take fixed steps, e.g. pcb.Heun(dt=0.1).'
-        ) from error
-    return adaptive
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """Return the session's value."""
+        return self._session.value(parameters, rows, self._prefix)
