@@ -24,6 +24,17 @@ def _julia() -> Backend:
     return JuliaBackend()
 
 
+def _jax() -> Backend:
+    try:
+        from pycellbox.backends.jax import JaxBackend
+    except ImportError as error:
+        raise BackendError(
+            f"the jax backend needs JAX and it does not load ({error}); get it with "
+            'pip install "pycellbox[jax]".'
+        ) from error
+    return JaxBackend()
+
+
 def _julia_ready() -> bool:
     from pycellbox.backends.julia_runtime import readiness
 
@@ -31,7 +42,7 @@ def _julia_ready() -> bool:
 
 
 # A backend is added here: a name, and a function that imports and makes it, or raises BackendError.
-_BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "julia": _julia}
+_BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "julia": _julia, "jax": _jax}
 # In order of preference, each with a look at files that says whether it can be started; numpy can.
 _AUTO: tuple[tuple[str, Callable[[], bool]], ...] = (("julia", _julia_ready),)
 
@@ -47,7 +58,7 @@ def get_backend(name: str = "auto") -> Backend:
     Parameters
     ----------
     name : str
-        "numpy", "julia", or "auto": Julia where it and its packages are installed, NumPy
+        "numpy", "julia", "jax", or "auto": Julia where it and its packages are installed, NumPy
         otherwise. Nothing is ever downloaded. The choice is logged once, to the logger
         ``pycellbox``.
 

@@ -1,0 +1,211 @@
+"""JAX: the same numerics compiled by XLA, on a GPU where JAX has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata, util
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from pycellbox.backends.jax import kernel, programs
+from pycellbox.backends.jax.plan import Plan, network_of
+from pycellbox.backends.lowering import Coefficients
+from pycellbox.backends.numpy import FiniteDifferenceSession
+from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.objective import Loss
+from pycellbox.problem import Array, Parameters, Problem, Structure
+from pycellbox.solvers import Gradient, Solver
+
+_SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
+
+
+class JaxBackend:
+    """All conditions as one matrix ODE, compiled by XLA for JAX's default device.
+
+    Fixed steps are a scan, whose exact reverse is a scan too. For Tsit5 diffrax chooses the steps
+    and the same scans take and reverse them. The first call for a shape compiles, for about a
+    second (Tsit5: several); later ones, in this and in other sessions of the process, do not.
+
+    Notes
+    -----
+    Calls run with JAX's 64-bit types switched on for their own thread and duration; the
+    configuration of the process, and with it other code that uses JAX, stays as it is. Problems
+    of dtype float32 are computed in float32.
+    """
+
+    name = "jax"
+
+    def version(self) -> str:
+        """Return the versions of JAX and diffrax, and the device."""
+        found = f"jax {jax.__version__}"
+        if util.find_spec("diffrax") is not None:
+            found += f", diffrax {metadata.version('diffrax')}"
+        device = jax.devices()[0]
+        kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
+        return f"{found} on {device.platform}{kind}"
+
+    def solve(
+        self,
+        structure: Structure,
+        solver: Solver,
+        parameters: Parameters,
+        perturbation: Array,
+        times: Array,
+    ) -> Array:
+        """See `pycellbox.backends.protocol.Backend.solve`."""
+        plan = Plan(structure, solver, perturbation, times)
+        coefficients = plan.lowering.coefficients(parameters)
+        with programs.float64():
+            network, drive = network_of(coefficients), kernel.Inputs(*plan.arrays)
+            method, steps = plan.steps(coefficients, network, drive, None, times.size)
+            method = method._replace(segments=1)
+            states = jax.device_get(programs.solution(method, network, drive, steps, times.size))
+        plan.check(np.isfinite(states).all(axis=(1, 2)), times.size)
+        return np.array(states, order="C")
+
+    def session(
+        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
+    ) -> JaxSession | DifferencesSession:
+        """See `pycellbox.backends.protocol.Backend.session`."""
+        gradient = gradient or "discrete"
+        if gradient not in _SUPPORTED:
+            raise BackendError(
+                f"the jax backend has no gradient {gradient!r}; it has "
+                f"{', '.join(_SUPPORTED)} (discrete is exact)."
+            )
+        session = JaxSession(problem, solver, loss)
+        return session if gradient == "discrete" else DifferencesSession(session)
+
+    def steady_states(
+        self,
+        structure: Structure,
+        solver: Any,
+        parameters: Parameters,
+        perturbation: Array,
+        horizon: float,
+    ) -> NoReturn:
+        """Say who has a solver for steady states.
+
+        Raises
+        ------
+        BackendError
+            Always.
+        """
+        raise BackendError(
+            f"the jax backend has no solver {solver!r}; backend='numpy' and 'julia' have it. "
+            "Fixed steps or Tsit5 reach steady states here."
+        )
+
+
+class JaxSession:
+    """A problem whose arrays lie on the device."""
+
+    def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
+        self.problem, self.loss = problem, loss
+        self._plan = Plan(problem.structure, solver, problem.perturbation, problem.times)
+        with programs.float64():
+            # Copies: JAX may otherwise use an array's memory, which is the caller's to change.
+            on_device = [None if a is None else jax.numpy.array(a) for a in self._plan.arrays]
+            self._data = programs.Data(
+                kernel.Inputs(*on_device),
+                jax.numpy.array(problem.response),
+                jax.numpy.array(problem.weight),
+            )
+
+    def value_and_gradient(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        outcome, slope = self._run(programs.value_and_gradient, parameters, rows, prefix)
+        value = self._checked(outcome, prefix)
+        gradient = self._plan.lowering.pull_back(Coefficients(*slope))
+        for name, array in gradient.items():
+            if not np.isfinite(array).all():
+                raise DivergenceError(
+                    f"the gradient with respect to {name} is not finite: the network is unstable "
+                    "over this horizon; shorten it, use a smaller step, or shrink W."
+                )
+        return value, gradient
+
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        return self._checked(self._run(programs.value, parameters, rows, prefix), prefix)
+
+    def _run(
+        self,
+        program: Any,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None,
+        prefix: int | None,
+    ) -> Any:
+        plan, data, used = self._plan, self._data, self._used(prefix)
+        coefficients = plan.lowering.coefficients(parameters)
+        network = network_of(coefficients)
+        index = None if rows is None else np.asarray(rows, dtype=np.int32)
+        with programs.float64():
+            method, steps = plan.steps(coefficients, network, data.drive, index, used)
+            outcome = program(method, self.loss, network, data, index, steps, np.int32(used))
+        return jax.tree.map(np.asarray, outcome)
+
+    def _used(self, prefix: int | None) -> int:
+        """Return how many times count; a prefix is meant as the end of a slice."""
+        return len(range(self.problem.times.size)[:prefix])
+
+    def _checked(self, outcome: programs.Outcome, prefix: int | None) -> float:
+        value = float(outcome.value)
+        if not np.isfinite(value):
+            self._plan.check(np.asarray(outcome.finite), self._used(prefix))
+            raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
+        return value
+
+
+class DifferencesSession:
+    """Central differences of a session's value: for checks, one solve pair per parameter."""
+
+    def __init__(self, session: JaxSession) -> None:
+        self._session = session
+
+    def value_and_gradient(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        first = _FirstTimes(self._session, prefix)
+        return FiniteDifferenceSession(first).value_and_gradient(parameters, rows)  # type: ignore[arg-type]
+
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        return self._session.value(parameters, rows, prefix)
+
+
+class _FirstTimes:
+    """What differences need of a session: its problem, and its value over the first times."""
+
+    def __init__(self, session: JaxSession, prefix: int | None) -> None:
+        self.problem, self._session, self._prefix = session.problem, session, prefix
+
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """Return the session's value."""
+        return self._session.value(parameters, rows, self._prefix)

@@ -1,0 +1,55 @@
+"""Which steps are taken, and where the requested times lie among them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pycellbox.problem import Array
+
+
+class Grid(NamedTuple):
+    """Step sizes, (s,), and the index of the requested time that each step reaches, (s,).
+
+    Steps that reach none have the number of requested times. Steps of size zero change nothing:
+    a program is compiled for a number of steps, and they fill it up.
+    """
+
+    sizes: Any
+    slots: Any
+
+    @classmethod
+    def equal(cls, times: Array, dt: float, prefix: int) -> Grid:
+        """Equal steps between requested times, as the NumPy backend's; none beyond the prefix."""
+        sizes: list[float] = []
+        slots: list[int] = []
+        start = 0.0
+        for slot, end in enumerate(map(float, times)):
+            if end == start:  # a first requested time of 0
+                continue
+            # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
+            count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
+            used = slot < prefix
+            sizes += [(end - start) / count if used else 0.0] * count
+            slots += [times.size] * (count - 1) + [slot if used else times.size]
+            start = end
+        return cls(np.array(sizes), np.array(slots, dtype=np.int32))
+
+    @classmethod
+    def between(cls, ends: Array, times: Array, prefix: int) -> Grid:
+        """Take steps with these ends, among them the requested times of the prefix."""
+        slots = np.full(ends.size, times.size, dtype=np.int32)
+        for slot, time in enumerate(times[:prefix]):
+            if time > 0:
+                slots[np.argmin(np.abs(ends - time))] = slot
+        return cls(np.diff(ends, prepend=0.0), slots)
+
+    def filled(self, count: int, times: int, dtype: Any) -> Grid:
+        """Fill up to so many steps."""
+        spare = count - self.sizes.size
+        return Grid(
+            np.concatenate([self.sizes, np.zeros(spare)]).astype(dtype),
+            np.concatenate([self.slots, np.full(spare, times, dtype=np.int32)]),
+        )

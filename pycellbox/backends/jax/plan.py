@@ -1,0 +1,110 @@
+"""A structure, a solver and a perturbation, made ready for the programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from pycellbox.backends.jax import kernel
+from pycellbox.backends.jax.grid import Grid
+from pycellbox.backends.lowering import Coefficients, Drive, Lowering
+from pycellbox.backends.numpy.tableaux import TABLEAUX
+from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.problem import Array, Structure
+from pycellbox.solvers import Solver, Tsit5
+
+# Memory for the records of the steps; a longer trajectory is integrated twice, in segments.
+_TAPE_BYTES = 2**30
+
+
+class Plan:
+    """A structure, a solver and a perturbation, made ready for the programs."""
+
+    def __init__(
+        self, structure: Structure, solver: Solver, perturbation: Array, times: Array
+    ) -> None:
+        if type(solver) not in TABLEAUX:
+            known = ", ".join(kind.__name__ for kind in TABLEAUX)
+            raise BackendError(
+                f"the jax backend has no solver {solver!r}; it has {known}. backend='julia' has "
+                "every algorithm of OrdinaryDiffEq."
+            )
+        if isinstance(solver, Tsit5):
+            _diffrax()
+        self.solver, self.times, self._model = solver, times, structure.model
+        self.lowering = Lowering(structure)
+        self.drive: Drive = self.lowering.drive(perturbation)
+        self._dtype = perturbation.dtype
+        self._grids: dict[int, tuple[kernel.Method, Any]] = {}
+        model = structure.model
+        self._method = kernel.Method(TABLEAUX[type(solver)], model.envelope, model.order)
+
+    @property
+    def arrays(self) -> tuple[Array | None, Array | None, Array]:
+        """The drive's arrays, (c, n)."""
+        return self.drive.inside, self.drive.outside, self.drive.initial
+
+    def steps(
+        self,
+        coefficients: Coefficients,
+        network: kernel.Network,
+        drive: kernel.Inputs,
+        rows: Array | None,
+        prefix: int,
+    ) -> tuple[kernel.Method, Any]:
+        """Return the steps through the first times, and the method with its segments."""
+        if isinstance(self.solver, Tsit5):
+            adaptive = _diffrax()
+            longest = adaptive.longest_step(self._model, coefficients, self.drive)
+            ends = adaptive.step_ends(
+                self.solver, self._model, network, drive, rows, self.times, prefix, longest
+            )
+            grid = Grid.between(ends, self.times, prefix)
+            return self._fitted(grid, _round_up(grid.sizes.size))
+        if prefix not in self._grids:
+            grid = Grid.equal(self.times, self.solver.dt, prefix)  # type: ignore[union-attr]
+            method, grid = self._fitted(grid, grid.sizes.size)
+            self._grids[prefix] = method, Grid(*map(jax.numpy.asarray, grid))
+        return self._grids[prefix]
+
+    def _fitted(self, grid: Grid, count: int) -> tuple[kernel.Method, Grid]:
+        """Fill up a grid to at least so many steps that the segments are equal."""
+        method = self._method.within(count, self.drive.initial, _TAPE_BYTES)
+        count += -count % method.segments
+        return method, grid.filled(count, self.times.size, self._dtype)
+
+    def check(self, finite: Array, prefix: int) -> None:
+        """Raise if a condition's states, (c,), are not finite."""
+        if not finite.all():
+            raise DivergenceError(
+                f"the trajectory of condition number {int(np.argmin(finite))} is not finite by "
+                f"t = {self.times[prefix - 1]:g}: the network is unstable or the step too long; "
+                "use a smaller dt, Tsit5, or smaller W."
+            )
+
+
+def _round_up(steps: int) -> int:
+    """Next of 8, 12, 16, 24, 32, …: few programs for many numbers of adaptive steps."""
+    size = 8
+    while 2 * size <= steps:
+        size *= 2
+    return next(s for s in (size, size * 3 // 2, 2 * size) if s >= steps)
+
+
+def network_of(coefficients: Coefficients) -> kernel.Network:
+    """Coefficients as the programs take them."""
+    return kernel.Network(coefficients.M, coefficients.a, coefficients.b, coefficients.c)
+
+
+def _diffrax() -> Any:
+    """Return the module that needs diffrax."""
+    try:
+        from pycellbox.backends.jax import adaptive
+    except ImportError as error:
+        raise BackendError(
+            f"the jax backend needs diffrax for Tsit5 and it does not load ({error}); get it with "
+            'pip install "pycellbox[jax]", or take fixed steps, e.g. pcb.Heun(dt=0.1).'
+        ) from error
+    return adaptive
