@@ -1,5 +1,5 @@
-# What a first fit runs, compiled when the package is installed: the default model with Heun and
-# RK4 in Float64, through the face for Python, and training.
+# What a first fit runs, compiled when the package is installed: the default model with Heun, RK4
+# and Tsit5 in Float64, through the face for Python, and training.
 
 using PrecompileTools: @compile_workload
 
@@ -11,41 +11,41 @@ function workload()
     alpha, epsilon, gradient_alpha, gradient_epsilon = ones(n), ones(n), zeros(n), zeros(n)
     b0, rate, zero_W, zero_n = zeros(n), fill(0.01, n), zeros(n, n), zeros(n)
     rate_W, out, records = fill(0.01, n, n), zeros(n, 1, c), zeros(1, 4)
+    times = [1.0]
     rows, ends, epochs, factors = Int64[0, 1], Int64[2], UInt8[1], [1.0]
     at(array) = Int(pointer(array))
     # Addresses alone do not keep an array alive.
     GC.@preserve(is_drug, mask, u, y, weight, W, gradient_W, alpha, epsilon, gradient_alpha,
         gradient_epsilon, b0, rate, zero_W, zero_n, rate_W, out, records, rows, ends, epochs,
-        factors, begin
-        options = Dict("envelope" => "tanh", "form" => 0, "degree" => 1, "dose_saturation" => 0.25)
+        factors, times, begin
+        options = ("tanh", 0, 1, nothing, "input", 0.25)
         structure = python_structure(options, n, at(is_drug), at(mask))
-        parameters = [at(W), at(alpha), at(epsilon)]
-        gradient = [at(gradient_W), at(gradient_alpha), at(gradient_epsilon)]
-        for method in ("Heun", "RK4"), loss in ("mse",)
+        parameters = (at(W), at(alpha), at(epsilon))
+        gradient = (at(gradient_W), at(gradient_alpha), at(gradient_epsilon))
+        for solver in (fixed_step("Heun", 0.5), fixed_step("RK4", 0.5), Tsit5()), loss in ("mse",)
             session = python_session(
-                "float64", structure, (c, 1), (at(u), at(y), at(weight)), [1.0],
-                fixed_step(method, 0.5), Loss(loss), parameters, gradient,
+                "float64", structure, (c, 1), (at(u), at(y), at(weight)), (at(times), 1),
+                solver, Loss(loss), parameters, gradient,
             )
             python_value_and_gradient(session, 0, -1)
             python_value(session, at(rows), 2)
             python_solve(
-                "float64", structure, (c, 1), at(u), at(out), [1.0], fixed_step(method, 0.5),
-                parameters,
+                "float64", structure, (c, 1), at(u), at(out), (at(times), 1), solver, parameters,
             )
-            sets = [
-                [at(W), at(rate_W), at(zero_W), at(zero_W)],
-                [at(b0), at(rate), at(zero_n), at(zero_n)],
-                [at(alpha), at(rate), at(zero_n), at(zero_n)],
-                [at(epsilon), at(rate), at(zero_n), at(zero_n)],
-            ]
-            names = ["W", "b0", "alpha", "epsilon"]
+            sets = (
+                (at(W), at(rate_W), at(zero_W), at(zero_W)),
+                (at(b0), at(rate), at(zero_n), at(zero_n)),
+                (at(alpha), at(rate), at(zero_n), at(zero_n)),
+                (at(epsilon), at(rate), at(zero_n), at(zero_n)),
+            )
+            names = ("W", "b0", "alpha", "epsilon")
             run = python_training(
                 session, structure, "float64", true, 0, (0.9, 0.99, 1e-8, 0.0, Inf), names, sets,
                 (at(rows), 2), (0, 0), 0, true,
             )
             python_advance(run, 1, at(records), at(rows), at(ends), at(epochs), at(factors))
             finish!(run)
-            python_read(run, names, [at(zero_W), at(zero_n), at(zero_n), at(zero_n)], true)
+            python_read(run, names, (at(zero_W), at(zero_n), at(zero_n), at(zero_n)), true)
         end
     end)
     return nothing

@@ -51,17 +51,18 @@ class JuliaBackend:
         names = ("W", *structure.model.rates)
         inputs = [np.ascontiguousarray(parameters[k], dtype=dtype) for k in names]
         u = np.ascontiguousarray(perturbation)
-        out = np.empty((u.shape[0], times.size, u.shape[1]), dtype)
+        when = np.ascontiguousarray(times, dtype=np.float64)
+        out = np.empty((u.shape[0], when.size, u.shape[1]), dtype)
         call_locked(
             self._cellbox.python_solve,
             dtype.name,
             julia_structure(self._cellbox, structure),
-            (u.shape[0], times.size),
+            (u.shape[0], when.size),
             address(u),
             address(out),
-            times,
+            (address(when), when.size),
             _solver(self._cellbox, solver, default_gradient(solver)),
-            [address(a) for a in inputs],
+            tuple(address(a) for a in inputs),
         )
         return out
 
@@ -79,7 +80,7 @@ class JuliaBackend:
             u.shape,
             address(u),
             horizon,
-            [address(a) for a in inputs],
+            tuple(address(a) for a in inputs),
         )
 
     def session(
@@ -115,6 +116,7 @@ class JuliaSession:
             np.ascontiguousarray(problem.weight),
         )
         u, y, w = self._shared
+        times = np.ascontiguousarray(problem.times, dtype=np.float64)
         self._structure = julia_structure(cellbox, structure)
         self._session = call_locked(
             cellbox.python_session,
@@ -122,11 +124,11 @@ class JuliaSession:
             self._structure,
             (u.shape[0], y.shape[1]),
             (address(u), address(y), address(w)),
-            problem.times,
+            (address(times), times.size),
             _solver(cellbox, solver, gradient),
             cellbox.Loss(loss.name, delta=loss.delta),
-            [address(v) for v in self._parameters.values()],
-            [address(v) for v in self._gradient.values()],
+            tuple(address(v) for v in self._parameters.values()),
+            tuple(address(v) for v in self._gradient.values()),
         )
 
     def value_and_gradient(
@@ -161,7 +163,7 @@ def julia_structure(cellbox: Any, structure: Structure) -> Any:
     kept = ("envelope", "form", "degree", "order", "drugs", "dose_saturation")
     return call_locked(
         cellbox.python_structure,
-        {k: options[k] for k in kept},
+        tuple(options[k] for k in kept),
         structure.n_nodes,
         address(is_drug),
         address(mask),
@@ -194,8 +196,8 @@ class JuliaTrainingRun:
             plan.shared,
             0 if held is None else address(held),
             (plan.beta1, plan.beta2, plan.epsilon, plan.weight_decay, plan.clip_norm),
-            list(plan.raw),
-            [[address(part[k]) for part in sets] for k in plan.raw],
+            tuple(plan.raw),
+            tuple(tuple(address(part[k]) for part in sets) for k in plan.raw),
             _located(train),
             _located(validation),
             plan.patience,
@@ -228,8 +230,8 @@ class JuliaTrainingRun:
         self._read()
 
     def _read(self) -> None:
-        names = list(self.best_raw)
-        addresses = [address(self.best_raw[k]) for k in names]
+        names = tuple(self.best_raw)
+        addresses = tuple(address(self.best_raw[k]) for k in names)
         call_locked(self._cellbox.python_read, self._run, names, addresses, self._judged)
 
 
