@@ -317,6 +317,69 @@ def test_saved_in_the_result_and_predicted_by_either(julia, tmp_path):
     np.testing.assert_allclose(again.predict(data, backend="numpy"), by_julia, atol=1e-12)
 
 
+def test_fits_in_several_threads_at_once(julia):
+    """As in a notebook's executor: not the main thread, and more than one."""
+    data = dataset(np.random.default_rng(14))
+    fits, schedule = {}, pcb.Stage(150)
+    wanted = pcb.fit(data, schedule=schedule, backend="julia", progress=False)
+
+    def work(k: int) -> None:
+        fits[k] = pcb.fit(data, schedule=schedule, backend="julia", progress=False)
+
+    threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(fits) == [0, 1, 2]
+    for fit in fits.values():
+        np.testing.assert_array_equal(fit.parameters["W"], wanted.parameters["W"])
+
+
+def test_julia_is_started_by_a_thread_beside_a_running_event_loop():
+    process = run_python(
+        """
+        import asyncio, numpy as np, pycellbox as pcb
+        from tests.helpers import dataset
+
+        def work():
+            data = dataset(np.random.default_rng(0))
+            return pcb.fit(data, schedule=pcb.Stage(3), backend="julia", progress=False).backend
+
+        async def main():
+            task, ticks = asyncio.get_running_loop().run_in_executor(None, work), 0
+            while not task.done():
+                await asyncio.sleep(0.01)
+                ticks += 1
+            print(await task, work(), ticks > 0)
+
+        asyncio.run(main())
+        """
+    )
+    out, err = process.communicate(timeout=240)
+    assert "julia julia True" in out, err
+
+
+def test_torch_may_have_been_imported_before():
+    pytest.importorskip("torch")
+    process = run_python(
+        """
+        import torch
+        x = torch.randn(50, 50, requires_grad=True)
+        (x @ x).tanh().sum().backward()
+        import numpy as np, pycellbox as pcb
+        from tests.helpers import dataset
+        data = dataset(np.random.default_rng(0))
+        print(pcb.fit(data, schedule=pcb.Stage(3), backend="julia", progress=False).backend)
+        (x @ x).tanh().sum().backward()
+        print(bool(x.grad.isfinite().all()))
+        """
+    )
+    out, err = process.communicate(timeout=240)
+    assert out.split() == ["julia", "True"], err
+    assert "torch was imported before Julia" in err
+
+
 def run_python(code: str, **options) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, text=True,

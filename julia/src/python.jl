@@ -27,6 +27,8 @@ function python_structure(@nospecialize(options), n, is_drug, mask)
     return Structure(model, drug, allowed)
 end
 
+python_loss(name, delta) = Loss(String(name); delta=delta)
+
 "Times from their address and number."
 python_times(times) = copy(wrap(Float64, times...))
 

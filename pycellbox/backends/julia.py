@@ -126,7 +126,7 @@ class JuliaSession:
             (address(u), address(y), address(w)),
             (address(times), times.size),
             _solver(cellbox, solver, gradient),
-            cellbox.Loss(loss.name, delta=loss.delta),
+            call_locked(cellbox.python_loss, loss.name, loss.delta),
             tuple(address(v) for v in self._parameters.values()),
             tuple(address(v) for v in self._gradient.values()),
         )
@@ -219,7 +219,7 @@ class JuliaTrainingRun:
         )  # fmt: skip
         seconds = time.perf_counter() - began
         self.chunk = max(1, min(1000, int(count * _CALL_SECONDS / max(seconds, 1e-6))))
-        self.retried = int(self._run.retried)
+        self.retried = int(call_locked(lambda: self._run.retried))
         self._read()
         iterations = [Iteration(*map(float, column)) for column in records.T[: int(done)]]
         return Advance(iterations, bool(stop), str(message))
@@ -250,7 +250,8 @@ def call_locked(function: Any, *arguments: Any) -> Any:
 
 def _translated(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
-        return function(*arguments)
+        with julia_runtime.ONE_AT_A_TIME:
+            return function(*arguments)
     except Exception as error:
         if type(error).__name__ != "JuliaError":
             raise
@@ -294,4 +295,4 @@ def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
         raise BackendError(
             f"the julia backend has no gradient {gradient!r} for fixed steps; discrete is exact."
         )
-    return cellbox.fixed_step(type(solver).__name__, solver.dt)
+    return call_locked(cellbox.fixed_step, type(solver).__name__, solver.dt)
