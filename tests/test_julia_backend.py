@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,14 +180,55 @@ def test_algorithm_objects_and_ode_problems(julia):
     assert fit.solver.algorithm is algorithm or fit.solver.algorithm == "Tsit5"
 
 
-def test_adjoint_of_settled_conditions_at_loose_tolerances(julia):
+def test_diffeqpy(julia):
+    """Its algorithms as solver=, and its solve on our problem: the same Julia, the same objects."""
+    import juliacall
+
+    pytest.importorskip("diffeqpy")
+    # Without these its import would install Julia, or packages, from the internet.
+    found = juliacall.Main.seval('Base.identify_package("DifferentialEquations") !== nothing')
+    if not found or shutil.which("julia") is None:
+        pytest.skip("diffeqpy needs DifferentialEquations in the project, and julia on the PATH")
+    from diffeqpy import de
+
+    rng = np.random.default_rng(4)
+    model, n = pcb.CellBox(), len(NODES)
+    s = structure(model)
+    p = labelled(s, random_parameters(model, rng))
+    u = xr.DataArray(
+        rng.normal(size=(3, n)), {"condition": list("abc"), "node": list(NODES)},
+        ("condition", "node"),
+    )  # fmt: skip
+    wanted = pcb.solve(model, p, u, solver=pcb.Tsit5(1e-10, 1e-12), horizon=2.0, backend="numpy")
+    by_algorithm = pcb.solve(model, p, u, solver=de.Tsit5(), horizon=2.0, backend="julia")
+    np.testing.assert_allclose(by_algorithm, wanted, atol=1e-3)
+    problem = pcb.to_ode_problem(model, p, u, horizon=2.0)
+    solution = de.solve(problem, de.Tsit5(), reltol=1e-10, abstol=1e-12)
+    np.testing.assert_allclose(np.asarray(solution.u[-1]).T, wanted, atol=1e-8)
+
+
+def test_melanoma_gives_the_model_of_numpy(julia, melanoma_dir):
+    data = pcb.read_csv(
+        melanoma_dir / "pert.csv", melanoma_dir / "expr.csv", nodes=melanoma_dir / "node_Index.csv",
+        node_kind={"protein": 82, "phenotype": 5, "drug": 12},
+    )  # fmt: skip
+    a, b = (pcb.fit(data, backend=name, progress=False) for name in ("numpy", "julia"))
+    np.testing.assert_allclose(b.history["loss"], a.history["loss"], rtol=1e-10)
+    np.testing.assert_allclose(b.parameters["W"], a.parameters["W"], atol=1e-10)
+    np.testing.assert_allclose(b.predictions, a.predictions, atol=1e-10)
+
+
+@pytest.mark.parametrize("gradient", ["discrete", "gauss"])
+def test_gradient_of_settled_conditions_at_loose_tolerances(julia, gradient):
     rng = np.random.default_rng(4)
     model = pcb.CellBox(dose_saturation=None)
     problem = random_problem(model, rng, times=(40.0,), missing=0.0)
     parameters = random_parameters(model, rng, scale=0.3)
-    _, loose = julia.session(problem, pcb.Tsit5(1e-3, 1e-6), Loss()).value_and_gradient(parameters)
+    session = julia.session(problem, pcb.Tsit5(1e-3, 1e-6), Loss(), gradient)
+    _, loose = session.value_and_gradient(parameters)
     tight = NumpySession(problem, pcb.Tsit5(1e-11, 1e-13), Loss())
-    assert_same_gradient(loose, tight.value_and_gradient(parameters)[1], 0.05)
+    exact = tight.value_and_gradient(parameters)[1]
+    assert_same_gradient(loose, exact, 1e-6 if gradient == "discrete" else 0.02)
 
 
 @pytest.mark.parametrize(
@@ -385,6 +427,69 @@ def test_saved_in_the_result_and_predicted_by_either(julia, tmp_path):
     by_julia = again.predict(data, backend="julia")
     np.testing.assert_array_equal(by_julia.values, fit.predictions.values)
     np.testing.assert_allclose(again.predict(data, backend="numpy"), by_julia, atol=1e-12)
+
+
+def test_fits_in_several_threads_at_once(julia):
+    """As in a notebook's executor: not the main thread, and more than one."""
+    data = dataset(np.random.default_rng(14))
+    fits, schedule = {}, pcb.Stage(150)
+    wanted = pcb.fit(data, schedule=schedule, backend="julia", progress=False)
+
+    def work(k: int) -> None:
+        fits[k] = pcb.fit(data, schedule=schedule, backend="julia", progress=False)
+
+    threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(fits) == [0, 1, 2]
+    for fit in fits.values():
+        np.testing.assert_array_equal(fit.parameters["W"], wanted.parameters["W"])
+
+
+def test_julia_is_started_by_a_thread_beside_a_running_event_loop():
+    process = run_python(
+        """
+        import asyncio, numpy as np, pycellbox as pcb
+        from tests.helpers import dataset
+
+        def work():
+            data = dataset(np.random.default_rng(0))
+            return pcb.fit(data, schedule=pcb.Stage(3), backend="julia", progress=False).backend
+
+        async def main():
+            task, ticks = asyncio.get_running_loop().run_in_executor(None, work), 0
+            while not task.done():
+                await asyncio.sleep(0.01)
+                ticks += 1
+            print(await task, work(), ticks > 0)
+
+        asyncio.run(main())
+        """
+    )
+    out, err = process.communicate(timeout=240)
+    assert "julia julia True" in out, err
+
+
+def test_torch_may_have_been_imported_before():
+    pytest.importorskip("torch")
+    process = run_python(
+        """
+        import torch
+        x = torch.randn(50, 50, requires_grad=True)
+        (x @ x).tanh().sum().backward()
+        import numpy as np, pycellbox as pcb
+        from tests.helpers import dataset
+        data = dataset(np.random.default_rng(0))
+        print(pcb.fit(data, schedule=pcb.Stage(3), backend="julia", progress=False).backend)
+        (x @ x).tanh().sum().backward()
+        print(bool(x.grad.isfinite().all()))
+        """
+    )
+    out, err = process.communicate(timeout=240)
+    assert out.split() == ["julia", "True"], err
+    assert "torch was imported before Julia" in err
 
 
 def run_python(code: str, **options) -> subprocess.Popen:

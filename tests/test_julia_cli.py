@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pycellbox.backends import available_backends
+from pycellbox.backends import available_backends, julia_runtime
 from pycellbox.cli import julia as command
 from pycellbox.cli import julia_files, main
 
@@ -167,6 +167,8 @@ def test_status_says_how_to_start_from_a_read_only_project(machine, monkeypatch,
     assert code == 1
     assert f"PYTHON_JULIACALL_EXE={executable}" in out
     assert f"PYTHON_JULIACALL_PROJECT={machine.project}" in out
+    assert out.count("is read-only") == 1
+    assert not julia_runtime.readiness().ready  # so that backend="auto" takes NumPy
     # and with these the same folder will do
     monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(executable))
     monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(machine.project))

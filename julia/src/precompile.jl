@@ -1,5 +1,5 @@
-# What a first fit runs, compiled when the package is installed: the default model with Heun and
-# RK4 in Float64, through the face for Python, and training.
+# What a first fit runs, compiled when the package is installed: the default model with Heun, RK4,
+# Tsit5 and SteadyState in Float64, through the face for Python, and training.
 
 using PrecompileTools: @compile_workload
 
@@ -11,34 +11,46 @@ function workload()
     alpha, epsilon, gradient_alpha, gradient_epsilon = ones(n), ones(n), zeros(n), zeros(n)
     b0, rate, zero_W, zero_n = zeros(n), fill(0.01, n), zeros(n, n), zeros(n)
     rate_W, out, records = fill(0.01, n, n), zeros(n, 1, c), zeros(1, 4)
+    times, residual, settled = [1.0], zeros(c), zeros(UInt8, c)
     rows, ends, prefixes, epochs, factors = Int64[0, 1], Int64[2], Int64[0], UInt8[1], [1.0]
     at(array) = Int(pointer(array))
     # Addresses alone do not keep an array alive.
     GC.@preserve(is_drug, mask, u, y, weight, W, gradient_W, alpha, epsilon, gradient_alpha,
         gradient_epsilon, b0, rate, zero_W, zero_n, rate_W, out, records, rows, ends,
-        prefixes, epochs, factors, begin
-        options = Dict("envelope" => "tanh", "form" => 0, "degree" => 1, "dose_saturation" => 0.25)
+        prefixes, epochs, factors, times, residual, settled, begin
+        options = ("tanh", 0, 1, nothing, "input", 0.25)
         structure = python_structure(options, n, at(is_drug), at(mask))
-        parameters = [at(W), at(alpha), at(epsilon)]
-        gradient = [at(gradient_W), at(gradient_alpha), at(gradient_epsilon)]
-        for method in ("Heun", "RK4"), loss in ("mse",)
+        parameters = (at(W), at(alpha), at(epsilon))
+        gradient = (at(gradient_W), at(gradient_alpha), at(gradient_epsilon))
+        steady = SteadyState()
+        python_steady_states(
+            "float64", structure, (c, n), at(u), (at(out), at(residual), at(settled)), 1.0, steady,
+            parameters,
+        )
+        for solver in (fixed_step("Heun", 0.5), fixed_step("RK4", 0.5), Tsit5(), steady),
+            loss in ("mse",)
+
             session = python_session(
-                "float64", structure, (c, 1), (at(u), at(y), at(weight)), [1.0],
-                fixed_step(method, 0.5), Loss(loss), parameters, gradient,
+                "float64", structure, (c, 1), (at(u), at(y), at(weight)), (at(times), 1),
+                solver, Loss(loss), parameters, gradient,
             )
             python_value_and_gradient(session, 0, -1, 0)
             python_value(session, at(rows), 2)
-            python_solve(
-                "float64", structure, (c, 1), at(u), at(out), [1.0], fixed_step(method, 0.5),
-                parameters,
+            if solver === steady
+                python_settled(session, at(settled))
+            else
+                python_solve(
+                    "float64", structure, (c, 1), at(u), at(out), (at(times), 1), solver,
+                    parameters,
+                )
+            end
+            sets = (
+                (at(W), at(rate_W), at(zero_W), at(zero_W)),
+                (at(b0), at(rate), at(zero_n), at(zero_n)),
+                (at(alpha), at(rate), at(zero_n), at(zero_n)),
+                (at(epsilon), at(rate), at(zero_n), at(zero_n)),
             )
-            sets = [
-                [at(W), at(rate_W), at(zero_W), at(zero_W)],
-                [at(b0), at(rate), at(zero_n), at(zero_n)],
-                [at(alpha), at(rate), at(zero_n), at(zero_n)],
-                [at(epsilon), at(rate), at(zero_n), at(zero_n)],
-            ]
-            names = ["W", "b0", "alpha", "epsilon"]
+            names = ("W", "b0", "alpha", "epsilon")
             run = python_training(
                 session, structure, "float64", true, 0, (0.9, 0.99, 1e-8, 0.0, Inf), names, sets,
                 (at(rows), 2), (0, 0), 0, true,
@@ -47,7 +59,7 @@ function workload()
                 run, 1, at(records), at(rows), at(ends), at(prefixes), at(epochs), at(factors)
             )
             finish!(run)
-            python_read(run, names, [at(zero_W), at(zero_n), at(zero_n), at(zero_n)], true)
+            python_read(run, names, (at(zero_W), at(zero_n), at(zero_n), at(zero_n)), true)
         end
     end)
     return nothing

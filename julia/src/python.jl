@@ -1,5 +1,9 @@
 # The thin face for Python. Arrays arrive as addresses: a C-ordered (condition, node) array is a
 # (node × condition) matrix here, without a copy. The caller keeps them alive.
+#
+# Everything else arrives as numbers, strings and tuples of them, which become Julia's own: the
+# methods for these are compiled when the package is installed (precompile.jl), those for wrapped
+# Python objects would be compiled at the first fit.
 
 wrap(::Type{T}, address::Integer, dims...) where {T} =
     unsafe_wrap(Array, Ptr{T}(UInt(address)), map(Int, dims); own=false)
@@ -9,13 +13,24 @@ wrap_W(::Type{T}, address, n) where {T} = transpose(wrap(T, address, n, n))
 
 element_type(name) = String(name) == "float32" ? Float32 : Float64
 
-"A structure from Python's plain values; `is_drug` (n) and `mask` (n × n, C order) as bytes."
-function python_structure(options, n, is_drug, mask)
-    given = Dict{Symbol,Any}(Symbol(k) => v for (k, v) in options)
+"""
+A structure from Python's plain values: `options` are envelope, form, degree, order, drugs and dose
+saturation; `is_drug` (n) and `mask` (n × n, C order) bytes.
+"""
+function python_structure(@nospecialize(options), n, is_drug, mask)
+    envelope, form, degree, order, drugs, κ = options
+    model = Model(
+        envelope=envelope, form=form, degree=degree, order=order, drugs=drugs, dose_saturation=κ
+    )
     drug = Vector{Bool}(wrap(UInt8, is_drug, n))
     allowed = Matrix{Bool}(transpose(wrap(UInt8, mask, n, n)))
-    return Structure(Model(; given...), drug, allowed)
+    return Structure(model, drug, allowed)
 end
+
+python_loss(name, delta) = Loss(String(name); delta=delta)
+
+"Times from their address and number."
+python_times(times) = copy(wrap(Float64, times...))
 
 """
 A session and the parameter arrays that Python shares with it: `parameters` is read, `gradient`
@@ -40,7 +55,7 @@ end
     python_session(dtype, structure, sizes, addresses, times, solver, loss, parameters, gradient)
 
 - `sizes`: conditions and times; `addresses`: of perturbation (c, n), response and weight
-  (c, t, n).
+  (c, t, n); `times`: their address and number.
 - `solver`: a [`FixedStep`](@ref), [`Tsit5`](@ref) or an [`Adaptive`](@ref).
 - `parameters`, `gradient`: addresses of W (n, n) and the rates (n), in storage order.
 """
@@ -52,7 +67,7 @@ function python_session(
     c, t = Int.(sizes)
     u = wrap(T, addresses[1], n, c)
     y, w = wrap(T, addresses[2], n, t, c), wrap(T, addresses[3], n, t, c)
-    when = collect(Float64, times)
+    when = python_times(times)
     session = make_session(structure, u, y, w, when, solver, loss)
     return PythonSession(
         session,
@@ -98,7 +113,7 @@ function python_solve(dtype, structure, sizes, u, out, times, solver, parameters
     c, t = Int.(sizes)
     return solve_states!(
         wrap(T, out, n, t, c), structure, solver,
-        python_parameters(T, structure, parameters), wrap(T, u, n, c), collect(Float64, times),
+        python_parameters(T, structure, parameters), wrap(T, u, n, c), python_times(times),
     )
 end
 
@@ -123,14 +138,14 @@ end
 - `train`, `validation`: address and number of rows.
 """
 function python_training(
-    s::PythonSession, structure, dtype, shared, ranges, options, raw, arrays, train, validation,
-    patience, full_batch,
+    s::PythonSession, structure, dtype, shared, ranges, options, @nospecialize(raw),
+    @nospecialize(arrays), train, validation, patience, full_batch,
 )
     T = element_type(dtype)
     n = nodes(structure)
     read(name, address) =
         name == :W ? Matrix{T}(wrap_W(T, address, n)) : Vector{T}(wrap(T, address, n))
-    names = Symbol.(collect(String, raw))
+    names = Symbol[Symbol(name) for name in raw]
     sets = [Raw{T}(name => read(name, a[k]) for (name, a) in zip(names, arrays)) for k in 1:4]
     held = ranges == 0 ? nothing : Vector{T}(wrap(T, ranges, n))
     par = Parametrisation{T}(structure, held; shared=Bool(shared))
@@ -162,11 +177,13 @@ function python_advance(
 end
 
 "Write the best, or the current, raw parameters into the arrays at `addresses`."
-function python_read(run::AdamWRun{T}, names, addresses, best) where {T}
+function python_read(
+    run::AdamWRun{T}, @nospecialize(names), @nospecialize(addresses), best
+) where {T}
     source = Bool(best) ? run.best_raw : run.raw
-    for (name, address) in zip(Symbol.(collect(String, names)), addresses)
-        array = source[name]
-        target = name == :W ? wrap_W(T, address, size(array, 1)) : wrap(T, address, length(array))
+    for (name, address) in zip(names, addresses)
+        array = source[Symbol(name)]
+        target = name == "W" ? wrap_W(T, address, size(array, 1)) : wrap(T, address, length(array))
         copyto!(target, array)
     end
     return nothing

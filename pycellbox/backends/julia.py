@@ -61,17 +61,18 @@ class JuliaBackend:
         names = ("W", *structure.model.rates)
         inputs = [np.ascontiguousarray(parameters[k], dtype=dtype) for k in names]
         u = np.ascontiguousarray(perturbation)
-        out = np.empty((u.shape[0], times.size, u.shape[1]), dtype)
+        when = np.ascontiguousarray(times, dtype=np.float64)
+        out = np.empty((u.shape[0], when.size, u.shape[1]), dtype)
         call_locked(
             self._cellbox.python_solve,
             dtype.name,
             julia_structure(self._cellbox, structure),
-            (u.shape[0], times.size),
+            (u.shape[0], when.size),
             address(u),
             address(out),
-            times,
+            (address(when), when.size),
             _solver(self._cellbox, solver, default_gradient(solver)),
-            [address(a) for a in inputs],
+            tuple(address(a) for a in inputs),
         )
         return out
 
@@ -89,7 +90,7 @@ class JuliaBackend:
             u.shape,
             address(u),
             horizon,
-            [address(a) for a in inputs],
+            tuple(address(a) for a in inputs),
         )
 
     def steady_states(
@@ -116,7 +117,7 @@ class JuliaBackend:
             (address(states), address(residual), address(settled)),
             horizon,
             _solver(self._cellbox, solver, "implicit"),
-            [address(a) for a in inputs],
+            tuple(address(a) for a in inputs),
         )
         return SteadyStates(states, residual, settled.astype(bool))
 
@@ -156,6 +157,7 @@ class JuliaSession:
             np.ascontiguousarray(problem.weight),
         )
         u, y, w = self._shared
+        times = np.ascontiguousarray(problem.times, dtype=np.float64)
         self._structure = julia_structure(cellbox, structure)
         self._session = call_locked(
             cellbox.python_session,
@@ -163,11 +165,11 @@ class JuliaSession:
             self._structure,
             (u.shape[0], y.shape[1]),
             (address(u), address(y), address(w)),
-            problem.times,
+            (address(times), times.size),
             _solver(cellbox, solver, gradient),
-            cellbox.Loss(loss.name, delta=loss.delta),
-            [address(v) for v in self._parameters.values()],
-            [address(v) for v in self._gradient.values()],
+            call_locked(cellbox.python_loss, loss.name, loss.delta),
+            tuple(address(v) for v in self._parameters.values()),
+            tuple(address(v) for v in self._gradient.values()),
         )
 
     def value_and_gradient(
@@ -221,7 +223,7 @@ def julia_structure(cellbox: Any, structure: Structure) -> Any:
     kept = ("envelope", "form", "degree", "order", "drugs", "dose_saturation")
     return call_locked(
         cellbox.python_structure,
-        {k: options[k] for k in kept},
+        tuple(options[k] for k in kept),
         structure.n_nodes,
         address(is_drug),
         address(mask),
@@ -254,8 +256,8 @@ class JuliaTrainingRun:
             plan.shared,
             0 if held is None else address(held),
             (plan.beta1, plan.beta2, plan.epsilon, plan.weight_decay, plan.clip_norm),
-            list(plan.raw),
-            [[address(part[k]) for part in sets] for k in plan.raw],
+            tuple(plan.raw),
+            tuple(tuple(address(part[k]) for part in sets) for k in plan.raw),
             _located(train),
             _located(validation),
             plan.patience,
@@ -278,7 +280,7 @@ class JuliaTrainingRun:
         )  # fmt: skip
         seconds = time.perf_counter() - began
         self.chunk = max(1, min(1000, int(count * _CALL_SECONDS / max(seconds, 1e-6))))
-        self.retried = int(self._run.retried)
+        self.retried = int(call_locked(lambda: self._run.retried))
         self._read()
         self._session.name_unsettled()
         iterations = [Iteration(*map(float, column)) for column in records.T[: int(done)]]
@@ -290,8 +292,8 @@ class JuliaTrainingRun:
         self._read()
 
     def _read(self) -> None:
-        names = list(self.best_raw)
-        addresses = [address(self.best_raw[k]) for k in names]
+        names = tuple(self.best_raw)
+        addresses = tuple(address(self.best_raw[k]) for k in names)
         call_locked(self._cellbox.python_read, self._run, names, addresses, self._judged)
 
 
@@ -310,7 +312,8 @@ def call_locked(function: Any, *arguments: Any) -> Any:
 
 def _translated(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
-        return function(*arguments)
+        with julia_runtime.ONE_AT_A_TIME:
+            return function(*arguments)
     except Exception as error:
         if type(error).__name__ != "JuliaError":
             raise
@@ -364,4 +367,4 @@ def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
         raise BackendError(
             f"the julia backend has no gradient {gradient!r} for fixed steps; discrete is exact."
         )
-    return cellbox.fixed_step(type(solver).__name__, solver.dt)
+    return call_locked(cellbox.fixed_step, type(solver).__name__, solver.dt)

@@ -39,6 +39,9 @@ OPTIONS = {
     "PYTHON_JULIACALL_STARTUP_FILE": "no",
     "PYTHON_JULIACALL_THREADS": "auto",
 }
+# One thread at a time: a thread that comes back from Julia and waits for the GIL keeps Julia's
+# garbage collector waiting, for ever if the one that holds the GIL waits for the collector.
+ONE_AT_A_TIME = threading.RLock()
 _started_in: int | None = None
 
 
@@ -88,8 +91,15 @@ def _juliapkg_readiness() -> Readiness:
     meta = deps.can_skip_resolve()
     if not meta:
         return Readiness(False, None, project, "Julia and its packages have not been installed")
+    executable = str(meta["executable"])
     missing = _missing_packages(Path(project))
-    return Readiness(not missing, str(meta["executable"]), project, missing)
+    # juliapkg takes a lock in its project at every start.
+    if not missing and not os.access(project, os.W_OK):
+        missing = (
+            "the project folder is read-only; to start from it, set "
+            f"PYTHON_JULIACALL_EXE={executable} and PYTHON_JULIACALL_PROJECT={project}"
+        )
+    return Readiness(not missing, executable, project, missing)
 
 
 def _missing_packages(project: Path) -> str:
@@ -134,7 +144,8 @@ def start() -> Any:
             "fork: start workers with multiprocessing.get_context('spawn'), or use "
             "backend='numpy' in them."
         )
-    return _start()
+    with ONE_AT_A_TIME:
+        return _start()
 
 
 @functools.cache

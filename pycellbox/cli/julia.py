@@ -143,7 +143,7 @@ def _status() -> int:
         absent = files.absent(project, files.wanted())
         lines += _packages(project, absent)
         if state.ready:
-            lacking += _lacking(state, absent)
+            lacking += _lacking(absent)
     for depot in files.depots():
         sizes = [f"{name} {files.size(depot / name)}" for name in ("packages", "compiled")]
         lines.append(("shared", f"{depot} ({', '.join(sizes)}), for all Julia projects"))
@@ -172,16 +172,9 @@ def _packages(project: Path, absent: list[str]) -> list[tuple[str, str]]:
     return lines
 
 
-def _lacking(state: julia_runtime.Readiness, absent: list[str]) -> list[str]:
+def _lacking(absent: list[str]) -> list[str]:
     """Say what keeps Julia from starting although it looks ready."""
-    texts = [f"the package {name} is not installed" for name in absent if name in files.ALWAYS]
-    # juliapkg takes a lock in its project at every start, unless these two say what to start.
-    if not any(map(files.option, _GIVEN)) and not os.access(str(state.project), os.W_OK):
-        texts.append(
-            "the project folder is read-only; to start from it, set "
-            f"PYTHON_JULIACALL_EXE={state.executable} and PYTHON_JULIACALL_PROJECT={state.project}"
-        )
-    return texts
+    return [f"the package {name} is not installed" for name in absent if name in files.ALWAYS]
 
 
 def _remove(*, yes: bool) -> int:

@@ -88,8 +88,8 @@ iterate v > 0 by max (Bv)/v (Collatz-Wielandt).
 """
 function jacobian_bound(network::Network)
     k, rise = network.coefficients, steepest(network.envelope)
-    B = [abs(k.M[i, j]) * abs(k.a[i]) * rise for i in axes(k.M, 1), j in axes(k.M, 2)]
-    B = convert(Matrix{Float64}, B)
+    B = Float64[rise * abs(k.a[i] * k.M[i, j]) for i in axes(k.M, 1), j in axes(k.M, 2)]
+    all(isfinite, B) || return Inf
     v, w = ones(size(B, 1)), zeros(size(B, 1))
     root = Inf
     for _ in 1:30
