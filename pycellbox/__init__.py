@@ -25,6 +25,7 @@ from pycellbox.fitting import LBFGS, AdamW, Initialisation, Stage, fit
 from pycellbox.interop import to_ode_problem
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
+from pycellbox.pruning import prune
 from pycellbox.result import Fit, load
 from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
@@ -61,6 +62,7 @@ __all__ = [
     "metrics",
     "networks",
     "open_data",
+    "prune",
     "read_csv",
     "save_data",
     "simulate",
