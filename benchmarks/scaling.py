@@ -274,7 +274,7 @@ def warm_up(solvers: Iterable[str], backend: str) -> None:
 SCORES = {
     "mae": ("MAE of new conditions, without noise", True),
     "pearson": ("Pearson correlation of W", False),
-    "auprc_ratio": ("AUPRC ratio (1 = chance)", True),
+    "auprc_ratio": ("AUPRC ratio (chance 1, perfect 1/density)", False),
     "seconds": ("seconds a fit", True),
 }
 LABELS = {
@@ -307,7 +307,35 @@ def figure(grid: str, rows: pd.DataFrame, path: Path) -> None:
                 axes.set_title(SCORES[score][0])
             else:
                 axes.set_axis_off()
+        drawing.suptitle(caption(grid, rows), fontsize=9)
+        handles, names = drawing.axes[0].get_legend_handles_labels()
+        if handles:
+            drawing.legend(handles, names, loc="outside lower center", ncols=len(handles))
         drawing.savefig(path, dpi=DPI)
+
+
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one backend, of the most updates, and of networks that got as far as any other.
+
+    Means over different networks in different cells would show the networks, not the cells.
+    """
+    rows = rows[rows["updates"] == rows["updates"].max()]
+    rows = rows[rows["backend"] == rows["backend"].mode()[0]]
+    cells_done = rows.groupby("seed")["seed"].transform("size")
+    return rows[cells_done == cells_done.max()]
+
+
+def caption(grid: str, rows: pd.DataFrame) -> str:
+    """Say what is the same in all cells of a figure, and how many networks its means are of."""
+    fixed = {"nodes": "{:g} nodes", "conditions": "{:g} training conditions"}
+    fixed |= {"times": "{:g} time points", "noise": "noise {:g}", "updates": "{:g} updates"}
+    parts = [
+        text.format(rows[name].iloc[0]) for name, text in fixed.items() if rows[name].nunique() == 1
+    ]
+    number = rows.groupby(list(AXES[grid][0])).size()
+    counts = f"{number.min()}" if number.min() == number.max() else f"{number.min()}–{number.max()}"
+    each = "small dots: each network" if grid in ("times", "topology") else "grey: not run"
+    return ", ".join([*parts, f"means of {counts} network(s); {each}"])
 
 
 def _heat(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
@@ -318,7 +346,9 @@ def _heat(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
     table = rows.pivot_table(index=down, columns=across, values=score, aggfunc="mean")
     values = table.to_numpy()
     low, high = np.nanmin(values), np.nanmax(values)
-    log = SCORES[score][1] and low > 0
+    # Larger networks are sparser, so that chance is far from perfect.
+    wide = score == "auprc_ratio" and high > 10 * low
+    log = (SCORES[score][1] or wide) and low > 0
     # One value, or none but equal ones, still need a range of colours.
     norm = LogNorm(low / 1.01, high * 1.01) if log else Normalize(min(low, 0.0), max(high, 1.0))
     axes.set_facecolor("#CCCCCC")
@@ -334,7 +364,9 @@ def _heat(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
     axes.set_yticks(range(len(table.index)), [f"{v:g}" for v in table.index])
     axes.set_xlabel(LABELS[across])
     axes.set_ylabel(LABELS[down])
-    axes.figure.colorbar(image, ax=axes)
+    bar = axes.figure.colorbar(image, ax=axes)
+    if log:
+        _plain_numbers(bar.ax)
 
 
 def _lines(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
@@ -350,8 +382,6 @@ def _lines(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
     axes.minorticks_off()
     _scale(axes, score)
     axes.set_xlabel(LABELS[across])
-    if score == "mae":
-        axes.legend()
 
 
 def _dots(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
@@ -365,16 +395,23 @@ def _dots(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
         axes.plot(np.arange(len(solvers)) + offset, mean, MARKERS[k], color=COLOURS[k], label=name)
     axes.set_xticks(range(len(solvers)), [s.replace(" ", "\n") for s in solvers])
     _scale(axes, score)
-    if score == "mae":
-        axes.legend()
 
 
 def _scale(axes: Any, score: str) -> None:
     if SCORES[score][1]:
         axes.set_yscale("log")
+        _plain_numbers(axes)
     axes.grid(axis="y", alpha=0.3)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _plain_numbers(axes: Any) -> None:
+    """Write 0.2 instead of 2 × 10⁻¹ along a logarithmic axis."""
+    axes.yaxis.set_major_formatter("{x:g}")
+    low, high = axes.get_ylim()
+    # Within a decade or so the powers of ten are too few to read by.
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 12 * low else "")
 
 
 def main() -> None:
@@ -403,7 +440,7 @@ def main() -> None:
                 print(f"{grid}: {left} cell(s) left for a later run")
         rows = pd.read_csv(table.path)
         if len(rows):
-            figure(grid, rows, args.out / f"{grid}.png")
+            figure(grid, comparable(rows), args.out / f"{grid}.png")
 
 
 if __name__ == "__main__":

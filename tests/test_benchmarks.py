@@ -150,6 +150,14 @@ def test_a_second_run_computes_nothing_and_draws_again(tmp_path, monkeypatch):
     assert drawn == [4, 4]
 
 
+def test_means_are_over_the_same_networks_everywhere():
+    cells = scaling.cells("times", True, range(3), "numpy")
+    other = [dataclasses.replace(cells[0], updates=3), dataclasses.replace(cells[0], backend="x")]
+    rows = pd.DataFrame([result(cell) for cell in [*cells[:-1], *other]])
+    kept = scaling.comparable(rows)
+    assert [Cell(*row) for row in kept[list(scaling.KEY)].itertuples(index=False)] == cells[:6]
+
+
 @pytest.mark.parametrize("grid", scaling.AXES)
 def test_every_grid_has_a_figure_even_if_cells_are_missing(grid, tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "DPI", 60)
