@@ -335,7 +335,7 @@ def caption(grid: str, rows: pd.DataFrame) -> str:
     number = rows.groupby(list(AXES[grid][0])).size()
     counts = f"{number.min()}" if number.min() == number.max() else f"{number.min()}–{number.max()}"
     each = "small dots: each network" if grid in ("times", "topology") else "grey: not run"
-    return ", ".join([*parts, f"means of {counts} network(s); {each}"])
+    return ", ".join([*parts, f"means over networks: {counts}; {each}"])
 
 
 def _heat(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
@@ -355,11 +355,9 @@ def _heat(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
     image = axes.imshow(values, norm=norm, cmap="viridis", aspect="auto", origin="lower")
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            dark = norm(value) < 0.6
-            axes.text(
-                j, i, f"{value:.2g}", ha="center", va="center", fontsize=7.5,
-                color="white" if dark else "black",
-            )  # fmt: skip
+            text = f"{value:.1g}" if abs(value) < 1e-3 else f"{value:.2g}"
+            colour = "white" if norm(value) < 0.6 else "black"
+            axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
     axes.set_xticks(range(len(table.columns)), [f"{v:g}" for v in table.columns])
     axes.set_yticks(range(len(table.index)), [f"{v:g}" for v in table.index])
     axes.set_xlabel(LABELS[across])
@@ -401,6 +399,10 @@ def _scale(axes: Any, score: str) -> None:
     if SCORES[score][1]:
         axes.set_yscale("log")
         _plain_numbers(axes)
+    elif score == "pearson":
+        axes.set_ylim(min(0.9, axes.get_ylim()[0]), 1.005)
+    else:
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.grid(axis="y", alpha=0.3)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
