@@ -25,6 +25,7 @@ from pycellbox.fitting import LBFGS, AdamW, Initialisation, Stage, fit
 from pycellbox.interop import to_ode_problem
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
+from pycellbox.pruning import prune
 from pycellbox.result import Fit, load
 from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
@@ -62,6 +63,7 @@ __all__ = [
     "networks",
     "open_data",
     "plot",
+    "prune",
     "read_csv",
     "save_data",
     "simulate",

@@ -1,0 +1,231 @@
+"""`prune`: which edges may go, as conditions judge that the fit has not seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pycellbox.backends import get_backend
+from pycellbox.errors import ModelError
+from pycellbox.fitting import Stage
+from pycellbox.fitting.progress import Progress
+from pycellbox.fitting.schedule import check_schedule
+from pycellbox.metrics import format_table, recovery
+from pycellbox.objective import Penalty
+from pycellbox.problem import Structure
+from pycellbox.pruning.options import Choose, count, parts, quarter, steps_to_take
+from pycellbox.pruning.path import Floats, Recipe, losses_of, mean_and_error
+from pycellbox.result import Fit
+from pycellbox.simulation import truth as truth_of
+
+
+@dataclass(frozen=True, repr=False)
+class Pruned:
+    """A pruned network, and the path that led to it.
+
+    Attributes
+    ----------
+    fit : Fit
+        The chosen network. Its model's mask allows the edges that were kept and no others;
+        ``fit.provenance["pruning"]`` tells how it was chosen.
+    path : tuple of Fit
+        The fit as it came, then one refit per step, with ever fewer edges.
+    table : DataFrame
+        A row per network of the path. ``threshold``: the edges removed in this step had a smaller
+        |W|; ``edges``: edges left; ``train_loss``; ``validation_loss`` and ``standard_error``,
+        that of the mean over conditions; ``chosen``.
+    """
+
+    fit: Fit
+    path: tuple[Fit, ...]
+    table: pd.DataFrame
+
+    @property
+    def mask(self) -> xr.DataArray:
+        """Edges of the chosen network, bool (target, source)."""
+        return self.fit.parameters["W"] != 0
+
+    def recovery(self, truth: xr.DataArray | None = None) -> pd.DataFrame:
+        """How well the network was recovered before and after pruning.
+
+        Parameters
+        ----------
+        truth : DataArray (target, source), optional
+            True interactions; by default those that simulated data carry.
+
+        Returns
+        -------
+        DataFrame
+            Rows "before" and "after", columns as of `pycellbox.metrics.recovery`.
+
+        Raises
+        ------
+        DataError
+            The data carry no truth and none is given, or labels differ.
+        """
+        W = truth_of(self.fit.data)["W"] if truth is None else truth
+        before = self.path[0]
+        mask = before.parameters["W"].copy(data=_structure(before).mask)
+        loops = before.model.self_interaction
+        rows = {
+            name: recovery(result.parameters["W"], W, self_loops=loops, mask=mask)
+            for name, result in (("before", before), ("after", self.fit))
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def __repr__(self) -> str:
+        table = self.table.assign(chosen=np.where(self.table["chosen"], "chosen", ""))
+        return format_table(table)
+
+
+def prune(
+    fit: Fit,
+    *,
+    edges: Sequence[int] | None = None,
+    thresholds: Sequence[float] | None = None,
+    validation: xr.Dataset | None = None,
+    folds: int | None = None,
+    choose: Choose = "sparsest",
+    schedule: Stage | Sequence[Stage] | None = None,
+    penalty: Penalty | None = None,
+    backend: str | None = None,
+    progress: bool = False,
+) -> Pruned:
+    """Remove small weights step by step, refit what is left, let unseen conditions choose.
+
+    Each step takes the network of the step before, removes its smallest |W|, and fits the rest
+    from where it stands. Removed edges never come back. All edges are compared with each other,
+    those of drugs and phenotypes too.
+
+    Parameters
+    ----------
+    fit : Fit
+        The network to prune, with the data it was fitted to.
+    edges : sequence of int, optional
+        How many edges to keep at each step, falling. Default: twelve steps, each keeping the same
+        fraction, from all edges down to half as many as there are nodes.
+    thresholds : sequence of float, optional
+        Instead: at each step remove every |W| below this, rising.
+    validation : Dataset, optional
+        Conditions that judge, unseen by the fit; default the validation conditions of the fit.
+    folds : int, optional
+        Judge by cross-validation of the fitted conditions instead, for fits without validation:
+        in each fold a network is fitted anew, by the fit's schedule from a default start, pruned
+        to the same numbers of edges, and judged on the conditions left out. Costs that many fits
+        and paths more.
+    choose : {"sparsest", "lowest"}
+        "sparsest": the network with the fewest edges of those whose loss is within one standard
+        error of the lowest on the judging conditions, and within one standard error of the same
+        network's on the fitted ones. "lowest": the lowest loss on the judging conditions, which
+        keeps more edges that do nothing.
+    schedule : Stage or sequence of Stage, optional
+        Of each refit. Default: the last stage of the fit, with a quarter of its iterations.
+    penalty : Penalty, optional
+        Of each refit; default the fit's.
+    backend : str, optional
+        Default the fit's.
+    progress : bool
+        Show a progress bar over the steps.
+
+    Returns
+    -------
+    Pruned
+        The chosen network, the others, and the table of their losses.
+
+    Raises
+    ------
+    DataError
+        There is nothing to judge by, or the judging conditions do not fit.
+    ModelError
+        An option is out of range, or two contradict each other.
+
+    Notes
+    -----
+    The standard error is that of the mean loss over conditions, of the network that has the
+    lowest, as in the rule of Breiman et al., Classification and Regression Trees (1984). Fitted
+    conditions have a veto because an edge can be vital and yet show in no validation condition:
+    few conditions do not perturb every node.
+    The truth of simulated data is never looked at.
+
+    Examples
+    --------
+    >>> result = pcb.fit(data, validation=0.2)  # doctest: +SKIP
+    >>> pruned = pcb.prune(result)  # doctest: +SKIP
+    >>> pruned.fit.parameters["W"]  # doctest: +SKIP
+    """
+    if not isinstance(fit, Fit):
+        raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
+    if choose not in ("sparsest", "lowest"):
+        raise ModelError(f"choose={choose!r} is unknown; choose 'sparsest' or 'lowest'.")
+    if penalty is not None and not isinstance(penalty, Penalty):
+        raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
+    steps = steps_to_take(fit, edges, thresholds)
+    train, judges = parts(fit, validation, folds, choose)
+    stages = check_schedule(quarter(fit) if schedule is None else schedule)
+    recipe = Recipe(fit, stages, penalty, get_backend(backend or fit.backend).name)
+    total = len(steps) * (1 + (folds or 0))
+    with Progress(total, progress) as bar:
+        path, used = recipe.path(fit, steps, train, judges, bar)
+        if judges is not None:
+            losses, weight = losses_of(path, judges, recipe)
+        else:
+            assert folds is not None
+            counts = [count(result) for result in path[1:]]
+            losses, weight = recipe.cross_validate(counts, train, folds, bar)
+    table = _table(path, used, losses, weight, train, recipe, choose)
+    chosen = int(table["chosen"].to_numpy().argmax())
+    note = {
+        "choose": choose,
+        "judged_by": f"{folds}-fold cross-validation" if judges is None else "validation",
+        "step": chosen,
+        "edges": [int(n) for n in table["edges"]],
+        "validation_loss": [float(v) for v in table["validation_loss"]],
+    }
+    return Pruned(_noted(path[chosen], note), tuple(path), table)
+
+
+def _table(
+    path: Sequence[Fit],
+    used: Sequence[float],
+    losses: Floats,
+    weight: Floats,
+    train: xr.Dataset,
+    recipe: Recipe,
+    choose: Choose,
+) -> pd.DataFrame:
+    mean, error = mean_and_error(losses, weight)
+    fitted, fitted_error = mean_and_error(*losses_of(path, train, recipe))
+    best = int(np.nanargmin(mean))
+    good = mean <= mean[best]
+    if choose == "sparsest":
+        good = (mean <= mean[best] + error[best]) & (fitted <= fitted[best] + fitted_error[best])
+    # The path falls: the last network that is good enough has the fewest edges.
+    chosen = int(np.flatnonzero(good)[-1])
+    return pd.DataFrame(
+        {
+            "threshold": used,
+            "edges": [count(result) for result in path],
+            "train_loss": fitted,
+            "validation_loss": mean,
+            "standard_error": error,
+            "chosen": np.arange(len(path)) == chosen,
+        },
+        index=pd.RangeIndex(len(path), name="step"),
+    )
+
+
+def _structure(fit: Fit) -> Structure:
+    parameters = fit.parameters
+    return Structure.over(fit.model, parameters["node"].values, parameters["node_kind"].values)
+
+
+def _noted(fit: Fit, note: dict[str, Any]) -> Fit:
+    tree = fit.tree.copy()
+    tree.attrs = {**tree.attrs, "provenance": json.dumps({**fit.provenance, "pruning": note})}
+    return Fit(tree)

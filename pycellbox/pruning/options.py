@@ -1,0 +1,129 @@
+"""What `prune` was asked for, checked, and what it does when it was not told."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.data import validate
+from pycellbox.errors import DataError, ModelError
+from pycellbox.fitting import LBFGS, AdamW, Stage
+from pycellbox.models import is_number
+from pycellbox.objective import Penalty
+from pycellbox.result import Fit
+
+Choose = Literal["sparsest", "lowest"]
+
+_STEPS = 12
+_SHARE = 4  # a refit begins near its end, so it gets a quarter of the iterations of the fit
+
+
+def parts(
+    fit: Fit, validation: xr.Dataset | None, folds: int | None, choose: Choose
+) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """Conditions to fit and conditions that judge; None for those where folds do."""
+    data = fit.data.drop_vars("role")
+    roles = fit.data["role"].values
+    train = data.isel(condition=np.flatnonzero(roles == "train"))
+    if folds is not None:
+        if validation is not None:
+            raise ModelError("give folds= or validation=, not both.")
+        n = data.sizes["condition"]
+        if isinstance(folds, bool) or not isinstance(folds, Integral) or not 2 <= folds <= n:
+            raise ModelError(
+                f"folds={folds!r}; it needs an integer from 2 to {n}, the number of conditions."
+            )
+        if (roles == "validation").any():
+            raise ModelError(
+                "folds= is for fits without validation conditions, and this fit has "
+                f"{int((roles == 'validation').sum())}, which judge by themselves: leave folds out."
+            )
+        return train, None
+    if validation is None:
+        judges = data.isel(condition=np.flatnonzero(roles == "validation"))
+        if not judges.sizes["condition"]:
+            raise DataError(
+                "the fit has no validation conditions, so that nothing can judge which edges to "
+                "keep: fit with pcb.fit(..., validation=0.2), give unseen conditions as "
+                "validation=, or ask for cross-validation with folds=5."
+            )
+    else:
+        if not isinstance(validation, xr.Dataset):
+            raise DataError(
+                f"validation is a {type(validation).__name__}; it needs a Dataset of conditions "
+                "that the fit has not seen."
+            )
+        judges = validate(validation, part=True)
+    if choose == "sparsest" and judges.sizes["condition"] < 2:
+        raise DataError(
+            "one validation condition has no standard error: give more, or choose='lowest'."
+        )
+    return train, judges
+
+
+def steps_to_take(
+    fit: Fit, edges: Sequence[int] | None, thresholds: Sequence[float] | None
+) -> list[int | float]:
+    """Numbers of edges to keep (int), or thresholds (float), from mild to severe."""
+    if edges is not None and thresholds is not None:
+        raise ModelError("give edges= or thresholds=, not both.")
+    there = count(fit)
+    if there < 2:
+        raise ModelError(f"the fit has {there} edge(s); there is nothing to prune.")
+    if thresholds is not None:
+        values = _listed("thresholds", thresholds)
+        ok = all(is_number(v) and 0 < v < np.inf for v in values)
+        if not ok or any(b <= a for a, b in itertools.pairwise(values)):
+            raise ModelError(f"thresholds={thresholds!r}; they need to be rising numbers > 0.")
+        return [float(v) for v in values]
+    if edges is None:
+        fewest = max(1, min(there - 1, fit.data.sizes["node"] // 2))
+        path = np.geomspace(there, fewest, _STEPS + 1).round().astype(int)[1:]
+        return [int(k) for k in np.unique(path)[::-1] if k < there]
+    counts = _listed("edges", edges)
+    ok = all(isinstance(k, Integral) and not isinstance(k, bool) for k in counts)
+    if not ok or any(b >= a for a, b in itertools.pairwise([there, *counts])) or counts[-1] < 1:
+        raise ModelError(
+            f"edges={edges!r}; they need to be falling integers from below {there}, the edges "
+            "of the fit, to 1 or more."
+        )
+    return [int(k) for k in counts]
+
+
+def _listed(name: str, values: object) -> list[Any]:
+    listed = list(values) if isinstance(values, Sequence | np.ndarray) else []
+    if isinstance(values, str) or not listed:
+        raise ModelError(f"{name}={values!r}; it needs a non-empty list of numbers.")
+    return listed
+
+
+def stages_of(fit: Fit) -> tuple[Stage, ...]:
+    """Rebuild the schedule of a fit from its provenance."""
+    stages = []
+    for options in fit.provenance["schedule"]:
+        optimiser = dict(options["optimiser"])
+        kind = {"AdamW": AdamW, "LBFGS": LBFGS}[optimiser.pop("name")]
+        own = options["penalty"]
+        changed = {
+            "optimiser": kind(**optimiser),
+            "penalty": None if own is None else Penalty(**own),
+        }
+        stages.append(Stage(**{**options, **changed}))
+    return tuple(stages)
+
+
+def quarter(fit: Fit) -> Stage:
+    """Return the last stage of a fit, for refits that begin near their end."""
+    last = stages_of(fit)[-1]
+    return dataclasses.replace(last, iterations=max(1, last.iterations // _SHARE))
+
+
+def count(fit: Fit) -> int:
+    """Count the edges of a fit."""
+    return int(np.count_nonzero(fit.parameters["W"].values))

@@ -1,0 +1,151 @@
+"""The refits of a pruning path, and what unseen conditions say of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.backends.numpy.losses import loss_and_seeds
+from pycellbox.errors import DivergenceError
+from pycellbox.fitting import Stage, fit
+from pycellbox.fitting.progress import Progress
+from pycellbox.objective import Loss, Penalty
+from pycellbox.problem import Problem
+from pycellbox.pruning.options import count, stages_of
+from pycellbox.result import Fit
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+log = logging.getLogger("pycellbox")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every network of a path is refitted."""
+
+    origin: Fit
+    stages: tuple[Stage, ...]
+    penalty: Penalty | None
+    backend: str
+
+    def fit(
+        self,
+        keep: npt.NDArray[np.bool_] | None,
+        start: Fit | None,
+        train: xr.Dataset,
+        judges: xr.Dataset | None,
+    ) -> Fit:
+        """Refit ``start`` with the edges of ``keep``, or fit anew as the original was."""
+        how, model, initial = self.origin.provenance, self.origin.model, None
+        stages, penalty = stages_of(self.origin), Penalty(**how["penalty"])
+        if start is not None:
+            W = start.parameters["W"]
+            model = dataclasses.replace(model, mask=W.copy(data=keep))
+            initial = start.parameters.assign(W=W.where(keep, 0.0))
+            stages, penalty = self.stages, self.penalty or penalty
+        return fit(
+            train,
+            model,
+            validation=judges,
+            solver=self.origin.solver,
+            schedule=stages,
+            loss=Loss(**how["loss"]),
+            penalty=penalty,
+            horizon=self.origin.horizon,
+            initial=initial,
+            seed=how["seed"],
+            backend=self.backend,
+            dtype=how["dtype"],
+            progress=False,
+        )
+
+    def path(
+        self,
+        fit: Fit,
+        steps: Sequence[int | float],
+        train: xr.Dataset,
+        judges: xr.Dataset | None,
+        bar: Progress,
+    ) -> tuple[list[Fit], list[float]]:
+        """Networks with ever fewer edges, the given one first, and the threshold of each step.
+
+        A step is a number of edges to keep (int) or a threshold (float).
+        """
+        path, used = [fit], [0.0]
+        for number, step in enumerate(steps):
+            size = np.abs(path[-1].parameters["W"].values)
+            threshold = step if isinstance(step, float) else _kth_largest(size, step)
+            keep = (size >= threshold) & (size > 0)
+            if not keep.any():
+                break
+            try:
+                result = self.fit(keep, path[-1], train, judges)
+            except DivergenceError as error:
+                log.warning(f"pruning ends with {count(path[-1])} edges: {error}")
+                break
+            if result.status.startswith("interrupted"):
+                raise KeyboardInterrupt
+            path.append(result)
+            used.append(threshold)
+            bar.advance(number, float(result.history["loss"][-1]), np.nan)
+        return path, used
+
+    def cross_validate(
+        self, counts: list[int], data: xr.Dataset, folds: int, bar: Progress
+    ) -> tuple[Floats, Floats]:
+        """Loss of every condition at every number of edges, by networks that have not seen it."""
+        order = np.random.default_rng(self.origin.provenance["seed"])
+        fold = order.permutation(data.sizes["condition"]) % folds
+        losses, weights = [], []
+        for k in range(folds):
+            train = data.isel(condition=np.flatnonzero(fold != k))
+            left_out = data.isel(condition=np.flatnonzero(fold == k))
+            path, _ = self.path(self.fit(None, None, train, None), counts, train, None, bar)
+            loss, weight = losses_of(path, left_out, self)
+            # A path that diverged early has nothing better than an infinite loss to show.
+            missing = ((0, len(counts) + 1 - len(path)), (0, 0))
+            losses.append(np.pad(loss, missing, constant_values=np.inf))
+            weights.append(weight)
+        return np.concatenate(losses, axis=1), np.concatenate(weights)
+
+
+def losses_of(path: Sequence[Fit], data: xr.Dataset, recipe: Recipe) -> tuple[Floats, Floats]:
+    """Mean loss of each condition under each network, and its number of measured entries."""
+    origin = recipe.origin
+    problem = Problem.from_dataset(data, origin.model, origin.horizon)
+    loss = Loss(**origin.provenance["loss"])
+    table = np.empty((len(path), len(problem.conditions)))
+    for row, result in enumerate(path):
+        predicted = result.predict(data, backend=recipe.backend).values
+        states = predicted.reshape(problem.response.shape)
+        for c in range(table.shape[1]):
+            part = slice(c, c + 1)
+            table[row, c], _ = loss_and_seeds(
+                loss, states[part], problem.response[part], problem.weight[part]
+            )
+    return table, np.count_nonzero(problem.weight, axis=(1, 2)).astype(np.float64)
+
+
+def mean_and_error(losses: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Mean loss over all entries of each row, and its standard error over conditions."""
+    share = weight / weight.sum()
+    mean = losses @ share
+    n = weight.size
+    if n < 2:
+        return mean, np.zeros_like(mean)
+    with np.errstate(invalid="ignore"):  # infinite losses, which are not chosen
+        spread = ((n * share * (losses - mean[:, None])) ** 2).sum(axis=1) / (n - 1)
+    return mean, np.sqrt(spread / n)
+
+
+def _kth_largest(size: Floats, k: int) -> float:
+    """Find the k-th largest |W|, or the smallest there is."""
+    ranked = np.sort(size[size > 0])[::-1]
+    return float(ranked[min(k, ranked.size) - 1])
