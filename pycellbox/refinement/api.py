@@ -25,6 +25,9 @@ from pycellbox.solvers import Solver, check_solver, solver_to_dict
 # A response further off than this many standard deviations of the noise is not followed.
 _FAR = 10.0
 
+# How many times dearer than others an interaction may be that leads a condition astray.
+_DEAR = 5.0
+
 
 def refine(
     fit: Fit,
@@ -41,9 +44,10 @@ def refine(
 
     Gradient descent comes near the minimum; from there Gauss and Newton's steps, damped as
     Levenberg and Marquardt do, get to it in some ten. Then interactions are set to zero, the least
-    needed first, as long as each raises the sum of squares by less than log(N) variances of the
-    noise, N being the number of measured responses (Schwarz, Annals of Statistics 6:461, 1978);
-    and what is left is fitted again.
+    needed first, as long as each raises the sum of squares by less than log(N) + log(P) variances
+    of the noise, with N measured responses and P interactions to choose from: the extended
+    information criterion of Chen and Chen (Biometrika 95:759, 2008; γ = 1/2). What is left is
+    fitted again.
 
     Where a network leaves an unstable state, a tiny error in W decides where it goes, and a
     trajectory that went elsewhere says nothing about W. A condition therefore counts up to the
@@ -165,7 +169,7 @@ class _State:
             before = self.support
             normal = self._minimise(np.where(counted, problem.weight, 0.0))
             if eliminate:
-                self._leave_out(normal, int(np.count_nonzero(problem.weight * counted)))
+                self._leave_out(normal, counted, max(tolerance, _FAR * self.noise))
             self.edges.append(int(self.support.sum()))
             limit = max(tolerance, _FAR * self.noise)
             follow = self._keep(limit)
@@ -199,37 +203,54 @@ class _State:
         self.noises.append(self.noise)
         return found.normal
 
-    def _leave_out(self, normal: Array, count: int) -> None:
-        threshold = math.log(max(count, 2))
-        theta, alive = eliminate_weights(
-            self.theta, normal, int(self.support.sum()), max(self.noise, 1e-12) ** 2, threshold
-        )
-        self._shrink(theta, alive)
+    def _leave_out(self, normal: Array, counted: Array, limit: float) -> None:
+        """Leave out what is not needed, fewer at a time where the quadratic model is too bold."""
+        threshold = self._threshold(counted)
+        n_weights = int(self.support.sum())
+        followed = self._keep(limit).sum()
+        most = n_weights
+        while most:
+            variance = max(self.noise, 1e-12) ** 2
+            theta, alive = eliminate_weights(
+                self.theta, normal, n_weights, variance, threshold, most
+            )
+            support = self._without(alive)
+            if self._kept(theta[alive], support, limit).sum() >= followed:
+                self.theta, self.support = theta[alive], support
+                return
+            most = min(most, int(np.count_nonzero(~alive))) // 2
 
-    def _shrink(self, theta: Array, alive: Array) -> None:
-        support = self.support.copy()
+    def _threshold(self, counted: Array) -> float:
+        """Price in variances of the noise below which an interaction is left out."""
+        problem = self.sensitivity.problem
+        count = int(np.count_nonzero(problem.weight * counted))
+        candidates = int(np.count_nonzero(problem.structure.mask))
+        return math.log(max(count, 2)) + math.log(max(candidates, 1))
+
+    def _without(self, alive: Array) -> Array:
+        support: Array = self.support.copy()
         support[support] = alive[: int(self.support.sum())]
-        self.theta, self.support = theta[alive], support
+        return support
 
     def _leave_out_one_more(self, normal: Array, follow: Array, limit: float) -> Array:
         """Leave out the one interaction without which most more is followed, if there is one.
 
-        What remains astray may do so by a single weight that is not quite zero, and too precise
-        in the conditions that are followed to be left out by its price alone.
+        What remains astray may do so by a single weight that is not quite zero, and by chance a
+        little dearer than the threshold.
         """
         n_weights = int(self.support.sum())
         best, chosen = int(follow.sum()), None
         C = np.linalg.inv(normal)
-        for q in range(n_weights):
+        price = self.theta[:n_weights] ** 2 / np.diag(C)[:n_weights] / max(self.noise, 1e-12) ** 2
+        for q in np.flatnonzero(price < _DEAR * self._threshold(follow)):
             theta = self.theta - C[:, q] * (self.theta[q] / C[q, q])
             alive = np.arange(theta.size) != q
-            support = self.support.copy()
-            support[support] = alive[:n_weights]
+            support = self._without(alive)
             kept = self._kept(theta[alive], support, limit)
             if kept.sum() > best:
-                best, chosen, follow = int(kept.sum()), (theta, alive), kept
+                best, chosen, follow = int(kept.sum()), (theta[alive], support), kept
         if chosen is not None:
-            self._shrink(*chosen)
+            self.theta, self.support = chosen
         return follow
 
 

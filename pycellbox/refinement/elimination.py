@@ -8,7 +8,12 @@ from pycellbox.problem import Array
 
 
 def eliminate(
-    theta: Array, normal: Array, n_weights: int, variance: float, threshold: float
+    theta: Array,
+    normal: Array,
+    n_weights: int,
+    variance: float,
+    threshold: float,
+    most: int | None = None,
 ) -> tuple[Array, Array]:
     """Set weights to zero as long as that costs less than ``threshold``, the cheapest first.
 
@@ -27,6 +32,8 @@ def eliminate(
         Of the noise, in the units of the residuals.
     threshold : float
         In units of the variance: of one weight.
+    most : int, optional
+        At most this many.
 
     Returns
     -------
@@ -37,7 +44,7 @@ def eliminate(
     theta = theta.copy()
     C = np.linalg.inv(normal)
     alive = np.ones(theta.size, dtype=bool)
-    for _ in range(n_weights):
+    for _ in range(n_weights if most is None else most):
         price = np.full(n_weights, np.inf)
         left = np.flatnonzero(alive[:n_weights])
         price[left] = theta[left] ** 2 / np.diag(C)[left] / variance
