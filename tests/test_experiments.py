@@ -6,7 +6,6 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -42,22 +41,22 @@ def test_a_small_network_is_recovered(recovery: pcb.experiments.Recovery) -> Non
     assert refined["seconds"] == pytest.approx(sum(recovery.seconds))
 
 
-def test_same_seed_same_result(recovery: pcb.experiments.Recovery) -> None:
-    again = recover_beeline("CY", seed=21, iterations=100, backend="numpy")
-    np.testing.assert_array_equal(again.refined.parameters["W"], recovery.refined.parameters["W"])
+def test_recovery_prints_its_table(recovery: pcb.experiments.Recovery) -> None:
+    assert repr(recovery).startswith("<Recovery of CY: 10 conditions>")
+    assert "refined" in repr(recovery)
 
 
 def test_of_several_starts_the_validation_set_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pycellbox.experiments._GOOD", 0.0)  # no start is good enough
-    options = {"seed": 21, "iterations": 20, "backend": "numpy"}
-    several = recover_beeline("CY", starts=3, **options)
+    options = {"seed": 21, "iterations": 60, "backend": "numpy"}
+    several = recover_beeline("CY", starts=2, **options)
     first = recover_beeline("CY", starts=1, **options)
 
     def error(result: pcb.experiments.Recovery) -> float:
         off = result.refined.predict(result.validation) - result.validation["response"]
         return float((off**2).mean())
 
-    assert several.starts == 3
+    assert several.starts == 2
     assert error(several) <= error(first)
 
 
