@@ -1,0 +1,134 @@
+"""What data can tell about the parameters: their standard errors, and those of predictions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.backends import get_backend
+from pycellbox.errors import ModelError
+from pycellbox.models import CellBox, is_number
+from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
+from pycellbox.refinement.sensitivity import Sensitivity
+from pycellbox.solvers import Solver, check_solver
+from pycellbox.solving import check_model, label_states
+
+
+def standard_errors(
+    model: CellBox,
+    parameters: xr.Dataset,
+    data: xr.Dataset,
+    *,
+    noise: float,
+    solver: Solver,
+    horizon: float | None = None,
+    spread: float = math.inf,
+    predict: xr.Dataset | None = None,
+    backend: str = "auto",
+) -> xr.Dataset:
+    """How precisely an experiment tells the parameters of a network, to first order.
+
+    The bound of Cramér and Rao: noise²·(JᵀJ)⁻¹, J being the derivative of the responses of all
+    conditions with respect to W and the logarithms of the rates, at ``parameters``. No unbiased
+    estimate from the same data has smaller errors.
+
+    Parameters
+    ----------
+    model : CellBox
+        Whose mask says which interactions are to be told; those known to be zero cost nothing.
+    parameters : Dataset
+        Such as the truth of a simulation, or those of a fit.
+    data : Dataset
+        The experiment: which conditions, times and nodes are measured; the values do not matter.
+    noise : float
+        Standard deviation of the error, in units of the response, or of sigma where the data has
+        one.
+    solver, horizon, backend
+        As for `pycellbox.solve`.
+    spread : float
+        Standard deviation of W and of log-rates that is known beforehand; infinite: nothing is,
+        and a weight of which the data say nothing has an infinite error. A finite one makes this
+        a posterior.
+    predict : Dataset, optional
+        Conditions whose predicted responses get a standard error too, of their mean without
+        noise; measured at the same times.
+
+    Returns
+    -------
+    Dataset
+        W (target, source), zero where the model allows no interaction; the rates (node); and
+        with ``predict``, ``response`` (condition[, time], node).
+
+    Raises
+    ------
+    ModelError, DataError, SolverError
+        Something given does not fit.
+
+    Notes
+    -----
+    To first order: near an unstable state, where trajectories part, it can be far off.
+
+    Examples
+    --------
+    >>> train, _, test = ji_experiment("HSC")  # doctest: +SKIP
+    >>> standard_errors(JI_MODEL, truth(train), train, noise=0.001, solver=pcb.RK4(0.25),
+    ...                 predict=test)  # doctest: +SKIP
+    """
+    if not is_number(noise) or not 0 < noise < math.inf:
+        raise ModelError(f"noise={noise!r}; it needs a finite number > 0.")
+    if not is_number(spread) or not spread > 0:
+        raise ModelError(f"spread={spread!r}; it needs a number > 0, or infinity.")
+    sensitivity, J = _jacobian(model, parameters, data, solver, horizon, backend)
+    problem = sensitivity.problem
+    measured = problem.weight > 0
+    rows = J[measured] * problem.weight[measured][:, None]
+    covariance = _inverse(rows.T @ rows / noise**2, 0.0 if math.isinf(spread) else spread**-2)
+    support = problem.structure.mask
+    errors = np.sqrt(np.diag(covariance))
+    W = np.zeros(support.shape)
+    W[support] = errors[: support.sum()]
+    # From the error of log α to that of α.
+    arrays = parameter_arrays(problem.structure, parameters, np.float64)
+    scale = errors[support.sum() :].reshape(len(model.rates), -1)
+    rates = {name: arrays[name] * e for name, e in zip(model.rates, scale, strict=True)}
+    out = parameter_dataset(problem.structure, {"W": W, **rates})
+    if predict is None:
+        return out
+    # What is infinite makes every prediction that it touches infinite; what it does not touch
+    # stays as it is, because its derivative is zero.
+    ahead, J = _jacobian(model, parameters, predict, solver, horizon, backend)
+    with np.errstate(invalid="ignore"):
+        variance = np.nansum((J @ np.nan_to_num(covariance, posinf=1e12)) * J, axis=-1)
+    times = None if ahead.problem.steady else ahead.problem.times
+    sd = np.sqrt(np.maximum(variance, 0.0))
+    labelled = label_states(sd, ahead.problem.structure, ahead.problem.conditions, times)
+    return out.assign(response=labelled)
+
+
+def _jacobian(
+    model: CellBox,
+    parameters: xr.Dataset,
+    data: xr.Dataset,
+    solver: Solver,
+    horizon: float | None,
+    backend: str,
+) -> tuple[Sensitivity, Array]:
+    problem = Problem.from_dataset(data, check_model(model), horizon)
+    sensitivity = Sensitivity(problem, get_backend(backend), check_solver(solver))
+    arrays = parameter_arrays(problem.structure, parameters, np.float64)
+    return sensitivity, sensitivity.jacobian(arrays, problem.structure.mask)
+
+
+def _inverse(information: Array, prior: float) -> Array:
+    """Inverse, with an infinite variance for every parameter that lies in the null space."""
+    A = information + prior * np.eye(information.shape[0])
+    scale = np.sqrt(np.maximum(np.diag(A), 1e-300))
+    values, vectors = np.linalg.eigh(A / scale / scale[:, None])
+    null = values < 1e-12
+    parts = vectors[:, ~null] / scale[:, None]
+    inverse: Array = (parts / values[~null]) @ parts.T
+    untold = (np.abs(vectors[:, null]) > 1e-6).any(axis=1)
+    inverse[untold, untold] = np.inf
+    return inverse
