@@ -9,8 +9,9 @@ import numpy as np
 
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import EnvelopeKernel
-from pycellbox.backends.numpy.kernel import Record, Reverser, Stepper
+from pycellbox.backends.numpy.kernel import Reverser, Stepper
 from pycellbox.backends.numpy.tableaux import TABLEAUX
+from pycellbox.backends.numpy.tape import Record, Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.problem import Array
 from pycellbox.solvers import Solver, Tsit5
@@ -20,48 +21,6 @@ from pycellbox.solvers import Solver, Tsit5
 _TSIT5_REACH = 2.5
 # OrdinaryDiffEq's PI controller for Tsit5 (Hairer, Nørsett, Wanner I, II.4).
 _BETA1, _BETA2, _SAFETY, _SHRINK, _GROW = 7 / 50, 2 / 25, 0.9, 0.2, 10.0
-
-
-class Tape:
-    """Records of the steps, reused from one integration to the next.
-
-    Parameters
-    ----------
-    stages, conditions, nodes : int
-        ``conditions`` is the largest number to be integrated at once.
-    keep : bool
-        Keep every step for the reverse sweep, or only the two that a running solve needs.
-    """
-
-    def __init__(
-        self, stages: int, conditions: int, nodes: int, dtype: np.dtype, keep: bool, with_z: bool
-    ) -> None:
-        self._stages, self._nodes, self._keep = stages, nodes, keep
-        self._size, self._dtype = stages * conditions * nodes, dtype
-        self._arrays = 3 if with_z else 2
-        self._blocks: list[Array] = []
-        self._records: list[Record] = []
-        self._c = conditions
-        self.sizes: list[float] = []
-
-    def begin(self, conditions: int) -> None:
-        """Forget the steps and get ready for so many conditions."""
-        if conditions != self._c:
-            self._c = conditions
-            self._records = [self._record(block) for block in self._blocks]
-        self.sizes.clear()
-
-    def __getitem__(self, step: int) -> Record:
-        index = step if self._keep else step % 2
-        while len(self._records) <= index:
-            self._blocks.append(np.empty((self._arrays, self._size), self._dtype))
-            self._records.append(self._record(self._blocks[-1]))
-        return self._records[index]
-
-    def _record(self, block: Array) -> Record:
-        shape = (self._stages, self._c, self._nodes)
-        arrays = [a[: math.prod(shape)].reshape(shape) for a in block]
-        return Record(arrays[0], arrays[1], arrays[2] if self._arrays == 3 else None)
 
 
 @dataclass(frozen=True)
@@ -116,16 +75,21 @@ def integrate(
 
 def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
     """Exact gradient of Σ seeds·states with respect to the coefficients, seeds (c, t, n)."""
-    reverser = Reverser(trajectory.stepper)
-    adjoint = np.zeros_like(trajectory.stepper.drive.initial)
+    reverser, tape = Reverser(trajectory.stepper), trajectory.tape
     due = dict(zip(trajectory.steps_at, range(seeds.shape[1]), strict=True))
-    tape = trajectory.tape
+    end = len(tape.sizes)
     with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(len(tape.sizes) - 1, -1, -1):
-            if step + 1 in due:
-                adjoint += seeds[:, due[step + 1], :]
-            trajectory.stepper.set_step(tape.sizes[step])
-            reverser.step(tape[step], adjoint)
+        while end > 0:
+            index = (end - 1) // tape.steps_per_block
+            start = index * tape.steps_per_block
+            block, sweep = tape.block(index), tape.sweep
+            reverser.prepare(block, sweep, end - start)
+            for step in range(end - 1, start - 1, -1):
+                if step + 1 in due:
+                    reverser.adjoint += seeds[:, due[step + 1], :]
+                reverser.step(sweep.stages[step - start], tape.sizes[step])
+            reverser.collect(block, sweep, end - start)
+            end = start
     return reverser.gradient()
 
 
@@ -207,11 +171,8 @@ class _Adaptive:
     def _error_norm(self, record: Record, following: Record) -> float:
         st, error, scale = self.stepper, self._error, self._scale
         z = None if following.z is None else following.z[0]
-        st.increment(following.state[0], following.phi[0], z, st.kh[-1])
-        error.fill(0)
-        for weight, term in zip(st.tableau.error, st.kh, strict=True):
-            np.multiply(term, weight, out=scale)
-            np.add(error, scale, out=error)
+        st.slope(following.state[0], following.phi[0], z, st.k[-1])
+        st.error(error)
         np.maximum(np.abs(record.state[0]), np.abs(following.state[0]), out=scale)
         np.multiply(scale, self.solver.rtol, out=scale)
         np.add(scale, self.solver.atol, out=scale)
@@ -222,15 +183,14 @@ class _Adaptive:
         """Hairer, Nørsett, Wanner I, II.4; also evaluates the first stage into the record."""
         st, record = self.stepper, self.tape[0]
         x = record.state[0]
-        st.set_step(1.0)
         z = None if record.z is None else record.z[0]
-        st.increment(x, record.phi[0], z, st.kh[0])
+        st.slope(x, record.phi[0], z, st.k[0])
         scale = self.solver.atol + self.solver.rtol * np.abs(x)
-        d0, d1 = _rms(x / scale), _rms(st.kh[0] / scale)
+        d0, d1 = _rms(x / scale), _rms(st.k[0] / scale)
         h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
         h0 = min(h0, end)
-        st.increment(x + h0 * st.kh[0], np.empty_like(x), None, st.kh[1])
-        d2 = _rms((st.kh[1] - st.kh[0]) / scale) / h0
+        st.slope(x + h0 * st.k[0], np.empty_like(x), None, st.k[1])
+        d2 = _rms((st.k[1] - st.k[0]) / scale) / h0
         if not math.isfinite(d1) or not math.isfinite(d2):
             return h0
         steepest = max(d1, d2)
