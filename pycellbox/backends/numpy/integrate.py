@@ -9,9 +9,11 @@ import numpy as np
 
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import EnvelopeKernel
+from pycellbox.backends.numpy.folded import FoldedStepper, pays
 from pycellbox.backends.numpy.kernel import Reverser, Stepper
 from pycellbox.backends.numpy.tableaux import TABLEAUX
-from pycellbox.backends.numpy.tape import Record, Tape
+from pycellbox.backends.numpy.tape import Record
+from pycellbox.backends.numpy.tape import Tape as Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.problem import Array
 from pycellbox.solvers import Solver, Tsit5
@@ -29,7 +31,7 @@ class Trajectory:
 
     states: Array
     steps_at: tuple[int, ...]
-    stepper: Stepper
+    stepper: Stepper | FoldedStepper
     tape: Tape
 
 
@@ -48,22 +50,24 @@ def integrate(
     DivergenceError
         A state is not finite, or the adaptive step vanishes or takes too many attempts.
     """
-    stepper = Stepper(TABLEAUX[type(solver)], envelope, coefficients, drive)
     c, n = drive.initial.shape
     tape.begin(c)
     states = np.empty((c, times.size, n), drive.initial.dtype)
-    tape[0].state[0][...] = drive.initial
-    run = _Adaptive(stepper, tape, solver) if isinstance(solver, Tsit5) else None
-    steps_at, now = [], 0.0
+    plan = None if isinstance(solver, Tsit5) else fixed_steps(times, solver.dt)  # type: ignore[union-attr]
+    parts = (TABLEAUX[type(solver)], envelope, coefficients, drive)
+    stepper: Stepper | FoldedStepper
     with np.errstate(over="ignore", invalid="ignore"):
-        for k, end in enumerate(times):
-            if run is not None:
-                run.advance(now, float(end))
+        if plan is not None and pays(envelope, c, n, [count for count, _ in plan]):
+            stepper = FoldedStepper(*parts, tape.folded)
+            steps_at = _run_folded(stepper, tape, plan, states)
+        else:
+            stepper = Stepper(*parts)
+            tape[0].state[0][...] = drive.initial
+            if plan is not None:
+                steps_at = _run_fixed(stepper, tape, plan, states)
             else:
-                _advance_fixed(stepper, tape, now, float(end), solver.dt)  # type: ignore[union-attr]
-            steps_at.append(len(tape.sizes))
-            states[:, k, :] = tape[len(tape.sizes)].state[0]
-            now = float(end)
+                assert isinstance(solver, Tsit5)
+                steps_at = _run_adaptive(stepper, tape, solver, times, states)
     if not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
         raise DivergenceError(
@@ -75,10 +79,12 @@ def integrate(
 
 def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
     """Exact gradient of Σ seeds·states with respect to the coefficients, seeds (c, t, n)."""
-    reverser, tape = Reverser(trajectory.stepper), trajectory.tape
-    due = dict(zip(trajectory.steps_at, range(seeds.shape[1]), strict=True))
-    end = len(tape.sizes)
+    stepper, tape = trajectory.stepper, trajectory.tape
+    due = {step: seeds[:, k, :] for k, step in enumerate(trajectory.steps_at)}
     with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(stepper, FoldedStepper):
+            return stepper.reverse(due)
+        reverser, end = Reverser(stepper), len(tape.sizes)
         while end > 0:
             index = (end - 1) // tape.steps_per_block
             start = index * tape.steps_per_block
@@ -86,24 +92,62 @@ def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
             reverser.prepare(block, sweep, end - start)
             for step in range(end - 1, start - 1, -1):
                 if step + 1 in due:
-                    reverser.adjoint += seeds[:, due[step + 1], :]
+                    reverser.adjoint += due[step + 1]
                 reverser.step(sweep.stages[step - start], tape.sizes[step])
             reverser.collect(block, sweep, end - start)
             end = start
     return reverser.gradient()
 
 
-def _advance_fixed(stepper: Stepper, tape: Tape, start: float, end: float, dt: float) -> None:
-    if end == start:  # a first requested time of 0
-        return
-    # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
-    count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
-    h = (end - start) / count
-    stepper.set_step(h)
-    for _ in range(count):
-        i = len(tape.sizes)
-        stepper.step(tape[i], tape[i + 1].state[0])
-        tape.sizes.append(h)
+def fixed_steps(times: Array, dt: float) -> list[tuple[int, float]]:
+    """How many steps of which length lead from each requested time to the next, from 0 on."""
+    steps, now = [], 0.0
+    for end in map(float, times):
+        # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
+        count = max(math.ceil((end - now) / dt * (1 - 1e-12)), int(end > now))
+        steps.append((count, (end - now) / max(count, 1)))
+        now = end
+    return steps
+
+
+def _run_folded(
+    stepper: FoldedStepper, tape: Tape, plan: list[tuple[int, float]], states: Array
+) -> list[int]:
+    steps_at = []
+    for k, (count, h) in enumerate(plan):
+        states[:, k, :] = stepper.advance(count, h).T
+        tape.sizes += [h] * count
+        steps_at.append(len(tape.sizes))
+    return steps_at
+
+
+def _run_fixed(
+    stepper: Stepper, tape: Tape, plan: list[tuple[int, float]], states: Array
+) -> list[int]:
+    steps_at = []
+    for k, (count, h) in enumerate(plan):
+        stepper.set_step(h)
+        record = tape[len(tape.sizes)]
+        for step in range(len(tape.sizes) + 1, len(tape.sizes) + count + 1):
+            following = tape[step]
+            stepper.step(record, following.state[0])
+            record = following
+        states[:, k, :] = record.state[0]
+        tape.sizes += [h] * count
+        steps_at.append(len(tape.sizes))
+    return steps_at
+
+
+def _run_adaptive(
+    stepper: Stepper, tape: Tape, solver: Tsit5, times: Array, states: Array
+) -> list[int]:
+    run, steps_at, now = _Adaptive(stepper, tape, solver), [], 0.0
+    for k, end in enumerate(map(float, times)):
+        run.advance(now, end)
+        steps_at.append(len(tape.sizes))
+        states[:, k, :] = tape[len(tape.sizes)].state[0]
+        now = end
+    return steps_at
 
 
 class _Adaptive:

@@ -118,9 +118,9 @@ class Reverser:
     For a step with stage states X_s, k_s = f(X_s), x⁺ = x + h Σ b_s k_s, and λ the derivative
     of the loss with respect to x⁺, the stages in reverse order give
 
-        κ_s = h (b_s λ + Σ_{r>s} A_rs X̄_r),   g_s = κ_s∘a∘φ'(z_s),   X̄_s = g_s M − c∘κ_s,
+        κ_s = h (b_s λ + Σ_{r>s} A_rs X̄_r),   g_s = κ_s∘φ'(z_s),   X̄_s = g_s diag(a)M − c∘κ_s,
 
-    and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = Σ g_sᵀX_s,
+    and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = diag(a)Σ g_sᵀX_s,
     ā = Σ κ_s∘φ_s, c̄ = −Σ κ_s∘X_s, b̄ = Σ κ_s∘v. The slopes φ' of a block are found before its
     steps are reversed, and its sums are taken afterwards.
     """
@@ -131,17 +131,28 @@ class Reverser:
         A, b = stepper.tableau.A, stepper.tableau.b
         s, n = stepper.tableau.stages, shape[1]
         # The terms of every sum: X̄ of the stages, and λ at the end.
-        terms = np.empty((s + 1, *shape), dtype)
-        self.adjoint = terms[-1]
-        self.adjoint.fill(0)
-        flat = terms.reshape(s + 1, -1)
+        # Two stacks take turns, so that the sum of one can be written to the other.
+        terms = np.empty((2, s + 1, *shape), dtype)
+        flat = terms.reshape(2, s + 1, -1)
         columns = [[A[r][i] if r > i else 0.0 for r in range(s)] + [b[i]] for i in range(s)]
         self._tableau = np.array(columns, dtype)
         self._weights = np.empty_like(self._tableau)
-        self._stages = [
-            (self._weights[i, i + 1 :], flat[i + 1 :], terms[i]) for i in reversed(range(s))
+        self._turns = [
+            (
+                [
+                    (self._weights[i, i + 1 :], flat[here, i + 1 :], terms[here, i])
+                    for i in reversed(range(s))
+                ],
+                flat[here],
+                flat[1 - here, -1],
+                terms[1 - here, -1],
+            )
+            for here in (0, 1)
         ]
-        self._sum = np.ones(s + 1, dtype), flat
+        self.adjoint = terms[0, -1]
+        self.adjoint.fill(0)
+        self._ones = np.ones(s + 1, dtype)
+        self._aM = stepper.coefficients.a[:, None] * stepper.coefficients.M
         self._scratch = np.empty(shape, dtype)
         self._product = np.empty((n, n), dtype)
         self._M = np.zeros((n, n), dtype)
@@ -151,10 +162,9 @@ class Reverser:
         self.h = float("nan")
 
     def prepare(self, block: Block, sweep: Sweep, steps: int) -> None:
-        """Write a∘φ' of a block's first steps to where g will be."""
-        st, slopes = self.stepper, sweep.g[:steps]
-        st.envelope.slope(None if block.z is None else block.z[:steps], block.phi[:steps], slopes)
-        np.multiply(slopes, st.a, slopes)
+        """Write φ' of a block's first steps to where g will be."""
+        z = None if block.z is None else block.z[:steps]
+        self.stepper.envelope.slope(z, block.phi[:steps], sweep.g[:steps])
 
     def step(self, stages: tuple[tuple[Array, Array, Array], ...], h: float) -> None:
         """Carry the adjoint from the end of a step to its start; one row of ``Sweep.stages``."""
@@ -162,15 +172,16 @@ class Reverser:
             self.h = h
             np.multiply(self._tableau, h, out=self._weights)
         dot, multiply, subtract = np.dot, np.multiply, np.subtract
-        M, c, scratch = self.stepper.coefficients.M, self.stepper.c, self._scratch
-        for (weights, terms, bar), (flat, kappa, g) in zip(self._stages, stages, strict=True):
+        aM, c, scratch = self._aM, self.stepper.c, self._scratch
+        here, total, after, self.adjoint = self._turns[0]
+        self._turns.reverse()
+        for (weights, terms, bar), (flat, kappa, g) in zip(here, stages, strict=True):
             dot(weights, terms, flat)
             multiply(g, kappa, g)
-            dot(g, M, bar)
+            dot(g, aM, bar)
             multiply(kappa, c, scratch)
             subtract(bar, scratch, bar)
-        dot(*self._sum, scratch.reshape(-1))
-        np.copyto(self.adjoint, scratch)
+        dot(self._ones, total, after)
 
     def collect(self, block: Block, sweep: Sweep, steps: int) -> None:
         """Add the gradient of a block whose first steps have been reversed."""
@@ -180,14 +191,10 @@ class Reverser:
         )
         np.dot(g.T, state, self._product)
         np.add(self._M, self._product, self._M)
-        ones = np.ones(len(g), g.dtype)
-        np.multiply(kappa, phi, g)
-        self._a += ones @ g
-        np.multiply(kappa, state, g)
-        self._c -= ones @ g
+        self._a += np.einsum("kn,kn->n", kappa, phi)
+        self._c -= np.einsum("kn,kn->n", kappa, state)
         if self._outside is not None:
-            stages = sweep.kappa[:steps].reshape(-1, self._outside.size)
-            self._outside += (ones[: len(stages)] @ stages).reshape(self._outside.shape)
+            self._outside += np.add.reduce(sweep.kappa[:steps], axis=(0, 1))
 
     def gradient(self) -> Coefficients:
         """Gradient with respect to M, a, b and c of all steps reversed so far."""
@@ -195,4 +202,5 @@ class Reverser:
         if self._outside is not None:
             assert self.stepper.drive.outside is not None
             b = np.einsum("cn,cn->n", self._outside, self.stepper.drive.outside)
-        return Coefficients(self._M, self._a, b, self._c)
+        M = self.stepper.coefficients.a[:, None] * self._M
+        return Coefficients(M, self._a, b, self._c)

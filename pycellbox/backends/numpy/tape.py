@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pycellbox.backends.numpy.folded import FoldedTape
 from pycellbox.problem import Array
 
 # Steps are kept, and reversed, in blocks: what can be done for many steps at once then is. A
@@ -93,7 +94,8 @@ class Tape:
         if conditions != self._c:
             self._c = conditions
             self._blocks = []
-            self.__dict__.pop("sweep", None)
+            for room in ("sweep", "folded"):
+                self.__dict__.pop(room, None)
         self.sizes.clear()
 
     def __getitem__(self, step: int) -> Record:
@@ -112,3 +114,8 @@ class Tape:
     def sweep(self) -> Sweep:
         """Room for reversing a block."""
         return Sweep(self._shape, self._dtype)
+
+    @cached_property
+    def folded(self) -> FoldedTape:
+        """The tape of small networks."""
+        return FoldedTape(self._stages, self._nodes, self._c, self._dtype, self._keep)
