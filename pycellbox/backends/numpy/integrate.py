@@ -9,8 +9,11 @@ import numpy as np
 
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import EnvelopeKernel
-from pycellbox.backends.numpy.kernel import Record, Reverser, Stepper
+from pycellbox.backends.numpy.folded import FoldedStepper, pays
+from pycellbox.backends.numpy.kernel import Reverser, Stepper
 from pycellbox.backends.numpy.tableaux import TABLEAUX
+from pycellbox.backends.numpy.tape import Record
+from pycellbox.backends.numpy.tape import Tape as Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.problem import Array
 from pycellbox.solvers import Solver, Tsit5
@@ -22,55 +25,13 @@ _TSIT5_REACH = 2.5
 _BETA1, _BETA2, _SAFETY, _SHRINK, _GROW = 7 / 50, 2 / 25, 0.9, 0.2, 10.0
 
 
-class Tape:
-    """Records of the steps, reused from one integration to the next.
-
-    Parameters
-    ----------
-    stages, conditions, nodes : int
-        ``conditions`` is the largest number to be integrated at once.
-    keep : bool
-        Keep every step for the reverse sweep, or only the two that a running solve needs.
-    """
-
-    def __init__(
-        self, stages: int, conditions: int, nodes: int, dtype: np.dtype, keep: bool, with_z: bool
-    ) -> None:
-        self._stages, self._nodes, self._keep = stages, nodes, keep
-        self._size, self._dtype = stages * conditions * nodes, dtype
-        self._arrays = 3 if with_z else 2
-        self._blocks: list[Array] = []
-        self._records: list[Record] = []
-        self._c = conditions
-        self.sizes: list[float] = []
-
-    def begin(self, conditions: int) -> None:
-        """Forget the steps and get ready for so many conditions."""
-        if conditions != self._c:
-            self._c = conditions
-            self._records = [self._record(block) for block in self._blocks]
-        self.sizes.clear()
-
-    def __getitem__(self, step: int) -> Record:
-        index = step if self._keep else step % 2
-        while len(self._records) <= index:
-            self._blocks.append(np.empty((self._arrays, self._size), self._dtype))
-            self._records.append(self._record(self._blocks[-1]))
-        return self._records[index]
-
-    def _record(self, block: Array) -> Record:
-        shape = (self._stages, self._c, self._nodes)
-        arrays = [a[: math.prod(shape)].reshape(shape) for a in block]
-        return Record(arrays[0], arrays[1], arrays[2] if self._arrays == 3 else None)
-
-
 @dataclass(frozen=True)
 class Trajectory:
     """States at the requested times, (c, t, n), and after how many steps each was reached."""
 
     states: Array
     steps_at: tuple[int, ...]
-    stepper: Stepper
+    stepper: Stepper | FoldedStepper
     tape: Tape
 
 
@@ -89,22 +50,24 @@ def integrate(
     DivergenceError
         A state is not finite, or the adaptive step vanishes or takes too many attempts.
     """
-    stepper = Stepper(TABLEAUX[type(solver)], envelope, coefficients, drive)
     c, n = drive.initial.shape
     tape.begin(c)
     states = np.empty((c, times.size, n), drive.initial.dtype)
-    tape[0].state[0][...] = drive.initial
-    run = _Adaptive(stepper, tape, solver) if isinstance(solver, Tsit5) else None
-    steps_at, now = [], 0.0
+    plan = None if isinstance(solver, Tsit5) else fixed_steps(times, solver.dt)  # type: ignore[union-attr]
+    parts = (TABLEAUX[type(solver)], envelope, coefficients, drive)
+    stepper: Stepper | FoldedStepper
     with np.errstate(over="ignore", invalid="ignore"):
-        for k, end in enumerate(times):
-            if run is not None:
-                run.advance(now, float(end))
+        if plan is not None and pays(envelope, c, n, [count for count, _ in plan]):
+            stepper = FoldedStepper(*parts, tape.folded)
+            steps_at = _run_folded(stepper, tape, plan, states)
+        else:
+            stepper = Stepper(*parts)
+            tape[0].state[0][...] = drive.initial
+            if plan is not None:
+                steps_at = _run_fixed(stepper, tape, plan, states)
             else:
-                _advance_fixed(stepper, tape, now, float(end), solver.dt)  # type: ignore[union-attr]
-            steps_at.append(len(tape.sizes))
-            states[:, k, :] = tape[len(tape.sizes)].state[0]
-            now = float(end)
+                assert isinstance(solver, Tsit5)
+                steps_at = _run_adaptive(stepper, tape, solver, times, states)
     if not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
         raise DivergenceError(
@@ -116,30 +79,75 @@ def integrate(
 
 def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
     """Exact gradient of Σ seeds·states with respect to the coefficients, seeds (c, t, n)."""
-    reverser = Reverser(trajectory.stepper)
-    adjoint = np.zeros_like(trajectory.stepper.drive.initial)
-    due = dict(zip(trajectory.steps_at, range(seeds.shape[1]), strict=True))
-    tape = trajectory.tape
+    stepper, tape = trajectory.stepper, trajectory.tape
+    due = {step: seeds[:, k, :] for k, step in enumerate(trajectory.steps_at)}
     with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(len(tape.sizes) - 1, -1, -1):
-            if step + 1 in due:
-                adjoint += seeds[:, due[step + 1], :]
-            trajectory.stepper.set_step(tape.sizes[step])
-            reverser.step(tape[step], adjoint)
+        if isinstance(stepper, FoldedStepper):
+            return stepper.reverse(due)
+        reverser, end = Reverser(stepper), len(tape.sizes)
+        while end > 0:
+            index = (end - 1) // tape.steps_per_block
+            start = index * tape.steps_per_block
+            block, sweep = tape.block(index), tape.sweep
+            reverser.prepare(block, sweep, end - start)
+            for step in range(end - 1, start - 1, -1):
+                if step + 1 in due:
+                    reverser.adjoint += due[step + 1]
+                reverser.step(sweep.stages[step - start], tape.sizes[step])
+            reverser.collect(block, sweep, end - start)
+            end = start
     return reverser.gradient()
 
 
-def _advance_fixed(stepper: Stepper, tape: Tape, start: float, end: float, dt: float) -> None:
-    if end == start:  # a first requested time of 0
-        return
-    # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
-    count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
-    h = (end - start) / count
-    stepper.set_step(h)
-    for _ in range(count):
-        i = len(tape.sizes)
-        stepper.step(tape[i], tape[i + 1].state[0])
-        tape.sizes.append(h)
+def fixed_steps(times: Array, dt: float) -> list[tuple[int, float]]:
+    """How many steps of which length lead from each requested time to the next, from 0 on."""
+    steps, now = [], 0.0
+    for end in map(float, times):
+        # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
+        count = max(math.ceil((end - now) / dt * (1 - 1e-12)), int(end > now))
+        steps.append((count, (end - now) / max(count, 1)))
+        now = end
+    return steps
+
+
+def _run_folded(
+    stepper: FoldedStepper, tape: Tape, plan: list[tuple[int, float]], states: Array
+) -> list[int]:
+    steps_at = []
+    for k, (count, h) in enumerate(plan):
+        states[:, k, :] = stepper.advance(count, h).T
+        tape.sizes += [h] * count
+        steps_at.append(len(tape.sizes))
+    return steps_at
+
+
+def _run_fixed(
+    stepper: Stepper, tape: Tape, plan: list[tuple[int, float]], states: Array
+) -> list[int]:
+    steps_at = []
+    for k, (count, h) in enumerate(plan):
+        stepper.set_step(h)
+        record = tape[len(tape.sizes)]
+        for step in range(len(tape.sizes) + 1, len(tape.sizes) + count + 1):
+            following = tape[step]
+            stepper.step(record, following.state[0])
+            record = following
+        states[:, k, :] = record.state[0]
+        tape.sizes += [h] * count
+        steps_at.append(len(tape.sizes))
+    return steps_at
+
+
+def _run_adaptive(
+    stepper: Stepper, tape: Tape, solver: Tsit5, times: Array, states: Array
+) -> list[int]:
+    run, steps_at, now = _Adaptive(stepper, tape, solver), [], 0.0
+    for k, end in enumerate(map(float, times)):
+        run.advance(now, end)
+        steps_at.append(len(tape.sizes))
+        states[:, k, :] = tape[len(tape.sizes)].state[0]
+        now = end
+    return steps_at
 
 
 class _Adaptive:
@@ -207,11 +215,8 @@ class _Adaptive:
     def _error_norm(self, record: Record, following: Record) -> float:
         st, error, scale = self.stepper, self._error, self._scale
         z = None if following.z is None else following.z[0]
-        st.increment(following.state[0], following.phi[0], z, st.kh[-1])
-        error.fill(0)
-        for weight, term in zip(st.tableau.error, st.kh, strict=True):
-            np.multiply(term, weight, out=scale)
-            np.add(error, scale, out=error)
+        st.slope(following.state[0], following.phi[0], z, st.k[-1])
+        st.error(error)
         np.maximum(np.abs(record.state[0]), np.abs(following.state[0]), out=scale)
         np.multiply(scale, self.solver.rtol, out=scale)
         np.add(scale, self.solver.atol, out=scale)
@@ -222,15 +227,14 @@ class _Adaptive:
         """Hairer, Nørsett, Wanner I, II.4; also evaluates the first stage into the record."""
         st, record = self.stepper, self.tape[0]
         x = record.state[0]
-        st.set_step(1.0)
         z = None if record.z is None else record.z[0]
-        st.increment(x, record.phi[0], z, st.kh[0])
+        st.slope(x, record.phi[0], z, st.k[0])
         scale = self.solver.atol + self.solver.rtol * np.abs(x)
-        d0, d1 = _rms(x / scale), _rms(st.kh[0] / scale)
+        d0, d1 = _rms(x / scale), _rms(st.k[0] / scale)
         h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
         h0 = min(h0, end)
-        st.increment(x + h0 * st.kh[0], np.empty_like(x), None, st.kh[1])
-        d2 = _rms((st.kh[1] - st.kh[0]) / scale) / h0
+        st.slope(x + h0 * st.k[0], np.empty_like(x), None, st.k[1])
+        d2 = _rms((st.k[1] - st.k[0]) / scale) / h0
         if not math.isfinite(d1) or not math.isfinite(d2):
             return h0
         steepest = max(d1, d2)

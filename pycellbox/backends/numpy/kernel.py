@@ -1,31 +1,23 @@
-"""One Runge-Kutta step of the kernel, and its exact reverse. In place, no allocation."""
+"""One Runge-Kutta step of the kernel, and its exact reverse. In place, no allocation.
+
+On small networks the time goes into calls, not into numbers: sums of many terms are one product
+of a row of weights with a stack of the terms, and what does not depend on the step before is done
+for a whole block of steps at once.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import EnvelopeKernel
 from pycellbox.backends.numpy.tableaux import Tableau
+from pycellbox.backends.numpy.tape import Block, Record, Sweep
 from pycellbox.problem import Array
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a step leaves for its reverse: per stage the state, φ and, if needed, z, (s, c, n)."""
-
-    state: Array
-    phi: Array
-    z: Array | None
 
 
 class Stepper:
     """Steps one method over one network and one set of conditions.
-
-    Increments are kept multiplied by the step size, kh = h·f, by scaling a, b∘v and c once a
-    step instead of every increment.
 
     Parameters
     ----------
@@ -34,6 +26,12 @@ class Stepper:
     coefficients : Coefficients
     drive : Drive
         Of the c conditions to integrate.
+
+    Attributes
+    ----------
+    k : ndarray, (stages, c, n)
+        f at the stages of the last step; one more, f at its end, where the method estimates its
+        error.
     """
 
     def __init__(
@@ -42,144 +40,161 @@ class Stepper:
         self.tableau, self.envelope = tableau, envelope
         self.coefficients, self.drive = coefficients, drive
         shape, dtype = drive.initial.shape, drive.initial.dtype
+        # The terms of every sum of a step: the state it starts from, and then k.
+        terms = np.empty((1 + tableau.stages + bool(tableau.error), *shape), dtype)
+        self._start, self.k = terms[0], terms[1:]
+        flat = terms.reshape(len(terms), -1)
+        # Row s are the weights of the terms in stage s, the last those of the step.
+        rows = [*tableau.A, tableau.b, *([tableau.error] if tableau.error else [])]
+        self._tableau = np.array(
+            [[*row, *[0.0] * (len(terms) - 1 - len(row))] for row in rows], dtype
+        )
+        weights = np.ones((len(rows), len(terms)), dtype)
+        self._scaled = weights[:, 1:]
         s = tableau.stages
-        self.kh = np.empty((s + bool(tableau.error), *shape), dtype)
+        self._first, *self._stages = [
+            (weights[r, : r + 1], flat[: r + 1], k) for r, k in enumerate(self.k[:s])
+        ]
+        self._last = weights[s, : s + 1], flat[: s + 1]
+        self._error = weights[-1, 1:], flat[1:]
         self._z = np.empty(shape, dtype)
         self._scratch = np.empty(shape, dtype)
         self._outside = None if drive.outside is None else coefficients.b * drive.outside
-        self._h_outside = None if drive.outside is None else np.empty(shape, dtype)
-        self.h = float("nan")
         # Spread over the conditions: a product of equal shapes takes half the time of one that
         # broadcasts a row of a hundred nodes.
-        self.ah = np.empty(shape, dtype)
-        self.ch = np.empty(shape, dtype)
+        self.a = np.broadcast_to(coefficients.a, shape).astype(dtype)
+        self.c = np.broadcast_to(coefficients.c, shape).astype(dtype)
+        self._MT = coefficients.M.T
+        self.h = float("nan")
 
     def set_step(self, h: float) -> None:
-        """Choose the step size of the steps to come (and of those to be reversed)."""
-        if h == self.h:
-            return
-        self.h = h
-        self.ah[...] = self.coefficients.a * h
-        self.ch[...] = self.coefficients.c * h
-        if self._outside is not None:
-            np.multiply(self._outside, h, out=self._h_outside)
+        """Choose the step size of the steps to come."""
+        if h != self.h:
+            self.h = h
+            np.multiply(self._tableau, h, out=self._scaled)
 
-    def increment(self, x: Array, phi: Array, z: Array | None, out: Array) -> None:
-        """Write φ(Mx + p) to ``phi`` and h·f(x) to ``out``."""
-        z = self._z if z is None else z
-        np.matmul(x, self.coefficients.M.T, out=z)
+    def slope(self, x: Array, phi: Array, z: Array | None, out: Array) -> None:
+        """Write φ(Mx + p) to ``phi`` and f(x) to ``out``."""
+        if z is None:
+            z = self._z
+        np.dot(x, self._MT, z)
         if self.drive.inside is not None:
-            np.add(z, self.drive.inside, out=z)
+            np.add(z, self.drive.inside, z)
         self.envelope.value(z, phi)
-        self.increment_from_phi(x, phi, out)
+        self.slope_from_phi(x, phi, out)
 
-    def increment_from_phi(self, x: Array, phi: Array, out: Array) -> None:
-        """Write h·f(x) to ``out`` for a φ that is known."""
-        np.multiply(phi, self.ah, out=out)
-        np.multiply(x, self.ch, out=self._scratch)
-        np.subtract(out, self._scratch, out=out)
-        if self._h_outside is not None:
-            np.add(out, self._h_outside, out=out)
+    def slope_from_phi(self, x: Array, phi: Array, out: Array) -> None:
+        """Write f(x) to ``out`` for a φ that is known."""
+        np.multiply(phi, self.a, out)
+        np.multiply(x, self.c, self._scratch)
+        np.subtract(out, self._scratch, out)
+        if self._outside is not None:
+            np.add(out, self._outside, out)
 
     def step(self, record: Record, x_next: Array, *, first_known: bool = False) -> None:
         """Advance ``record.state[0]`` by the step size into ``x_next``, filling the record.
 
         With ``first_known`` the first stage's φ is already in the record.
         """
-        kh, x = self.kh, record.state[0]
-        for s, weights in enumerate(self.tableau.A):
-            state = record.state[s]
-            if s > 0:
-                self._combine(x, weights, kh, state)
-            if s == 0 and first_known:
-                self.increment_from_phi(state, record.phi[0], kh[0])
-            else:
-                z = None if record.z is None else record.z[s]
-                self.increment(state, record.phi[s], z, kh[s])
-        self._combine(x, self.tableau.b, kh, x_next)
+        states, phis, zs = record.state, record.phi, record.z
+        np.copyto(self._start, states[0])
+        if first_known:
+            self.slope_from_phi(states[0], phis[0], self.k[0])
+        else:
+            self.slope(states[0], phis[0], None if zs is None else zs[0], self.k[0])
+        for s, (weights, terms, k) in enumerate(self._stages, 1):
+            np.dot(weights, terms, record.flat[s])
+            self.slope(states[s], phis[s], None if zs is None else zs[s], k)
+        np.dot(*self._last, x_next.reshape(-1))
 
-    def _combine(self, x: Array, weights: tuple[float, ...], terms: Array, out: Array) -> None:
-        """Write x + Σ weights·terms to ``out``."""
-        start = x
-        for weight, term in zip(weights, terms, strict=False):
-            if weight == 0:
-                continue
-            if weight == 1:
-                np.add(start, term, out=out)
-            else:
-                np.multiply(term, weight, out=self._scratch)
-                np.add(start, self._scratch, out=out)
-            start = out
-        if start is x:
-            np.copyto(out, x)
+    def error(self, out: Array) -> None:
+        """Write the last step's error estimate, (c, n), to ``out``."""
+        np.dot(*self._error, out.reshape(-1))
 
 
 class Reverser:
-    """Reverses the steps of a `Stepper` one by one and collects the gradient.
+    """Reverses the steps of a `Stepper` and collects the gradient.
 
-    For a step with stage states X_s, kh_s = h f(X_s), x⁺ = x + Σ b_s kh_s, and λ the derivative
+    For a step with stage states X_s, k_s = f(X_s), x⁺ = x + h Σ b_s k_s, and λ the derivative
     of the loss with respect to x⁺, the stages in reverse order give
 
-        κ_s = b_s λ + Σ_{r>s} A_rs X̄_r,   g_s = κ_s∘ha∘φ'(z_s),   X̄_s = g_s M − hc∘κ_s,
+        κ_s = h (b_s λ + Σ_{r>s} A_rs X̄_r),   g_s = κ_s∘φ'(z_s),   X̄_s = g_s diag(a)M − c∘κ_s,
 
-    and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = Σ g_sᵀX_s,
-    ā = h Σ κ_s∘φ_s, c̄ = −h Σ κ_s∘X_s, b̄ = h Σ κ_s∘v.
+    and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = diag(a)Σ g_sᵀX_s,
+    ā = Σ κ_s∘φ_s, c̄ = −Σ κ_s∘X_s, b̄ = Σ κ_s∘v. The slopes φ' of a block are found before its
+    steps are reversed, and its sums are taken afterwards.
     """
 
     def __init__(self, stepper: Stepper) -> None:
         self.stepper = stepper
         shape, dtype = stepper.drive.initial.shape, stepper.drive.initial.dtype
+        A, b = stepper.tableau.A, stepper.tableau.b
         s, n = stepper.tableau.stages, shape[1]
-        self._kappa = np.empty((s, *shape), dtype)
-        self._g = np.empty((s, *shape), dtype)
-        self._state_bar = np.empty((s, *shape), dtype)
+        # The terms of every sum: X̄ of the stages, and λ at the end.
+        # Two stacks take turns, so that the sum of one can be written to the other.
+        terms = np.empty((2, s + 1, *shape), dtype)
+        flat = terms.reshape(2, s + 1, -1)
+        columns = [[A[r][i] if r > i else 0.0 for r in range(s)] + [b[i]] for i in range(s)]
+        self._tableau = np.array(columns, dtype)
+        self._weights = np.empty_like(self._tableau)
+        self._turns = [
+            (
+                [
+                    (self._weights[i, i + 1 :], flat[here, i + 1 :], terms[here, i])
+                    for i in reversed(range(s))
+                ],
+                flat[here],
+                flat[1 - here, -1],
+                terms[1 - here, -1],
+            )
+            for here in (0, 1)
+        ]
+        self.adjoint = terms[0, -1]
+        self.adjoint.fill(0)
+        self._ones = np.ones(s + 1, dtype)
+        self._aM = stepper.coefficients.a[:, None] * stepper.coefficients.M
         self._scratch = np.empty(shape, dtype)
         self._product = np.empty((n, n), dtype)
         self._M = np.zeros((n, n), dtype)
         self._a = np.zeros(n, dtype)
         self._c = np.zeros(n, dtype)
         self._outside = None if stepper.drive.outside is None else np.zeros(shape, dtype)
+        self.h = float("nan")
 
-    def step(self, record: Record, adjoint: Array) -> None:
-        """Carry ``adjoint`` from the end of a step to its start, in place."""
-        st = self.stepper
-        A, b = st.tableau.A, st.tableau.b
-        for s in range(st.tableau.stages - 1, -1, -1):
-            kappa, g, bar = self._kappa[s], self._g[s], self._state_bar[s]
-            np.multiply(adjoint, b[s], out=kappa)
-            for r in range(s + 1, st.tableau.stages):
-                self._add_scaled(A[r][s], self._state_bar[r], kappa)
-            z = None if record.z is None else record.z[s]
-            st.envelope.slope(z, record.phi[s], g)
-            np.multiply(g, kappa, out=g)
-            np.multiply(g, st.ah, out=g)
-            np.matmul(g, st.coefficients.M, out=bar)
-            np.multiply(kappa, st.ch, out=self._scratch)
-            np.subtract(bar, self._scratch, out=bar)
-        for bar in self._state_bar:
-            np.add(adjoint, bar, out=adjoint)
-        self._collect(record)
+    def prepare(self, block: Block, sweep: Sweep, steps: int) -> None:
+        """Write φ' of a block's first steps to where g will be."""
+        z = None if block.z is None else block.z[:steps]
+        self.stepper.envelope.slope(z, block.phi[:steps], sweep.g[:steps])
 
-    def _collect(self, record: Record) -> None:
-        st, n = self.stepper, self._M.shape[0]
-        np.matmul(self._g.reshape(-1, n).T, record.state.reshape(-1, n), out=self._product)
-        np.add(self._M, self._product, out=self._M)
-        kappa = self._kappa.reshape(-1, n)
-        h = st.h
-        self._a += h * np.einsum("kn,kn->n", kappa, record.phi.reshape(-1, n))
-        self._c -= h * np.einsum("kn,kn->n", kappa, record.state.reshape(-1, n))
+    def step(self, stages: tuple[tuple[Array, Array, Array], ...], h: float) -> None:
+        """Carry the adjoint from the end of a step to its start; one row of ``Sweep.stages``."""
+        if h != self.h:
+            self.h = h
+            np.multiply(self._tableau, h, out=self._weights)
+        dot, multiply, subtract = np.dot, np.multiply, np.subtract
+        aM, c, scratch = self._aM, self.stepper.c, self._scratch
+        here, total, after, self.adjoint = self._turns[0]
+        self._turns.reverse()
+        for (weights, terms, bar), (flat, kappa, g) in zip(here, stages, strict=True):
+            dot(weights, terms, flat)
+            multiply(g, kappa, g)
+            dot(g, aM, bar)
+            multiply(kappa, c, scratch)
+            subtract(bar, scratch, bar)
+        dot(self._ones, total, after)
+
+    def collect(self, block: Block, sweep: Sweep, steps: int) -> None:
+        """Add the gradient of a block whose first steps have been reversed."""
+        n = self._M.shape[0]
+        state, phi, kappa, g = (
+            array[:steps].reshape(-1, n) for array in (block.state, block.phi, sweep.kappa, sweep.g)
+        )
+        np.dot(g.T, state, self._product)
+        np.add(self._M, self._product, self._M)
+        self._a += np.einsum("kn,kn->n", kappa, phi)
+        self._c -= np.einsum("kn,kn->n", kappa, state)
         if self._outside is not None:
-            for stage in self._kappa:
-                self._add_scaled(h, stage, self._outside)
-
-    def _add_scaled(self, weight: float, term: Array, out: Array) -> None:
-        if weight == 0:
-            return
-        if weight == 1:
-            np.add(out, term, out=out)
-            return
-        np.multiply(term, weight, out=self._scratch)
-        np.add(out, self._scratch, out=out)
+            self._outside += np.add.reduce(sweep.kappa[:steps], axis=(0, 1))
 
     def gradient(self) -> Coefficients:
         """Gradient with respect to M, a, b and c of all steps reversed so far."""
@@ -187,4 +202,5 @@ class Reverser:
         if self._outside is not None:
             assert self.stepper.drive.outside is not None
             b = np.einsum("cn,cn->n", self._outside, self.stepper.drive.outside)
-        return Coefficients(self._M, self._a, b, self._c)
+        M = self.stepper.coefficients.a[:, None] * self._M
+        return Coefficients(M, self._a, b, self._c)
