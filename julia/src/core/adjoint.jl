@@ -9,28 +9,40 @@
 # ā = h Σ κ_s∘φ_s, b̄ = h Σ κ_s∘v, c̄ = −h Σ κ_s∘X_s.
 
 "Buffers for reversing the steps of a `Forward`, and the gradient collected so far."
-struct Reverse{T}
+mutable struct Reverse{T}
     adjoint::Vector{T}
     kappa::Vector{T}
+    # Of the steps reversed since M̄ was last added to, in the order of their slots.
     g::Vector{T}
     # Mᵀg_s, turned into X̄_s by the pass that needs it first.
     bar::Vector{T}
     sums::Spread{T}
     gradient::Coefficients{T}
+    room::OuterRoom{T}
+    # Steps whose part of M̄ is added at once, those of one slot ÷ group; and how many wait.
+    group::Int
+    waiting::Int
 end
 
 function Reverse{T}(n::Int, S::Int, width::Int) where {T}
     stacked() = Vector{T}(undef, n * width * S)
+    group = step_group(n, S, width)
     return Reverse(
         Vector{T}(undef, n * width), stacked(),
         # The outer product loads a whole panel of rows from the last column.
-        zeros(T, n * width * S + panel_rows(T)),
+        zeros(T, n * width * S * group + panel_rows(T)),
         stacked(), Spread{T}(n, width), Coefficients{T}(n),
+        OuterRoom{T}(n, S * width * group), group, 0,
     )
 end
 
+"Steps whose outer products are one: where M̄ is large, it should not pass by for a few columns."
+step_group(n::Int, S::Int, width::Int) =
+    laid_out(n) ? max(1, OUTER_COLUMNS ÷ (S * width)) : 1
+
 "Forget the gradient."
 function clear!(back::Reverse)
+    back.waiting = 0
     clear!(back.sums)
     clear!(back.gradient)
     return back
@@ -42,7 +54,8 @@ finish!(back::Reverse) = collect!(back.gradient, back.sums)
 """
     reverse_step!(back, ws, network, tableau, slot)
 
-Carry `back.adjoint` from the end of the step recorded in `slot` to its start.
+Carry `back.adjoint` from the end of the step recorded in `slot` to its start. Slots have to come
+one after the other down to 0, from where on M̄ is complete.
 """
 @generated function reverse_step!(
     back::Reverse, ws::Forward, network::Network, method::Tableau{S}, slot::Int
@@ -50,19 +63,25 @@ Carry `back.adjoint` from the end of the step recorded in `slot` to its start.
     body = quote
         m = ws.m
         at = slot * $S * m
+        g_at = slot % back.group * $S * m
     end
     for s in S:-1:1
         push!(body.args, quote
-            reverse_stage!(back, ws, network.envelope, method, Val($s), at)
+            reverse_stage!(back, ws, network.envelope, method, Val($s), at, g_at)
             here = $(s - 1) * m
-            product!(back.bar, here, network.transposed, back.g, here, ws.columns)
+            product!(back.bar, here, network.transposed, back.g, g_at + here, ws.columns)
         end)
     end
     push!(body.args, quote
         reverse_end!(back, ws, method)
-        add_outer_product!(
-            back.gradient.M, back.g, ws.state, at, $S * ws.columns, network.tiles
-        )
+        back.waiting += 1
+        if g_at == 0
+            add_outer_product!(
+                back.gradient.M, back.g, ws.state, at, back.waiting * $S * ws.columns,
+                network.tiles, back.room,
+            )
+            back.waiting = 0
+        end
         return nothing
     end)
     return body
@@ -70,7 +89,7 @@ end
 
 "The pass of stage s on the way back: X̄ of the stage after it, then κ, g and the sums."
 @generated function reverse_stage!(
-    back::Reverse{T}, ws::Forward{T,P,V}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int
+    back::Reverse{T}, ws::Forward{T,P,V}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int, g_at::Int
 ) where {T,P,V,E<:Envelope,S,A,B,s}
     κ = B[s] == 0 ? :(zero(T)) : :(T($(B[s])) * adjoint[e])
     for r in (s + 1):S
@@ -93,6 +112,7 @@ end
         a, c, m, h = ws.scaled.a, ws.scaled.c, ws.m, T(ws.h)
         sum_a, sum_b, sum_c = back.sums.a, back.sums.b, back.sums.c
         here, stage = at + $(s - 1) * m, $(s - 1) * m
+        to = g_at + stage
         for start in 0:length(a):(m - 1)
             @inbounds @simd ivdep for i in 1:min(length(a), m - start)
                 e = start + i
@@ -101,7 +121,7 @@ end
                 output = phi[here + e]
                 input = $(with_z ? :(z[here + e]) : :output)
                 kappa[stage + e] = κ
-                g[stage + e] = κ * a[i] * slope(φ, input, output)
+                g[to + e] = κ * a[i] * slope(φ, input, output)
                 κh = h * κ
                 sum_a[i] = muladd(κh, output, sum_a[i])
                 sum_c[i] = muladd(κh, state[here + e], sum_c[i])

@@ -82,8 +82,11 @@ B[k, j] at `B + (k−1)·bk + (j−1)·bj` (strides in entries). Loads `panel_ro
     body = quote
         $(Expr(:meta, :inline))
     end
+    # Sums that go on from C start with it: its loads are under way while A's are waited for.
     for j in 1:NR, v in 1:2
-        push!(body.args, :($(sum_(v, j)) = splat($V, zero(T))))
+        start = :(splat($V, zero(T)))
+        Add && (start = :(rows >= $(2W) ? vec_load($V, $(at(v, j))) : $start))
+        push!(body.args, :($(sum_(v, j)) = $start))
     end
     step = quote
         a_1 = vec_load($V, A)
@@ -98,9 +101,7 @@ B[k, j] at `B + (k−1)·bk + (j−1)·bj` (strides in entries). Loads `panel_ro
     push!(step.args, :(A += $bytes * lda), :(B += $bytes * bk))
     whole, part = quote end, quote end
     for j in 1:NR, v in 1:2
-        p, x = at(v, j), sum_(v, j)
-        Add && (x = :(vec_muladd(splat($V, one(T)), $x, vec_load($V, $p))))
-        push!(whole.args, :(vec_store!($p, $x)))
+        push!(whole.args, :(vec_store!($(at(v, j)), $(sum_(v, j)))))
         for i in 1:W
             p, x = at(v, j, i), :($(sum_(v, j))[$i].value)
             Add && (x = :(unsafe_load($p) + $x))
@@ -214,9 +215,94 @@ function add_outer_product!(
     return M
 end
 
+# The outer product of large matrices: both are first laid out as the tiles want them, a block of
+# rows of G at a time, which stays in the second-level cache while M passes by once.
+const OUTER_ROWS = 128
+const OUTER_COLUMNS = 192
+
+"Whether the outer product of n rows is worth it: by measurement, where M leaves the caches."
+laid_out(n::Int) = n >= 128
+
+"Room in which `add_outer_product!` lays out up to `columns` columns of two matrices of n rows."
+struct OuterRoom{T}
+    left::Vector{T}
+    right::Vector{T}
+end
+
+function OuterRoom{T}(n::Int, columns::Int) where {T}
+    columns = laid_out(n) ? min(columns, OUTER_COLUMNS) : 0
+    return OuterRoom(
+        zeros(T, OUTER_ROWS * columns), zeros(T, TILE_COLUMNS * cld(n, TILE_COLUMNS) * columns)
+    )
+end
+
+function add_outer_product!(
+    M::Matrix{T}, G::Vector{T}, X::StridedArray{T}, x_at::Int, columns::Int, tiles::Tiles{T},
+    room::OuterRoom{T},
+) where {T<:SIMDFloat}
+    n, height, bytes = size(M, 1), panel_rows(T), sizeof(T)
+    laid_out(n) || return add_outer_product!(M, G, X, x_at, columns, tiles)
+    lies_dense(X) || return plain_outer_product!(M, G, X, x_at, columns)
+    @assert length(G) >= n * columns + height
+    @assert length(room.left) >= OUTER_ROWS * min(columns, OUTER_COLUMNS)
+    GC.@preserve M G X room begin
+        m, left, right = pointer(M), pointer(room.left), pointer(room.right)
+        for first in 0:OUTER_COLUMNS:(columns - 1)
+            K = min(OUTER_COLUMNS, columns - first)
+            g = pointer(G) + first * n * bytes
+            lay_right!(right, pointer(X) + (x_at + first * n) * bytes, n, K)
+            for top in 0:OUTER_ROWS:(n - 1)
+                rows = min(OUTER_ROWS, n - top)
+                lay_left!(left, g + top * bytes, n, rows, K)
+                @inbounds for q in axes(tiles.wanted, 2), p in 1:cld(rows, height)
+                    tiles.wanted[top ÷ height + p, q] || continue
+                    i, j = (p - 1) * height, (q - 1) * TILE_COLUMNS
+                    columns!(
+                        m + (top + i + j * n) * bytes, n, left + i * K * bytes, height,
+                        right + j * K * bytes, TILE_COLUMNS, 1, K, min(height, rows - i), n - j,
+                        Val(true),
+                    )
+                end
+            end
+        end
+    end
+    return M
+end
+
+"Lay out `rows` rows of K columns, `n` apart, in panels; the last panel is filled up with the rows
+or the memory that follow."
+function lay_left!(left::Ptr{T}, g::Ptr{T}, n::Int, rows::Int, K::Int) where {T}
+    W, height = lanes(T), panel_rows(T)
+    V, bytes = Vec{lanes(T),T}, sizeof(T)
+    for k in 0:(K - 1), i in 0:height:(rows - 1)
+        from, to = g + (k * n + i) * bytes, left + (i * K + k * height) * bytes
+        vec_store!(to, vec_load(V, from))
+        vec_store!(to + W * bytes, vec_load(V, from + W * bytes))
+    end
+    return nothing
+end
+
+"Lay out the n rows of K columns in groups of as many rows as a tile has columns."
+function lay_right!(right::Ptr{T}, x::Ptr{T}, n::Int, K::Int) where {T}
+    # Few columns at a time, so that those read stay in the cache from group to group.
+    for start in 0:8:(K - 1), j in 0:TILE_COLUMNS:(n - 1), k in start:min(start + 7, K - 1)
+        from, to = x + (k * n + j) * sizeof(T), right + (j * K + k * TILE_COLUMNS) * sizeof(T)
+        if n - j >= TILE_COLUMNS
+            unsafe_store!(
+                Ptr{NTuple{TILE_COLUMNS,T}}(to), unsafe_load(Ptr{NTuple{TILE_COLUMNS,T}}(from))
+            )
+        else
+            for r in 0:(n - j - 1)
+                unsafe_store!(to + r * sizeof(T), unsafe_load(from + r * sizeof(T)))
+            end
+        end
+    end
+    return nothing
+end
+
 # Any other number type (BigFloat, dual numbers) or layout: plain loops.
 product!(C, c_at, P, X, x_at, columns) = plain_product!(C, c_at, P, X, x_at, columns)
-function add_outer_product!(M, G, X, x_at, columns, tiles)
+function add_outer_product!(M, G, X, x_at, columns, tiles, room=nothing)
     return plain_outer_product!(M, G, X, x_at, columns)
 end
 

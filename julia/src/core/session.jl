@@ -114,11 +114,13 @@ function segment_length(
     kept(L) = L >= steps ? 0 : cld(steps, L) * state
     bytes(L) = chunks * (tape_bytes(T, φ, n, S, width, L) + kept(L))
     steps = max(steps, 1)
+    # Whole groups of steps, so that the outer products are those of an unbroken sweep.
+    lengths = step_group(n, S, width):step_group(n, S, width):(steps - 1)
     bytes(steps) <= limit && return steps
-    for L in (steps - 1):-1:1
+    for L in reverse(lengths)
         bytes(L) <= limit && return L
     end
-    least = minimum(bytes, 1:steps)
+    least = minimum(bytes, [lengths; steps])
     return throw(
         SolverError(
             "memory_limit=$limit bytes is too little: with checkpoints the reverse sweep of " *
