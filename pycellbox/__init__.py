@@ -26,6 +26,7 @@ from pycellbox.interop import to_ode_problem
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
 from pycellbox.pruning import prune
+from pycellbox.refinement import refine
 from pycellbox.result import Fit, load
 from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
@@ -65,6 +66,7 @@ __all__ = [
     "plot",
     "prune",
     "read_csv",
+    "refine",
     "save_data",
     "simulate",
     "solve",
