@@ -355,6 +355,7 @@ def _heat(axes: Any, rows: pd.DataFrame, grid: str, score: str) -> None:
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
             text = f"{value:.1g}" if abs(value) < 1e-3 else f"{value:.2g}"
+            text = f"{value:.0f}" if abs(value) >= 100 else text
             colour = "white" if norm(value) < 0.6 else "black"
             axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
     axes.set_xticks(range(len(table.columns)), [f"{v:g}" for v in table.columns])
