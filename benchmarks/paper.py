@@ -104,7 +104,9 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--noise", type=float, default=0.001)
     parser.add_argument("--backend", default="auto", help="julia, numpy or auto (default)")
-    parser.add_argument("--iterations", type=int, default=1000, help="of AdamW (default 1000)")
+    parser.add_argument(
+        "--iterations", type=int, help="of AdamW (default 1000, beyond 15 nodes 3000)"
+    )
     parser.add_argument("--starts", type=int, default=3, help="at most (default 3)")
     parser.add_argument(
         "--conditions", nargs=3, type=int, metavar=("TRAIN", "VALIDATION", "TEST"), help="how many"

@@ -25,6 +25,10 @@ from pycellbox.solvers import RK4
 # predicted to this many standard deviations of the noise.
 _FOLLOWED, _GOOD = 0.95, 1.5
 
+# Iterations of AdamW. Large networks are flat where nodes saturate: refined from too far off, they
+# take longer than the iterations saved.
+_ITERATIONS, _ITERATIONS_LARGE, _LARGE = 1000, 3000, 15
+
 
 @dataclass(frozen=True, repr=False)
 class Recovery:
@@ -185,7 +189,7 @@ def recover_beeline(
     seed: int = 0,
     n_conditions: tuple[int, int, int] | None = None,
     alpha: Rate = (0.5, 1.5),
-    iterations: int = 1000,
+    iterations: int | None = None,
     starts: int = 3,
     backend: str = "auto",
 ) -> Recovery:
@@ -203,8 +207,8 @@ def recover_beeline(
         As for `pycellbox.simulation.ji_experiment`.
     seed : int
         Of the experiment, the initial weights and the prefixes.
-    iterations : int
-        Of AdamW, for each start.
+    iterations : int, optional
+        Of AdamW, for each start; default 1000, and 3000 for networks of more than 15 nodes.
     starts : int
         At most so many.
     backend : str
@@ -227,6 +231,8 @@ def recover_beeline(
     train, validation, test = ji_experiment(
         name, noise=noise, seed=seed, n_conditions=n_conditions, alpha=alpha, backend=backend
     )
+    if iterations is None:
+        iterations = _ITERATIONS_LARGE if train.sizes["node"] > _LARGE else _ITERATIONS
     best: tuple[float, Fit, Fit] | None = None
     descent = refinement = 0.0
     for start in range(starts):

@@ -255,6 +255,16 @@ def test_a_mask_leaves_less_to_tell(
     assert (edges[on] <= all_of_it[on]).all()
 
 
+def test_what_lies_beyond_first_order_does_not_count() -> None:
+    # In BF some conditions rest on an unstable state: a weight of 1e-3 would take them elsewhere.
+    train, _, _ = ji_experiment("BF", seed=10, backend="numpy")
+    options = {"noise": 0.001, "solver": SOLVER, "backend": "numpy"}
+    errors = standard_errors(JI_MODEL, truth(train), train, **options)["W"].values
+    steep = standard_errors(JI_MODEL, truth(train), train, steepest=1e5, **options)["W"].values
+    assert 1e-4 < errors.max() < 0.1
+    assert steep.sum() < errors.sum()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -284,7 +294,9 @@ def test_tied_parameters_are_refused() -> None:
         refine(near(data, held, horizon=10.0))
 
 
-@pytest.mark.parametrize("bad", [{"noise": 0.0}, {"noise": "x"}, {"spread": 0.0}])
+@pytest.mark.parametrize(
+    "bad", [{"noise": 0.0}, {"noise": "x"}, {"spread": 0.0}, {"steepest": -1.0}]
+)
 def test_standard_errors_check_their_options(
     experiment: tuple[xr.Dataset, xr.Dataset, xr.Dataset], bad: dict[str, object]
 ) -> None:

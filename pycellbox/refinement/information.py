@@ -25,6 +25,7 @@ def standard_errors(
     solver: Solver,
     horizon: float | None = None,
     spread: float = math.inf,
+    steepest: float = 1000.0,
     predict: xr.Dataset | None = None,
     backend: str = "auto",
 ) -> xr.Dataset:
@@ -51,6 +52,9 @@ def standard_errors(
         Standard deviation of W and of log-rates that is known beforehand; infinite: nothing is,
         and a weight of which the data say nothing has an infinite error. A finite one makes this
         a posterior.
+    steepest : float
+        A response that changes by more than this per unit of the parameters counts as not
+        measured: it goes where a tiny error leads it, and first order does not hold.
     predict : Dataset, optional
         Conditions whose predicted responses get a standard error too, of their mean without
         noise; measured at the same times.
@@ -68,7 +72,8 @@ def standard_errors(
 
     Notes
     -----
-    To first order: near an unstable state, where trajectories part, it can be far off.
+    To first order: near an unstable state, where trajectories part, it can be far off. With
+    ``steepest`` infinite the responses there count too, as nearly exact knowledge.
 
     Examples
     --------
@@ -78,11 +83,12 @@ def standard_errors(
     """
     if not is_number(noise) or not 0 < noise < math.inf:
         raise ModelError(f"noise={noise!r}; it needs a finite number > 0.")
-    if not is_number(spread) or not spread > 0:
-        raise ModelError(f"spread={spread!r}; it needs a number > 0, or infinity.")
+    for name, value in (("spread", spread), ("steepest", steepest)):
+        if not is_number(value) or not value > 0:
+            raise ModelError(f"{name}={value!r}; it needs a number > 0, or infinity.")
     sensitivity, J = _jacobian(model, parameters, data, solver, horizon, backend)
     problem = sensitivity.problem
-    measured = problem.weight > 0
+    measured = (problem.weight > 0) & (np.linalg.norm(J, axis=-1) <= steepest)
     rows = J[measured] * problem.weight[measured][:, None]
     covariance = _inverse(rows.T @ rows / noise**2, 0.0 if math.isinf(spread) else spread**-2)
     support = problem.structure.mask
