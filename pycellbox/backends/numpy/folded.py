@@ -30,7 +30,7 @@ from pycellbox.backends.numpy.tableaux import Tableau
 from pycellbox.problem import Array
 
 # Measured: beyond these, zeros cost more than calls. Every new step length needs new matrices.
-_NODES, _SIZE, _STEPS = 12, 600, 10
+_NODES, _SIZE, _STEPS = 12, 500, 10
 _BLOCK_BYTES = 2**18
 
 
@@ -59,29 +59,47 @@ class Matrices:
         s, n = tableau.stages, len(k.a)
         dtype = drive.initial.dtype
         P, V = np.ones((s + 1, n), dtype), np.zeros((s + 1, s, n), dtype)
+        hc = h * k.c
         for r, row in enumerate([*tableau.A, tableau.b]):
-            weights = h * np.array(row, dtype)
-            V[r, : len(row)] = weights[:, None]
-            P[r] -= k.c * (weights @ P[: len(row)])
-            V[r] -= k.c * np.tensordot(weights, V[: len(row)], 1)
+            if row:
+                weights, q = np.array(row, dtype), len(row)
+                V[r, :q] = h * weights[:, None]
+                P[r] -= hc * (weights @ P[:q])
+                V[r] -= hc * (weights @ V[:q].reshape(q, -1)).reshape(s, n)
         self.P, self.V = P[..., None], V[..., None]
         v = np.zeros_like(drive.initial) if drive.outside is None else drive.outside
         self.constant = (V.sum(axis=1) * k.b)[..., None] * v.T
         p = 0 if drive.inside is None else drive.inside.T
-        # (n, n) matrices: of x and the φ in X_r; their product with M is theirs in z_r.
-        of_x = [np.diag(row) for row in P]
-        of_phi = [[np.diag(entry * k.a) for entry in row] for row in V]
-        states = [np.hstack([of_x[r], *of_phi[r][: min(r, s)]]) for r in range(s + 1)]
-        self.forward = [(k.M @ states[r], k.M @ self.constant[r] + p) for r in range(1, s)]
-        z = k.M @ states[s], k.M @ self.constant[s] + p
-        self.forward.append((np.vstack([states[s], z[0]]), np.vstack([self.constant[s], z[1]])))
-        MT, falling = k.M.T, range(s - 1, -1, -1)
-        self.backward = [
-            np.hstack([np.diag(V[s, q]), *(self.V[r, q] * MT for r in falling if r > q)])
-            for q in falling[1:]
+        # Factors of x and of φ_1, φ_2, ... in X_r, node by node.
+        factors = np.concatenate([P[:, None], V * k.a], axis=1)
+        self.forward = [
+            (_side_by_side(k.M, factors[r, : r + 1]), k.M @ self.constant[r] + p)
+            for r in range(1, s)
         ]
-        start = np.hstack([of_x[s], *(self.P[r] * MT for r in falling)])
-        self.backward.append(np.vstack([self.V[s, s - 1] * start, start]))
+        end = _side_by_side(np.eye(n, dtype=dtype), factors[s])
+        constant = self.constant[s]
+        self.forward.append(
+            (np.concatenate([end, k.M @ end]), np.concatenate([constant, k.M @ constant + p]))
+        )
+        self.backward = [
+            _diagonal_and_transposes(V[s, q], V[s - 1 : q : -1, q], k.M)
+            for q in range(s - 2, -1, -1)
+        ]
+        start = _diagonal_and_transposes(P[s], P[s - 1 :: -1], k.M)
+        self.backward.append(np.concatenate([self.V[s, s - 1] * start, start]))
+
+
+def _side_by_side(M: Array, factors: Array) -> Array:
+    """M diag(f) for every row f of the factors, side by side."""
+    return (M[:, None, :] * factors).reshape(len(M), -1)
+
+
+def _diagonal_and_transposes(first: Array, factors: Array, M: Array) -> Array:
+    """Return diag(first), and diag(f)Mᵀ for every row f of the factors, side by side."""
+    out = np.zeros((len(M), 1 + len(factors), len(M)), M.dtype)
+    np.einsum("iji->ij", out)[:, 0] = first
+    np.multiply(factors.T[:, :, None], M.T[:, None, :], out=out[:, 1:])
+    return out.reshape(len(M), -1)
 
 
 class Sweep:

@@ -215,7 +215,7 @@ class _Adaptive:
     def _error_norm(self, record: Record, following: Record) -> float:
         st, error, scale = self.stepper, self._error, self._scale
         z = None if following.z is None else following.z[0]
-        st.slope(following.state[0], following.phi[0], z, st.k[-1])
+        st.increment(following.state[0], following.phi[0], z, st.kh[-1])
         st.error(error)
         np.maximum(np.abs(record.state[0]), np.abs(following.state[0]), out=scale)
         np.multiply(scale, self.solver.rtol, out=scale)
@@ -227,14 +227,15 @@ class _Adaptive:
         """Hairer, Nørsett, Wanner I, II.4; also evaluates the first stage into the record."""
         st, record = self.stepper, self.tape[0]
         x = record.state[0]
+        st.set_step(1.0)
         z = None if record.z is None else record.z[0]
-        st.slope(x, record.phi[0], z, st.k[0])
+        st.increment(x, record.phi[0], z, st.kh[0])
         scale = self.solver.atol + self.solver.rtol * np.abs(x)
-        d0, d1 = _rms(x / scale), _rms(st.k[0] / scale)
+        d0, d1 = _rms(x / scale), _rms(st.kh[0] / scale)
         h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
         h0 = min(h0, end)
-        st.slope(x + h0 * st.k[0], np.empty_like(x), None, st.k[1])
-        d2 = _rms((st.k[1] - st.k[0]) / scale) / h0
+        st.increment(x + h0 * st.kh[0], np.empty_like(x), None, st.kh[1])
+        d2 = _rms((st.kh[1] - st.kh[0]) / scale) / h0
         if not math.isfinite(d1) or not math.isfinite(d2):
             return h0
         steepest = max(d1, d2)

@@ -19,6 +19,9 @@ from pycellbox.problem import Array
 class Stepper:
     """Steps one method over one network and one set of conditions.
 
+    Increments are kept multiplied by the step size, kh = h·f, by scaling a, b∘v and c whenever
+    it changes.
+
     Parameters
     ----------
     tableau : Tableau
@@ -29,8 +32,8 @@ class Stepper:
 
     Attributes
     ----------
-    k : ndarray, (stages, c, n)
-        f at the stages of the last step; one more, f at its end, where the method estimates its
+    kh : ndarray, (stages, c, n)
+        h·f at the stages of the last step; one more, at its end, where the method estimates its
         error.
     """
 
@@ -40,56 +43,60 @@ class Stepper:
         self.tableau, self.envelope = tableau, envelope
         self.coefficients, self.drive = coefficients, drive
         shape, dtype = drive.initial.shape, drive.initial.dtype
-        # The terms of every sum of a step: the state it starts from, and then k.
+        # The terms of every sum of a step: the state it starts from, and then kh.
         terms = np.empty((1 + tableau.stages + bool(tableau.error), *shape), dtype)
-        self._start, self.k = terms[0], terms[1:]
+        self._start, self.kh = terms[0], terms[1:]
         flat = terms.reshape(len(terms), -1)
-        # Row s are the weights of the terms in stage s, the last those of the step.
-        rows = [*tableau.A, tableau.b, *([tableau.error] if tableau.error else [])]
-        self._tableau = np.array(
-            [[*row, *[0.0] * (len(terms) - 1 - len(row))] for row in rows], dtype
-        )
-        weights = np.ones((len(rows), len(terms)), dtype)
-        self._scaled = weights[:, 1:]
-        s = tableau.stages
-        self._first, *self._stages = [
-            (weights[r, : r + 1], flat[: r + 1], k) for r, k in enumerate(self.k[:s])
+
+        def weighted(row: tuple[float, ...]) -> tuple[Array, Array]:
+            return np.array([1.0, *row], dtype), flat[: 1 + len(row)]
+
+        # A stage of weight 1 after one other, as Heun's second, is a plain sum.
+        self._stages = [
+            (None if row == (1.0,) else weighted(row), self.kh[s])
+            for s, row in enumerate(tableau.A)
         ]
-        self._last = weights[s, : s + 1], flat[: s + 1]
-        self._error = weights[-1, 1:], flat[1:]
+        self._last = weighted(tableau.b)
+        self._error = np.array(tableau.error, dtype), flat[1:]
         self._z = np.empty(shape, dtype)
         self._scratch = np.empty(shape, dtype)
         self._outside = None if drive.outside is None else coefficients.b * drive.outside
+        self._h_outside = None if drive.outside is None else np.empty(shape, dtype)
         # Spread over the conditions: a product of equal shapes takes half the time of one that
         # broadcasts a row of a hundred nodes.
         self.a = np.broadcast_to(coefficients.a, shape).astype(dtype)
         self.c = np.broadcast_to(coefficients.c, shape).astype(dtype)
+        self._ah, self._ch = np.empty(shape, dtype), np.empty(shape, dtype)
         self._MT = coefficients.M.T
         self.h = float("nan")
 
     def set_step(self, h: float) -> None:
         """Choose the step size of the steps to come."""
-        if h != self.h:
-            self.h = h
-            np.multiply(self._tableau, h, out=self._scaled)
+        if h == self.h:
+            return
+        self.h = h
+        np.multiply(self.a, h, self._ah)
+        np.multiply(self.c, h, self._ch)
+        if self._outside is not None:
+            np.multiply(self._outside, h, self._h_outside)
 
-    def slope(self, x: Array, phi: Array, z: Array | None, out: Array) -> None:
-        """Write φ(Mx + p) to ``phi`` and f(x) to ``out``."""
+    def increment(self, x: Array, phi: Array, z: Array | None, out: Array) -> None:
+        """Write φ(Mx + p) to ``phi`` and h·f(x) to ``out``."""
         if z is None:
             z = self._z
         np.dot(x, self._MT, z)
         if self.drive.inside is not None:
             np.add(z, self.drive.inside, z)
         self.envelope.value(z, phi)
-        self.slope_from_phi(x, phi, out)
+        self.increment_from_phi(x, phi, out)
 
-    def slope_from_phi(self, x: Array, phi: Array, out: Array) -> None:
-        """Write f(x) to ``out`` for a φ that is known."""
-        np.multiply(phi, self.a, out)
-        np.multiply(x, self.c, self._scratch)
+    def increment_from_phi(self, x: Array, phi: Array, out: Array) -> None:
+        """Write h·f(x) to ``out`` for a φ that is known."""
+        np.multiply(phi, self._ah, out)
+        np.multiply(x, self._ch, self._scratch)
         np.subtract(out, self._scratch, out)
-        if self._outside is not None:
-            np.add(out, self._outside, out)
+        if self._h_outside is not None:
+            np.add(out, self._h_outside, out)
 
     def step(self, record: Record, x_next: Array, *, first_known: bool = False) -> None:
         """Advance ``record.state[0]`` by the step size into ``x_next``, filling the record.
@@ -98,13 +105,16 @@ class Stepper:
         """
         states, phis, zs = record.state, record.phi, record.z
         np.copyto(self._start, states[0])
-        if first_known:
-            self.slope_from_phi(states[0], phis[0], self.k[0])
-        else:
-            self.slope(states[0], phis[0], None if zs is None else zs[0], self.k[0])
-        for s, (weights, terms, k) in enumerate(self._stages, 1):
-            np.dot(weights, terms, record.flat[s])
-            self.slope(states[s], phis[s], None if zs is None else zs[s], k)
+        for s, (sum_, kh) in enumerate(self._stages):
+            if s == 0:
+                if first_known:
+                    self.increment_from_phi(states[0], phis[0], kh)
+                    continue
+            elif sum_ is None:
+                np.add(self._start, self.kh[0], states[s])
+            else:
+                np.dot(*sum_, record.flat[s])
+            self.increment(states[s], phis[s], None if zs is None else zs[s], kh)
         np.dot(*self._last, x_next.reshape(-1))
 
     def error(self, out: Array) -> None:
