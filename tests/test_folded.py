@@ -93,6 +93,20 @@ def test_float32_stays_float32(always):
     assert {array.dtype for array in gradient.values()} == {np.dtype("float32")}
 
 
+@pytest.mark.parametrize("fold", [True, False])
+def test_parameters_of_another_precision_than_the_perturbation(fold, always):
+    always(fold)
+    model = CellBox(form=2)
+    rng = np.random.default_rng(3)
+    parameters, u = random_parameters(model, rng), rng.normal(size=(3, 7)).astype("float32")
+    states = NumpyBackend().solve(structure(model), Heun(0.1), parameters, u, np.array([2.0]))
+    assert states.dtype == np.float32
+    exact = NumpyBackend().solve(
+        structure(model), Heun(0.1), parameters, u.astype(float), np.array([2.0])
+    )
+    np.testing.assert_allclose(states, exact, atol=1e-5)
+
+
 def test_folded_only_where_it_pays():
     tanh = envelope_kernel(CellBox())
     hill = envelope_kernel(CellBox(envelope="hill", order=2))

@@ -54,7 +54,10 @@ def integrate(
     tape.begin(c)
     states = np.empty((c, times.size, n), drive.initial.dtype)
     plan = None if isinstance(solver, Tsit5) else fixed_steps(times, solver.dt)  # type: ignore[union-attr]
-    parts = (TABLEAUX[type(solver)], envelope, coefficients, drive)
+    # Products are written in place, which takes arrays of one kind: that of the states.
+    k = coefficients
+    M, a, b, decay = (array.astype(states.dtype, copy=False) for array in (k.M, k.a, k.b, k.c))
+    parts = (TABLEAUX[type(solver)], envelope, Coefficients(M, a, b, decay), drive)
     stepper: Stepper | FoldedStepper
     with np.errstate(over="ignore", invalid="ignore"):
         if plan is not None and pays(envelope, c, n, [count for count, _ in plan]):
