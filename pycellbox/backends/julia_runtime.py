@@ -6,14 +6,18 @@ where the user has not set them. Sources: juliacall 0.9 (`juliacall/__init__.py`
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,10 +32,11 @@ INSTALL_HINT = (
     "prepare the environment elsewhere and set PYTHON_JULIACALL_EXE to its julia and "
     "PYTHON_JULIACALL_PROJECT to its project"
 )
-# Our calls release the GIL and return several times a second, so Python's own Ctrl-C works and
-# Julia need not take the signal from it.
+# Julia's threads stop for its garbage collector by a signal (SIGSEGV at a safepoint): with more
+# than one of them the process crashes unless Julia handles signals. SIGINT is taken back from it:
+# our calls release the GIL and return several times a second, so Python's own Ctrl-C works.
 OPTIONS = {
-    "PYTHON_JULIACALL_HANDLE_SIGNALS": "no",
+    "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
     "PYTHON_JULIACALL_STARTUP_FILE": "no",
     "PYTHON_JULIACALL_THREADS": "auto",
 }
@@ -150,12 +155,14 @@ def _start() -> Any:
     state = readiness()
     if not state.ready and "juliacall" not in sys.modules:
         raise BackendError(f"the julia backend is not ready: {state.missing}; {INSTALL_HINT}.")
+    ours = []
     for name, value in OPTIONS.items():
         xoption = "juliacall-" + name.removeprefix("PYTHON_JULIACALL_").lower().replace("_", "-")
         if name not in os.environ and xoption not in sys._xoptions:
             if name.endswith("THREADS") and "JULIA_NUM_THREADS" in os.environ:
                 continue
             os.environ[name] = value
+            ours.append(name)
     if "torch" in sys.modules and "juliacall" not in sys.modules:
         log.warning(
             "torch was imported before Julia was started, which can crash; import pycellbox and "
@@ -164,7 +171,10 @@ def _start() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch was imported before juliacall")
-            import juliacall
+            starts = "juliacall" not in sys.modules
+            keep = starts and "PYTHON_JULIACALL_HANDLE_SIGNALS" in ours
+            with _interrupts_kept() if keep else contextlib.nullcontext():
+                import juliacall
 
             juliacall.Main.seval("import CellBox")
         module = juliacall.Main.CellBox
@@ -175,6 +185,25 @@ def _start() -> Any:
         ) from error
     _started_in = os.getpid()
     return module
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Keep SIGINT, SIGTERM and SIGQUIT Python's when Julia starts, in whichever thread."""
+    # Julia puts in a handler of its own for SIGINT, blocks all three, and has a thread wait for
+    # them. Python's `signal` sets handlers in the main thread only; what it calls does in any.
+    handler = ctypes.pythonapi.PyOS_getsig
+    handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_int]
+    install = ctypes.pythonapi.PyOS_setsig
+    install.restype, install.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    before = handler(signal.SIGINT)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if os.name == "posix" else set()
+    try:
+        yield
+    finally:
+        install(signal.SIGINT, before)
+        if os.name == "posix":
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def translate(error: BaseException) -> Exception:
