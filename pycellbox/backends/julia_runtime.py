@@ -6,6 +6,8 @@ where the user has not set them. Sources: juliacall 0.9 (`juliacall/__init__.py`
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import logging
 import os
@@ -16,7 +18,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,9 +32,9 @@ INSTALL_HINT = (
     "prepare the environment elsewhere and set PYTHON_JULIACALL_EXE to its julia and "
     "PYTHON_JULIACALL_PROJECT to its project"
 )
-# Julia's threads stop for its garbage collector by a segmentation fault that Julia handles; without
-# its handlers a second thread kills the process sooner or later. They also take Ctrl-C, which
-# `_keep_signals` gives back.
+# Julia's threads stop for its garbage collector by a signal (SIGSEGV at a safepoint): with more
+# than one of them the process crashes unless Julia handles signals. SIGINT is taken back from it:
+# our calls release the GIL and return several times a second, so Python's own Ctrl-C works.
 OPTIONS = {
     "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
     "PYTHON_JULIACALL_STARTUP_FILE": "no",
@@ -154,21 +155,26 @@ def _start() -> Any:
     state = readiness()
     if not state.ready and "juliacall" not in sys.modules:
         raise BackendError(f"the julia backend is not ready: {state.missing}; {INSTALL_HINT}.")
+    ours = []
     for name, value in OPTIONS.items():
         xoption = "juliacall-" + name.removeprefix("PYTHON_JULIACALL_").lower().replace("_", "-")
         if name not in os.environ and xoption not in sys._xoptions:
             if name.endswith("THREADS") and "JULIA_NUM_THREADS" in os.environ:
                 continue
             os.environ[name] = value
+            ours.append(name)
     if "torch" in sys.modules and "juliacall" not in sys.modules:
         log.warning(
             "torch was imported before Julia was started, which can crash; import pycellbox and "
             "call pycellbox.backends.get_backend('julia') before importing torch."
         )
     try:
-        with _keep_signals(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch was imported before juliacall")
-            import juliacall
+            starts = "juliacall" not in sys.modules
+            keep = starts and "PYTHON_JULIACALL_HANDLE_SIGNALS" in ours
+            with _interrupts_kept() if keep else contextlib.nullcontext():
+                import juliacall
 
             juliacall.Main.seval("import CellBox")
         module = juliacall.Main.CellBox
@@ -181,25 +187,23 @@ def _start() -> Any:
     return module
 
 
-@contextmanager
-def _keep_signals() -> Iterator[None]:
-    """Have Ctrl-C and termination go to Python as before, whatever is started meanwhile.
-
-    Our calls release the GIL and return several times a second, so that Python's own handlers come
-    soon enough. Outside of the main thread Python cannot set them, and Julia keeps them.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Keep SIGINT, SIGTERM and SIGQUIT Python's when Julia starts, in whichever thread."""
+    # Julia puts in a handler of its own for SIGINT, blocks all three, and has a thread wait for
+    # them. Python's `signal` sets handlers in the main thread only; what it calls does in any.
+    handler = ctypes.pythonapi.PyOS_getsig
+    handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_int]
+    install = ctypes.pythonapi.PyOS_setsig
+    install.restype, install.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    before = handler(signal.SIGINT)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if os.name == "posix" else set()
     try:
         yield
     finally:
-        for number, handler in ours.items():
-            if handler is not None:  # None: not set from Python
-                signal.signal(number, handler)
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, list(ours))
+        install(signal.SIGINT, before)
+        if os.name == "posix":
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def translate(error: BaseException) -> Exception:
