@@ -249,13 +249,19 @@ class _Adaptive:
 def jacobian_bound(stepper: Stepper) -> float:
     """Upper bound of |λ| over the Jacobian's eigenvalues, for every state of the network.
 
-    The Jacobian is diag(a∘φ')M − diag(c); with sup|φ'| for φ' its eigenvalues are bounded by
-    max c plus the Perron root of sup|φ'|·diag(a)|M|. The root itself is bounded from above at
-    every iterate v > 0 by max (Bv)/v (Collatz-Wielandt).
+    The Jacobian is diag(a∘φ')M − diag(c); its eigenvalues are bounded by max c plus the smaller of
+    two bounds for B = sup|φ'|·diag(a)M, both of which hold for every φ' ≤ sup|φ'|: the spectral
+    norm ‖B‖₂, and the Perron root of |B|, which is itself bounded from above at every iterate v > 0
+    by max (|B|v)/v (Collatz-Wielandt). The first is much the smaller one for a network of many
+    nodes without a pattern, the second for a sparse one whose strong edges do not form a loop.
     """
     c = stepper.coefficients
-    B = np.abs(c.M) * (np.abs(c.a) * stepper.envelope.steepest)[:, None]
-    v = np.ones(B.shape[0], dtype=np.float64)
+    B = np.asarray(c.M * (c.a * stepper.envelope.steepest)[:, None], dtype=np.float64)
+    if not np.isfinite(B).all():
+        return math.inf
+    norm = math.sqrt(max(float(np.linalg.eigvalsh(B.T @ B)[-1]), 0.0))
+    np.abs(B, out=B)
+    v = np.ones(B.shape[0])
     root = math.inf
     for _ in range(30):
         w = B @ v
@@ -263,7 +269,7 @@ def jacobian_bound(stepper: Stepper) -> float:
         # Zero rows would end the iteration; a little of everything keeps v positive.
         v = w + 1e-3 * max(float(w.max()), 1e-300)
         v /= v.max()
-    return float(np.abs(c.c).max()) + root
+    return float(np.abs(c.c).max()) + min(norm, root)
 
 
 def _rms(values: Array) -> float:
