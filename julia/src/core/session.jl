@@ -34,8 +34,9 @@ Hold a problem for repeated evaluation of its loss and gradient; all buffers are
 - `solver`: `Euler(dt)`, `Midpoint(dt)`, `Heun(dt)` or `RK4(dt)`.
 - `chunks`: into how many parts the conditions are split over the threads; by default one per
   thread, fewer where the problem is small. Results have the same bits for the same number.
-- `memory_limit`: bytes that the recorded trajectories may take. Beyond it only every k-th state
-  is kept and the steps between are computed again, with the same gradient to the bit.
+- `memory_limit`: bytes that the session may take beside the data. If the recorded trajectories do
+  not fit, only every k-th state is kept and the steps between are computed again, with the same
+  gradient to the bit.
 
 Dense arrays are used where they lie, not copied: the session keeps them alive, and a change in
 them counts from the next evaluation on (but which entries are measured is counted once).
@@ -82,12 +83,16 @@ function Session(
     least = limit === nothing ? worthwhile_columns(n, S, steps) : 1
     used = parts(c, least, limit === nothing ? Threads.nthreads() : min(limit, max(c, 1)))
     width = block_width(n, max(cld(c, used), 1))
-    segment = segment_length(T, network.envelope, n, S, width, steps, used, memory_limit)
+    chunks = [Chunk{T}(network, lowering, S, width, length(grid.times)) for _ in 1:used]
+    gradient = zero_parameters(T, structure)
+    buffers = Base.summarysize((network, chunks, gradient))
+    segment = segment_length(
+        T, network.envelope, n, S, width, steps, used, buffers, memory_limit
+    )
     return Session(
         lowering, network, method, grid, loss, dense(T, perturbation), y, w,
         [count(!iszero, view(w, :, 1:k, j)) for k in 1:length(grid.times), j in 1:c], collect(1:c), least,
-        [Chunk{T}(network, lowering, S, width, length(grid.times)) for _ in 1:used],
-        segment, zero_parameters(T, structure), Any[perturbation, response, weight],
+        chunks, segment, gradient, Any[perturbation, response, weight],
     )
 end
 
@@ -103,16 +108,18 @@ function _observed(name, array, shape)
     )
 end
 
-"Most steps between kept states for which the tapes of all chunks stay within `limit` bytes."
+"Most steps between kept states for which a session stays within `limit` bytes, of which `buffers`
+are those with tapes of one step."
 function segment_length(
-    ::Type{T}, φ, n::Int, S::Int, width::Int, steps::Int, chunks::Int, limit
+    ::Type{T}, φ, n::Int, S::Int, width::Int, steps::Int, chunks::Int, buffers::Int, limit
 ) where {T}
     limit isa Real && limit > 0 || throw(
         SolverError("memory_limit=$(repr(limit)); it needs a number of bytes > 0.")
     )
     state = n * width * sizeof(T)
     kept(L) = L >= steps ? 0 : cld(steps, L) * state
-    bytes(L) = chunks * (tape_bytes(T, φ, n, S, width, L) + kept(L))
+    tape(L) = tape_bytes(T, φ, n, S, width, L)
+    bytes(L) = buffers + chunks * (tape(L) - tape(1) + kept(L))
     steps = max(steps, 1)
     # Whole groups of steps, so that the outer products are those of an unbroken sweep.
     lengths = step_group(n, S, width):step_group(n, S, width):(steps - 1)
@@ -123,8 +130,8 @@ function segment_length(
     least = minimum(bytes, [lengths; steps])
     return throw(
         SolverError(
-            "memory_limit=$limit bytes is too little: with checkpoints the reverse sweep of " *
-            "$steps steps takes $least bytes; raise it, use fewer chunks, or longer steps.",
+            "memory_limit=$limit bytes is too little: with checkpoints the session takes " *
+            "$least bytes for $steps steps; raise it, use fewer chunks, or longer steps.",
         ),
     )
 end

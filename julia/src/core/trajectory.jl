@@ -1,9 +1,10 @@
 # Solutions at requested times, and how conditions are spread over threads.
 
 "Columns of a block for n nodes: its passes stay in the second-level cache, and M is not fetched
-for too few columns. A multiple of what a tile of the products takes."
+for too few columns (the fewer the slower the memory it lies in). A multiple of what a tile of the
+products takes."
 function block_width(n::Int, columns::Int)
-    most = TILE_COLUMNS * clamp(2400 ÷ (TILE_COLUMNS * n), 4, 80)
+    most = TILE_COLUMNS * clamp(2400 ÷ (TILE_COLUMNS * n), n <= 700 ? 4 : 8, 80)
     blocks = cld(columns, most)
     return min(columns, TILE_COLUMNS * cld(cld(columns, blocks), TILE_COLUMNS))
 end

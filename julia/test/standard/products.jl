@@ -27,6 +27,25 @@
     end
 end
 
+@testset "outer products of large matrices, $T" for T in (Float64, Float32)
+    rng = MersenneTwister(7)
+    tolerance = T == Float32 ? 1e-5 : 1e-13
+    for n in (128, 137, 263), columns in (1, 25, 192, 203)
+        G = vcat(randn(rng, T, n * columns), fill(T(NaN), CB.panel_rows(T)))
+        X, M = randn(rng, T, n, columns + 2), randn(rng, T, n, n)
+        pattern = trues(n, n)
+        pattern[17:32, :] .= false
+        pattern[:, 31:48] .= false
+        sum_ = copy(M)
+        room, tiles = CB.OuterRoom{T}(n, columns), CB.tiles_of(T, pattern)
+        CB.add_outer_product!(sum_, G, X, 2n, columns, tiles, room)
+        truth = M + reshape(G[1:(n * columns)], n, columns) * X[:, 3:end]'
+        @test relative(sum_[pattern], truth[pattern]) < tolerance
+        # Rows 17 to 32 and columns 31 to 48 are whole tiles.
+        @test all(sum_[.!pattern] .== M[.!pattern])
+    end
+end
+
 @testset "views and strides" begin
     rng = MersenneTwister(6)
     n, columns = 9, 4

@@ -74,6 +74,11 @@ end
     @test gradient_right(CB.Model(), CB.Heun(0.5), CB.Loss())
 end
 
+"Bytes that a session holds beside its data."
+beside_data(session) = Base.summarysize((session.network, session.chunks, session.gradient))
+
+nsteps(session) = CB.nsteps(session.grid)
+
 @testset "checkpoints give the same bits" begin
     for options in ((envelope=:tanh,), (envelope=:hill, form=1)), chunks in (1, 3)
         model = CB.Model(; options...)
@@ -88,11 +93,7 @@ end
             v, g = CB.value_and_gradient!(tight, problem.parameters)
             @test v === value
             @test all(g[k] == gradient[k] for k in keys(g))
-            kept = sum(tight.chunks) do chunk
-                ws = chunk.forward
-                sizeof(ws.state) + sizeof(ws.phi) + sizeof(ws.z) + sizeof(chunk.checkpoints)
-            end
-            @test kept <= limit
+            @test beside_data(tight) <= limit
         end
     end
 end
@@ -133,8 +134,8 @@ end
     @test place.W == CB.value_and_gradient!(held, problem.parameters)[2].W
 end
 
-function session_allocations(steps; options...)
-    problem = random_problem(CB.Model(; form=2); conditions=30)
+function session_allocations(steps; kinds=KINDS, options...)
+    problem = random_problem(CB.Model(; form=2); kinds=kinds, conditions=30)
     held = session(problem; solver=CB.Heun(2.0 / steps), options...)
     CB.value_and_gradient!(held, problem.parameters)
     CB.value(held, problem.parameters)
@@ -151,4 +152,27 @@ end
     @test maximum(few) < 3000
     @test session_allocations(1000; chunks=1, memory_limit=2^20) == few
     @test maximum(session_allocations(1000; chunks=3)) < 10_000
+end
+
+@testset "large networks" begin
+    # Their outer products wait for several steps; the last group of a sweep is not full.
+    kinds = [i <= 12 ? :drug : i <= 20 ? :phenotype : :protein for i in 1:150]
+    problem = random_problem(CB.Model(); kinds=kinds, conditions=30, times=[0.3, 1.7])
+    parameters = merge(problem.parameters, (W=problem.parameters.W ./ 10,))
+    free = session(problem; solver=CB.Heun(0.1), chunks=1)
+    @test free.chunks[1].backward.group > 1
+    @test nsteps(free) % free.chunks[1].backward.group != 0
+    value, gradient = CB.value_and_gradient!(free, parameters)
+    direction = random_parameters(MersenneTwister(3), Float64, problem.structure)
+    central = slope_along(free, parameters, direction)
+    @test isapprox(inner(gradient, direction), central; rtol=1e-6)
+    @test maximum(session_allocations(30; chunks=1, kinds=kinds)) < 3000
+
+    limit = beside_data(free) * 3 ÷ 4
+    tight = session(problem; solver=CB.Heun(0.1), chunks=1, memory_limit=limit)
+    v, g = CB.value_and_gradient!(tight, parameters)
+    @test tight.segment < nsteps(tight)
+    @test v === value
+    @test all(g[k] == gradient[k] for k in keys(g))
+    @test beside_data(tight) <= limit
 end
