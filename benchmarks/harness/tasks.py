@@ -14,7 +14,7 @@ from harness.case import Array
 from pycellbox import metrics, networks
 from pycellbox.baselines import Ridge
 from pycellbox.problem import Structure, parameter_dataset
-from pycellbox.simulate import perturbations, simulate
+from pycellbox.simulation import perturbations, simulate
 
 KINDS = {"protein": 82, "phenotype": 5, "drug": 12}
 
@@ -108,7 +108,7 @@ def recovery(seed: int = 0) -> Task:
     targets = [str(n) for n, k in zip(network.nodes, kinds.values, strict=True) if k != "phenotype"]
     model = pcb.CellBox(dose_saturation=None, drug_columns="free")
     design = perturbations(targets, kinds, doses=[-1.0, 0.5])
-    data = simulate(network, design, model=model, backend="numpy").data
+    data = simulate(network, design, model=model, backend="numpy")
     rows = np.random.default_rng(seed).permutation(data.sizes["condition"])
     kept = int(0.8 * rows.size)
 

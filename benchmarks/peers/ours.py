@@ -60,11 +60,17 @@ def prepare(case: Case, name: str, key: str) -> Calls:
 
     def gradient() -> Gradient:
         nonlocal session
-        if session is None:
+        # A steady-state session starts from what the last call found: here each starts from rest.
+        if session is None or key == "steady":
             session = backend.session(problem, solver, pcb.Loss())
         return session.value_and_gradient(parameters)  # type: ignore[no-any-return]
 
     def solve() -> Array:
+        if key == "steady":
+            found = backend.steady_states(
+                problem.structure, solver, parameters, case.u, case.horizon
+            )
+            return found.states
         states = backend.solve(problem.structure, solver, parameters, case.u, problem.times)
         return states[:, -1]
 
