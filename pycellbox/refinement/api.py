@@ -36,7 +36,7 @@ def refine(
     tolerance: float = 0.05,
     ridge: float = 1e-3,
     rounds: int = 10,
-    iterations: int = 60,
+    iterations: int = 100,
     solver: Solver | None = None,
     backend: str | None = None,
 ) -> Fit:
@@ -70,7 +70,7 @@ def refine(
     rounds : int
         At most this many times of minimising and leaving out.
     iterations : int
-        Steps per round.
+        At most this many steps in all; some twenty to sixty are usual.
     solver : solver, optional
         Default the fit's.
     backend : str, optional
@@ -177,7 +177,7 @@ class _State:
                 follow = self._leave_out_one_more(normal, follow, limit)
             unchanged = self.support.sum() == before.sum() and (follow == counted).all()
             counted = follow
-            if unchanged:
+            if unchanged or self.iterations <= 0:
                 break
         self.followed = float(counted[problem.weight > 0].mean())
 
@@ -196,6 +196,7 @@ class _State:
         found = minimise(
             self.sensitivity, self.theta, self.support, weight, self.ridge, self.iterations
         )
+        self.iterations -= len(found.losses) - 1
         self.theta = found.theta
         self.losses += found.losses
         freedom = int(np.count_nonzero(weight)) - self.theta.size
