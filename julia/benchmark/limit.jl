@@ -3,6 +3,8 @@
 #
 #     JULIA_NUM_THREADS=2 julia --startup-file=no julia/benchmark/limit.jl [n×conditions×steps ...]
 #
+# FLOAT=32 in the environment takes Float32, LIMIT_SECONDS is the time spent on each line.
+#
 # A gradient of s Heun steps needs 4s products n×n by n×c, 2s outer products n×c by c×n and 2s tanh
 # passes over n×c. Everything is timed in turns in one process and the least time counts, so that
 # the ratios stand on a busy machine too.
@@ -55,7 +57,9 @@ function pieces(T, n, c, parts, times)
     G = [vcat(vec(y), zeros(T, CB.panel_rows(T))) for y in Y]
     P = CB.pack!(CB.Packed{T}(n), M, Val(false))
     tiles = CB.tiles_of(T, trues(n, n))
-    x, y, wide, tall = randn(rng, T, n, c), zeros(T, n, c), randn(rng, T, n, 2c), randn(rng, T, n, 2c)
+    rooms = [CB.OuterRoom{T}(n, 2share) for share in shares]
+    x, y = randn(rng, T, n, c), zeros(T, n, c)
+    wide, tall = randn(rng, T, n, 2c), randn(rng, T, n, 2c)
     views = [(view(X[q], :, 1:shares[q]), view(Y[q], :, 1:shares[q])) for q in 1:parts]
     return (
         blas_product=everywhere(q -> mul!(views[q][2], M, views[q][1]), parts, times),
@@ -64,7 +68,8 @@ function pieces(T, n, c, parts, times)
             q -> BLAS.gemm!('N', 'T', one(T), Y[q], X[q], one(T), out[q]), parts, times
         ),
         our_outer=everywhere(
-            q -> CB.add_outer_product!(out[q], G[q], X[q], 0, 2shares[q], tiles), parts, times
+            q -> CB.add_outer_product!(out[q], G[q], X[q], 0, 2shares[q], tiles, rooms[q]),
+            parts, times,
         ),
         tanh=everywhere(q -> CB.tanh!(views[q][2], views[q][1]), parts, times),
         blas_threads=(
@@ -119,12 +124,15 @@ function compare(T, n, c, steps, parts, seconds)
     end
     product, outer = min(p_blas, p_ours), min(o_blas, o_ours)
     limit = steps * (4product + outer + 2pass)
-    own = steps * (4p_ours + o_ours + 2pass)
     @printf(
-        "%s %4d × %4d, %3d steps, %d threads: %9.3f ms = %.2f limits (%.2f of own pieces); GF/s: product %5.1f BLAS %5.1f own, outer %5.1f BLAS %5.1f own; tanh %.2f ns\n",
-        T, n, c, steps, parts, 1e3gradient, gradient / limit, gradient / own,
-        2e-9work / p_blas, 2e-9work / p_ours, 4e-9work / o_blas, 4e-9work / o_ours,
-        1e9pass / (n * c),
+        "%s %4d × %4d, %3d steps, %d threads: %9.3f ms, %.2f of the limit", T, n, c, steps,
+        parts, 1e3gradient, gradient / limit
+    )
+    rate(work, seconds) = round(1e-9 * work / seconds; digits=1)
+    println(
+        "; GF/s: product ", rate(2work, p_blas), " BLAS ", rate(2work, p_ours), " ours, outer ",
+        rate(4work, o_blas), " BLAS ", rate(4work, o_ours), " ours; tanh ",
+        round(1e9pass / (n * c); digits=2), " ns",
     )
     return nothing
 end
@@ -135,7 +143,7 @@ function main(arguments)
         [(5, 20, 100), (20, 64, 100), (99, 89, 100), (500, 256, 20), (1000, 1000, 5)] :
         [Tuple(parse.(Int, split(a, r"[x×]"))) for a in arguments]
     T = get(ENV, "FLOAT", "64") == "32" ? Float32 : Float64
-    seconds = parse(Float64, get(ENV, "SECONDS", "3"))
+    seconds = parse(Float64, get(ENV, "LIMIT_SECONDS", "3"))
     for (n, c, steps) in sizes, parts in unique((1, Threads.nthreads()))
         compare(T, n, c, steps, parts, seconds)
     end
