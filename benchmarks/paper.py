@@ -9,7 +9,8 @@ refined; both are held to the truth. Rows appear as they are done; then the medi
     python benchmarks/paper.py --networks HSC GSD --noise 0.01 --backend julia --out results
 
 With --out the scores of every run are written as CSV, and for each network, first seed, pictures
-of W and of the test conditions. The settings were chosen on other seeds (0 to 2, 10 to 15) than the default ones.
+of W and of the test conditions. The settings were chosen on other seeds (0 to 2, 10 to 15) than
+the default ones.
 """
 
 from __future__ import annotations
