@@ -29,8 +29,9 @@ from pycellbox.result import Fit, versions
 from pycellbox.solvers import Solver, SteadyState, check_solver
 from pycellbox.solving import check_dtype, check_model, check_steady, solve
 
-# In units of the slowest decay time: e⁻²⁰ is 2e-9.
-_SETTLING_TIMES = 20.0
+# In units of the slowest decay time: enough for a network that settles at half the rate of its
+# slowest node (e⁻²⁰ is 2e-9).
+_SETTLING_TIMES = 40.0
 
 
 def fit(
