@@ -177,6 +177,9 @@ def _start() -> Any:
                 import juliacall
 
             juliacall.Main.seval("import CellBox")
+            # Now and then Ctrl-C reaches Julia's own waiting thread all the same: it shall raise
+            # InterruptException in our call (see `translate`) and not end the process.
+            juliacall.Main.seval("Base.exit_on_sigint(false)")
         module = juliacall.Main.CellBox
     except Exception as error:
         raise BackendError(
@@ -206,9 +209,11 @@ def _interrupts_kept() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def translate(error: BaseException) -> Exception:
+def translate(error: BaseException) -> BaseException:
     """Turn a Julia error into one readable sentence of ours, with the Julia message attached."""
     text = _first_line(str(error))
+    if "InterruptException" in text:
+        return KeyboardInterrupt()
     for name, ours in (
         ("DivergenceError", DivergenceError),
         ("SolverError", SolverError),
