@@ -67,7 +67,7 @@ class JaxBackend:
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
-    ) -> JaxSession | DifferencesSession:
+    ) -> JaxSession | FiniteDifferenceSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
         gradient = gradient or "discrete"
         if gradient not in _SUPPORTED:
@@ -76,7 +76,7 @@ class JaxBackend:
                 f"{', '.join(_SUPPORTED)} (discrete is exact)."
             )
         session = JaxSession(problem, solver, loss)
-        return session if gradient == "discrete" else DifferencesSession(session)
+        return session if gradient == "discrete" else FiniteDifferenceSession(session)
 
     def steady_states(
         self,
@@ -167,45 +167,3 @@ class JaxSession:
             self._plan.check(np.asarray(outcome.finite), self._used(prefix))
             raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
         return value
-
-
-class DifferencesSession:
-    """Central differences of a session's value: for checks, one solve pair per parameter."""
-
-    def __init__(self, session: JaxSession) -> None:
-        self._session = session
-
-    def value_and_gradient(
-        self,
-        parameters: Parameters,
-        rows: Sequence[int] | Array | None = None,
-        prefix: int | None = None,
-    ) -> tuple[float, Parameters]:
-        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
-        first = _FirstTimes(self._session, prefix)
-        return FiniteDifferenceSession(first).value_and_gradient(parameters, rows)  # type: ignore[arg-type]
-
-    def value(
-        self,
-        parameters: Parameters,
-        rows: Sequence[int] | Array | None = None,
-        prefix: int | None = None,
-    ) -> float:
-        """See `pycellbox.backends.protocol.Session.value`."""
-        return self._session.value(parameters, rows, prefix)
-
-
-class _FirstTimes:
-    """What differences need of a session: its problem, and its value over the first times."""
-
-    def __init__(self, session: JaxSession, prefix: int | None) -> None:
-        self.problem, self._session, self._prefix = session.problem, session, prefix
-
-    def value(
-        self,
-        parameters: Parameters,
-        rows: Sequence[int] | Array | None = None,
-        prefix: int | None = None,
-    ) -> float:
-        """Return the session's value."""
-        return self._session.value(parameters, rows, self._prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -157,10 +158,25 @@ class NumpySession:
         return value, seeds, trajectory
 
 
+class Differentiable(Protocol):
+    """What central differences need of a session."""
+
+    problem: Problem
+
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """Loss, over the first ``prefix`` times if that is given."""
+        ...
+
+
 class FiniteDifferenceSession:
     """Central differences of a session's value: for checks, one solve pair per parameter."""
 
-    def __init__(self, session: NumpySession | NumpySteadySession) -> None:
+    def __init__(self, session: Differentiable) -> None:
         self._session = session
 
     def value_and_gradient(
@@ -173,9 +189,6 @@ class FiniteDifferenceSession:
         mask = self._session.problem.structure.mask
 
         def value(parameters: Parameters) -> float:
-            if prefix is None:
-                return self._session.value(parameters, rows)
-            assert isinstance(self._session, NumpySession)
             return self._session.value(parameters, rows, prefix)
 
         point = {name: array.copy() for name, array in parameters.items()}
@@ -194,9 +207,14 @@ class FiniteDifferenceSession:
                 array[at] = centre
         return value(parameters), gradient
 
-    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
-        return self._session.value(parameters, rows)
+        return self._session.value(parameters, rows, prefix)
 
 
 def _check_solver(solver: Solver) -> None:

@@ -38,7 +38,12 @@ class NumpySteadySession:
         self._adjoint: Array | None = None
         self._named = False
 
-    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
         with blas_threads(*self.problem.perturbation.shape):
             return self._forward(parameters, rows)[0]
