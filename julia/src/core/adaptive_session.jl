@@ -72,14 +72,6 @@ function value_and_gradient!(
     return total, gradient
 end
 
-function _rows(session::Tsit5Session, rows)
-    rows === nothing && return session.every_row
-    index = convert(Vector{Int}, vec(collect(rows)))
-    c = length(session.every_row)
-    all(row -> 1 <= row <= c, index) && return index
-    return throw(ModelError("rows=$index; the problem has the conditions 1 to $c."))
-end
-
 function _evaluate!(
     session::Tsit5Session{T}, parameters, rows, mode::Val{Gradient}, prefix
 ) where {T,Gradient}

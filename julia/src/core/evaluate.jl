@@ -33,8 +33,9 @@ function _evaluate!(
     return total / entries
 end
 
-_rows(session::Session, ::Nothing) = session.every_row
-function _rows(session::Session, rows)
+# Of any session: all of them have `every_row`.
+_rows(session, ::Nothing) = session.every_row
+function _rows(session, rows)
     index = convert(Vector{Int}, vec(collect(rows)))
     c = length(session.every_row)
     all(row -> 1 <= row <= c, index) && return index

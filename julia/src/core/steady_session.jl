@@ -74,14 +74,6 @@ function SteadySession(
     )
 end
 
-_rows(session::SteadySession, ::Nothing) = session.every_row
-function _rows(session::SteadySession, rows)
-    index = convert(Vector{Int}, vec(collect(rows)))
-    c = length(session.every_row)
-    all(row -> 1 <= row <= c, index) && return index
-    return throw(ModelError("rows=$index; the problem has the conditions 1 to $c."))
-end
-
 """
 Call f(block, columns) for all of the conditions `index`: a share of them on each thread, and so
 many at a time as stay in the processor's cache. Returns the number of threads.
