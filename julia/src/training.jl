@@ -142,11 +142,17 @@ function penalise!(run::AdamWRun)
     total = 0.0
     for name in (:W, :b0)
         haskey(run.raw, name) || continue
-        x, g, l1, l2 = run.raw[name], run.slope[name], run.l1[name], run.l2[name]
-        for i in eachindex(x)
-            total += l1[i] * abs(x[i]) + l2[i] * x[i]^2
-            g[i] += l1[i] * sign(x[i]) + 2 * l2[i] * x[i]
-        end
+        total += penalise!(run.slope[name], run.raw[name], run.l1[name], run.l2[name])
+    end
+    return total
+end
+
+# A function of its own, because the arrays' number of dimensions is not known in `run.raw`.
+function penalise!(g::Array{T}, x::Array{T}, l1::Array{T}, l2::Array{T}) where {T}
+    total = 0.0
+    @inbounds for i in eachindex(x, g, l1, l2)
+        total += l1[i] * abs(x[i]) + l2[i] * x[i]^2
+        g[i] += l1[i] * sign(x[i]) + 2 * l2[i] * x[i]
     end
     return total
 end
