@@ -12,9 +12,13 @@ _MEMORY = 4
 
 
 def fixed_point(
-    step: Callable[[Array, Array], None], start: Array, tolerance: Array, limit: int
+    step: Callable[[Array, Array], None],
+    start: Array,
+    tolerance: Array,
+    limit: int,
+    correction: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Iterate x ← G(x) with acceleration until |G(x) − x| is small in every row.
+    """Iterate x ← x + (G(x) − x)K with acceleration until |G(x) − x| is small in every row.
 
     The combination of the last few iterates is chosen once for all rows, by least squares over
     their residuals.
@@ -28,6 +32,9 @@ def fixed_point(
         Largest residual allowed in each row.
     limit : int
         Evaluations of G at most.
+    correction : ndarray, (n, n), optional
+        K, which makes this Newton's method with one matrix for all rows; given up where it leads
+        astray. Without it K is the identity.
 
     Returns
     -------
@@ -52,6 +59,15 @@ def fixed_point(
             worst = float(residual.max(initial=0))
             if not np.isfinite(worst) or (residual <= tolerance).all():
                 break
+            # Far above the best the combination has gone astray: begin anew from here.
+            if worst > 10 * lowest:
+                kept, correction = 0, None
+                accelerating = False
+            lowest = min(lowest, worst)
+            if correction is not None:
+                np.matmul(f, correction, out=image)
+                f, image = image, f
+                np.add(x, f, out=image)
             if accelerating:
                 slot = kept % _MEMORY
                 np.subtract(f.ravel(), f_last.ravel(), out=df[slot])
@@ -59,10 +75,6 @@ def fixed_point(
                 kept += 1
                 used = min(kept, _MEMORY)
                 gram[slot, :used] = gram[:used, slot] = df[:used] @ df[slot]
-            # Far above the best the combination has gone astray: begin anew from here.
-            if worst > 10 * lowest:
-                kept = 0
-            lowest = min(lowest, worst)
             # While the residual halves by itself, the plain iteration costs less.
             accelerating |= k >= 1 and worst > before / 2
             before = worst
