@@ -133,7 +133,7 @@ def test_work_stops_when_time_is_up(tmp_path, monkeypatch):
 def test_a_second_run_computes_nothing_and_draws_again(tmp_path, monkeypatch):
     quick = {"nodes": (3,), "conditions": (6, 8)}
     monkeypatch.setitem(scaling.AXES, "size", (quick, quick))
-    monkeypatch.setattr(scaling, "figure", lambda grid, rows, path: drawn.append(len(rows)))
+    monkeypatch.setattr(scaling, "figure", lambda grid, varied, rows, path: drawn.append(len(rows)))
     runs, drawn = [], []
 
     def listen(cell):
@@ -160,7 +160,7 @@ def test_means_are_over_the_same_networks_everywhere():
 
 @pytest.mark.parametrize("grid", scaling.AXES)
 def test_every_grid_has_a_figure_even_if_cells_are_missing(grid, tmp_path, monkeypatch):
-    monkeypatch.setattr(scaling, "DPI", 60)
+    monkeypatch.setattr("harness.scaling_figures.DPI", 60)
     rng = np.random.default_rng(0)
     rows = [
         result(cell, mae=rng.uniform(0.01, 1), pearson=rng.uniform(-0.2, 1), auprc_ratio=2.0)
@@ -168,7 +168,7 @@ def test_every_grid_has_a_figure_even_if_cells_are_missing(grid, tmp_path, monke
     ]
     rows[0].pop("mae")
     path = tmp_path / "figure.png"
-    scaling.figure(grid, pd.DataFrame(rows), path)
+    scaling.figure(grid, tuple(scaling.AXES[grid][0]), pd.DataFrame(rows), path)
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
