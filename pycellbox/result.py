@@ -20,6 +20,7 @@ from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.models import CellBox
 from pycellbox.solvers import Solver, solver_from_dict, solver_to_dict
 from pycellbox.solving import solve
+from pycellbox.verification import verify
 
 FORMAT = "pycellbox.Fit"
 FORMAT_VERSION = 1
@@ -63,19 +64,22 @@ class Fit:
         horizon: float | None,
         provenance: Mapping[str, Any],
     ) -> Fit:
-        """Build the tree of a finished fit; predicts the fitted conditions."""
+        """Build the tree of a finished fit; predicts the fitted conditions and verifies that."""
         if model.mask is not None:
             nodes = parameters["node"].values
             mask = model.mask
             if isinstance(mask, xr.DataArray):
                 mask = mask.sel(target=nodes, source=nodes).values
             parameters = parameters.assign(mask=(("target", "source"), mask))
-        dtype = provenance["dtype"]
-        times = None if horizon is not None else data["time"].values
-        predicted = solve(
-            model, parameters, data["perturbation"], solver=solver, horizon=horizon, times=times,
-            backend=provenance["backend"], dtype=dtype,
-        )  # fmt: skip
+        asked: dict[str, Any] = {
+            "horizon": horizon,
+            "times": None if horizon is not None else data["time"].values,
+            "backend": provenance["backend"],
+            "dtype": provenance["dtype"],
+        }
+        network = (model, parameters, data["perturbation"])
+        predicted = solve(*network, solver=solver, **asked)
+        verified = verify(predicted, *network, solver=solver, **asked)
         tree = xr.DataTree.from_dict(
             {
                 "parameters": parameters,
@@ -91,7 +95,7 @@ class Fit:
             "model": json.dumps(model.to_dict()),
             "solver": json.dumps(solver_to_dict(solver)),
             "horizon": json.dumps(horizon),
-            "provenance": json.dumps(dict(provenance)),
+            "provenance": json.dumps({**provenance, **verified}),
         }
         return cls(tree)
 

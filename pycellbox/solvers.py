@@ -29,7 +29,7 @@ GRADIENTS: tuple[Gradient, ...] = (
 
 
 @dataclass(frozen=True)
-class _FixedStep:
+class FixedStep:
     """Common to the fixed-step methods.
 
     Parameters
@@ -37,41 +37,49 @@ class _FixedStep:
     dt : float
         Longest step, in units of time. Between two requested times the steps are equal and as
         few as keep them no longer than ``dt``, so that every requested time is a grid point.
+
+    Notes
+    -----
+    Steps of h are stable for a node that decays at the rate c up to h·c = ``reach``. Beyond it the
+    states grow where those of the equation fall, and an evaluation raises `DivergenceError`.
     """
 
     dt: float
     order: ClassVar[int]
+    reach: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dt", _positive(type(self).__name__, "dt", self.dt))
 
 
 @dataclass(frozen=True)
-class Euler(_FixedStep):
+class Euler(FixedStep):
     """Explicit Euler, order 1, one stage."""
 
     order: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
-class Midpoint(_FixedStep):
+class Midpoint(FixedStep):
     """Explicit midpoint rule, order 2, two stages."""
 
     order: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
-class Heun(_FixedStep):
+class Heun(FixedStep):
     """Heun's trapezoidal rule, order 2, two stages: the original CellBox default."""
 
     order: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
-class RK4(_FixedStep):
+class RK4(FixedStep):
     """The classical Runge-Kutta method, order 4, four stages."""
 
     order: ClassVar[int] = 4
+    # 1 + z + z²/2 + z³/6 + z⁴/24 = 1
+    reach: ClassVar[float] = 2.785293563405282
 
 
 @dataclass(frozen=True)

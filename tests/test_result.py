@@ -65,6 +65,24 @@ def test_provenance_says_how_it_was_made(fit):
     assert fit.status == "completed"
 
 
+def test_fixed_steps_are_held_to_the_equation(fit, caplog):
+    assert fit.provenance["steps"]["distance_to_integration"] < 1e-2
+    assert "leave the equation's solution" not in caplog.text
+    coarse = fitted(times=(1.0, 2.0), solver=pcb.Euler(1.0))
+    wanted = pcb.solve(
+        coarse.model, coarse.parameters, coarse.data["perturbation"],
+        solver=pcb.Tsit5(1e-10, 1e-12), times=(1.0, 2.0), backend="numpy",
+    )  # fmt: skip
+    distance = np.abs(coarse.predictions - wanted).max().item()
+    said = coarse.provenance["steps"]["distance_to_integration"]
+    assert said == pytest.approx(distance, rel=1e-3)
+    assert f"leave the equation's solution by up to {distance:.2g}" in caplog.text
+
+
+def test_an_adaptive_fit_needs_no_such_check():
+    assert "steps" not in fitted(times=(1.0, 2.0)).provenance
+
+
 def test_groups_and_dims(fit):
     assert set(fit.tree.children) == {"parameters", "history", "predictions", "data"}
     assert fit.parameters["W"].dims == ("target", "source")

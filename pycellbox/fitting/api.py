@@ -26,12 +26,8 @@ from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty, as_loss
 from pycellbox.problem import Parameters, Problem, parameter_arrays, parameter_dataset, time_grid
 from pycellbox.result import Fit, versions
-from pycellbox.solvers import Solver, SteadyState, check_solver
-from pycellbox.solving import check_dtype, check_model, check_steady, solve
-
-# In units of the slowest decay time: enough for a network that settles at half the rate of its
-# slowest node (e⁻²⁰ is 2e-9).
-_SETTLING_TIMES = 40.0
+from pycellbox.solvers import Solver, check_solver
+from pycellbox.solving import check_dtype, check_model, check_steady
 
 
 def fit(
@@ -146,17 +142,6 @@ def fit(
     training.run(stages)
     last_horizon = next((s.horizon for s in reversed(stages) if s.horizon), None)
     parameters = parameter_dataset(problem.structure, parametrisation.effective(training.raw))
-    checked = {}
-    if isinstance(solver, SteadyState):
-        checked["steady_state"] = _check_steady_states(
-            model,
-            solver,
-            parameters,
-            data["perturbation"],
-            horizon,
-            backend=chosen.name,
-            dtype=dtype,
-        )
     return Fit.assemble(
         model=model,
         solver=solver,
@@ -166,7 +151,6 @@ def fit(
         horizon=(last_horizon or horizon) if steady else None,
         provenance={
             "status": training.status,
-            **checked,
             "steps_retried": training.retried,
             "seconds": round(time.perf_counter() - began, 3),
             "backend": chosen.name,
@@ -178,31 +162,6 @@ def fit(
             "versions": versions(chosen),
         },
     )
-
-
-def _check_steady_states(
-    model: CellBox,
-    solver: SteadyState,
-    parameters: xr.Dataset,
-    perturbation: xr.DataArray,
-    horizon: float,
-    **options: Any,
-) -> dict[str, Any]:
-    """Hold the fitted steady states to a long integration; plain values for provenance."""
-    states = solve(model, parameters, perturbation, solver=solver, horizon=horizon, **options)
-    settled = states["settled"].values
-    rates = parameters["alpha"].values
-    long = _SETTLING_TIMES / max(float(rates.min()), 1e-3 * float(rates.max()))
-    integrated = solve(
-        model, parameters, perturbation, solver=solver.integrator, horizon=long, **options
-    )
-    distance = np.abs(states.values - integrated.values)[settled]
-    return {
-        "unsettled": [str(c) for c in states["condition"].values[~settled]],
-        "residual": float(states["residual"].values[settled].max(initial=0.0)),
-        "distance_to_integration": float(distance.max(initial=0.0)),
-        "integrated_to": long,
-    }
 
 
 def split_roles(
