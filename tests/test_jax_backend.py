@@ -131,7 +131,8 @@ def test_a_long_trajectory_is_reversed_in_segments(backend, monkeypatch):
         state = problem.perturbation.nbytes
         monkeypatch.setattr(ours.plan, "_TAPE_BYTES", 12 * state)
         session = backend.session(problem, pcb.Heun(0.09), Loss())
-        assert session._plan.steps(None, None, None, None, 4)[0].segments > 3
+        coefficients = session._plan.lowering.coefficients(parameters)
+        assert session._plan.steps(coefficients, None, None, None, 4)[0].segments > 3
         for prefix in (None, 2):
             compare(
                 backend, problem, parameters, pcb.Heun(0.09), Loss(), 1e-10, [1, 3], prefix
@@ -233,6 +234,21 @@ def test_an_unstable_network_is_said_to_diverge(backend, solver):
         backend.solve(
             problem.structure, solver, wild, problem.perturbation, problem.times
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [pcb.Euler, pcb.Midpoint, pcb.Heun, pcb.RK4])
+def test_steps_too_long_for_a_decay_are_said(backend, method):
+    rng = np.random.default_rng(10)
+    problem = random_problem(pcb.CellBox(), rng)
+    parameters = random_parameters(pcb.CellBox(), rng)
+    parameters["alpha"][1] = 20.0
+    for factor in (0.99, 1.2):  # of two units of time, so that steps stay nearly as long
+        session = backend.session(problem, method(factor * method.reach / 20), Loss())
+        if factor < 1:
+            session.value_and_gradient(parameters)
+            continue
+        with pytest.raises(DivergenceError, match="node number 1 decays at the rate 20"):
+            session.value_and_gradient(parameters)
 
 
 def test_a_session_survives_divergence(backend):

@@ -319,6 +319,18 @@ def test_the_lock_is_released_during_a_call(julia):
     assert during > 5
 
 
+@pytest.mark.parametrize("method", [pcb.Euler, pcb.Midpoint, pcb.Heun, pcb.RK4])
+def test_steps_too_long_for_a_decay_are_said(julia, method):
+    rng = np.random.default_rng(10)
+    problem = random_problem(pcb.CellBox(), rng)
+    parameters = random_parameters(pcb.CellBox(), rng)
+    parameters["alpha"][1] = 20.0
+    julia.session(problem, method(0.99 * method.reach / 20), Loss()).value(parameters)
+    session = julia.session(problem, method(1.2 * method.reach / 20), Loss())
+    with pytest.raises(DivergenceError, match=r"decays at the rate 20.*dt ≤ 0\.1"):
+        session.value_and_gradient(parameters)
+
+
 def test_a_session_survives_an_error(julia):
     rng = np.random.default_rng(9)
     model = pcb.CellBox(envelope="linear")

@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp
 
 from pycellbox.backends.lowering import Lowering
 from pycellbox.backends.numpy import NumpyBackend
+from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError, ModelError, SolverError
 from pycellbox.models import FORMS, CellBox
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
@@ -139,13 +140,31 @@ def test_an_unperturbed_condition_stays_at_rest():
     assert (computed(model, random_parameters(model, rng), u, [5.0], Tsit5()) == 0).all()
 
 
-def test_too_long_a_step_is_said_to_diverge():
+@pytest.mark.parametrize("method", FIXED)
+def test_reach_is_where_a_step_no_longer_damps(method):
+    tableau = TABLEAUX[method]
+
+    def growth(z):
+        stages = []
+        for weights in tableau.A:
+            stages.append(z * (1 + sum(a * k for a, k in zip(weights, stages, strict=True))))
+        return abs(1 + sum(b * k for b, k in zip(tableau.b, stages, strict=True)))
+
+    assert growth(-0.999 * method.reach) < 1 < growth(-1.001 * method.reach)
+
+
+@pytest.mark.parametrize("method", FIXED)
+def test_steps_too_long_for_a_decay_are_said(method):
+    """Eleven of them would give finite states, and all wrong."""
     rng = np.random.default_rng(8)
-    model = CellBox()
+    model = CellBox(dose_saturation=None)
     p, u = random_parameters(model, rng), rng.normal(size=(2, len(NODES)))
-    p["alpha"] *= 1000
-    with pytest.raises(DivergenceError, match=r"condition number 0.*smaller dt"):
-        computed(model, p, u, [200.0], Euler(0.1))
+    p["alpha"][1] = 20.0
+    step = method.reach / 20.0
+    settled = computed(model, p, u, [11 * 0.99 * step], method(0.99 * step))
+    assert np.abs(settled).max() < 10
+    with pytest.raises(DivergenceError, match=r"node number 1 decays at the rate 20.*dt ≤ 0\.1"):
+        computed(model, p, u, [11 * 1.01 * step], method(1.01 * step))
 
 
 def test_max_steps_is_kept():

@@ -61,14 +61,7 @@ function value_and_gradient!(
     gradient === session.gradient || check_parameters(structure, gradient)
     total = _evaluate!(session, parameters, rows, Val(true), prefix)
     pull_back!(gradient, session.run.lowering, session.backward[1].gradient)
-    for name in (:W, rates(structure.model)...)
-        all(isfinite, parameter(gradient, name)) || throw(
-            DivergenceError(
-                "the gradient with respect to $name is not finite: the network is unstable " *
-                "over this horizon; shorten it, or shrink W.",
-            ),
-        )
-    end
+    check_gradient(gradient, structure.model, UNSTABLE)
     return total, gradient
 end
 

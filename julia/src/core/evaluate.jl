@@ -6,6 +6,7 @@ function _evaluate!(
     check_parameters(session.lowering.structure, parameters)
     index = _rows(session, rows)
     load!(session.network, session.lowering, parameters; reverse=Gradient)
+    check_steps(session.method, session.grid, session.network.coefficients.c)
     grid = first_times(session.grid, prefix)
     entries = 0
     for row in index
@@ -40,6 +41,18 @@ function _rows(session, rows)
     c = length(session.every_row)
     all(row -> 1 <= row <= c, index) && return index
     return throw(ModelError("rows=$index; the problem has the conditions 1 to $c."))
+end
+
+const UNSTABLE =
+    "the network is unstable over this horizon; shorten it, use a smaller step, or shrink W."
+
+"Raise `DivergenceError`, with the likely reason, if an entry of the gradient is not finite."
+function check_gradient(gradient, model::Model, why)
+    for name in (:W, rates(model)...)
+        all(isfinite, parameter(gradient, name)) ||
+            throw(DivergenceError("the gradient with respect to $name is not finite: $why"))
+    end
+    return nothing
 end
 
 function add!(k::Coefficients, other::Coefficients)

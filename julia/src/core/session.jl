@@ -169,13 +169,6 @@ function value_and_gradient!(
     gradient === session.gradient || check_parameters(session.lowering.structure, gradient)
     total = _evaluate!(session, parameters, rows, Val(true), prefix)
     pull_back!(gradient, session.lowering, session.chunks[1].backward.gradient)
-    for name in (:W, rates(session.lowering.structure.model)...)
-        all(isfinite, parameter(gradient, name)) || throw(
-            DivergenceError(
-                "the gradient with respect to $name is not finite: the network is unstable " *
-                "over this horizon; shorten it, use a smaller step, or shrink W.",
-            ),
-        )
-    end
+    check_gradient(gradient, session.lowering.structure.model, UNSTABLE)
     return total, gradient
 end

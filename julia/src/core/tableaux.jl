@@ -67,6 +67,15 @@ end
 
 stages(::Tableau{S}) where {S} = S
 
+"""
+h·c up to which steps of h are stable for a node that decays at the rate c: where the stability
+polynomial, 1 + z + … + z^S/S! for as many stages as the order, is 1 on the real axis (for Euler
+−1).
+"""
+reach(::Tableau{1}) = 2.0
+reach(::Tableau{2}) = 2.0
+reach(::Tableau{4}) = 2.785293563405282
+
 "Weights that lead from the stages up to s to stage s + 1, or to the end of the step."
 following_weights(S, A, B, s) = s < S ? A[s + 1] : B
 
@@ -119,4 +128,22 @@ function first_times(grid::Grid, prefix::Integer)
         SolverError("prefix=$prefix; there are $(length(grid.times)) times to take it from.")
     )
     return Grid(grid.times[1:prefix], grid.steps_at[1:prefix], grid.h[1:prefix])
+end
+
+"""
+Raise `DivergenceError` if a step is too long for the decay rates `c`. Far from rest the envelope is
+flat and −c∘x all that is left; beyond the method's reach the computed states grow there where the
+equation's fall, often without becoming infinite.
+"""
+function check_steps(method::Tableau, grid::Grid, c)
+    longest, fastest = maximum(grid.h), Float64(maximum(c))
+    # A hair for the rounding of (end − start)/count.
+    longest * fastest > reach(method) * (1 + 1e-9) || return nothing
+    return throw(
+        DivergenceError(
+            "node number $(argmax(c)) decays at the rate $(round(fastest; sigdigits=4)), for " *
+            "which steps of $(round(longest; sigdigits=4)) are unstable: use dt ≤ " *
+            "$(round(reach(method) / fastest; sigdigits=3)), Tsit5, or smaller rates.",
+        ),
+    )
 end

@@ -76,6 +76,7 @@ function trajectory!(
     )
     c == 0 && return states
     network = load!(Network{T}(lowering), lowering, parameters; reverse=false)
+    check_steps(method, grid, network.coefficients.c)
     GC.@preserve perturbation begin
         u = dense(T, perturbation)
         _trajectory!(states, network, method, grid, lowering, u, _chunks(chunks))

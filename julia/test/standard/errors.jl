@@ -88,6 +88,21 @@ end
     @test raises(() -> CB.rhs!(zeros(3), zeros(3), kernel), CB.ModelError, "3 entries")
 end
 
+@testset "steps too long for a decay" begin
+    problem = random_problem(CB.Model())
+    problem.parameters.alpha[2] = 20
+    part = "node number 2 decays at the rate 20.0"
+    for Method in (CB.Euler, CB.Midpoint, CB.Heun, CB.RK4)
+        limit = CB.reach(CB.tableau(Method(0.1))) / 20
+        fine = merge(problem, (times=[11 * 0.99 * limit],))
+        @test maximum(abs, solve(fine, Method(0.99 * limit))) < 10
+        long = merge(problem, (times=[11 * 1.01 * limit],))
+        @test raises(() -> solve(long, Method(1.01 * limit)), CB.DivergenceError, part)
+        held = session(long; solver=Method(1.01 * limit))
+        @test raises(() -> CB.value(held, problem.parameters), CB.DivergenceError, part)
+    end
+end
+
 @testset "divergence" begin
     problem = random_problem(CB.Model(; envelope=:linear); conditions=20)
     wild = merge(problem.parameters, (W=1e3 .* problem.parameters.W,))

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
+from pycellbox.backends.checks import UNSTABLE, check_gradient
 from pycellbox.backends.jax import kernel, programs
 from pycellbox.backends.jax.plan import Plan, network_of
 from pycellbox.backends.lowering import Coefficients
@@ -124,12 +125,7 @@ class JaxSession:
         outcome, slope = self._run(programs.value_and_gradient, parameters, rows, prefix)
         value = self._checked(outcome, prefix)
         gradient = self._plan.lowering.pull_back(Coefficients(*slope))
-        for name, array in gradient.items():
-            if not np.isfinite(array).all():
-                raise DivergenceError(
-                    f"the gradient with respect to {name} is not finite: the network is unstable "
-                    "over this horizon; shorten it, use a smaller step, or shrink W."
-                )
+        check_gradient(gradient, UNSTABLE)
         return value, gradient
 
     def value(

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from pycellbox.backends.checks import check_steps
 from pycellbox.backends.jax import kernel
 from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.lowering import Coefficients, Drive, Lowering
 from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.problem import Array, Structure
-from pycellbox.solvers import Solver, Tsit5
+from pycellbox.solvers import FixedStep, Solver, Tsit5
 
 # Memory for the records of the steps; a longer trajectory is integrated twice, in segments.
 _TAPE_BYTES = 2**30
@@ -38,6 +39,8 @@ class Plan:
         self.drive: Drive = self.lowering.drive(perturbation)
         self._dtype = perturbation.dtype
         self._grids: dict[int, tuple[kernel.Method, Any]] = {}
+        if isinstance(solver, FixedStep):
+            self._longest = max(Grid.equal(times, solver.dt, times.size).sizes, default=0.0)
         model = structure.model
         self._method = kernel.Method(TABLEAUX[type(solver)], model.envelope, model.order)
 
@@ -63,8 +66,10 @@ class Plan:
             )
             grid = Grid.between(ends, self.times, prefix)
             return self._fitted(grid, _round_up(grid.sizes.size))
+        assert isinstance(self.solver, FixedStep)
+        check_steps(self.solver, self._longest, coefficients.c)
         if prefix not in self._grids:
-            grid = Grid.equal(self.times, self.solver.dt, prefix)  # type: ignore[union-attr]
+            grid = Grid.equal(self.times, self.solver.dt, prefix)
             method, grid = self._fitted(grid, grid.sizes.size)
             self._grids[prefix] = method, Grid(*map(jax.numpy.asarray, grid))
         return self._grids[prefix]

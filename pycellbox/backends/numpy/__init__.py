@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pycellbox.backends.checks import UNSTABLE, check_gradient
 from pycellbox.backends.lowering import Coefficients, Drive, Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate, reverse
@@ -119,12 +120,7 @@ class NumpySession:
         with blas_threads(*self.problem.perturbation.shape):
             value, seeds, trajectory = self._forward(parameters, rows, self._kept, prefix)
             gradient = self.lowering.pull_back(reverse(trajectory, seeds))
-        for name, array in gradient.items():
-            if not np.isfinite(array).all():
-                raise DivergenceError(
-                    f"the gradient with respect to {name} is not finite: the network is unstable "
-                    "over this horizon; shorten it, use a smaller step, or shrink W."
-                )
+        check_gradient(gradient, UNSTABLE)
         return value, gradient
 
     def value(

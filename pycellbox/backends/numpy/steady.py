@@ -227,9 +227,7 @@ class SteadyEquations:
             np.add(out, seeds, out=out)
 
         scale = np.abs(seeds).max(axis=1) * self.tol + np.finfo(x.dtype).tiny
-        mu, residual = fixed_point(
-            step, start, scale, self.solver.max_iterations, self._correction
-        )
+        mu, residual = fixed_point(step, start, scale, self.solver.max_iterations, self._correction)
         late = np.flatnonzero(~(residual <= scale))
         if late.size:
             system = np.eye(x.shape[1], dtype=x.dtype) - weight[late][:, :, None] * self._M

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pycellbox.backends.checks import check_gradient
 from pycellbox.backends.lowering import Coefficients, Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.integrate import reverse
@@ -66,12 +67,10 @@ class NumpySteadySession:
                     self._integrated_gradient(equations, rest, seeds[rest])
                 )
                 gradient = {name: g + integrated[name] for name, g in gradient.items()}
-        for name, array in gradient.items():
-            if not np.isfinite(array).all():
-                raise DivergenceError(
-                    f"the gradient with respect to {name} is not finite: a steady state is about "
-                    "to lose its stability, or the network is unstable; shrink W."
-                )
+        check_gradient(
+            gradient,
+            "a steady state is about to lose its stability, or the network is unstable; shrink W.",
+        )
         return value, gradient
 
     def _forward(

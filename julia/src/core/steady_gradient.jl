@@ -1,0 +1,175 @@
+# Loss at the steady states, and its derivative by the implicit function theorem.
+
+function value(session::SteadySession, parameters; rows=nothing, prefix=nothing)
+    index = _rows(session, rows)
+    find!(session, parameters, index)
+    return loss_at(session, index)
+end
+
+"Loss at the session's states."
+function loss_at(session::SteadySession, index)
+    count_ = max(mapreduce(row -> session.measured[row], +, index; init=0), 1)
+    total = 0.0
+    for row in index, i in axes(session.states, 1)
+        w = session.weight[i, 1, row]
+        r = (session.states[i, row] - session.response[i, 1, row]) * w
+        total += Float64(penalty(session.loss, r))
+    end
+    isfinite(total) || throw(
+        DivergenceError("the loss is not finite: the states are finite but too large.")
+    )
+    return total / count_
+end
+
+value_and_gradient!(session::SteadySession, parameters; rows=nothing, prefix=nothing) =
+    value_and_gradient!(session.gradient, session, parameters; rows=rows)
+
+function value_and_gradient!(
+    gradient, session::SteadySession{T}, parameters; rows=nothing, prefix=nothing
+) where {T}
+    index = _rows(session, rows)
+    shared = find!(session, parameters, index)
+    total = loss_at(session, index)
+    measured = max(mapreduce(row -> session.measured[row], +, index; init=0), 1)
+    settled = all(row -> session.settled[row], index) ? index :
+        filter(row -> session.settled[row], index)
+    k = settled_gradient!(session, shared, settled, measured)
+    pull_back!(gradient, session.lowering, k)
+    if length(settled) < length(index)
+        restless = filter(row -> !session.settled[row], index)
+        add_integrated!(gradient, session, parameters, restless, measured)
+    end
+    check_gradient(
+        gradient, session.structure.model,
+        "a steady state is about to lose its stability, or the network is unstable; shrink W.",
+    )
+    return total, gradient
+end
+
+"Gradient with respect to the coefficients from the conditions that settled."
+function settled_gradient!(session::SteadySession, shared, settled, measured)
+    for block in session.blocks
+        clear!(block.gradient)
+    end
+    used = on_blocks(session, settled) do block, columns
+        begin!(block, session.network, shared, session.lowering, session.perturbation, columns)
+        gather!(block.x, session.states, columns)
+        slopes!(block, session.network, block.x)
+        gather!(block.mu, session.adjoints, columns)
+        seeds!(block, session, columns, measured)
+        adjoint!(block, session.network, session.solver)
+        n = block.n
+        for (j, column_) in enumerate(columns)
+            copyto!(session.adjoints, (column_ - 1) * n + 1, block.mu, (j - 1) * n + 1, n)
+        end
+        collect!(block, session.network, shared)
+    end
+    # In the order of the blocks, whichever thread was faster.
+    for q in 2:used
+        add!(session.blocks[1].gradient, session.blocks[q].gradient)
+    end
+    return session.blocks[1].gradient
+end
+
+function seeds!(block::SteadyBlock{T}, session, columns, measured) where {T}
+    n, share = block.n, one(T) / T(measured)
+    for (j, column_) in enumerate(columns), i in 1:n
+        w = session.weight[i, 1, column_]
+        r = (session.states[i, column_] - session.response[i, 1, column_]) * w
+        block.seeds[(j - 1) * n + i] = penalty_slope(session.loss, r) * w * share
+    end
+    return nothing
+end
+
+"μ ↦ g + Mᵀ(a∘φ'/c∘μ), whose fixed point is c∘λ."
+struct AdjointMap{B,N}
+    block::B
+    network::N
+end
+
+function (A::AdjointMap)(out, mu)
+    block, m = A.block, entries(A.block)
+    _multiply!(block.z, block.weight, mu, m)
+    product!(out, 0, A.network.transposed, block.z, 0, block.columns)
+    _add!(out, block.seeds, m)
+    return nothing
+end
+
+function _multiply!(out, a, b, m)
+    @inbounds @simd ivdep for e in 1:m
+        out[e] = a[e] * b[e]
+    end
+    return nothing
+end
+
+function _add!(out, a, m)
+    @inbounds @simd ivdep for e in 1:m
+        out[e] += a[e]
+    end
+    return nothing
+end
+
+"Solve for μ = c∘λ in `block.mu`, from what stands there."
+function adjoint!(block::SteadyBlock{T}, network, solver) where {T}
+    n, m = block.n, entries(block)
+    _multiply!(block.weight, block.gain, block.slope, m)
+    tol = T(max(solver.tol, 20 * eps(T)))
+    for j in 1:block.columns
+        block.tolerance[j] = tol * maximum(abs, column(block.seeds, n, j)) + floatmin(T)
+    end
+    fixed_point!(
+        block.mu, AdjointMap(block, network), block.anderson, n, block.columns, block.tolerance,
+        block.residual, solver.max_iterations,
+    )
+    for j in 1:block.columns
+        block.residual[j] <= block.tolerance[j] && continue
+        M, weight = network.coefficients.M, column(block.weight, n, j)
+        system = lu!(one(M) - M' .* weight'; check=false)
+        mu, seeds = column(block.mu, n, j), column(block.seeds, n, j)
+        issuccess(system) ? copyto!(mu, ldiv!(system, collect(seeds))) : fill!(mu, T(NaN))
+    end
+    return block
+end
+
+"Add the gradient of the block's conditions to `block.gradient`."
+function collect!(block::SteadyBlock{T}, network::Network{T}, shared::Contraction{T}) where {T}
+    n, k, dk = block.n, network.coefficients, block.gradient
+    for j in 1:block.columns
+        start = (j - 1) * n
+        @inbounds for i in 1:n
+            e = start + i
+            λ = shared.held[i] ? zero(T) : block.mu[e] / shared.decay[i]
+            block.g[e] = λ * k.a[i] * block.slope[e]
+            dk.a[i] += λ * block.phi[e]
+            dk.c[i] -= λ * block.x[e]
+            block.outside === nothing || (dk.b[i] += λ * block.outside[e])
+        end
+    end
+    add_outer_product!(dk.M, block.g, block.x, 0, block.columns, network.tiles)
+    return nothing
+end
+
+function integrating_session(s::SteadySession, integrator::FixedStep)
+    return Session(
+        s.structure, s.perturbation, s.response, s.weight, [s.horizon];
+        solver=integrator, loss=s.loss,
+    )
+end
+function integrating_session(s::SteadySession, integrator::Tsit5)
+    return adaptive_session(
+        s.structure, s.perturbation, s.response, s.weight, [s.horizon], s.loss, integrator
+    )
+end
+
+"Add the gradient of conditions that do not settle, through the integration."
+function add_integrated!(gradient, session::SteadySession, parameters, rows, measured)
+    if session.integrated === nothing
+        session.integrated = integrating_session(session, session.solver.integrator)
+    end
+    value_and_gradient!(session.total, session.integrated, parameters; rows=rows)
+    share = max(sum(row -> session.measured[row], rows), 1) / measured
+    for name in keys(session.total)
+        parameter(gradient, name) .+= share .* session.total[name]
+    end
+    return gradient
+end
