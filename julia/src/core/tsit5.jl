@@ -61,9 +61,9 @@ tableau(::Tsit5) = Tableau{6,TSIT5_A,TSIT5_B}()
 # error estimate wants, and which is the first one of the next step.
 const TSIT5_PAIR = Tableau{7,(TSIT5_A...,TSIT5_B),TSIT5_ERROR}()
 
-# |hλ| up to which a step damps every decaying mode that is not nearly undamped: the region of
-# stability holds the sector |arg(−hλ)| ≤ 72° up to 3.3 and the real axis up to 3.5.
-const TSIT5_REACH = 2.5
+# Tsit5's region of stability holds |hλ| up to the first within 72° of the negative real axis and up
+# to the second within 87°: all decaying modes but the nearly undamped.
+const REACH_72, REACH_87 = 3.3, 2.5
 
 "sup |φ'|."
 steepest(::Envelope) = 1.0
@@ -78,21 +78,22 @@ function steepest_power(k)
 end
 
 """
-    jacobian_bound(network)
+    longest_step(network)
 
-Upper bound of |λ| over the Jacobian's eigenvalues, for every state of the network.
+Longest step of Tsit5 that damps what decays, and a bound of |λ|, for every state of the network.
 
-The Jacobian is diag(a∘φ')M − diag(c); its eigenvalues are bounded by max c plus the smaller of
-two bounds for B = sup|φ'|·diag(a)M, both of which hold for every φ' ≤ sup|φ'|: the spectral norm
-‖B‖₂, and the Perron root of |B|, which is itself bounded from above at every iterate v > 0 by
-max (|B|v)/v (Collatz-Wielandt). The first is much the smaller one for a network of many nodes
-without a pattern, the second for a sparse one whose strong edges do not form a loop.
+The Jacobian is diag(a∘φ')M − diag(c). Its eigenvalues are within r of the interval from −max c to
+−min c, with the smaller of two r for B = sup|φ'|·diag(a)M, both of which hold for every
+φ' ≤ sup|φ'|: the spectral norm ‖B‖₂, and the Perron root of |B|, which is itself bounded from above
+at every iterate v > 0 by max (|B|v)/v (Collatz-Wielandt). The first is much the smaller one for a
+network of many nodes without a pattern, the second for a sparse one whose strong edges do not form
+a loop. So |λ| ≤ max c + r; and where λ is more than 72° from the negative real axis, |λ| ≤ r/sin 72°,
+because its imaginary part is at most r.
 """
-function jacobian_bound(network::Network)
+function longest_step(network::Network)
     k, rise = network.coefficients, steepest(network.envelope)
     B = Float64[rise * k.a[i] * k.M[i, j] for i in axes(k.M, 1), j in axes(k.M, 2)]
-    decay = Float64(maximum(abs, k.c))
-    all(isfinite, B) || return Inf
+    all(isfinite, B) || return 0.0, Inf
     norm = sqrt(max(eigmax(Symmetric(B'B)), 0.0))
     B .= abs.(B)
     v, w = ones(size(B, 1)), zeros(size(B, 1))
@@ -104,7 +105,9 @@ function jacobian_bound(network::Network)
         v .= w .+ 1e-3 * max(maximum(w), 1e-300)
         v ./= maximum(v)
     end
-    return decay + min(norm, root)
+    radius = max(min(norm, root), floatmin(Float64))
+    largest = Float64(maximum(abs, k.c)) + radius
+    return min(REACH_72 / largest, REACH_87 * sind(72) / radius), largest
 end
 
 """

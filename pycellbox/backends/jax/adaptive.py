@@ -20,7 +20,7 @@ from pycellbox.backends.jax.envelopes import envelope
 from pycellbox.backends.jax.kernel import Inputs, Network, oriented, product
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import envelope_kernel
-from pycellbox.backends.numpy.integrate import _TSIT5_REACH, jacobian_bound
+from pycellbox.backends.numpy.integrate import longest_step as longest
 from pycellbox.backends.numpy.kernel import Stepper
 from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import DivergenceError
@@ -46,7 +46,7 @@ def longest_step(model: CellBox, coefficients: Coefficients, drive: Drive) -> fl
     """
     one = drive.rows(slice(0, 1))
     stepper = Stepper(TABLEAUX[Tsit5], envelope_kernel(model), coefficients, one)
-    return _TSIT5_REACH / max(jacobian_bound(stepper), float(np.finfo(float).tiny))
+    return longest(stepper)[0]
 
 
 def step_ends(

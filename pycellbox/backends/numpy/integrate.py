@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pycellbox.backends.checks import check_steps
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import EnvelopeKernel
 from pycellbox.backends.numpy.folded import FoldedStepper, pays
@@ -16,13 +17,16 @@ from pycellbox.backends.numpy.tape import Record
 from pycellbox.backends.numpy.tape import Tape as Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.problem import Array
-from pycellbox.solvers import Solver, Tsit5
+from pycellbox.solvers import FixedStep, Solver, Tsit5
 
-# |hλ| up to which a Tsit5 step damps every decaying mode that is not nearly undamped: its
-# stability region holds the sector |arg(−hλ)| ≤ 72° up to 3.3 and the real axis up to 3.5.
-_TSIT5_REACH = 2.5
-# OrdinaryDiffEq's PI controller for Tsit5 (Hairer, Nørsett, Wanner I, II.4).
-_BETA1, _BETA2, _SAFETY, _SHRINK, _GROW = 7 / 50, 2 / 25, 0.9, 0.2, 10.0
+# Tsit5's region of stability holds |hλ| up to the first within 72° of the negative real axis and up
+# to the second within 87°: all decaying modes but the nearly undamped.
+_REACH_72, _REACH_87 = 3.3, 2.5
+# The elementary controller (Hairer, Nørsett, Wanner I, II.4): the bound on the step is what the
+# smoother ones are for, and they take a third more steps to grow from those of the beginning.
+_SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
+# Of the first step, h·|λ| is this times the fifth root of rtol.
+_FIRST = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,16 @@ def integrate(
     Raises
     ------
     DivergenceError
-        A state is not finite, or the adaptive step vanishes or takes too many attempts.
+        A state is not finite, steps are too long for a node's decay, or the adaptive step vanishes
+        or takes too many attempts.
     """
     c, n = drive.initial.shape
     tape.begin(c)
     states = np.empty((c, times.size, n), drive.initial.dtype)
-    plan = None if isinstance(solver, Tsit5) else fixed_steps(times, solver.dt)  # type: ignore[union-attr]
+    plan = None
+    if isinstance(solver, FixedStep):
+        plan = fixed_steps(times, solver.dt)
+        check_steps(solver, max(h for _, h in plan), coefficients.c)
     # Products are written in place, which takes arrays of one kind: that of the states.
     k = coefficients
     M, a, b, decay = (array.astype(states.dtype, copy=False) for array in (k.M, k.a, k.b, k.c))
@@ -158,10 +166,9 @@ class _Adaptive:
 
     def __init__(self, stepper: Stepper, tape: Tape, solver: Tsit5) -> None:
         self.stepper, self.tape, self.solver = stepper, tape, solver
-        self.longest = _TSIT5_REACH / max(jacobian_bound(stepper), np.finfo(float).tiny)
+        self.longest, self._largest = longest_step(stepper)
         self._scale = np.empty_like(stepper.drive.initial)
         self._error = np.empty_like(stepper.drive.initial)
-        self._last_error = 1e-4
         self._attempts = 0
         self.h = 0.0
 
@@ -191,7 +198,6 @@ class _Adaptive:
                 grown = h * self._factor(error)
                 # A step cut short to meet a requested time says nothing against a longer one.
                 self.h = min(self.longest, max(grown, self.h) if h < self.h else grown)
-                self._last_error = max(error, 1e-4)
             else:
                 factor = self._factor(error) if math.isfinite(error) else _SHRINK
                 self.h = h * min(factor, _SAFETY)
@@ -212,7 +218,7 @@ class _Adaptive:
     def _factor(self, error: float) -> float:
         if error == 0:
             return _GROW
-        factor: float = _SAFETY * error**-_BETA1 * self._last_error**_BETA2
+        factor: float = _SAFETY * error ** (-1 / 5)
         return min(_GROW, max(_SHRINK, factor))
 
     def _error_norm(self, record: Record, following: Record) -> float:
@@ -227,38 +233,33 @@ class _Adaptive:
         return _rms(error)
 
     def _first_step(self, end: float) -> float:
-        """Hairer, Nørsett, Wanner I, II.4; also evaluates the first stage into the record."""
+        """Evaluate the first stage into the record, and choose a step from the size of λ.
+
+        The trajectory starts at rest, where the usual estimate from x/f has nothing to go by.
+        Along a mode e^λt, which leaves rest as hλ does, the relative error is of order (hλ)⁵.
+        """
         st, record = self.stepper, self.tape[0]
-        x = record.state[0]
         st.set_step(1.0)
         z = None if record.z is None else record.z[0]
-        st.increment(x, record.phi[0], z, st.kh[0])
-        scale = self.solver.atol + self.solver.rtol * np.abs(x)
-        d0, d1 = _rms(x / scale), _rms(st.kh[0] / scale)
-        h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
-        h0 = min(h0, end)
-        st.increment(x + h0 * st.kh[0], np.empty_like(x), None, st.kh[1])
-        d2 = _rms((st.kh[1] - st.kh[0]) / scale) / h0
-        if not math.isfinite(d1) or not math.isfinite(d2):
-            return h0
-        steepest = max(d1, d2)
-        h1 = max(1e-6, h0 * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / 5)
-        return min(100 * h0, h1, end)
+        st.increment(record.state[0], record.phi[0], z, st.kh[0])
+        return min(end, _FIRST * math.pow(self.solver.rtol, 1 / 5) / self._largest)
 
 
-def jacobian_bound(stepper: Stepper) -> float:
-    """Upper bound of |λ| over the Jacobian's eigenvalues, for every state of the network.
+def longest_step(stepper: Stepper) -> tuple[float, float]:
+    """Longest step of Tsit5 that damps what decays, and a bound of |λ|, for every state.
 
-    The Jacobian is diag(a∘φ')M − diag(c); its eigenvalues are bounded by max c plus the smaller of
-    two bounds for B = sup|φ'|·diag(a)M, both of which hold for every φ' ≤ sup|φ'|: the spectral
-    norm ‖B‖₂, and the Perron root of |B|, which is itself bounded from above at every iterate v > 0
-    by max (|B|v)/v (Collatz-Wielandt). The first is much the smaller one for a network of many
-    nodes without a pattern, the second for a sparse one whose strong edges do not form a loop.
+    The Jacobian is diag(a∘φ')M − diag(c). Its eigenvalues are within r of the interval from −max c
+    to −min c, with the smaller of two r for B = sup|φ'|·diag(a)M, both of which hold for every
+    φ' ≤ sup|φ'|: the spectral norm ‖B‖₂, and the Perron root of |B|, which is itself bounded from
+    above at every iterate v > 0 by max (|B|v)/v (Collatz-Wielandt). The first is much the smaller
+    one for a network of many nodes without a pattern, the second for a sparse one whose strong
+    edges do not form a loop. So |λ| ≤ max c + r; and where λ is more than 72° from the negative
+    real axis, |λ| ≤ r/sin 72°, because its imaginary part is at most r.
     """
     c = stepper.coefficients
     B = np.asarray(c.M * (c.a * stepper.envelope.steepest)[:, None], dtype=np.float64)
     if not np.isfinite(B).all():
-        return math.inf
+        return 0.0, math.inf
     norm = math.sqrt(max(float(np.linalg.eigvalsh(B.T @ B)[-1]), 0.0))
     np.abs(B, out=B)
     v = np.ones(B.shape[0])
@@ -269,7 +270,10 @@ def jacobian_bound(stepper: Stepper) -> float:
         # Zero rows would end the iteration; a little of everything keeps v positive.
         v = w + 1e-3 * max(float(w.max()), 1e-300)
         v /= v.max()
-    return float(np.abs(c.c).max()) + min(norm, root)
+    tiny = float(np.finfo(float).tiny)
+    radius = max(min(norm, root), tiny)
+    largest = float(np.abs(c.c).max()) + radius
+    return min(_REACH_72 / largest, _REACH_87 * math.sin(math.radians(72)) / radius), largest
 
 
 def _rms(values: Array) -> float:
