@@ -181,11 +181,10 @@ def main(given: list[str] | None = None) -> None:
                     found, limit, absent = one_process(job, steps)
                     if not options.no_memory and count == threads[0]:
                         for row in found:
-                            row |= {
-                                k: v
-                                for k, v in run.memory_of(job, row["contender"]).items()
-                                if k in ("mib", "first_mib")
-                            }
+                            memory = run.memory_of(job, row["contender"])
+                            row |= {k: v for k, v in memory.items() if k in ("mib", "first_mib")}
+                            if "why" in memory:
+                                say(f"  no peak memory of {row['contender']}: {memory['why']}")
                     report.add_ratios(found)
                     found.sort(key=lambda row: row["gradient_ms"])
                     rows += [{**where, **row} for row in found]

@@ -173,6 +173,12 @@ class SteadyState:
         What integrates.
     max_iterations : int
         Accelerated iterations before Newton's method takes over.
+
+    Notes
+    -----
+    In a network that is not contracting as a whole the proof takes a factorisation of an n × n
+    matrix for every condition, and where that is not enough, its eigenvalues: beyond a few hundred
+    nodes integration is the cheaper way.
     """
 
     tol: float = 1e-10
