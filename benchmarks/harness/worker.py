@@ -166,7 +166,7 @@ def memory_task(specification: Specification) -> None:
     contender = all_contenders()[name]
     case = Case.load(specification["case"]).astype(specification["dtype"])
     # Loads and compiles what does not depend on the sizes.
-    contender.prepare(draw(4, 3, 5).astype(specification["dtype"])).gradient()
+    contender.prepare(draw(4, 3, 20).astype(specification["dtype"])).gradient()
     reset = memory.forget_peak()
     baseline = memory.now()
     calls = contender.prepare(case)
