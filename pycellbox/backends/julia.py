@@ -26,7 +26,7 @@ from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
 log = logging.getLogger("pycellbox")
 
 # A call returns this often, so that Ctrl-C and the progress bar do not wait.
-_CALL_SECONDS = 0.2
+_CALL_SECONDS = 0.1
 _ADJOINTS = {
     "adjoint": "gauss",
     "gauss": "gauss",
