@@ -155,10 +155,10 @@ def program(name, *arguments):
 
 def test_gradient_program_writes_its_tables(tmp_path):
     shown = program(
-        "gradient.py", "--cases", "4x3/5", "--dtypes", "float32", "--threads", 1, "--repeats", 2,
+        "gradient.py", "--cases", "4x3/20", "--dtypes", "float32", "--threads", 1, "--repeats", 2,
         "--contenders", "pycellbox-numpy-heun", "--out", tmp_path,
     )  # fmt: skip
-    assert "4 nodes × 3 conditions, 5 Heun steps, float32, 1 thread" in shown
+    assert "4 nodes × 3 conditions, 20 Heun steps, float32, 1 thread" in shown
     with (tmp_path / "gradient.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["contender"] == "pycellbox-numpy-heun"

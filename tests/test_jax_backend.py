@@ -236,6 +236,14 @@ def test_an_unstable_network_is_said_to_diverge(backend, solver):
         )  # fmt: skip
 
 
+def test_a_drug_screen_is_integrated_by_default(backend):
+    """Its default elsewhere, SteadyState, does not exist here."""
+    data = dataset(np.random.default_rng(0), conditions=5)
+    options = {"schedule": pcb.Stage(3), "progress": False}
+    assert isinstance(pcb.fit(data, backend="numpy", **options).solver, pcb.SteadyState)
+    assert pcb.fit(data, backend="jax", **options).solver == pcb.Heun(0.2)
+
+
 @pytest.mark.parametrize("method", [pcb.Euler, pcb.Midpoint, pcb.Heun, pcb.RK4])
 def test_steps_too_long_for_a_decay_are_said(backend, method):
     rng = np.random.default_rng(10)

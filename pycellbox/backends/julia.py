@@ -40,6 +40,7 @@ class JuliaBackend:
     """Fixed steps with exact discrete gradients; adaptive solvers with SciML's adjoints."""
 
     name = "julia"
+    finds_steady_states = True
 
     def __init__(self) -> None:
         self._cellbox = julia_runtime.start()

@@ -201,6 +201,11 @@ class Backend(Protocol):
         """What the user writes in ``backend=``."""
         ...
 
+    @property
+    def finds_steady_states(self) -> bool:
+        """Whether it has the solver `SteadyState`."""
+        ...
+
     def version(self) -> str:
         """Version of the library that does the work, for provenance."""
         ...

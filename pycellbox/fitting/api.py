@@ -60,8 +60,9 @@ def fit(
         all of ``data`` is fitted.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
         By default a tolerance-controlled `Tsit5` for time courses; `SteadyState` for drug screens
-        (steady states, drug nodes, fewer conditions than nodes); for other steady states `Heun`
-        with fifty steps, whose fixed points are the exact ones.
+        (steady states, drug nodes, fewer conditions than nodes) on the backends that have it
+        (NumPy, Julia); for other steady states `Heun` with fifty steps, whose fixed points are
+        the exact ones.
     schedule : Stage or sequence of Stage, optional
         Learning rates, iterations, batches, patience. The default follows the data; it is kept in
         ``fit.provenance["schedule"]``.
@@ -110,12 +111,14 @@ def fit(
     horizon = time_span(data, horizon)
     if steady:
         time_grid(horizon)
-    solver = check_solver(default_solver(data, horizon) if solver is None else solver)
+    chosen = get_backend(backend)
+    if solver is None:
+        solver = default_solver(data, horizon, chosen.finds_steady_states)
+    solver = check_solver(solver)
     check_steady(solver, steady)
     stages_default, penalty_default = default_schedule(data)
     stages = check_schedule(stages_default if schedule is None else schedule)
     penalty = penalty_default if penalty is None else penalty
-    chosen = get_backend(backend)
 
     problem = Problem.from_dataset(data, model, horizon if steady else None, precision)
     _check_stage_horizons(stages, problem)

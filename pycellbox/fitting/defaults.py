@@ -42,8 +42,10 @@ def is_screen(data: xr.Dataset) -> bool:
     )
 
 
-def default_solver(data: xr.Dataset, horizon: float) -> Solver:
+def default_solver(data: xr.Dataset, horizon: float, finds_steady_states: bool) -> Solver:
     """Tsit5 for time courses; the steady state itself for drug screens, else Heun in fifty steps.
+
+    Heun too where the backend does not find steady states.
 
     With the penalties of `default_schedule` the network of a drug screen is contracting: it has one
     steady state, which is found at a fraction of what an integration takes. In networks whose nodes
@@ -52,7 +54,9 @@ def default_solver(data: xr.Dataset, horizon: float) -> Solver:
     """
     if "time" in data["response"].dims:
         return Tsit5(rtol=1e-5, atol=1e-7)
-    return SteadyState() if is_screen(data) else Heun(dt=horizon / 50)
+    if is_screen(data) and finds_steady_states:
+        return SteadyState()
+    return Heun(dt=horizon / 50)
 
 
 def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:

@@ -37,6 +37,7 @@ class JaxBackend:
     """
 
     name = "jax"
+    finds_steady_states = False
 
     def version(self) -> str:
         """Return the versions of JAX and diffrax, and the device."""

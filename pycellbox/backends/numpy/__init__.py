@@ -29,6 +29,7 @@ class NumpyBackend:
     """All conditions as one matrix ODE in NumPy; gradients by a hand-written reverse sweep."""
 
     name = "numpy"
+    finds_steady_states = True
 
     def version(self) -> str:
         """Return NumPy's version."""
