@@ -24,7 +24,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
-from pycellbox.backends.julia_runtime import readiness
+from pycellbox.backends.julia_runtime import OPTIONS, readiness
 from pycellbox.backends.numpy import FiniteDifferenceSession, NumpyBackend, NumpySession
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss
@@ -511,7 +511,16 @@ def run_python(code: str, **options) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def test_ctrl_c_returns_the_partial_result_within_a_second():
+def test_our_options_do_not_reach_child_processes(julia):
+    """There they would pass for the user's, and Ctrl-C would be left to Julia."""
+    code = "from pycellbox.backends import get_backend; import os; get_backend('julia'); "
+    code += f"print([name for name in {list(OPTIONS)} if name in os.environ])"
+    bare = {k: v for k, v in os.environ.items() if k not in OPTIONS}
+    out, err = run_python(code, env=bare).communicate(timeout=120)
+    assert out.strip() == "[]", err
+
+
+def test_ctrl_c_returns_the_partial_result_within_a_second(julia):
     process = run_python(
         """
         import time, numpy as np, pycellbox as pcb

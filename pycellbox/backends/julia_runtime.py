@@ -186,6 +186,10 @@ def _start() -> Any:
             f"Julia did not start: {_first_line(str(error))} Check it with `pycellbox julia "
             "status`."
         ) from error
+    finally:
+        # They have been read. A child process that found them would take them for the user's.
+        for name in ours:
+            os.environ.pop(name, None)
     _started_in = os.getpid()
     return module
 
