@@ -1,4 +1,4 @@
-"""The command line: ``pycellbox demo``, ``fit``, ``predict``, ``evaluate``, ``run`` and ``julia``."""
+"""The command line: ``demo``, ``fit``, ``predict``, ``evaluate``, ``run`` and ``julia``."""
 
 from __future__ import annotations
 
