@@ -18,11 +18,6 @@ import numpy as np
 
 from pycellbox.backends.jax.envelopes import envelope
 from pycellbox.backends.jax.kernel import Inputs, Network, oriented, product
-from pycellbox.backends.lowering import Coefficients, Drive
-from pycellbox.backends.numpy.envelopes import envelope_kernel
-from pycellbox.backends.numpy.integrate import longest_step as longest
-from pycellbox.backends.numpy.kernel import Stepper
-from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import DivergenceError
 from pycellbox.models import CellBox
 from pycellbox.problem import Array
@@ -38,17 +33,6 @@ class Control(NamedTuple):
     longest: Any
 
 
-def longest_step(model: CellBox, coefficients: Coefficients, drive: Drive) -> float:
-    """Longest step that damps every decaying mode, for every state of the network.
-
-    Beyond it a loose error control lets steps grow without limit once all has settled, and the
-    exact derivative of those steps explodes. The bound is the NumPy backend's.
-    """
-    one = drive.rows(slice(0, 1))
-    stepper = Stepper(TABLEAUX[Tsit5], envelope_kernel(model), coefficients, one)
-    return longest(stepper)[0]
-
-
 def step_ends(
     solver: Tsit5,
     model: CellBox,
@@ -60,6 +44,9 @@ def step_ends(
     longest: float,
 ) -> Array:
     """Return the ends of the accepted steps, (s,), among them the requested times up to the prefix.
+
+    No step is beyond ``longest``, the NumPy backend's bound: a loose error control lets steps grow
+    without limit once all has settled, and the exact derivative of those steps explodes.
 
     Raises
     ------
@@ -124,7 +111,7 @@ def _step_ends(
 
 
 def _controller(control: Control, end: jax.Array) -> Any:
-    """PI control as in the NumPy backend; every requested time is the end of a step."""
+    """PI control, smoother than the NumPy backend's; every requested time is the end of a step."""
     inner = diffrax.PIDController(
         rtol=control.rtol,
         atol=control.atol,

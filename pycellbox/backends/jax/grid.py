@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pycellbox.backends.numpy.integrate import fixed_steps
 from pycellbox.problem import Array
 
 
@@ -25,16 +25,12 @@ class Grid(NamedTuple):
         """Equal steps between requested times, as the NumPy backend's; none beyond the prefix."""
         sizes: list[float] = []
         slots: list[int] = []
-        start = 0.0
-        for slot, end in enumerate(map(float, times)):
-            if end == start:  # a first requested time of 0
+        for slot, (count, h) in enumerate(fixed_steps(times, dt)):
+            if count == 0:  # a first requested time of 0
                 continue
-            # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
-            count = max(1, math.ceil((end - start) / dt * (1 - 1e-12)))
             used = slot < prefix
-            sizes += [(end - start) / count if used else 0.0] * count
+            sizes += [h if used else 0.0] * count
             slots += [times.size] * (count - 1) + [slot if used else times.size]
-            start = end
         return cls(np.array(sizes), np.array(slots, dtype=np.int32))
 
     @classmethod

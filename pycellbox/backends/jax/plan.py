@@ -11,6 +11,8 @@ from pycellbox.backends.checks import check_steps
 from pycellbox.backends.jax import kernel
 from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.lowering import Coefficients, Drive, Lowering
+from pycellbox.backends.numpy.envelopes import envelope_kernel
+from pycellbox.backends.numpy.integrate import fixed_steps, longest_step
 from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.problem import Array, Structure
@@ -40,7 +42,7 @@ class Plan:
         self._dtype = perturbation.dtype
         self._grids: dict[int, tuple[kernel.Method, Any]] = {}
         if isinstance(solver, FixedStep):
-            self._longest = max(Grid.equal(times, solver.dt, times.size).sizes, default=0.0)
+            self._longest = max(h for _, h in fixed_steps(times, solver.dt))
         model = structure.model
         self._method = kernel.Method(TABLEAUX[type(solver)], model.envelope, model.order)
 
@@ -60,7 +62,7 @@ class Plan:
         """Return the steps through the first times, and the method with its segments."""
         if isinstance(self.solver, Tsit5):
             adaptive = _diffrax()
-            longest = adaptive.longest_step(self._model, coefficients, self.drive)
+            longest, _ = longest_step(coefficients, envelope_kernel(self._model))
             ends = adaptive.step_ends(
                 self.solver, self._model, network, drive, rows, self.times, prefix, longest
             )

@@ -166,7 +166,7 @@ class _Adaptive:
 
     def __init__(self, stepper: Stepper, tape: Tape, solver: Tsit5) -> None:
         self.stepper, self.tape, self.solver = stepper, tape, solver
-        self.longest, self._largest = longest_step(stepper)
+        self.longest, self._largest = longest_step(stepper.coefficients, stepper.envelope)
         self._scale = np.empty_like(stepper.drive.initial)
         self._error = np.empty_like(stepper.drive.initial)
         self._attempts = 0
@@ -245,7 +245,7 @@ class _Adaptive:
         return min(end, _FIRST * math.pow(self.solver.rtol, 1 / 5) / self._largest)
 
 
-def longest_step(stepper: Stepper) -> tuple[float, float]:
+def longest_step(c: Coefficients, envelope: EnvelopeKernel) -> tuple[float, float]:
     """Longest step of Tsit5 that damps what decays, and a bound of |λ|, for every state.
 
     The Jacobian is diag(a∘φ')M − diag(c). Its eigenvalues are within r of the interval from −max c
@@ -256,8 +256,7 @@ def longest_step(stepper: Stepper) -> tuple[float, float]:
     edges do not form a loop. So |λ| ≤ max c + r; and where λ is more than 72° from the negative
     real axis, |λ| ≤ r/sin 72°, because its imaginary part is at most r.
     """
-    c = stepper.coefficients
-    B = np.asarray(c.M * (c.a * stepper.envelope.steepest)[:, None], dtype=np.float64)
+    B = np.asarray(c.M * (c.a * envelope.steepest)[:, None], dtype=np.float64)
     if not np.isfinite(B).all():
         return 0.0, math.inf
     norm = math.sqrt(max(float(np.linalg.eigvalsh(B.T @ B)[-1]), 0.0))
