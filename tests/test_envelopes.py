@@ -70,6 +70,17 @@ def test_steepest_bounds_the_slope_and_is_reached(model):
     assert slope(model, z).max() == pytest.approx(steepest, rel=1e-6)
 
 
+@pytest.mark.parametrize("model", ALL, ids=repr)
+def test_slopes_within_an_interval_are_within_their_bounds(model):
+    rng = np.random.default_rng(0)
+    z, radius = rng.normal(0, 2, (30, 4)), rng.exponential(1, (30, 4))
+    low, high = envelope_kernel(model).slopes_within(z, radius)
+    for share in np.linspace(-1, 1, 101):
+        inside = slope(model, z + share * radius)
+        assert (inside >= low - 1e-12).all()
+        assert (inside <= high + 1e-12).all()
+
+
 def test_tanh_is_within_4e16_of_numpy():
     z = np.concatenate([np.linspace(-30, 30, 200_001), np.logspace(-12, 0, 1000)])
     assert np.abs(value(CellBox(), z) - np.tanh(z)).max() <= 4e-16

@@ -196,7 +196,7 @@ def test_a_network_called_contracting_has_one_steady_state(seed):
         return SteadyEquations(SteadyState(), envelope, scaled, drive)
 
     scales = np.linspace(0.02, 2, 60)
-    proven = [contracting(s).contracting() for s in scales]
+    proven = [contracting(s).proofs.contracting() for s in scales]
     assert proven[0]
     assert not proven[-1]
     equations = contracting(scales[np.flatnonzero(proven)[-1]])

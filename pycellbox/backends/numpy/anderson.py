@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -50,14 +51,16 @@ def fixed_point(
     gram = np.empty((_MEMORY, _MEMORY), x.dtype)
     kept, accelerating = 0, False
     lowest = before = np.inf
-    residual = np.full(c, np.inf)
+    loosest = float(tolerance.max(initial=0))
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(limit):
             step(x, image)
             np.subtract(image, x, out=f)
-            residual = np.maximum(f.max(axis=1), -f.min(axis=1))
-            worst = float(residual.max(initial=0))
-            if not np.isfinite(worst) or (residual <= tolerance).all():
+            worst = max(float(f.max(initial=0)), -float(f.min(initial=0)))
+            if not math.isfinite(worst):
+                break
+            # Row by row only when all of them may be done: that takes longer than one maximum.
+            if worst <= loosest and (_largest(f) <= tolerance).all():
                 break
             # Far above the best the combination has gone astray: begin anew from here.
             if worst > 10 * lowest:
@@ -85,7 +88,16 @@ def fixed_point(
                 continue
             weights = _combination(gram[:used, :used], df[:used] @ f_last.ravel())
             np.subtract(image_last.ravel(), weights @ dg[:used], out=x.reshape(-1))
-    return x, residual
+        else:
+            step(x, image)
+            np.subtract(image, x, out=f)
+    return x, _largest(f)
+
+
+def _largest(f: Array) -> Array:
+    """Largest magnitude in each row."""
+    largest: Array = np.maximum(f.max(axis=1), -f.min(axis=1))
+    return largest
 
 
 def _combination(gram: Array, right: Array) -> Array:

@@ -26,7 +26,7 @@ class EnvelopeKernel:
     steepest : float
         sup |φ'|, for the bound on the Jacobian.
     falls_from_zero : bool
-        Whether φ' falls with |z|, so that its largest value in an interval is where |z| is least.
+        Whether φ' falls with |z|, so that in an interval it is largest where |z| is least.
     """
 
     value: Callable[[Array, Array], None]
@@ -35,14 +35,18 @@ class EnvelopeKernel:
     steepest: float
     falls_from_zero: bool = True
 
-    def steepest_within(self, z: Array, radius: Array) -> Array:
-        """Upper bound of |φ'| over [z − radius, z + radius], entry by entry."""
+    def slopes_within(self, z: Array, radius: Array) -> tuple[Array, Array]:
+        """Bounds of φ' over [z − radius, z + radius], entry by entry: the lower, the upper."""
         if not self.falls_from_zero:
-            return np.full_like(z, self.steepest)
-        nearest = np.maximum(np.abs(z) - radius, 0)
+            return np.zeros_like(z), np.full_like(z, self.steepest)
+        far = np.abs(z) + radius
+        near = np.maximum(far - 2 * radius, 0)
+        return self._slope_at(far), self._slope_at(near)
+
+    def _slope_at(self, z: Array) -> Array:
         phi, slope = np.empty_like(z), np.empty_like(z)
-        self.value(nearest, phi)
-        self.slope(nearest, phi, slope)
+        self.value(z, phi)
+        self.slope(z, phi, slope)
         return slope
 
 

@@ -9,23 +9,13 @@ all conditions together, and by Newton's method where that is too slow. For a lo
 g at the steady state, λ with (diag(c) − Mᵀdiag(a∘φ'))λ = g gives the gradient
 M̄ = Σ (λ∘a∘φ')xᵀ, ā = Σ λ∘φ, b̄ = Σ λ∘v, c̄ = −Σ λ∘x.
 
-A root is taken only if it is the one that the trajectory from x(0) goes to. Three proofs are
-tried, the cheapest first:
-
-1. The whole network is contracting: with B = S diag(a·sup|φ'|/c) M S⁻¹ and a positive diagonal S,
-   ‖B‖₂ < 1. Then V = Σ s²e²/c of the difference e of any two trajectories falls for ever, and
-   there is one steady state.
-2. The same with the steepest slopes in the ball V ≤ V(x(t) − x*): the trajectory, in that ball at
-   time t, cannot leave it and ends in x*.
-3. The trajectory has come close to x* and the Jacobian there has no eigenvalue with Re ≥ 0.
-
+A root is taken only if it is proven to be the one that the trajectory from x(0) goes to (`Proofs`).
 Conditions without a proof are integrated instead.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -33,17 +23,15 @@ from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.anderson import fixed_point
 from pycellbox.backends.numpy.envelopes import EnvelopeKernel
 from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate
+from pycellbox.backends.numpy.proofs import Proofs, parts
 from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.backends.protocol import SteadyStates
 from pycellbox.problem import Array
 from pycellbox.solvers import SteadyState
 
 _NEWTON_STEPS = 30
-# Up to this many nodes elementwise work and calls cost more than products, and half as many
-# iterations with two products each are the cheaper ones.
-_CORRECTED_NODES = 256
-# "Close" in proof 3, relative to 1 + |x*|, and the change of slope that still counts as linear.
-_CLOSE, _SAME_SLOPE = 1e-2, 0.05
+# How far from 1 a system times its inverse may be that serves for another while longer.
+_NEARLY = 0.1
 
 
 @dataclass
@@ -65,6 +53,7 @@ class SteadyEquations:
         envelope: EnvelopeKernel,
         coefficients: Coefficients,
         drive: Drive,
+        proofs: Proofs | None = None,
     ) -> None:
         self.solver, self.envelope = solver, envelope
         self.coefficients, self.drive = coefficients, drive
@@ -78,10 +67,12 @@ class SteadyEquations:
         self._offset = np.where(held, drive.initial, 0).astype(dtype)
         if drive.outside is not None:
             self._offset = self._offset + (k.b / decay) * drive.outside
-        self._decay, self._held = decay, held
+        self.decay, self._held = decay, held
+        self.proofs = proofs or Proofs(envelope, k.M, self._gain, decay, held)
         self._M, self._MT = k.M, np.ascontiguousarray(k.M.T)
         self._z = np.empty_like(drive.initial)
-        self._correction: Array | None = None
+        # See `correct`; one that was made for another network may be given.
+        self.correction: Array | None = None
         self.tol = max(solver.tol, 20 * float(np.finfo(dtype).eps))
 
     def input(self, x: Array, out: Array) -> Array:
@@ -105,82 +96,38 @@ class SteadyEquations:
         self.envelope.slope(z, phi, slope)
         return phi, slope
 
-    @cached_property
-    def _balanced(self) -> tuple[Array, Array]:
-        """Positive s (n,) and diag(s) diag(a/c) M diag(1/s), whose norm s makes small.
-
-        With the Perron vectors of |B|, Bv = ρv and uB = ρu, s = √(u/v) brings it down to ρ at
-        most.
-        """
-        B = self._gain[:, None] * self._M
-        # A little of everything keeps the vectors positive where rows or columns are zero.
-        size = np.abs(B) + 1e-6 * float(np.abs(B).max()) + 1e-300
-        u = v = np.ones(B.shape[0], dtype=B.dtype)
-        for _ in range(10):
-            u, v = u @ size, size @ v
-            u, v = u / u.max(), v / v.max()
-        s = np.sqrt(u / v)
-        return s, s[:, None] * B / s
-
-    def contracting(self) -> bool:
-        """Whether proof 1 holds, for every condition at once."""
-        size = np.abs(self._gain[:, None] * self._M) * self.envelope.steepest
-        # ‖B‖₂² ≤ ‖B‖₁‖B‖_∞ settles the easy cases.
-        if size.sum(axis=0).max() * size.sum(axis=1).max() < 1:
-            return True
-        _, B = self._balanced
-        return _positive_definite(np.eye(B.shape[0]) - self.envelope.steepest**2 * (B @ B.T))
-
-    def contracting_ball(self, root: Array, state: Array) -> Array:
-        """Rows for which proof 2 holds, with ``state`` on the trajectory; bool, (c,)."""
-        s, B = self._balanced
-        square = B @ B.T
-        weight = s / np.sqrt(self._decay)
-        radius = np.sqrt(np.sum((weight * (state - root)) ** 2, axis=1))
-        reach = np.sqrt(np.sum((self._M / weight) ** 2, axis=1))
-        z = self.input(root, np.empty_like(root))
-        steepest = self.envelope.steepest_within(z, radius[:, None] * reach)
-        # ‖diag(σ)B‖ < 1 is I − diag(σ)BBᵀdiag(σ) being positive definite.
-        return np.array(
-            [_positive_definite(np.eye(s.size) - row[:, None] * square * row) for row in steepest],
-            dtype=bool,
-        )
-
-    def stable(self, root: Array) -> Array:
-        """Rows whose Jacobian has eigenvalues with Re < 0 only; bool, (c,)."""
-        _, slope = self.phi_and_slope(root)
-        free = ~self._held
-        slope = slope[:, free, None] * self.coefficients.a[free, None]
-        jacobian = slope * self._M[np.ix_(free, free)] - np.diag(self.coefficients.c[free])
-        largest = np.linalg.eigvals(jacobian).real.max(axis=1)
-        result: Array = largest < -1e-9 * float(self.coefficients.c.max())
-        return result
-
+    @np.errstate(over="ignore", invalid="ignore")
     def roots(self, start: Array) -> tuple[Array, Array]:
         """Roots near ``start`` and their residual, (c, n) and (c,)."""
         tolerance = self.tolerance(start)
-        self._correction = self._inverse(start)
-        correction = None if self._correction is None else self._correction.T
+        if self.correction is None:
+            self.correct(self.phi_and_slope(start)[1])
+        correction = None if self.correction is None else self.correction.T
         x, residual = fixed_point(
             self.map, start, tolerance, self.solver.max_iterations, correction
         )
-        late = np.flatnonzero(~(residual <= tolerance))
-        if late.size:
+        for late in parts(np.flatnonzero(~(residual <= tolerance)), x.shape[1]):
             x[late], residual[late] = self._newton(late, start[late])
         return x, residual
 
-    def _inverse(self, x: Array) -> Array | None:
-        """(1 − diag(a∘φ'/c)M)⁻¹ with φ' as it is on average over the conditions at ``x``."""
-        n = x.shape[1]
-        if n > _CORRECTED_NODES:
-            return None
-        _, slope = self.phi_and_slope(x)
-        system = np.eye(n, dtype=x.dtype) - (self._gain * slope.mean(axis=0))[:, None] * self._M
+    def correct(self, slope: Array) -> None:
+        """Make ``correction`` about (1 − diag(a∘φ'/c)M)⁻¹, φ' being the mean of slopes (c, n).
+
+        With it the iterations are Newton's with one matrix for all conditions.
+        """
+        if len(slope) == 0:
+            return
+        system = -(self._gain * slope.mean(axis=0))[:, None] * self._M
+        system.flat[:: len(system) + 1] += 1
+        if self.correction is not None:
+            error = system @ self.correction
+            error.flat[:: len(system) + 1] -= 1
+            if np.vdot(error, error) < _NEARLY**2:
+                return
         try:
-            inverse: Array = np.linalg.inv(system)
+            self.correction = np.linalg.inv(system)
         except np.linalg.LinAlgError:
-            return None
-        return inverse
+            self.correction = None
 
     def tolerance(self, x: Array) -> Array:
         """Largest residual that counts as none at states like ``x``, (c,)."""
@@ -189,9 +136,8 @@ class SteadyEquations:
 
     def rows(self, index: Array) -> SteadyEquations:
         """Return the equations of some of the conditions."""
-        return SteadyEquations(
-            self.solver, self.envelope, self.coefficients, self.drive.rows(index)
-        )
+        drive = self.drive.rows(index)
+        return SteadyEquations(self.solver, self.envelope, self.coefficients, drive, self.proofs)
 
     def _newton(self, rows: Array, x: Array) -> tuple[Array, Array]:
         part = self.rows(rows)
@@ -219,6 +165,7 @@ class SteadyEquations:
     def adjoint(self, x: Array, seeds: Array, start: Array) -> Adjoint:
         """Solve for λ at steady states ``x`` and derivatives ``seeds`` of the loss, (c, n)."""
         phi, slope = self.phi_and_slope(x)
+        self.correct(slope)
         weight = self._gain * slope
 
         def step(mu: Array, out: Array) -> None:
@@ -226,14 +173,15 @@ class SteadyEquations:
             np.matmul(np.multiply(weight, mu, out=self._z), self._M, out=out)
             np.add(out, seeds, out=out)
 
-        scale = np.abs(seeds).max(axis=1) * self.tol + np.finfo(x.dtype).tiny
-        mu, residual = fixed_point(step, start, scale, self.solver.max_iterations, self._correction)
-        late = np.flatnonzero(~(residual <= scale))
-        if late.size:
+        # Relative to the largest: all conditions add up to one gradient.
+        largest = float(np.abs(seeds).max(initial=0))
+        scale = np.full(len(x), largest * self.tol + np.finfo(x.dtype).tiny, x.dtype)
+        mu, residual = fixed_point(step, start, scale, self.solver.max_iterations, self.correction)
+        for late in parts(np.flatnonzero(~(residual <= scale)), x.shape[1]):
             system = np.eye(x.shape[1], dtype=x.dtype) - weight[late][:, :, None] * self._M
             transposed = system.transpose(0, 2, 1)
             mu[late] = np.linalg.solve(transposed, seeds[late][:, :, None])[:, :, 0]
-        return Adjoint(mu, np.where(self._held, 0, mu / self._decay), phi, slope)
+        return Adjoint(mu, np.where(self._held, 0, mu / self.decay), phi, slope)
 
     def gradient(self, x: Array, adjoint: Adjoint) -> Coefficients:
         """Gradient with respect to M, a, b and c."""
@@ -246,14 +194,6 @@ class SteadyEquations:
             b,
             -np.einsum("cn,cn->n", adjoint.value, x),
         )
-
-
-def _positive_definite(matrix: Array) -> bool:
-    try:
-        np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return False
-    return True
 
 
 def find(equations: SteadyEquations, horizon: float, start: Array | None = None) -> SteadyStates:
@@ -271,39 +211,44 @@ def find(equations: SteadyEquations, horizon: float, start: Array | None = None)
     DivergenceError
         A trajectory that has to be integrated is not finite.
     """
-    c, n = equations.drive.initial.shape
-    if equations.solvable and equations.contracting():
-        x, residual = equations.roots(equations.drive.initial if start is None else start)
-        return SteadyStates(x, residual, residual <= 2 * equations.tolerance(x))
-    states = np.empty_like(equations.drive.initial)
-    settled = np.zeros(c, dtype=bool)
-    residual = np.full(c, np.nan, dtype=states.dtype)
-    left = np.arange(c)
-    for time in _lead_times(equations):
-        part = equations.rows(left)
-        state = integrated(part, np.array([time]), keep=False).states[:, -1, :]
-        root, found = (
-            part.roots(state) if equations.solvable else (state, np.full(left.size, np.inf))
-        )
+    initial = equations.drive.initial
+    states = np.empty_like(initial)
+    residual = np.full(len(initial), np.nan, dtype=states.dtype)
+    settled = np.zeros(len(initial), dtype=bool)
+
+    def search(left: Array, begin: Array, prove: bool) -> Array:
+        """Keep the roots found from ``begin``, where proven if need be; return what is left."""
+        part = equations if left.size == len(initial) else equations.rows(left)
+        root, found = part.roots(begin)
         good = np.isfinite(root).all(axis=1) & (found <= 2 * part.tolerance(root))
-        good = _proven(part, root, state, good)
-        states[left[good]] = root[good]
-        residual[left[good]] = found[good]
-        settled[left[good]] = True
-        left = left[~good]
-        if left.size == 0:
-            break
+        if prove:
+            good = _proven(part, root, begin, good)
+        kept = left[good]
+        states[kept], residual[kept], settled[kept] = root[good], found[good], True
+        return left[~good]
+
+    def reached(left: Array, time: float) -> Array:
+        """States of the conditions ``left`` at a time."""
+        return integrated(equations.rows(left), np.array([time]), keep=False).states[:, -1, :]
+
+    left = np.arange(len(initial))
+    if equations.solvable:
+        unique = equations.proofs.contracting()
+        if unique:
+            left = search(left, initial if start is None else start, False)
+        for time in _lead_times(equations):
+            if left.size:
+                left = search(left, reached(left, time), not unique)
     if left.size:
-        part = equations.rows(left)
-        states[left] = integrated(part, np.array([horizon]), keep=False).states[:, -1, :]
-        image = np.empty((left.size, n), states.dtype)
-        part.map(states[left], image)
+        states[left] = reached(left, horizon)
+        image = np.empty((left.size, initial.shape[1]), states.dtype)
+        equations.rows(left).map(states[left], image)
         residual[left] = np.abs(image - states[left]).max(axis=1)
     return SteadyStates(states, residual, settled)
 
 
 def _lead_times(equations: SteadyEquations) -> tuple[float, ...]:
-    lead = equations.solver.lead / float(equations._decay.min())
+    lead = equations.solver.lead / float(equations.decay.min())
     # Not longer: on the divide between two states the exact solution stays, and what leaves it
     # in the end is rounding.
     return (lead, 4 * lead)
@@ -318,17 +263,15 @@ def integrated(equations: SteadyEquations, times: Array, *, keep: bool) -> Traje
 
 
 def _proven(equations: SteadyEquations, root: Array, state: Array, candidates: Array) -> Array:
-    """Candidates that the trajectory through ``state`` goes to, by proof 2 or 3; bool, (c,)."""
+    """Candidates that the trajectory through ``state`` goes to; bool, (c,)."""
     proven = np.zeros_like(candidates)
     index = np.flatnonzero(candidates)
-    if index.size == 0:
-        return proven
-    proven[index] = equations.rows(index).contracting_ball(root[index], state[index])
-    distance = np.abs(state - root).max(axis=1) / (1 + np.abs(root).max(axis=1))
-    index = np.flatnonzero(candidates & ~proven & (distance < _CLOSE))
     if index.size:
-        part = equations.rows(index)
-        there, here = part.phi_and_slope(root[index])[1], part.phi_and_slope(state[index])[1]
-        same = np.abs(there - here).max(axis=1) < _SAME_SLOPE
-        proven[index] = same & part.stable(root[index])
+        part, x, distance = equations.rows(index), root[index], state[index] - root[index]
+        proven[index] = part.proofs.in_ball(part.input(x, np.empty_like(x)), distance)
+    index = np.flatnonzero(candidates & ~proven)
+    if index.size:
+        part, x, y = equations.rows(index), root[index], state[index]
+        there, here = part.phi_and_slope(x)[1], part.phi_and_slope(y)[1]
+        proven[index] = part.proofs.near_and_stable(x, y - x, there, here)
     return proven

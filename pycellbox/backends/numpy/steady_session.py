@@ -26,8 +26,8 @@ log = logging.getLogger("pycellbox")
 class NumpySteadySession:
     """Loss at the steady state and its derivative by the implicit function theorem.
 
-    The states and adjoints of one evaluation are the start of the next. That changes nothing but
-    the time it takes: they are used only where the network has one steady state.
+    The states, adjoints and inverse of one evaluation are the start of the next. That changes
+    nothing but the time it takes: states are used only where the network has one steady state.
     """
 
     def __init__(self, problem: Problem, solver: SteadyState, loss: Loss) -> None:
@@ -37,6 +37,7 @@ class NumpySteadySession:
         self.envelope = envelope_kernel(problem.structure.model)
         self._states = self.drive.initial.copy()
         self._adjoint: Array | None = None
+        self._correction: Array | None = None
         self._named = False
 
     def value(
@@ -81,6 +82,7 @@ class NumpySteadySession:
         drive = self.drive if rows is None else self.drive.rows(index)
         coefficients = self.lowering.coefficients(parameters)
         equations = SteadyEquations(self.solver, self.envelope, coefficients, drive)
+        equations.correction = self._correction
         steady = find(equations, float(problem.times[-1]), self._states[index])
         self._states[index] = steady.states
         if not self._named and not steady.settled.all():
@@ -109,6 +111,7 @@ class NumpySteadySession:
             states = steady.states
         adjoint = equations.adjoint(states, seeds, self._adjoint[index])
         self._adjoint[index] = adjoint.mu
+        self._correction = equations.correction
         return equations.gradient(states, adjoint)
 
     def _integrated_gradient(
