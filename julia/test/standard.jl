@@ -26,6 +26,7 @@ include("standard/problems.jl")
     include("standard/sessions.jl")
     include("standard/adaptive.jl")
     include("standard/steady.jl")
+    include("standard/proofs.jl")
     include("standard/threads.jl")
     include("standard/errors.jl")
 end

@@ -26,14 +26,17 @@ function Anderson{T}(size::Integer) where {T}
 end
 
 """
-    fixed_point!(x, step!, ws, n, columns, tolerance, residual, limit)
+    fixed_point!(x, step!, ws, n, columns, tolerance, residual, limit, correction=nothing)
 
-Iterate x ← G(x), where `step!(out, x)` writes G(x), until max |G(x) − x| over each of the
-`columns` (of n entries, one after the other in `x`) is at most its `tolerance`, or `limit`
-evaluations are made. The last of these maxima are left in `residual`.
+Iterate x ← x + K(G(x) − x), where `step!(out, x)` writes G(x), until max |G(x) − x| over each of
+the `columns` (of n entries, one after the other in `x`) is at most its `tolerance`, or `limit`
+evaluations are made. The last of these maxima are left in `residual`. K, the packed `correction`,
+makes this Newton's method with one matrix for all columns; it is given up where it leads astray.
+Without it K is 1.
 """
 function fixed_point!(
-    x::Vector{T}, step!::F, ws::Anderson{T}, n::Int, columns::Int, tolerance, residual, limit::Int
+    x::Vector{T}, step!::F, ws::Anderson{T}, n::Int, columns::Int, tolerance, residual, limit::Int,
+    correction::Union{Packed{T},Nothing}=nothing,
 ) where {T,F}
     m, kept, accelerating = n * columns, 0, false
     lowest = before = Inf
@@ -42,6 +45,16 @@ function fixed_point!(
         step!(image, x)
         worst, done = residual!(residual, f, image, x, n, columns, tolerance)
         (done || !isfinite(worst)) && return nothing
+        # Far above the best the combination has gone astray: begin anew from here.
+        if worst > 10 * lowest
+            kept, accelerating, correction = 0, false, nothing
+        end
+        lowest = min(lowest, worst)
+        if correction !== nothing
+            product!(image, 0, correction, f, 0, columns)
+            image, f = f, image
+            add!(image, x, f, m)
+        end
         if accelerating
             slot = kept % MEMORY + 1
             difference!(ws.df, slot, f, f_last, m)
@@ -51,9 +64,6 @@ function fixed_point!(
                 ws.gram[q, slot] = ws.gram[slot, q] = dot_columns(ws.df, q, slot, m)
             end
         end
-        # Far above the best the combination has gone astray: begin anew from here.
-        worst > 10 * lowest && (kept = 0)
-        lowest = min(lowest, worst)
         # While the residual halves by itself, the plain iteration costs less.
         accelerating |= k >= 1 && worst > before / 2
         before = worst
@@ -78,10 +88,10 @@ function residual!(residual, f, image, x, n::Int, columns::Int, tolerance)
         @inbounds @simd for i in 1:n
             d = image[start + i] - x[start + i]
             f[start + i] = d
-            largest = max(largest, abs(d))
+            # `max` looks after NaN, which takes a loop of single numbers; the sum sees to it here.
+            largest = ifelse(abs(d) > largest, abs(d), largest)
             total += d
         end
-        # max may pass over NaN, a sum does not.
         residual[j] = isfinite(total) ? largest : oftype(largest, Inf)
         worst = max(worst, Float64(residual[j]))
         done &= residual[j] <= tolerance[j]
@@ -92,6 +102,13 @@ end
 function difference!(out::Matrix, column::Int, a::Vector, b::Vector, m::Int)
     @inbounds @simd ivdep for e in 1:m
         out[e, column] = a[e] - b[e]
+    end
+    return nothing
+end
+
+function add!(out::Vector, a::Vector, b::Vector, m::Int)
+    @inbounds @simd ivdep for e in 1:m
+        out[e] = a[e] + b[e]
     end
     return nothing
 end

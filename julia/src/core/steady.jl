@@ -1,14 +1,6 @@
-# Steady states as fixed points of G(x) = (a∘φ(Mx + p) + b∘v)/c, and the proofs that a root is the
-# one that the trajectory from x(0) goes to:
-#
-# 1. The whole network is contracting: with B = S diag(a·sup|φ'|/c) M S⁻¹ and a positive diagonal
-#    S, ‖B‖₂ < 1. Then V = Σ s²e²/c of the difference e of any two trajectories falls for ever,
-#    and there is one steady state.
-# 2. The same with the steepest slopes in the ball V ≤ V(x(t) − x*): the trajectory, in that ball
-#    at time t, cannot leave it and ends in x*.
-# 3. The trajectory has come close to x* and the Jacobian there has no eigenvalue with Re ≥ 0.
+# Steady states as fixed points of G(x) = (a∘φ(Mx + p) + b∘v)/c, for a block of conditions.
 
-using LinearAlgebra: Symmetric, cholesky, eigvals, issuccess, ldiv!, lu!
+using LinearAlgebra: inv, issuccess, ldiv!, lu!
 
 """
     SteadyState(; tol=1e-10, lead=5.0, integrator=Tsit5(; rtol=1e-6, atol=1e-8),
@@ -45,75 +37,54 @@ function SteadyState(;
     return SteadyState(tol, lead, integrator, max_iterations)
 end
 
-# "Close" in proof 3, relative to 1 + |x*|, and the change of slope that still counts as linear.
-const CLOSE, SAME_SLOPE = 1e-2, 0.05
 const NEWTON_STEPS = 30
+# How far from 1 a system times its inverse may be that serves for another while longer.
+const NEARLY = 0.1
 
-"Upper bound of |φ'| over [z − radius, z + radius]."
-steepest_within(φ::Envelope, z, radius) = oftype(z, steepest(φ))
-function steepest_within(φ::Union{Tanh,Linear,Clip,Sigmoid}, z, radius)
-    nearest = max(abs(z) - radius, zero(z))
-    return slope(φ, nearest, value(φ, nearest))
-end
-
-"What all conditions share: a/c, and the balanced matrix of the proofs."
-mutable struct Contraction{T}
+"What all conditions share: a/c, and which nodes stay where they are."
+struct Gains{T}
     # Held nodes (clamped drugs) keep their initial state and have decay 1 here.
     held::Vector{Bool}
     decay::Vector{T}
     gain::Vector{T}
     # A node that moves without decay has no steady state.
     solvable::Bool
-    contracting::Bool
-    # s/√c, Σⱼ (Mᵢⱼ/weightⱼ)² under the root, and BBᵀ without slopes; empty where contracting.
-    weight::Vector{T}
-    reach::Vector{T}
-    square::Matrix{T}
 end
 
-function Contraction(network::Network{T}) where {T}
-    k = network.coefficients
+function Gains(k::Coefficients{T}) where {T}
     held = k.c .== 0
     decay = ifelse.(held, one(T), k.c)
-    gain = k.a ./ decay
     solvable = !any(held .& ((k.a .!= 0) .| (k.b .!= 0)))
-    shared = Contraction{T}(held, decay, gain, solvable, false, T[], T[], zeros(T, 0, 0))
-    solvable || return shared
-    top = T(steepest(network.envelope))
-    # ‖B‖₂² ≤ ‖B‖₁‖B‖_∞ settles the easy cases.
-    sizes = abs.(gain .* k.M) .* top
-    if maximum(sum(sizes; dims=1)) * maximum(sum(sizes; dims=2)) < 1
-        shared.contracting = true
-        return shared
-    end
-    s = balance(sizes)
-    B = s .* gain .* k.M ./ s'
-    shared.square = B * B'
-    shared.contracting = below_one(shared.square, fill(top, length(s)))
-    shared.weight = s ./ sqrt.(decay)
-    shared.reach = vec(sqrt.(sum(abs2, k.M ./ shared.weight'; dims=2)))
-    return shared
+    return Gains{T}(held, decay, k.a ./ decay, solvable)
 end
 
 """
-Positive s that makes the norm of diag(s) B diag(1/s) small. With the Perron vectors of |B|,
-Bv = ρv and uB = ρu, s = √(u/v) brings it down to ρ at most.
+About (1 − diag(a∘φ'/c)M)⁻¹, φ' being the mean over the conditions, and its transpose: with it the
+iterations for states and adjoints are Newton's with one matrix for all conditions.
 """
-function balance(sizes::Matrix{T}) where {T}
-    # A little of everything keeps the vectors positive where rows or columns are zero.
-    A = sizes .+ (T(1e-6) * maximum(sizes) + floatmin(T))
-    u, v = ones(T, size(A, 1)), ones(T, size(A, 1))
-    for _ in 1:10
-        u, v = A' * u, A * v
-        u ./= maximum(u)
-        v ./= maximum(v)
-    end
-    return sqrt.(u ./ v)
+mutable struct Correction{T}
+    made::Bool
+    inverse::Matrix{T}
+    forward::Packed{T}
+    backward::Packed{T}
 end
 
-"Whether ‖diag(σ)B‖ < 1, from BBᵀ."
-function below_one(square::Matrix{T}, σ) where {T}
-    return issuccess(cholesky(Symmetric(one(square) - σ .* square .* σ'); check=false))
+Correction{T}(n::Integer) where {T} =
+    Correction{T}(false, zeros(T, n, n), Packed{T}(n), Packed{T}(n))
+
+"Make the correction for the mean slopes `slope`; what stands there stays while it is near."
+function correct!(correction::Correction{T}, network, shared, slope) where {T}
+    system = one(correction.inverse) - (shared.gain .* slope) .* network.coefficients.M
+    if correction.made
+        sum(abs2, system * correction.inverse - one(system)) < T(NEARLY)^2 && return nothing
+    end
+    factor = lu!(system; check=false)
+    correction.made = issuccess(factor)
+    correction.made || return nothing
+    correction.inverse = inv(factor)
+    pack!(correction.forward, correction.inverse, Val(false))
+    pack!(correction.backward, correction.inverse, Val(true))
+    return nothing
 end
 
 "The equations of some conditions with the buffers of their solution, for one thread."
@@ -138,6 +109,8 @@ mutable struct SteadyBlock{T,P,V}
     tolerance::Vector{T}
     residual::Vector{T}
     anderson::Anderson{T}
+    # Sums of φ' over conditions.
+    slopes::Vector{T}
     gradient::Coefficients{T}
     total::Float64
 end
@@ -149,7 +122,7 @@ function SteadyBlock{T}(lowering::Lowering, n::Int, width::Int) where {T}
     return SteadyBlock(
         n, width, inside, outside, block(), block(), block(), block(), block(), block(), block(),
         block(), block(), block(), zeros(T, n * width + panel_rows(T)), zeros(T, width),
-        zeros(T, width), Anderson{T}(n * width), Coefficients{T}(n), 0.0,
+        zeros(T, width), Anderson{T}(n * width), zeros(T, n), Coefficients{T}(n), 0.0,
     )
 end
 
@@ -209,10 +182,19 @@ function _slopes_pass!(zs, phi, slopes, φ, p, m)
     return nothing
 end
 
+"Add the block's φ' to its sums."
+function add_slopes!(block::SteadyBlock)
+    n = block.n
+    @inbounds for j in 0:(block.columns - 1), i in 1:n
+        block.slopes[i] += block.slope[j * n + i]
+    end
+    return nothing
+end
+
 column(v::Vector, n::Int, j::Int) = view(v, ((j - 1) * n + 1):(j * n))
 
 "Replace `block.x` by roots near it; `block.residual` and `block.tolerance` say how good they are."
-function roots!(block::SteadyBlock{T}, network, solver::SteadyState) where {T}
+function roots!(block::SteadyBlock{T}, network, solver::SteadyState, correction) where {T}
     n = block.n
     tol = T(max(solver.tol, 20 * eps(T)))
     for j in 1:block.columns
@@ -222,7 +204,7 @@ function roots!(block::SteadyBlock{T}, network, solver::SteadyState) where {T}
     G = FixedPointMap(block, network)
     fixed_point!(
         block.x, G, block.anderson, n, block.columns, block.tolerance, block.residual,
-        solver.max_iterations,
+        solver.max_iterations, correction.made ? correction.forward : nothing,
     )
     for j in 1:block.columns
         block.residual[j] <= block.tolerance[j] && continue
@@ -256,30 +238,19 @@ function newton!(block::SteadyBlock{T}, network, j::Int, start) where {T}
     return nothing
 end
 
-"Whether proof 2 holds for condition `j` with `state` on its trajectory; `slopes!` was called."
-function in_contracting_ball(block::SteadyBlock{T}, network, shared, j::Int, state) where {T}
-    n = block.n
-    root, z = column(block.x, n, j), column(block.z, n, j)
-    radius = sqrt(sum(i -> (shared.weight[i] * (state[i] - root[i]))^2, 1:n))
-    σ = [steepest_within(network.envelope, z[i], radius * shared.reach[i]) for i in 1:n]
-    return below_one(shared.square, σ)
-end
-
-"Whether proof 3 holds for condition `j`."
-function near_and_stable(block::SteadyBlock, network, shared, j::Int, state)
-    n, k, φ = block.n, network.coefficients, network.envelope
-    root, there = column(block.x, n, j), column(block.slope, n, j)
-    maximum(abs, state .- root) < CLOSE * (1 + maximum(abs, root)) || return false
-    z = k.M * state
-    block.inside === nothing || (z .+= column(block.inside, n, j))
-    here = slope.(Ref(φ), z, value.(Ref(φ), z))
-    maximum(abs, here .- there) < SAME_SLOPE || return false
-    free = findall(.!shared.held)
-    isempty(free) && return true
-    jacobian = (k.a .* there .* k.M)[free, free]
-    for (q, i) in enumerate(free)
-        jacobian[q, q] -= k.c[i]
+"Which of the block's roots the trajectories through `states` (n × columns) go to."
+function proven(block::SteadyBlock, network, proofs::Proofs, states)
+    n, c, φ = block.n, block.columns, network.envelope
+    good = [block.residual[j] <= 2 * block.tolerance[j] for j in 1:c]
+    slopes!(block, network, block.x)
+    matrix(v) = reshape(view(v, 1:entries(block)), n, c)
+    x, z, there = matrix(block.x), matrix(block.z), matrix(block.slope)
+    result = in_ball(proofs, x, z, states, good)
+    for j in findall(good .& .!result)
+        z_here = network.coefficients.M * states[:, j]
+        block.inside === nothing || (z_here .+= column(block.inside, n, j))
+        here = slope.(Ref(φ), z_here, value.(Ref(φ), z_here))
+        result[j] = near_and_stable(proofs, view(x, :, j), states[:, j], view(there, :, j), here)
     end
-    all(isfinite, jacobian) || return false
-    return maximum(real, eigvals(jacobian)) < -1e-9 * maximum(k.c)
+    return result
 end

@@ -51,13 +51,15 @@ function settled_gradient!(session::SteadySession, shared, settled, measured)
     for block in session.blocks
         clear!(block.gradient)
     end
+    forget_slopes!(session)
     used = on_blocks(session, settled) do block, columns
         begin!(block, session.network, shared, session.lowering, session.perturbation, columns)
         gather!(block.x, session.states, columns)
         slopes!(block, session.network, block.x)
+        add_slopes!(block)
         gather!(block.mu, session.adjoints, columns)
         seeds!(block, session, columns, measured)
-        adjoint!(block, session.network, session.solver)
+        adjoint!(block, session.network, session.solver, session.correction)
         n = block.n
         for (j, column_) in enumerate(columns)
             copyto!(session.adjoints, (column_ - 1) * n + 1, block.mu, (j - 1) * n + 1, n)
@@ -68,6 +70,8 @@ function settled_gradient!(session::SteadySession, shared, settled, measured)
     for q in 2:used
         add!(session.blocks[1].gradient, session.blocks[q].gradient)
     end
+    # For the next evaluation.
+    correct_by_sums!(session, shared, length(settled))
     return session.blocks[1].gradient
 end
 
@@ -110,16 +114,16 @@ function _add!(out, a, m)
 end
 
 "Solve for μ = c∘λ in `block.mu`, from what stands there."
-function adjoint!(block::SteadyBlock{T}, network, solver) where {T}
+function adjoint!(block::SteadyBlock{T}, network, solver, correction) where {T}
     n, m = block.n, entries(block)
     _multiply!(block.weight, block.gain, block.slope, m)
     tol = T(max(solver.tol, 20 * eps(T)))
-    for j in 1:block.columns
-        block.tolerance[j] = tol * maximum(abs, column(block.seeds, n, j)) + floatmin(T)
-    end
+    # Relative to the largest: all conditions add up to one gradient.
+    largest = maximum(abs, view(block.seeds, 1:m))
+    fill!(block.tolerance, tol * largest + floatmin(T))
     fixed_point!(
         block.mu, AdjointMap(block, network), block.anderson, n, block.columns, block.tolerance,
-        block.residual, solver.max_iterations,
+        block.residual, solver.max_iterations, correction.made ? correction.backward : nothing,
     )
     for j in 1:block.columns
         block.residual[j] <= block.tolerance[j] && continue
@@ -132,7 +136,7 @@ function adjoint!(block::SteadyBlock{T}, network, solver) where {T}
 end
 
 "Add the gradient of the block's conditions to `block.gradient`."
-function collect!(block::SteadyBlock{T}, network::Network{T}, shared::Contraction{T}) where {T}
+function collect!(block::SteadyBlock{T}, network::Network{T}, shared::Gains{T}) where {T}
     n, k, dk = block.n, network.coefficients, block.gradient
     for j in 1:block.columns
         start = (j - 1) * n

@@ -41,6 +41,7 @@ mutable struct SteadySession{T,N,L,S,B,G}
     adjoints::Matrix{T}
     residual::Vector{T}
     settled::Vector{Bool}
+    correction::Correction{T}
     # Integrates what does not settle; made when first needed.
     integrated::Any
     gradient::G
@@ -69,7 +70,7 @@ function SteadySession(
         structure, lowering, Network{T}(lowering), solver, loss, Float64(times[1]),
         dense(T, perturbation), y, w, [count(!iszero, view(w, :, :, j)) for j in 1:c],
         collect(1:c), least, blocks, zeros(T, n, c), zeros(T, n, c), zeros(T, c), fill(false, c),
-        nothing, zero_parameters(T, structure), zero_parameters(T, structure),
+        Correction{T}(n), nothing, zero_parameters(T, structure), zero_parameters(T, structure),
         Any[perturbation, response, weight],
     )
 end
@@ -95,40 +96,31 @@ end
 function find!(session::SteadySession{T}, parameters, index) where {T}
     check_parameters(session.structure, parameters)
     load!(session.network, session.lowering, parameters)
-    shared = Contraction(session.network)
-    if shared.contracting
-        on_blocks(session, index) do block, columns
-            begin!(block, session.network, shared, session.lowering, session.perturbation, columns)
-            gather!(block.x, session.states, columns)
-            roots!(block, session.network, session.solver)
-            for (j, column_) in enumerate(columns)
-                keep!(session, block, j, column_, block.residual[j] <= 2 * block.tolerance[j])
-            end
-        end
-        return shared
-    end
+    shared = Gains(session.network.coefficients)
     left = unique(index)
     session.settled[left] .= false
     if shared.solvable
+        proofs = Proofs(session.network, shared)
+        single = contracting(proofs)
+        single && (left = search!(session, shared, left, nothing))
         lead = session.solver.lead / Float64(minimum(shared.decay))
         # Not longer: on the divide between two states the exact solution stays, and what leaves
         # it in the end is rounding.
         for time in (lead, 4 * lead)
-            # Eigenvalues and factorisations run on this thread alone.
-            search!(session, shared, parameters, left, time)
-            left = filter(column_ -> !session.settled[column_], left)
-            isempty(left) && return shared
+            isempty(left) && break
+            session.states[:, left] .= integrate_to(session, parameters, left, time)
+            left = search!(session, shared, left, single ? nothing : proofs)
         end
     end
-    give_up!(session, shared, parameters, left)
+    isempty(left) || give_up!(session, shared, parameters, left)
     return shared
 end
 
-function keep!(session, block, j, column_, settled)
+function keep!(session, block, j, column_)
     n = block.n
     session.states[:, column_] .= column(block.x, n, j)
     session.residual[column_] = block.residual[j]
-    session.settled[column_] = settled
+    session.settled[column_] = true
     return nothing
 end
 
@@ -140,24 +132,45 @@ function gather!(x::Vector, states::Matrix, columns)
     return x
 end
 
-"Integrate the conditions `left` to `time`, look for roots from there, and keep the proven ones."
-function search!(session::SteadySession{T}, shared, parameters, left, time) where {T}
-    reached = integrate_to(session, parameters, left, time)
-    position = Dict(column_ => q for (q, column_) in enumerate(left))
+"Look for roots from the session's states, keep those that are proven, and return what is left."
+function search!(session::SteadySession{T}, shared, left, proofs) where {T}
+    correction, network, n = session.correction, session.network, size(session.states, 1)
+    correction.made || on_slopes!(session, shared, left)
     on_blocks(session, left) do block, columns
-        network = session.network
         begin!(block, network, shared, session.lowering, session.perturbation, columns)
-        gather!(block.x, reached, [position[column_] for column_ in columns])
-        roots!(block, network, session.solver)
-        slopes!(block, network, block.x)
+        gather!(block.x, session.states, columns)
+        roots!(block, network, session.solver, correction)
+        # Eigenvalues and factorisations run on this thread alone.
+        good = proofs === nothing ? nothing :
+            proven(block, network, proofs, session.states[:, columns])
         for (j, column_) in enumerate(columns)
-            block.residual[j] <= 2 * block.tolerance[j] || continue
-            state = view(reached, :, position[column_])
-            proven = in_contracting_ball(block, network, shared, j, state) ||
-                near_and_stable(block, network, shared, j, state)
-            proven && keep!(session, block, j, column_, true)
+            found = block.residual[j] <= 2 * block.tolerance[j]
+            found && (good === nothing || good[j]) && keep!(session, block, j, column_)
         end
     end
+    return filter(column_ -> !session.settled[column_], left)
+end
+
+"Make the correction for the slopes at the session's states."
+function on_slopes!(session::SteadySession, shared, index)
+    forget_slopes!(session)
+    on_blocks(session, index) do block, columns
+        begin!(block, session.network, shared, session.lowering, session.perturbation, columns)
+        gather!(block.x, session.states, columns)
+        slopes!(block, session.network, block.x)
+        add_slopes!(block)
+    end
+    correct_by_sums!(session, shared, length(index))
+    return nothing
+end
+
+forget_slopes!(session::SteadySession) = foreach(block -> fill!(block.slopes, 0), session.blocks)
+
+"Make the correction for the sums of slopes that stand in the blocks."
+function correct_by_sums!(session::SteadySession, shared, count_)
+    count_ == 0 && return nothing
+    slope_ = sum(block -> block.slopes, session.blocks) ./ count_
+    correct!(session.correction, session.network, shared, slope_)
     return nothing
 end
 

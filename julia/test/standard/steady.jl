@@ -97,7 +97,8 @@ end
         function contracting(scale)
             problem.parameters.W .= scale .* W
             CB.load!(held.network, held.lowering, problem.parameters)
-            return CB.Contraction(held.network).contracting
+            shared = CB.Gains(held.network.coefficients)
+            return CB.contracting(CB.Proofs(held.network, shared))
         end
         scales = range(0.02, stop=2, length=60)
         proven = contracting.(scales)
