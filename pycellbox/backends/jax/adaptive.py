@@ -25,11 +25,12 @@ from pycellbox.solvers import Tsit5
 
 
 class Control(NamedTuple):
-    """Requested times, (t,), tolerances, and the longest step that stays stable."""
+    """Requested times, (t,), tolerances, the first step, and the longest that stays stable."""
 
     times: Any
     rtol: Any
     atol: Any
+    first: Any
     longest: Any
 
 
@@ -41,12 +42,13 @@ def step_ends(
     rows: Any,
     times: Array,
     prefix: int,
-    longest: float,
+    steps: tuple[float, float],
 ) -> Array:
     """Return the ends of the accepted steps, (s,), among them the requested times up to the prefix.
 
-    No step is beyond ``longest``, the NumPy backend's bound: a loose error control lets steps grow
-    without limit once all has settled, and the exact derivative of those steps explodes.
+    ``steps`` are the first step and the longest, as the NumPy backend has them: a loose error
+    control lets steps grow without limit once all has settled, and the exact derivative of those
+    steps explodes.
 
     Raises
     ------
@@ -58,7 +60,8 @@ def step_ends(
         return np.zeros(0)
     # In the dtype of the states, which diffrax would otherwise promote to that of the times; and
     # as many for every prefix, so that one program serves them all.
-    numbers = (np.minimum(times, end), solver.rtol, solver.atol, longest)
+    first, longest = steps
+    numbers = (np.minimum(times, end), solver.rtol, solver.atol, min(first, end), longest)
     control = Control(*(np.asarray(v, network.M.dtype) for v in numbers))
     kind = (model.envelope, model.order, int(solver.max_steps))
     ends, count, finished = jax.device_get(_step_ends(*kind, network, drive, rows, control))
@@ -97,7 +100,7 @@ def _step_ends(
         diffrax.Tsit5(),
         t0=jnp.zeros_like(end),
         t1=end,
-        dt0=None,
+        dt0=control.first,
         y0=inputs.initial,
         args=(network, inputs),
         saveat=diffrax.SaveAt(steps=True, fn=lambda t, x, args: None),
@@ -111,13 +114,10 @@ def _step_ends(
 
 
 def _controller(control: Control, end: jax.Array) -> Any:
-    """PI control, smoother than the NumPy backend's; every requested time is the end of a step."""
+    """Elementary control, as in the NumPy backend; every requested time is the end of a step."""
     inner = diffrax.PIDController(
         rtol=control.rtol,
         atol=control.atol,
-        # Exponents 7/50 and 2/25 of Hairer, Nørsett, Wanner, times the order 5 of the error.
-        pcoeff=0.4,
-        icoeff=0.3,
         dtmax=control.longest,
         # A state that is not finite is rejected until the step vanishes, and that is the end;
         # without these the solver would go on to max_steps.

@@ -12,7 +12,7 @@ from pycellbox.backends.jax import kernel
 from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.lowering import Coefficients, Drive, Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
-from pycellbox.backends.numpy.integrate import fixed_steps, longest_step
+from pycellbox.backends.numpy.integrate import first_step, fixed_steps, longest_step
 from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.problem import Array, Structure
@@ -62,9 +62,10 @@ class Plan:
         """Return the steps through the first times, and the method with its segments."""
         if isinstance(self.solver, Tsit5):
             adaptive = _diffrax()
-            longest, _ = longest_step(coefficients, envelope_kernel(self._model))
+            longest, largest = longest_step(coefficients, envelope_kernel(self._model))
+            steps = first_step(self.solver, largest), longest
             ends = adaptive.step_ends(
-                self.solver, self._model, network, drive, rows, self.times, prefix, longest
+                self.solver, self._model, network, drive, rows, self.times, prefix, steps
             )
             grid = Grid.between(ends, self.times, prefix)
             return self._fitted(grid, _round_up(grid.sizes.size))

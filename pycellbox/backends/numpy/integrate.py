@@ -233,16 +233,21 @@ class _Adaptive:
         return _rms(error)
 
     def _first_step(self, end: float) -> float:
-        """Evaluate the first stage into the record, and choose a step from the size of λ.
-
-        The trajectory starts at rest, where the usual estimate from x/f has nothing to go by.
-        Along a mode e^λt, which leaves rest as hλ does, the relative error is of order (hλ)⁵.
-        """
+        """Evaluate the first stage into the record, and choose a step."""
         st, record = self.stepper, self.tape[0]
         st.set_step(1.0)
         z = None if record.z is None else record.z[0]
         st.increment(record.state[0], record.phi[0], z, st.kh[0])
-        return min(end, _FIRST * math.pow(self.solver.rtol, 1 / 5) / self._largest)
+        return min(end, first_step(self.solver, self._largest))
+
+
+def first_step(solver: Tsit5, largest: float) -> float:
+    """First step of Tsit5 from a bound of |λ|.
+
+    The trajectory starts at rest, where the usual estimate from x/f has nothing to go by. Along a
+    mode e^λt, which leaves rest as hλ does, the relative error is of order (hλ)⁵.
+    """
+    return _FIRST * math.pow(solver.rtol, 1 / 5) / largest
 
 
 def longest_step(c: Coefficients, envelope: EnvelopeKernel) -> tuple[float, float]:
