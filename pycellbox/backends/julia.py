@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pycellbox.backends import julia_runtime
 from pycellbox.backends.protocol import (
@@ -59,8 +60,7 @@ class JuliaBackend:
     ) -> Array:
         """See `pycellbox.backends.protocol.Backend.solve`."""
         dtype = perturbation.dtype
-        names = ("W", *structure.model.rates)
-        inputs = [np.ascontiguousarray(parameters[k], dtype=dtype) for k in names]
+        inputs = _in_order(structure, parameters, dtype)
         u = np.ascontiguousarray(perturbation)
         when = np.ascontiguousarray(times, dtype=np.float64)
         out = np.empty((u.shape[0], when.size, u.shape[1]), dtype)
@@ -81,8 +81,7 @@ class JuliaBackend:
         self, structure: Structure, parameters: Parameters, perturbation: Array, horizon: float
     ) -> Any:
         """Return the network as a Julia ODEProblem."""
-        names = ("W", *structure.model.rates)
-        inputs = [np.ascontiguousarray(parameters[k], dtype=np.float64) for k in names]
+        inputs = _in_order(structure, parameters, np.float64)
         u = np.ascontiguousarray(perturbation, dtype=np.float64)
         call_locked(self._cellbox.load_sciml)
         return call_locked(
@@ -104,8 +103,7 @@ class JuliaBackend:
     ) -> SteadyStates:
         """See `pycellbox.backends.protocol.Backend.steady_states`."""
         dtype, (c, n) = perturbation.dtype, perturbation.shape
-        names = ("W", *structure.model.rates)
-        inputs = [np.ascontiguousarray(parameters[k], dtype=dtype) for k in names]
+        inputs = _in_order(structure, parameters, dtype)
         u = np.ascontiguousarray(perturbation)
         states, residual = np.empty((c, n), dtype), np.empty(c, dtype)
         settled = np.empty(c, np.uint8)
@@ -214,6 +212,12 @@ class JuliaSession:
     def _set(self, parameters: Parameters) -> None:
         for name, array in self._parameters.items():
             np.copyto(array, parameters[name])
+
+
+def _in_order(structure: Structure, parameters: Parameters, dtype: DTypeLike) -> list[Array]:
+    """W and the rates, as Julia takes them."""
+    names = ("W", *structure.model.rates)
+    return [np.ascontiguousarray(parameters[name], dtype=dtype) for name in names]
 
 
 def julia_structure(cellbox: Any, structure: Structure) -> Any:
