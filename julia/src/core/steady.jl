@@ -112,7 +112,6 @@ mutable struct SteadyBlock{T,P,V}
     # Sums of φ' over conditions.
     slopes::Vector{T}
     gradient::Coefficients{T}
-    total::Float64
 end
 
 function SteadyBlock{T}(lowering::Lowering, n::Int, width::Int) where {T}
@@ -122,7 +121,7 @@ function SteadyBlock{T}(lowering::Lowering, n::Int, width::Int) where {T}
     return SteadyBlock(
         n, width, inside, outside, block(), block(), block(), block(), block(), block(), block(),
         block(), block(), block(), zeros(T, n * width + panel_rows(T)), zeros(T, width),
-        zeros(T, width), Anderson{T}(n * width), zeros(T, n), Coefficients{T}(n), 0.0,
+        zeros(T, width), Anderson{T}(n * width), zeros(T, n), Coefficients{T}(n),
     )
 end
 

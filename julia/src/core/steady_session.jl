@@ -93,7 +93,7 @@ function on_blocks(f::F, session::SteadySession, index) where {F}
 end
 
 "Find the states of the conditions `index` and write them into the session."
-function find!(session::SteadySession{T}, parameters, index) where {T}
+function find!(session::SteadySession, parameters, index)
     check_parameters(session.structure, parameters)
     load!(session.network, session.lowering, parameters)
     shared = Gains(session.network.coefficients)
@@ -132,8 +132,11 @@ function gather!(x::Vector, states::Matrix, columns)
     return x
 end
 
-"Look for roots from the session's states, keep those that are proven, and return what is left."
-function search!(session::SteadySession{T}, shared, left, proofs) where {T}
+"""
+Look for roots from the session's states, keep those that are proven, or all of them without
+`proofs`, and return what is left.
+"""
+function search!(session::SteadySession, shared, left, proofs)
     correction, network, n = session.correction, session.network, size(session.states, 1)
     correction.made || on_slopes!(session, shared, left)
     on_blocks(session, left) do block, columns
