@@ -24,7 +24,7 @@ def check_steps(solver: FixedStep, longest: float, decay: Array) -> None:
     # Rounding of (end − start)/count.
     if longest * fastest > solver.reach * (1 + 1e-9):
         raise DivergenceError(
-            f"node number {int(decay.argmax())} decays at the rate {fastest:.4g}, for which "
+            f"node number {int(decay.argmax()) + 1} decays at the rate {fastest:.4g}, for which "
             f"{type(solver).__name__}'s steps of {longest:.4g} are unstable: use dt ≤ "
             f"{solver.reach / fastest:.3g}, Tsit5, or smaller rates."
         )

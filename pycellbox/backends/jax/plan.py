@@ -87,7 +87,7 @@ class Plan:
         """Raise if a condition's states, (c,), are not finite."""
         if not finite.all():
             raise DivergenceError(
-                f"the trajectory of condition number {int(np.argmin(finite))} is not finite by "
+                f"the trajectory of condition number {int(np.argmin(finite)) + 1} is not finite by "
                 f"t = {self.times[prefix - 1]:g}: the network is unstable or the step too long; "
                 "use a smaller dt, Tsit5, or smaller W."
             )

@@ -82,7 +82,7 @@ def integrate(
     if not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
         raise DivergenceError(
-            f"the trajectory of condition number {row} is not finite by t = {times[-1]:g}: the "
+            f"the trajectory of condition number {row + 1} is not finite by t = {times[-1]:g}: the "
             "network is unstable or the step too long; use a smaller dt, Tsit5, or smaller W."
         )
     return Trajectory(states, tuple(steps_at), stepper, tape)
