@@ -108,7 +108,7 @@ def test_held_nodes_do_not_count():
     B[:, 3] = 50.0
     gain, held = np.array([1.0, 1, 1, 0]), np.array([False, False, False, True])
     assert Proofs(TANH, B, gain, np.ones(4), held).contracting()
-    assert not Proofs(TANH, B, np.ones(4), np.ones(4), ~held & False).contracting()
+    assert not Proofs(TANH, B, np.ones(4), np.ones(4), np.zeros(4, dtype=bool)).contracting()
 
 
 def test_nothing_is_proven_of_what_is_not_a_number():

@@ -17,7 +17,7 @@
 #
 # 3. the trajectory has come close to x*, and the Jacobian there has no eigenvalue with Re ≥ 0.
 
-using LinearAlgebra: I, Symmetric, cholesky, diag, diagind, dot, eigvals, issuccess, norm
+using LinearAlgebra: I, Symmetric, cholesky, diag, diagind, eigvals, issuccess, norm
 
 # "Close" in proof 3, relative to 1 + |x*|, and the change of slope that still counts as linear.
 const CLOSE, SAME_SLOPE = 1e-2, 0.05

@@ -1,6 +1,6 @@
 # Steady states as fixed points of G(x) = (a∘φ(Mx + p) + b∘v)/c, for a block of conditions.
 
-using LinearAlgebra: inv, issuccess, ldiv!, lu!
+using LinearAlgebra: issuccess, ldiv!, lu!
 
 """
     SteadyState(; tol=1e-10, lead=5.0, integrator=Tsit5(; rtol=1e-6, atol=1e-8),
