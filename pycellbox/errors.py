@@ -1,6 +1,13 @@
-"""The exceptions of pycellbox: one small family, one base to catch them all."""
+"""The exceptions and warnings of pycellbox: two small families, a base for each."""
 
 from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+_HERE = str(Path(__file__).parent) + os.sep
 
 
 class PycellboxError(Exception):
@@ -29,3 +36,31 @@ class BackendError(PycellboxError, RuntimeError):
 
 class ResultFileError(PycellboxError, OSError):
     """A file is not a pycellbox file, is damaged, or comes from a newer version."""
+
+
+class PycellboxWarning(UserWarning):
+    """Base of every warning of pycellbox, to filter them all: what was found, and the remedy."""
+
+
+class DataWarning(PycellboxWarning):
+    """Data that can be used, but probably do not mean what they are taken for."""
+
+
+class NumericsWarning(PycellboxWarning):
+    """A result whose numbers are less exact than the user may think."""
+
+
+class BackendWarning(PycellboxWarning):
+    """Something is computed elsewhere, or otherwise, than was asked for."""
+
+
+class FileWarning(PycellboxWarning):
+    """A file that can be read, but cannot be vouched for."""
+
+
+def warn(message: str, category: type[PycellboxWarning]) -> None:
+    """Warn at the line of the user's code that called into pycellbox."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pycellbox as pcb
+from pycellbox import errors
 
 ROOT = Path(__file__).parents[1]
 # What numpy and xarray do not already bring, and what only some uses need.
@@ -49,3 +52,11 @@ def test_everything_public_exists_and_is_documented():
 def test_version_stands_once():
     assert f'version = "{pcb.__version__}"' in (ROOT / "pyproject.toml").read_text()
     assert f"version: {pcb.__version__}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_warnings_are_one_family_that_points_at_the_users_line():
+    with pytest.warns(pcb.PycellboxWarning, match="look") as caught:
+        errors.warn("look here", pcb.DataWarning)
+    assert caught[0].filename == __file__
+    kinds = {k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, Warning)}
+    assert all(issubclass(k, pcb.PycellboxWarning) and hasattr(pcb, k.__name__) for k in kinds)
