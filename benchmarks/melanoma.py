@@ -53,12 +53,18 @@ def read(folder: Path, nodes: int = 99) -> xr.Dataset:
 
 
 def tasks(data: xr.Dataset, random_splits: int) -> dict[str, list[pcb.splits.Split]]:
+    """Draw as published: the one pair of replicates may be parted."""
+    splits, as_published = pcb.splits, {"together": False}
     return {
-        "random": [pcb.splits.random(data, seed=1000 + s) for s in range(random_splits)],
-        "singles → combinations": [pcb.splits.single_to_combo(data)],
-        "leave one drug out, with singles": pcb.splits.leave_one_drug_out(data, keep_singles=True),
-        "leave one drug out, without singles": pcb.splits.leave_one_drug_out(
-            data, keep_singles=False
+        "random": [
+            splits.random(data, seed=1000 + s, **as_published) for s in range(random_splits)
+        ],
+        "singles → combinations": [splits.single_to_combo(data, **as_published)],
+        "leave one drug out, with singles": splits.leave_one_drug_out(
+            data, keep_singles=True, **as_published
+        ),
+        "leave one drug out, without singles": splits.leave_one_drug_out(
+            data, keep_singles=False, **as_published
         ),
     }
 

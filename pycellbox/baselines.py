@@ -208,6 +208,7 @@ class Ridge(Baseline):
     With an intercept on the twelve doses of the melanoma data this is the reference of the
     project's benchmark. Nodes are grouped by the conditions they were measured in, each group is
     solved on its own conditions, and the leave-one-out errors of all groups are added up.
+    Conditions are left out one by one, replicates too, as in that benchmark.
     """
 
     fit_intercept: bool = False

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.data.replicates import dose_levels, replicates, take_whole
 from pycellbox.errors import DataError
 
 __all__ = ["Split", "leave_one_drug_out", "random", "single_to_combo"]
+
+_Rows: TypeAlias = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,13 +102,19 @@ class Split:
 
 
 def random(
-    data: xr.Dataset, *, seed: int, fit_fraction: float = 0.7, train_fraction: float = 0.8
+    data: xr.Dataset,
+    *,
+    seed: int,
+    fit_fraction: float = 0.7,
+    train_fraction: float = 0.8,
+    together: bool = True,
 ) -> Split:
     """Part all conditions at random.
 
     The first ``int(n·fit_fraction)`` conditions of ``RandomState(seed).permutation(n)`` are for
     fitting, the rest for the test; of the former the first ``int(·train_fraction)`` train and the
-    rest validate.
+    rest validate. This is the published draw, from which ``together`` departs where it would
+    put replicates into different parts.
 
     Parameters
     ----------
@@ -118,6 +127,11 @@ def random(
         CellBox configurations (62 of the 89 melanoma conditions).
     train_fraction : float
         Fraction of those for training; 0.8 is ``validset_ratio``; 1 leaves no validation set.
+    together : bool
+        Whether replicates, conditions whose perturbations are equal up to rounding, stay in one
+        part: a fit that has seen one of them has seen the answer for the others. They follow the
+        one drawn first if there is room for all of them, so that parts may be a little smaller or
+        larger than asked. Without replicates both are the same; False is the published draw.
 
     Returns
     -------
@@ -126,17 +140,23 @@ def random(
     Raises
     ------
     DataError
-        A fraction is out of range, or so few conditions that a part would be empty.
+        A fraction is out of range, or so few conditions (or, with ``together``, different
+        perturbations) that a part would be empty.
     """
-    labels, _, _ = _read(data)
+    labels, _, group, _ = _read(data, together)
     if not 0 < fit_fraction < 1:
         raise DataError(f"fit_fraction is {fit_fraction!r}; it needs a number between 0 and 1.")
     n = len(labels)
     rows = np.random.RandomState(seed).permutation(n)
-    n_fit = int(n * fit_fraction)
     name = f"random, seed {seed}"
-    train, validation = _train_and_validation(rows[:n_fit], train_fraction, name)
-    return _split(name, labels, train, validation, rows[n_fit:])
+    fit, test = _part(rows, group, int(n * fit_fraction))
+    if fit.size and not test.size:
+        raise DataError(
+            f"all {n} conditions are replicates of each other, one perturbation, so that none can "
+            "be held out; together=False splits replicates."
+        )
+    train, validation = _train_and_validation(fit, group, train_fraction, name)
+    return _split(name, labels, train, validation, test)
 
 
 @overload
@@ -147,6 +167,7 @@ def leave_one_drug_out(
     drug: None = None,
     seed: int = 0,
     train_fraction: float = 0.8,
+    together: bool = True,
 ) -> list[Split]: ...
 
 
@@ -158,6 +179,7 @@ def leave_one_drug_out(
     drug: str,
     seed: int = 0,
     train_fraction: float = 0.8,
+    together: bool = True,
 ) -> Split: ...
 
 
@@ -168,6 +190,7 @@ def leave_one_drug_out(
     drug: str | None = None,
     seed: int = 0,
     train_fraction: float = 0.8,
+    together: bool = True,
 ) -> list[Split] | Split:
     """Predict a drug from the others, one split for each drug.
 
@@ -183,8 +206,8 @@ def leave_one_drug_out(
         Only this drug.
     seed : int
         Seed with which the fitting conditions are parted into training and validation.
-    train_fraction : float
-        As in `random`.
+    train_fraction, together
+        As in `random`. Replicates are never parted by the test, which is chosen by perturbation.
 
     Returns
     -------
@@ -197,7 +220,7 @@ def leave_one_drug_out(
         The drug is perturbed in no condition, or a part would be empty: say, a drug in no
         combination with ``keep_singles=True``.
     """
-    labels, perturbed, nodes = _read(data)
+    labels, perturbed, group, nodes = _read(data, together)
     drugs = [nodes[i] for i in np.flatnonzero(perturbed.any(axis=0))]
     if not drugs:
         raise DataError("no node is perturbed in any condition; there is no drug to leave out.")
@@ -218,18 +241,20 @@ def leave_one_drug_out(
                     "tests nothing; use keep_singles=False, or name the drugs one by one."
                 )
         name = f"leave {left_out} out, {kind}"
-        splits.append(_by_mask(name, labels, test, seed, train_fraction))
+        splits.append(_by_mask(name, labels, test, group, seed, train_fraction))
     return splits if drug is None else splits[0]
 
 
-def single_to_combo(data: xr.Dataset, *, seed: int = 0, train_fraction: float = 0.8) -> Split:
+def single_to_combo(
+    data: xr.Dataset, *, seed: int = 0, train_fraction: float = 0.8, together: bool = True
+) -> Split:
     """Predict combinations from single perturbations.
 
     Parameters
     ----------
     data : Dataset
         With ``perturbation`` (condition, node).
-    seed, train_fraction
+    seed, train_fraction, together
         As in `leave_one_drug_out`.
 
     Returns
@@ -243,7 +268,7 @@ def single_to_combo(data: xr.Dataset, *, seed: int = 0, train_fraction: float = 
     DataError
         There is no single-perturbation condition, or no combination.
     """
-    labels, perturbed, _ = _read(data)
+    labels, perturbed, group, _ = _read(data, together)
     number = perturbed.sum(axis=1)
     for there, what in (
         ((number == 1).any(), "single perturbation"),
@@ -251,21 +276,32 @@ def single_to_combo(data: xr.Dataset, *, seed: int = 0, train_fraction: float = 
     ):
         if not there:
             raise DataError(f"the dataset has no {what}, so singles cannot predict combinations.")
-    return _by_mask("singles to combinations", labels, number >= 2, seed, train_fraction)
+    return _by_mask("singles to combinations", labels, number >= 2, group, seed, train_fraction)
 
 
 def _by_mask(
-    name: str, labels: Sequence[str], test: npt.NDArray[np.bool_], seed: int, train_fraction: float
+    name: str,
+    labels: Sequence[str],
+    test: npt.NDArray[np.bool_],
+    group: _Rows,
+    seed: int,
+    train_fraction: float,
 ) -> Split:
     rows = np.flatnonzero(~test)
     rows = rows[np.random.RandomState(seed).permutation(rows.size)]
-    train, validation = _train_and_validation(rows, train_fraction, name)
+    train, validation = _train_and_validation(rows, group, train_fraction, name)
     return _split(name, labels, train, validation, np.flatnonzero(test))
 
 
+def _part(rows: _Rows, group: _Rows, count: int) -> tuple[_Rows, _Rows]:
+    """About ``count`` of the rows and the others, each in the order drawn."""
+    taken = take_whole(rows, group, count)
+    return rows[taken], rows[~taken]
+
+
 def _train_and_validation(
-    rows: npt.NDArray[np.intp], train_fraction: float, name: str
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    rows: _Rows, group: _Rows, train_fraction: float, name: str
+) -> tuple[_Rows, _Rows]:
     if not 0 < train_fraction <= 1:
         raise DataError(
             f"train_fraction is {train_fraction!r}; it needs a number above 0 and at most 1."
@@ -276,22 +312,24 @@ def _train_and_validation(
             f"split {name!r} leaves {rows.size} condition(s) for fitting, of which "
             f"train_fraction={train_fraction} gives none for training: too few conditions."
         )
-    return rows[:n_train], rows[n_train:]
+    return _part(rows, group, n_train)
 
 
 def _split(
     name: str,
     labels: Sequence[str],
-    train: npt.NDArray[np.intp],
-    validation: npt.NDArray[np.intp],
-    test: npt.NDArray[np.intp],
+    train: _Rows,
+    validation: _Rows,
+    test: _Rows,
 ) -> Split:
     parts = (tuple(labels[i] for i in rows) for rows in (train, validation, test))
     return Split(name, *parts)
 
 
-def _read(data: xr.Dataset) -> tuple[list[str], npt.NDArray[np.bool_], list[str]]:
-    """Condition labels, which node is perturbed where (condition, node), and node labels."""
+def _read(
+    data: xr.Dataset, together: bool
+) -> tuple[list[str], npt.NDArray[np.bool_], _Rows, list[str]]:
+    """Condition labels, which node is perturbed where, what stays together, and node labels."""
     if "perturbation" not in data:
         raise DataError("the dataset has no variable 'perturbation'.")
     perturbation = data["perturbation"]
@@ -300,7 +338,10 @@ def _read(data: xr.Dataset) -> tuple[list[str], npt.NDArray[np.bool_], list[str]
             f"perturbation has dims {perturbation.dims}; it needs ('condition', 'node')."
         )
     values = perturbation.transpose("condition", "node").values
-    return _labels(data, "condition"), values != 0, _labels(data, "node")
+    if not np.isfinite(values).all():
+        raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
+    group = replicates(values) if together else np.arange(len(values))
+    return _labels(data, "condition"), dose_levels(values) != 0, group, _labels(data, "node")
 
 
 def _labels(data: xr.Dataset, dim: Literal["condition", "node"]) -> list[str]:

@@ -229,20 +229,26 @@ def scores(split, data, baseline):
 )
 def test_melanoma_random_splits(melanoma, intercept, pearson, mse):
     found = [
-        scores(splits.random(melanoma, seed=1000 + s), melanoma, baselines.Ridge(intercept))
+        scores(
+            splits.random(melanoma, seed=1000 + s, together=False),
+            melanoma,
+            baselines.Ridge(intercept),
+        )
         for s in range(10)
     ]
     np.testing.assert_allclose(np.mean(found, axis=0), [pearson, mse], atol=6e-5)
 
 
 def test_melanoma_singles_to_combinations(melanoma):
-    found = scores(splits.single_to_combo(melanoma), melanoma, baselines.Ridge(True))
+    found = scores(
+        splits.single_to_combo(melanoma, together=False), melanoma, baselines.Ridge(True)
+    )
     assert found[0] == pytest.approx(0.930, abs=5e-4)
 
 
 def test_melanoma_leave_one_drug_out_is_the_mean_over_drugs(melanoma):
     found = [
         scores(split, melanoma, baselines.Ridge(True))[0]
-        for split in splits.leave_one_drug_out(melanoma, keep_singles=False)
+        for split in splits.leave_one_drug_out(melanoma, keep_singles=False, together=False)
     ]
     assert np.mean(found) == pytest.approx(0.782, abs=5e-4)

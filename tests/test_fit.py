@@ -10,6 +10,7 @@ import pycellbox as pcb
 from pycellbox.backends.numpy import NumpySession
 from pycellbox.errors import DataError, DivergenceError, ModelError, SolverError
 from pycellbox.fitting import loop
+from pycellbox.fitting.api import split_roles
 from tests.helpers import KINDS, NODES, dataset, labelled, structure
 
 PLAIN = pcb.CellBox(dose_saturation=None, drug_columns="free")
@@ -144,6 +145,62 @@ def test_a_validation_dataset_may_carry_another_truth():
     other = other.assign_coords(condition=[f"v{c}" for c in other["condition"].values])
     fit = fitted(train, validation=other, schedule=quick(2), model=None)
     assert list(fit.data["role"].values) == ["train"] * 8 + ["validation"] * 8
+
+
+def with_replicates(times=None, conditions=12) -> xr.Dataset:
+    """Condition i + half is a replicate of condition i, but for the last bits."""
+    data = dataset(np.random.default_rng(5), conditions, times)
+    u = data["perturbation"].values
+    u[conditions // 2 :] = u[: conditions // 2] * (1 + 1e-9)
+    return data
+
+
+@pytest.mark.parametrize("times", [None, (1.0, 2.0)])
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.34, 0.5])
+def test_a_validation_share_keeps_replicates_together(times, share):
+    data = with_replicates(times)
+    for seed in range(8):
+        _, roles = split_roles(data, share, seed)
+        np.testing.assert_array_equal(roles[:6], roles[6:])
+        assert (roles == "validation").sum() == max(2, 2 * int(share * 6))
+
+
+def test_a_validation_share_without_replicates_is_drawn_as_ever():
+    data = dataset(np.random.default_rng(5), conditions=20)
+    _, roles = split_roles(data, 0.25, seed=3)
+    drawn = np.random.default_rng([3, 1]).permutation(20)[:5]
+    np.testing.assert_array_equal(np.flatnonzero(roles == "validation"), np.sort(drawn))
+
+
+def test_replicates_alone_have_no_validation_share():
+    data = with_replicates(conditions=2)
+    with pytest.raises(DataError, match=r"all 2 conditions are replicates.*leave it out"):
+        fitted(data, validation=0.5)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_validation_that_parts_replicates_is_warned_of_once(as_dataset):
+    data, names = with_replicates(), ["c7", "c11", "c3", "c9"]
+    given = {"data": data, "validation": names}
+    if as_dataset:
+        given = {"data": data.drop_sel(condition=names)}
+        given["validation"] = data.sel(condition=names, node=data["node"].values[::-1])
+    with pytest.warns(pcb.DataWarning) as caught:
+        fit = fitted(**given, schedule=quick(2))
+    (warning,) = caught
+    text = str(warning.message)
+    assert "2 of 4 validation conditions are replicates of fitted ones" in text
+    assert "c7 (perturbed as c1)" in text
+    assert "c11 (perturbed as c5)" in text
+    assert "c9" not in text
+    judging = fit.data["condition"].values[fit.data["role"].values == "validation"]
+    assert set(judging) == set(names)
+
+
+def test_validation_without_parted_replicates_is_not_warned_of(recwarn):
+    fitted(with_replicates(), validation=["c1", "c7"], schedule=quick(2))
+    fitted(with_replicates(), validation=0.34, schedule=quick(2))
+    assert not [w for w in recwarn if issubclass(w.category, pcb.DataWarning)]
 
 
 def test_minibatches_see_every_condition_once_an_epoch():

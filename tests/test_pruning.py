@@ -273,6 +273,34 @@ def test_folds_judge_by_networks_that_have_not_seen_the_condition(monkeypatch):
     assert (result.fit.data["role"] == "train").all()
 
 
+def test_folds_keep_replicates_together_and_are_as_ever_without():
+    alone = dataset(np.random.default_rng(0), conditions=11)
+    drawn = np.random.default_rng(4).permutation(11) % 3
+    np.testing.assert_array_equal(refits._folds(alone, 3, seed=4), drawn)
+    twins = alone.isel(condition=[0, 1, 2, 3, 3, 2, 1, 0, 0])
+    for seed in range(10):
+        fold = refits._folds(twins, 4, seed)
+        np.testing.assert_array_equal(fold[:4], fold[[8, 6, 5, 4]])
+        assert set(fold) == {0, 1, 2, 3}  # none is empty
+
+
+def test_there_are_no_more_folds_than_different_perturbations(steady):
+    data = steady[0].data.isel(condition=[0, 1, 2, 0, 1, 2]).drop_vars("role")
+    data = data.assign_coords(condition=[f"c{i}" for i in range(6)])
+    fit = fitted(data, schedule=quick(2))
+    with pytest.raises(ModelError, match=r"folds=4; it needs an integer from 2 to 3.*replicates"):
+        pcb.prune(fit, folds=4)
+
+
+def test_judging_replicates_are_warned_of_once_for_all_refits(steady):
+    without = fitted(steady[0].data.drop_vars("role"), schedule=quick(2))
+    judges = without.data.drop_vars("role").isel(condition=[0, 1])
+    judges = judges.assign_coords(condition=["r0", "r1"])
+    with pytest.warns(pcb.DataWarning, match="2 of 2 validation conditions") as caught:
+        pcb.prune(without, validation=judges, edges=[12, 9], schedule=quick(2))
+    assert len(caught) == 1
+
+
 def test_a_blow_up_ends_the_path_with_what_there_is(steady, monkeypatch, caplog):
     original, calls = refits.fit, []
 

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from pycellbox import splits
+from pycellbox.data.replicates import dose_levels, replicate_of, replicates, take_whole
 from pycellbox.errors import DataError
 
 
@@ -23,6 +24,10 @@ def dataset(doses):
     )
 
 
+def distinct(n):
+    return dataset(np.arange(1.0, n + 1)[:, None])
+
+
 @pytest.fixture
 def pairs():
     """A control (c0), three singles (c1-c3) and three pairs (c4-c6)."""
@@ -32,9 +37,9 @@ def pairs():
 
 
 def test_random_is_the_published_draw():
-    data = dataset(np.ones((89, 1)))
+    data = dataset(np.ones((89, 1)))  # nothing but replicates
     rows = np.random.RandomState(1003).permutation(89)
-    split = splits.random(data, seed=1003)
+    split = splits.random(data, seed=1003, together=False)
     drawn = [f"c{i}" for i in rows]
     assert split.train == tuple(drawn[:49])
     assert split.validation == tuple(drawn[49:62])
@@ -42,12 +47,12 @@ def test_random_is_the_published_draw():
 
 
 def test_random_parts_follow_the_fractions():
-    split = splits.random(dataset(np.ones((20, 1))), seed=0, fit_fraction=0.5, train_fraction=0.6)
+    split = splits.random(distinct(20), seed=0, fit_fraction=0.5, train_fraction=0.6)
     assert [len(p) for p in (split.train, split.validation, split.test)] == [6, 4, 10]
 
 
 def test_train_fraction_one_leaves_no_validation():
-    split = splits.random(dataset(np.ones((10, 1))), seed=0, train_fraction=1)
+    split = splits.random(distinct(10), seed=0, train_fraction=1)
     assert split.validation == ()
     assert len(split.train) == 7
 
@@ -176,3 +181,117 @@ def test_melanoma_drugs_and_singles(melanoma_dir):
     split = splits.single_to_combo(data)
     assert (len(split.fit), len(split.test)) == (23, 66)
     assert len(splits.leave_one_drug_out(data, keep_singles=True)) == 12
+
+
+# ---- replicates
+
+#: What a dose may look like after a sum, a text file, float32, or a subtraction that leaves zero.
+SAME = [
+    (0.3, 0.1 + 0.2),
+    (0.1, float(np.float32(0.1))),
+    (1.23456789, 1.23457),
+    (0.0, -0.0),
+    (-2e-9, -2.000000001e-9),
+    (0.0, 0.3 - 3 * 0.1),
+    (1e6, 1e6 + 1e-3),
+]
+OTHER = [(1.0, 1.001), (1e-9, 2e-9), (0.5, -0.5), (0.0, 1e-6)]
+
+
+@pytest.mark.parametrize(("pair", "same"), [(p, 1) for p in SAME] + [(p, 0) for p in OTHER])
+def test_replicates_are_equal_up_to_rounding(pair, same):
+    doses = np.array([[pair[0], 1.0], [pair[1], 1.0], [7.0, 0.0]])
+    group = replicates(doses)
+    assert (group[0] == group[1]) == bool(same)
+    assert group[2] not in group[:2]
+
+
+def test_dose_levels_rise_from_not_perturbed():
+    doses = [[-2.0, 0.0], [-1.0, 0.0], [0.0, 0.5], [3.0, 0.5 + 1e-9], [-1.0, 20.0]]
+    np.testing.assert_array_equal(dose_levels(doses), [[-2, 0], [-1, 0], [0, 1], [1, 1], [-1, 2]])
+    assert dose_levels(np.empty((0, 3))).shape == (0, 3)
+
+
+def test_replicates_are_found_by_node_label():
+    design = dataset([[1, 0], [0, 1], [0, 0], [0, 1]])["perturbation"]
+    asked = design.isel(condition=[3, 0], node=[2, 0, 1])
+    asked = xr.concat([asked, asked[:1] + 5], "condition")
+    np.testing.assert_array_equal(replicate_of(asked, design), [1, 0, -1])
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_groups_are_taken_whole(count):
+    group = np.array([0, 1, 0, 2, 3, 3, 3])
+    order = np.array([3, 0, 4, 1, 2, 6, 5])  # first members: of 2, 0, 3, 1
+    taken = np.sort(order[take_whole(order, group, count)]).tolist()
+    whole = {
+        0: [], 1: [3], 2: [1, 3], 3: [0, 2, 3], 4: [0, 1, 2, 3], 5: [0, 1, 2, 3],
+        6: [0, 2, 3, 4, 5, 6], 7: [0, 1, 2, 3, 4, 5, 6],
+    }  # fmt: skip
+    assert taken == whole[count]
+
+
+def ways(**options):
+    """Every way to split, on one dataset."""
+    return {
+        "random": lambda d, s: [splits.random(d, seed=s, **options)],
+        "singles": lambda d, s: [splits.single_to_combo(d, seed=s, **options)],
+        "one out": lambda d, s: splits.leave_one_drug_out(d, seed=s, keep_singles=False, **options),
+        "with singles": lambda d, s: splits.leave_one_drug_out(
+            d, seed=s, keep_singles=True, **options
+        ),
+    }
+
+
+def parted(split, group):
+    """How many perturbations stand in more than one part."""
+    parts = [{group[label] for label in part} for part in (split.train, split.validation)]
+    parts.append({group[label] for label in split.test})
+    return sum(len(a & b) for i, a in enumerate(parts) for b in parts[:i])
+
+
+def replicated(pairs):
+    """Controls thrice, everything else twice; one of each pair as rounding leaves it."""
+    doses = pairs["perturbation"].values[:, 1:]
+    return dataset(np.concatenate([doses, doses * (1 + 1e-9), -doses[:1]]))
+
+
+@pytest.mark.parametrize("way", list(ways()))
+@pytest.mark.parametrize("course", [False, True])
+def test_replicates_stay_in_one_part(pairs, way, course):
+    data = replicated(pairs)
+    group = dict(zip(data["condition"].values, replicates(data["perturbation"]), strict=True))
+    if course:
+        data = data.assign(response=data["response"].expand_dims(time=[1.0, 2.0]))
+    found = [split for seed in range(20) for split in ways()[way](data, seed)]
+    assert all(parted(split, group) == 0 for split in found)
+    assert all(sorted(s.fit + s.test) == sorted(map(str, group)) for s in found)
+    assert any(split.validation for split in found)
+    published = [s for seed in range(20) for s in ways(together=False)[way](data, seed)]
+    assert any(parted(split, group) for split in published)
+
+
+@pytest.mark.parametrize("way", list(ways()))
+def test_without_replicates_both_draws_are_one(pairs, way):
+    for seed in range(10):
+        assert ways()[way](pairs, seed) == ways(together=False)[way](pairs, seed)
+
+
+def test_parts_keep_their_size_where_single_conditions_can_fill_them():
+    doses = np.arange(1.0, 41)
+    doses[[3, 9, 20]] = doses[[30, 14, 39]]
+    for seed in range(20):
+        split = splits.random(dataset(doses[:, None]), seed=seed, fit_fraction=0.5)
+        assert len(split.fit) == 20
+
+
+def test_conditions_that_are_all_replicates_cannot_be_split():
+    with pytest.raises(DataError, match=r"all 6 conditions are replicates.*together=False"):
+        splits.random(dataset(np.ones((6, 1))), seed=0)
+    assert len(splits.random(dataset(np.ones((6, 1))), seed=0, together=False).test) == 2
+
+
+def test_a_split_needs_finite_perturbations(pairs):
+    pairs["perturbation"][1, 1] = np.nan
+    with pytest.raises(DataError, match="NaN or infinity"):
+        splits.random(pairs, seed=0)

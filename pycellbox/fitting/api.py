@@ -11,6 +11,7 @@ import xarray as xr
 
 from pycellbox.backends import get_backend
 from pycellbox.data import validate
+from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
 from pycellbox.errors import DataError, ModelError
 from pycellbox.fitting.defaults import default_schedule, default_solver, time_span
 from pycellbox.fitting.loop import Training
@@ -57,7 +58,8 @@ def fit(
     validation : float, sequence of str, or Dataset, optional
         Conditions that are not fitted but choose the best parameters and stop the fit: a share of
         ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
-        all of ``data`` is fitted.
+        all of ``data`` is fitted. A share keeps replicates (equal perturbations, up to rounding)
+        together; labels or a dataset that part them are used as given, with a `DataWarning`.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
         By default a tolerance-controlled `Tsit5` for time courses; `SteadyState` for drug screens
         (steady states, drug nodes, fewer conditions than nodes) on the backends that have it
@@ -192,6 +194,7 @@ def split_roles(
         joined = xr.concat(
             [data, extra], "condition", data_vars="minimal", coords="minimal", compat="override"
         )
+        warn_of_replicates(extra, data)
         return joined, np.array(["train"] * len(labels) + ["validation"] * extra.sizes["condition"])
     roles = np.full(len(labels), "train", dtype="<U10")
     if validation is None:
@@ -205,8 +208,14 @@ def split_roles(
             raise DataError(
                 f"validation={share:g} of {len(labels)} conditions leaves an empty set."
             )
-        picked = np.random.default_rng([seed, 1]).permutation(len(labels))[:count]
-        roles[picked] = "validation"
+        order = np.random.default_rng([seed, 1]).permutation(len(labels))
+        picked = take_whole(order, replicates(data["perturbation"].values), count)
+        if picked.all():
+            raise DataError(
+                f"validation={share:g}: all {len(labels)} conditions are replicates of each other, "
+                "one perturbation, so that a share of them judges nothing; leave it out."
+            )
+        roles[order[picked]] = "validation"
         return data, roles
     wanted = [str(v) for v in validation]
     absent = [v for v in wanted if v not in set(labels)]
@@ -215,6 +224,8 @@ def split_roles(
     roles[np.isin(labels, wanted)] = "validation"
     if (roles == "validation").all():
         raise DataError("validation names every condition; nothing is left to fit.")
+    judging = roles == "validation"
+    warn_of_replicates(data.isel(condition=judging), data.isel(condition=~judging))
     return data, roles
 
 

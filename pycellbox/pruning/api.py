@@ -117,8 +117,8 @@ def prune(
     folds : int, optional
         Judge by cross-validation of the fitted conditions instead, for fits without validation:
         in each fold a network is fitted anew, by the fit's schedule from a default start, pruned
-        to the same numbers of edges, and judged on the conditions left out. Costs that many fits
-        and paths more.
+        to the same numbers of edges, and judged on the conditions left out; replicates are in one
+        fold. Costs that many fits and paths more.
     choose : {"sparsest", "lowest"}
         "sparsest": the network with the fewest edges of those whose loss is within one standard
         error of the lowest on the judging conditions, and within one standard error of the same

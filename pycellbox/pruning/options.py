@@ -12,8 +12,10 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.data import validate
+from pycellbox.data.replicates import replicates
 from pycellbox.errors import DataError, ModelError
 from pycellbox.fitting import LBFGS, AdamW, Stage
+from pycellbox.fitting.api import split_roles
 from pycellbox.models import is_number
 from pycellbox.objective import Penalty
 from pycellbox.result import Fit
@@ -34,10 +36,11 @@ def parts(
     if folds is not None:
         if validation is not None:
             raise ModelError("give folds= or validation=, not both.")
-        n = data.sizes["condition"]
+        n = np.unique(replicates(data["perturbation"].values)).size
         if isinstance(folds, bool) or not isinstance(folds, Integral) or not 2 <= folds <= n:
             raise ModelError(
-                f"folds={folds!r}; it needs an integer from 2 to {n}, the number of conditions."
+                f"folds={folds!r}; it needs an integer from 2 to {n}, the number of conditions "
+                "without their replicates, which stay in one fold."
             )
         if (roles == "validation").any():
             raise ModelError(
@@ -60,6 +63,7 @@ def parts(
                 "that the fit has not seen."
             )
         judges = validate(validation, part=True)
+        split_roles(train, judges, 0)  # raises and warns, once for all refits
     if choose == "sparsest" and judges.sizes["condition"] < 2:
         raise DataError(
             "one validation condition has no standard error: give more, or choose='lowest'."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,7 +14,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.backends.numpy.losses import loss_and_seeds
-from pycellbox.errors import DivergenceError
+from pycellbox.data.replicates import replicates
+from pycellbox.errors import DataWarning, DivergenceError
 from pycellbox.fitting import Stage, fit
 from pycellbox.fitting.progress import Progress
 from pycellbox.objective import Loss, Penalty
@@ -50,21 +52,23 @@ class Recipe:
             model = dataclasses.replace(model, mask=W.copy(data=keep))
             initial = start.parameters.assign(W=W.where(keep, 0.0))
             stages, penalty = self.stages, self.penalty or penalty
-        return fit(
-            train,
-            model,
-            validation=judges,
-            solver=self.origin.solver,
-            schedule=stages,
-            loss=Loss(**how["loss"]),
-            penalty=penalty,
-            horizon=self.origin.horizon,
-            initial=initial,
-            seed=how["seed"],
-            backend=self.backend,
-            dtype=how["dtype"],
-            progress=False,
-        )
+        with warnings.catch_warnings():  # what there is to say of the data was said before
+            warnings.simplefilter("ignore", DataWarning)
+            return fit(
+                train,
+                model,
+                validation=judges,
+                solver=self.origin.solver,
+                schedule=stages,
+                loss=Loss(**how["loss"]),
+                penalty=penalty,
+                horizon=self.origin.horizon,
+                initial=initial,
+                seed=how["seed"],
+                backend=self.backend,
+                dtype=how["dtype"],
+                progress=False,
+            )
 
     def path(
         self,
@@ -101,8 +105,7 @@ class Recipe:
         self, counts: list[int], data: xr.Dataset, folds: int, bar: Progress
     ) -> tuple[Floats, Floats]:
         """Loss of every condition at every number of edges, by networks that have not seen it."""
-        order = np.random.default_rng(self.origin.provenance["seed"])
-        fold = order.permutation(data.sizes["condition"]) % folds
+        fold = _folds(data, folds, self.origin.provenance["seed"])
         losses, weights = [], []
         for k in range(folds):
             train = data.isel(condition=np.flatnonzero(fold != k))
@@ -114,6 +117,16 @@ class Recipe:
             losses.append(np.pad(loss, missing, constant_values=np.inf))
             weights.append(weight)
         return np.concatenate(losses, axis=1), np.concatenate(weights)
+
+
+def _folds(data: xr.Dataset, folds: int, seed: int) -> npt.NDArray[np.intp]:
+    """Draw a fold for each condition, the same for replicates."""
+    group = replicates(data["perturbation"].values)
+    order = np.random.default_rng(seed).permutation(group.size)
+    place = np.full(int(group.max()) + 1, group.size)
+    np.minimum.at(place, group, order)  # of a group, that of its first member
+    rank: npt.NDArray[np.intp] = place.argsort().argsort()
+    return rank[group] % folds
 
 
 def losses_of(path: Sequence[Fit], data: xr.Dataset, recipe: Recipe) -> tuple[Floats, Floats]:

@@ -1,0 +1,141 @@
+"""Replicates: conditions with the same perturbation, which belong on one side of every split.
+
+Whoever has seen one of them has seen the answer for the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.errors import DataWarning, warn
+
+# Doses that came through a text file, float32 or a sum (0.1 + 0.2) are still the same dose:
+# numpy.allclose's relative tolerance. What is this small beside the largest dose is rounded 0.
+_SAME_DOSE = 1e-5
+_ROUNDED_ZERO = 1e-12
+
+
+def dose_levels(perturbation: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Give every dose of a node a number, one for doses that differ by rounding alone.
+
+    Parameters
+    ----------
+    perturbation : array_like, shape (condition, node)
+        Finite perturbations, dimensionless.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (condition, node)
+        0 where the node is not perturbed, 1, 2, … for its rising positive doses, −1, −2, … for
+        its falling negative ones. Neighbouring doses have one number if they differ by at most
+        1e-5 of the larger or 1e-12 of the node's largest.
+    """
+    values = np.asarray(perturbation, dtype=np.float64)
+    values = np.concatenate([values, np.zeros((1, values.shape[1]))])  # the last row has level 0
+    order = np.argsort(values, axis=0, kind="stable")
+    rising = np.take_along_axis(values, order, axis=0)
+    size = np.maximum(np.abs(rising[1:]), np.abs(rising[:-1]))
+    rounding = _SAME_DOSE * size + _ROUNDED_ZERO * np.abs(values).max(axis=0)
+    number = np.zeros(values.shape, dtype=np.intp)
+    np.cumsum(np.diff(rising, axis=0) > rounding, axis=0, out=number[1:])
+    levels = np.empty_like(number)
+    np.put_along_axis(levels, order, number, axis=0)
+    levels -= levels[-1]
+    return levels[:-1]
+
+
+def replicates(perturbation: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Give every condition a number, one for conditions with the same perturbation.
+
+    Parameters
+    ----------
+    perturbation : array_like, shape (condition, node)
+        Finite perturbations, dimensionless. Two conditions are replicates of each other if no
+        node's dose differs by more than rounding, as `dose_levels` says; controls are.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (condition,)
+
+    Examples
+    --------
+    >>> replicates([[0, 0.3], [0, 0], [0, 0.1 + 0.2]]).tolist()
+    [1, 0, 1]
+    """
+    _, number = np.unique(dose_levels(perturbation), axis=0, return_inverse=True)
+    return number.reshape(-1)  # NumPy 2.0.0 gave it a second axis
+
+
+def take_whole(
+    order: npt.NDArray[np.intp], group: npt.NDArray[np.intp], count: int
+) -> npt.NDArray[np.bool_]:
+    """Take about ``count`` conditions, and of no group a part.
+
+    Parameters
+    ----------
+    order : numpy.ndarray of int
+        Positions in ``group``, in the order drawn.
+    group : numpy.ndarray of int
+        What belongs together, a number for each condition, as from `replicates`.
+    count : int
+        How many to take.
+
+    Returns
+    -------
+    numpy.ndarray of bool, as long as ``order``
+        Which of ``order`` are taken: groups in the order of their first member, each if there is
+        room for it, but at least one (of a ``count`` of 0 none). The first ``count`` where no two
+        belong together.
+    """
+    drawn = group[order]
+    numbers, first, size = np.unique(drawn, return_index=True, return_counts=True)
+    taken: list[int] = []
+    room = count
+    for i in np.argsort(first):
+        if size[i] <= room or (count and not taken):
+            taken.append(numbers[i])
+            room -= int(size[i])
+    return np.isin(drawn, taken)
+
+
+def replicate_of(perturbation: xr.DataArray, among: xr.DataArray) -> npt.NDArray[np.intp]:
+    """Find the first replicate of each condition among others.
+
+    Parameters
+    ----------
+    perturbation, among : DataArray (condition, node)
+        Perturbations of the same nodes, in any order.
+
+    Returns
+    -------
+    numpy.ndarray of int, as long as ``perturbation`` has conditions
+        Positions in ``among``; −1 where it has no replicate.
+    """
+    others = among.transpose("condition", "node")
+    rows = perturbation.transpose("condition", "node").sel(node=others["node"].values)
+    group = replicates(np.concatenate([others.values, rows.values]))
+    numbers, first = np.unique(group[: len(others)], return_index=True)
+    place = np.full(int(group.max(initial=-1)) + 1, -1, dtype=np.intp)
+    place[numbers] = first
+    return place[group[len(others) :]]
+
+
+def warn_of_replicates(judging: xr.Dataset, fitted: xr.Dataset) -> None:
+    """Warn if validation conditions are replicates of fitted ones: they judge too kindly."""
+    twin = replicate_of(judging["perturbation"], fitted["perturbation"])
+    seen = np.flatnonzero(twin >= 0)
+    if not seen.size:
+        return
+    pairs = [
+        f"{judging['condition'].values[i]!s} (perturbed as {fitted['condition'].values[twin[i]]!s})"
+        for i in seen[:5]
+    ]
+    more = f" and {seen.size - 5} more" if seen.size > 5 else ""
+    warn(
+        f"{seen.size} of {twin.size} validation conditions are replicates of fitted ones: "
+        f"{', '.join(pairs)}{more}. The fit has seen the answer for them, so they judge it too "
+        "kindly: put replicates on one side, as validation=0.2 and pcb.splits do.",
+        DataWarning,
+    )
