@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pycellbox.errors import ModelError
+from pycellbox.common.options import integer
 from pycellbox.fitting import AdamW, Stage, fit
 from pycellbox.metrics import rate_recovery, recovery
 from pycellbox.networks.drawing import Rate
@@ -226,8 +226,7 @@ def recover_beeline(
     --------
     >>> recover_beeline("HSC")  # doctest: +SKIP
     """
-    if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
-        raise ModelError(f"starts={starts!r}; it needs an integer ≥ 1.")
+    starts = integer("starts", starts)
     train, validation, test = ji_experiment(
         name, noise=noise, seed=seed, n_conditions=n_conditions, alpha=alpha, backend=backend
     )

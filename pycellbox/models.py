@@ -9,7 +9,6 @@ envelopes; Ji et al., arXiv 2104.06467, for the two variants of the Julia port.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.options import as_integer, choice, flag, number, settle, shown
 from pycellbox.errors import ModelError
 
 Envelope = Literal["tanh", "polynomial", "hill", "linear", "clip", "sigmoid"]
@@ -102,21 +102,21 @@ class CellBox:
     mask: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        _one_of("envelope", self.envelope, ENVELOPES)
-        _one_of("form", self.form, FORMS)
-        _one_of("degree", self.degree, (1, 2))
-        _one_of("drugs", self.drugs, ("input", "clamped"))
-        _one_of("response_range", self.response_range, ("free", "held"))
-        _one_of("drug_columns", self.drug_columns, ("free", "shared"))
-        if not isinstance(self.self_interaction, bool):
-            raise ModelError(f"self_interaction={self.self_interaction!r}; it needs True or False.")
+        allowed: dict[str, tuple[object, ...]] = {
+            "envelope": ENVELOPES,
+            "form": FORMS,
+            "degree": (1, 2),
+            "drugs": ("input", "clamped"),
+            "response_range": ("free", "held"),
+            "drug_columns": ("free", "shared"),
+        }
+        for name, values in allowed.items():
+            settle(self, name, choice(name, getattr(self, name), values))
+        settle(self, "self_interaction", flag("self_interaction", self.self_interaction))
         self._settle_order()
-        kappa = self.dose_saturation
-        if kappa is not None and not (is_number(kappa) and 0 <= kappa < math.inf):
-            raise ModelError(
-                f"dose_saturation is {kappa!r}; it needs None or a finite number ≥ 0 "
-                "(0 passes the dose linearly)."
-            )
+        if self.dose_saturation is not None:
+            kappa = number("dose_saturation (None, or 0 for a linear dose)", self.dose_saturation)
+            settle(self, "dose_saturation", kappa)
         if self.response_range == "held" and "epsilon" not in self.rates:
             raise ModelError(
                 f'response_range="held" ties ε to α, but form {self.form!r} has no ε; '
@@ -133,12 +133,12 @@ class CellBox:
                     f"leave it out or choose one of {', '.join(_WITH_ORDER)}."
                 )
             return
-        order = 2 if self.order is None else self.order
-        if isinstance(order, bool) or not isinstance(order, int | np.integer) or order < 2:
+        order = 2 if self.order is None else as_integer(self.order)
+        if order is None or order < 2:
             raise ModelError(
-                f"order={self.order!r}; the {self.envelope} envelope needs an integer k ≥ 2."
+                f"order={shown(self.order)}; the {self.envelope} envelope needs an integer k ≥ 2."
             )
-        object.__setattr__(self, "order", int(order))
+        settle(self, "order", order)
 
     @property
     def rates(self) -> tuple[str, ...]:
@@ -164,18 +164,6 @@ class CellBox:
         if unknown:
             raise ModelError(f"unknown model option(s): {', '.join(unknown)}.")
         return cls(**options, mask=mask)
-
-
-def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    # bool is an int: True would pass for form 1.
-    if isinstance(value, bool) or value not in allowed:
-        listed = ", ".join(repr(a) for a in allowed)
-        raise ModelError(f"{name}={value!r} is unknown; choose one of {listed}.")
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a real number; True and False are not."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, Literal
 
+from pycellbox.common.options import choice, number, settle
 from pycellbox.errors import ModelError
 
 LossName = Literal["mse", "mae", "huber"]
@@ -39,10 +38,8 @@ class Loss:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.name not in LOSSES:
-            raise ModelError(f"loss={self.name!r} is unknown; choose one of {', '.join(LOSSES)}.")
-        if not 0 < self.delta < math.inf:
-            raise ModelError(f"delta={self.delta!r}; Huber's threshold must be finite and > 0.")
+        settle(self, "name", choice("loss", self.name, LOSSES))
+        settle(self, "delta", number("delta", self.delta, above=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for provenance."""
@@ -80,8 +77,7 @@ class Penalty:
     _l2: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.scale not in ("mean", "sum"):
-            raise ModelError(f"scale={self.scale!r} is unknown; choose 'mean' or 'sum'.")
+        settle(self, "scale", choice("scale", self.scale, ("mean", "sum")))
         object.__setattr__(self, "_l1", by_group("l1", self.l1))
         object.__setattr__(self, "_l2", by_group("l2", self.l2))
 
@@ -114,8 +110,4 @@ def by_group(what: str, value: float | Mapping[str, float]) -> dict[str, float]:
             full["node_to_phenotype"] = full["node_to_node"]
     else:
         full = dict.fromkeys(EDGE_GROUPS, value)
-    for group, strength in full.items():
-        number = isinstance(strength, Real) and not isinstance(strength, bool)
-        if not number or not 0 <= float(strength) < math.inf:
-            raise ModelError(f"{what} of {group} is {strength!r}; it needs a finite number ≥ 0.")
-    return {group: float(strength) for group, strength in full.items()}
+    return {group: number(f"{what} of {group}", strength) for group, strength in full.items()}

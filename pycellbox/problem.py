@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.options import number
 from pycellbox.data import NODE_KINDS, validate
 from pycellbox.errors import DataError, ModelError, SolverError
-from pycellbox.models import CellBox, is_number
+from pycellbox.models import CellBox
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
@@ -137,10 +138,7 @@ def time_grid(horizon: float | None, times: Any = None) -> Array:
             + ("neither was given." if horizon is None else "both were given.")
         )
     if times is None:
-        grid = np.array([horizon], dtype=np.float64) if is_number(horizon) else np.array([np.nan])
-        if not np.isfinite(grid[0]) or grid[0] <= 0:
-            raise SolverError(f"horizon={horizon!r}; it needs a finite time > 0.")
-        return grid
+        return np.array([number("horizon", horizon, above=True, error=SolverError)])
     try:
         grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
     except (TypeError, ValueError):

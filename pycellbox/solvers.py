@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-import numpy as np
-
+from pycellbox.common.options import integer, number, settle
 from pycellbox.errors import SolverError
 
 Gradient = Literal[
@@ -49,7 +47,7 @@ class FixedStep:
     reach: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dt", _positive(type(self).__name__, "dt", self.dt))
+        _positive(self, "dt")
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,8 @@ class Tsit5:
     order: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
-        for name in ("rtol", "atol"):
-            object.__setattr__(self, name, _positive("Tsit5", name, getattr(self, name)))
-        if isinstance(self.max_steps, bool) or not isinstance(self.max_steps, int | np.integer):
-            raise SolverError(f"Tsit5 was given max_steps={self.max_steps!r}; it needs an integer.")
-        if self.max_steps < 1:
-            raise SolverError(f"Tsit5 was given max_steps={self.max_steps}; it needs at least 1.")
+        _positive(self, "rtol", "atol")
+        _count(self, "max_steps")
 
 
 @dataclass(frozen=True)
@@ -142,8 +136,8 @@ class Adaptive:
     max_steps: int = 100_000
 
     def __post_init__(self) -> None:
-        for name in ("rtol", "atol"):
-            object.__setattr__(self, name, _positive("Adaptive", name, getattr(self, name)))
+        _positive(self, "rtol", "atol")
+        _count(self, "max_steps")
         if not isinstance(self.algorithm, str) and not _is_julia(self.algorithm):
             raise SolverError(
                 f"Adaptive was given algorithm={self.algorithm!r}; it needs a name such as "
@@ -191,18 +185,13 @@ class SteadyState:
     max_iterations: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("tol", "lead"):
-            object.__setattr__(self, name, _positive("SteadyState", name, getattr(self, name)))
+        _positive(self, "tol", "lead")
         if not isinstance(self.integrator, Euler | Midpoint | Heun | RK4 | Tsit5):
             raise SolverError(
                 f"SteadyState was given integrator={self.integrator!r}; it needs one of Euler, "
                 "Midpoint, Heun, RK4, Tsit5."
             )
-        count = self.max_iterations
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise SolverError(
-                f"SteadyState was given max_iterations={count!r}; it needs an integer ≥ 1."
-            )
+        _count(self, "max_iterations")
 
 
 Solver: TypeAlias = Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive | SteadyState
@@ -258,8 +247,13 @@ def _is_julia(value: object) -> bool:
     return type(value).__module__.split(".")[0] == "juliacall"
 
 
-def _positive(owner: str, name: str, value: object) -> float:
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if isinstance(value, bool) or not number or not 0 < float(value) < math.inf:  # type: ignore[arg-type]
-        raise SolverError(f"{owner} was given {name}={value!r}; it needs a finite number > 0.")
-    return float(value)  # type: ignore[arg-type]
+def _positive(solver: object, *names: str) -> None:
+    for name in names:
+        what = f"{type(solver).__name__} was given {name}"
+        value = number(what, getattr(solver, name), above=True, error=SolverError)
+        settle(solver, name, value)
+
+
+def _count(solver: object, name: str) -> None:
+    what = f"{type(solver).__name__} was given {name}"
+    settle(solver, name, integer(what, getattr(solver, name), error=SolverError))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
+from pycellbox.common.options import as_number, integer, number, shown
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
 from pycellbox.errors import DataError, ModelError
@@ -104,7 +105,7 @@ def fit(
     began = time.perf_counter()
     model = check_model(CellBox() if model is None else model)
     precision = check_dtype(dtype)
-    seed = _check_seed(seed)
+    seed = integer("seed", seed, 0)
     objective = as_loss(loss)
     if penalty is not None and not isinstance(penalty, Penalty):
         raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
@@ -199,10 +200,9 @@ def split_roles(
     roles = np.full(len(labels), "train", dtype="<U10")
     if validation is None:
         return data, roles
-    if isinstance(validation, int | float | np.integer | np.floating):
-        share = float(validation)
-        if isinstance(validation, bool) or not 0 <= share < 1:
-            raise DataError(f"validation={validation!r}; a share needs to be in [0, 1).")
+    share = as_number(validation)
+    if share is not None or isinstance(validation, bool):
+        share = number("validation", validation, 0, 1, error=DataError)
         count = round(share * len(labels))
         if share > 0 and not 0 < count < len(labels):
             raise DataError(
@@ -217,6 +217,11 @@ def split_roles(
             )
         roles[order[picked]] = "validation"
         return data, roles
+    if isinstance(validation, str) or not isinstance(validation, Iterable):
+        raise DataError(
+            f"validation={shown(validation)}; it needs a share, a list of condition labels, or a "
+            "dataset."
+        )
     wanted = [str(v) for v in validation]
     absent = [v for v in wanted if v not in set(labels)]
     if absent:
@@ -229,24 +234,18 @@ def split_roles(
     return data, roles
 
 
-def _check_seed(seed: object) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ModelError(f"seed={seed!r}; it needs an integer ≥ 0.")
-    return int(seed)
-
-
 def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
-    for number, stage in enumerate(stages):
+    for position, stage in enumerate(stages):
         too_short = stage.horizon is not None and stage.horizon < problem.times[0]
         if too_short and not problem.steady:
             raise ModelError(
-                f"stage {number} ends at {stage.horizon:g}, before the first measured time "
+                f"stage {position} ends at {stage.horizon:g}, before the first measured time "
                 f"{problem.times[0]:g}."
             )
         if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
             given = "steady states" if problem.steady else f"{problem.times.size} times"
             raise ModelError(
-                f"stage {number} has prefix={stage.prefix}, but the data has {given}; it needs "
+                f"stage {position} has prefix={stage.prefix}, but the data has {given}; it needs "
                 "time courses with at least as many times."
             )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pycellbox.backends.lowering import map_dose
+from pycellbox.common.options import number, settle
 from pycellbox.errors import ModelError
 from pycellbox.objective import EDGE_GROUPS
 from pycellbox.problem import Array, Parameters, Problem, Structure
@@ -36,9 +37,7 @@ class Initialisation:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if not np.isscalar(value) or not np.isfinite(value) or value < 0:  # type: ignore[operator]
-                raise ModelError(f"{f.name}={value!r}; it needs a finite number ≥ 0.")
+            settle(self, f.name, number(f.name, getattr(self, f.name)))
         if self.alpha == 0:
             raise ModelError("alpha=0; a node without decay never settles, use a number > 0.")
 
@@ -100,7 +99,7 @@ class Parametrisation:
         raw: Raw = {"W": W}
         if self.shared:
             count = np.maximum(self._drug_mask.sum(axis=1), 1)
-            b0 = (W * self._drug_mask).sum(axis=1) / count
+            b0 = ((W * self._drug_mask).sum(axis=1) / count).astype(W.dtype)
             W -= np.where(self._drug_mask, b0[:, None], 0)
             raw["b0"] = b0
         for name in self._rates:

@@ -6,9 +6,9 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any, Literal
 
+from pycellbox.common.options import choice, integer, number, settle
 from pycellbox.errors import ModelError
 from pycellbox.objective import EDGE_GROUPS, Penalty
 
@@ -41,11 +41,11 @@ class AdamW:
 
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2"):
-            _number(f"AdamW {name}", getattr(self, name), 0, 1)
-        _number("AdamW epsilon", self.epsilon, 0, math.inf, above=True)
-        _number("AdamW weight_decay", self.weight_decay, 0, math.inf)
+            settle(self, name, number(f"AdamW {name}", getattr(self, name), 0, 1))
+        settle(self, "epsilon", number("AdamW epsilon", self.epsilon, above=True))
+        settle(self, "weight_decay", number("AdamW weight_decay", self.weight_decay))
         if self.clip_norm is not None:
-            _number("AdamW clip_norm", self.clip_norm, 0, math.inf, above=True)
+            settle(self, "clip_norm", number("AdamW clip_norm", self.clip_norm, above=True))
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class LBFGS:
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
-        _count("LBFGS memory", self.memory)
-        _number("LBFGS tolerance", self.tolerance, 0, math.inf)
+        settle(self, "memory", integer("LBFGS memory", self.memory))
+        settle(self, "tolerance", number("LBFGS tolerance", self.tolerance))
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,14 @@ class Stage:
     optimiser: AdamW | LBFGS = field(default_factory=AdamW)
 
     def __post_init__(self) -> None:
-        _count("iterations", self.iterations)
+        settle(self, "iterations", integer("iterations", self.iterations))
         for name in ("patience", "batch_size", "prefix"):
             if getattr(self, name) is not None:
-                _count(name, getattr(self, name))
-        if self.warmup:
-            _count("warmup", self.warmup)
+                settle(self, name, integer(name, getattr(self, name)))
+        settle(self, "warmup", integer("warmup", self.warmup, 0))
         if self.horizon is not None:
-            _number("horizon", self.horizon, 0, math.inf, above=True)
-        if self.decay not in ("constant", "cosine"):
-            raise ModelError(f"decay={self.decay!r} is unknown; choose 'constant' or 'cosine'.")
+            settle(self, "horizon", number("horizon", self.horizon, above=True))
+        settle(self, "decay", choice("decay", self.decay, ("constant", "cosine")))
         if self.penalty is not None and not isinstance(self.penalty, Penalty):
             raise ModelError(f"penalty={self.penalty!r}; make one with pcb.Penalty(...).")
         if not isinstance(self.optimiser, AdamW | LBFGS):
@@ -146,9 +144,7 @@ class Stage:
                 full["drug_shared"] = full["drug_to_node"]
         else:
             full = dict.fromkeys(RATE_GROUPS, given)
-        for group, rate in full.items():
-            _number(f"learning_rate of {group}", rate, 0, math.inf)
-        return {group: float(rate) for group, rate in full.items()}
+        return {g: number(f"learning_rate of {g}", rate) for g, rate in full.items()}
 
     def factor(self, iteration: int) -> float:
         """Learning rate at an iteration, relative to its nominal value."""
@@ -183,16 +179,3 @@ def check_schedule(schedule: Stage | Sequence[Stage]) -> tuple[Stage, ...]:
             f"schedule={schedule!r}; it needs a pcb.Stage(...) or a non-empty list of them."
         )
     return stages
-
-
-def _count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ModelError(f"{name}={value!r}; it needs an integer ≥ 1.")
-
-
-def _number(name: str, value: object, low: float, high: float, above: bool = False) -> None:
-    ok = isinstance(value, Real) and not isinstance(value, bool)
-    if not ok or not low <= float(value) < high or (above and value == low):  # type: ignore[arg-type]
-        sign = ">" if above else "≥"
-        limit = "" if high == math.inf else f" and < {high:g}"
-        raise ModelError(f"{name} is {value!r}; it needs a finite number {sign} {low:g}{limit}.")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycellbox.common.options import integer
 from pycellbox.errors import DataError, ModelError
 from pycellbox.interop import files
 from pycellbox.interop.keys import Unused
@@ -76,8 +77,7 @@ def run_config(
     source = Path(path)
     if source.is_dir():
         source = source / "config.yaml"
-    if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise ModelError(f"the index is {index!r}; it needs an integer ≥ 0.")
+    index = integer("index", index, 0)
     wish = _Wish(
         index, drug, None if out is None else Path(out), overwrite, restart, backend, progress, tell
     )

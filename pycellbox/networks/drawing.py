@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from pycellbox.common.options import as_number, choice, integer, number
 from pycellbox.errors import ModelError
-from pycellbox.models import is_number
 from pycellbox.networks.network import Network, make_network
 
 Weights = Literal["unit", "uniform", "normal"]
@@ -26,23 +26,17 @@ def generators(seed: object, number: int) -> list[np.random.Generator]:
 
 def check_seed(seed: object) -> int:
     """Return a seed as int, or say what is needed."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ModelError(f"seed={seed!r}; it needs an integer ≥ 0.")
-    return int(seed)
+    return integer("seed", seed, 0)
 
 
 def check_size(n_nodes: object, least: int) -> int:
     """Return a number of nodes as int, or say what is needed."""
-    if isinstance(n_nodes, bool) or not isinstance(n_nodes, int | np.integer) or n_nodes < least:
-        raise ModelError(f"n_nodes={n_nodes!r}; it needs an integer ≥ {least}.")
-    return int(n_nodes)
+    return integer("n_nodes", n_nodes, least)
 
 
 def check_density(density: object) -> float:
     """Return a chance of an edge as float, or say what is needed."""
-    if not is_number(density) or not 0 <= density <= 1:  # type: ignore[operator]
-        raise ModelError(f"density is {density!r}; it needs a number from 0 to 1.")
-    return float(density)  # type: ignore[arg-type]
+    return number("density", density, 0, 1, up_to=True)
 
 
 def draw_magnitudes(
@@ -66,13 +60,8 @@ def draw_magnitudes(
 
 def check_weights(weights: object, scale: object, gap: object) -> None:
     """Raise a `ModelError` for a law of weights that cannot be."""
-    if weights not in WEIGHTS:
-        raise ModelError(f"weights={weights!r} is unknown; choose one of {', '.join(WEIGHTS)}.")
-    if not (is_number(scale) and is_number(gap) and 0 <= gap <= scale < np.inf and scale > 0):  # type: ignore[operator]
-        raise ModelError(
-            f"scale={scale!r} and gap={gap!r}; they need finite numbers with 0 ≤ gap ≤ scale and "
-            "scale > 0."
-        )
+    choice("weights", weights, WEIGHTS)
+    number("gap", gap, 0, number("scale", scale, above=True), up_to=True)
 
 
 def draw_rate(
@@ -80,9 +69,10 @@ def draw_rate(
 ) -> npt.NDArray[np.float64]:
     """One positive number for all nodes, or evenly drawn from an interval, (n_nodes,)."""
     bounds: Sequence[object] = rate if isinstance(rate, tuple | list) else (rate, rate)
-    if len(bounds) == 2 and all(is_number(b) and 0 < b < np.inf for b in bounds):  # type: ignore[operator]
-        low, high = (float(b) for b in bounds)  # type: ignore[arg-type]
-        if low <= high:
+    numbers = [as_number(bound) for bound in bounds]
+    if len(numbers) == 2 and None not in numbers:
+        low, high = cast("list[float]", numbers)
+        if 0 < low <= high < np.inf:
             return rng.uniform(low, high, n_nodes) if low < high else np.full(n_nodes, low)
     raise ModelError(
         f"{name}={rate!r}; it needs a number > 0, or (lowest, highest) to draw from evenly."

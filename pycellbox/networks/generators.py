@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pycellbox.errors import ModelError
+from pycellbox.common.options import integer
 from pycellbox.networks.drawing import Draw, Rate, Weights, check_size
 from pycellbox.networks.network import Network
 
@@ -173,12 +173,9 @@ def bifurcating(
         A number is out of range.
     """
     draw = Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
-    up = (n_nodes - 2) // 3 if n_upstream is None else n_upstream
-    if isinstance(up, bool) or not isinstance(up, int | np.integer) or not 0 <= up <= n_nodes - 2:
-        raise ModelError(
-            f"n_upstream={n_upstream!r}; it needs an integer from 0 to {n_nodes - 2}, the number "
-            "of nodes that are not in the switch."
-        )
+    up = (n_nodes - 2) // 3
+    if n_upstream is not None:  # nodes that are not in the switch
+        up = integer("n_upstream", n_upstream, 0, n_nodes - 2)
     rng, a, b = draw.for_topology, up, up + 1
     edges = np.zeros((n_nodes, n_nodes), dtype=bool)
     upstream = np.arange(up)
@@ -236,8 +233,7 @@ def oscillating(
         A number is out of range.
     """
     draw = Draw(check_size(n_nodes, 3), weights, scale, gap, alpha, seed)
-    if isinstance(n_ring, bool) or not isinstance(n_ring, int) or not 3 <= n_ring <= n_nodes:
-        raise ModelError(f"n_ring={n_ring!r}; it needs an integer from 3 to n_nodes ({n_nodes}).")
+    n_ring = integer("n_ring", n_ring, 3, n_nodes)
     rng = draw.for_topology
     edges = np.tril(draw.chance(density), k=-1)
     edges[:n_ring] = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.options import integer, number
 from pycellbox.data.cells import as_labels, check_unique, counted
 from pycellbox.data.kinds import NodeKind, resolve_node_kinds
 from pycellbox.errors import DataError
@@ -138,12 +138,10 @@ def _strongest(
     W: _Floats, threshold: float | None, top: int | None
 ) -> tuple[list[tuple[int, int, float]], str]:
     """Edges (source, target, w) from the strongest down, and what to say of the choice."""
-    if threshold is not None and not (0 <= threshold < math.inf):
-        raise DataError(f"threshold is {threshold!r}; it needs a finite number ≥ 0.")
-    if top is not None and (
-        isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1
-    ):
-        raise DataError(f"top is {top!r}; it needs an integer ≥ 1.")
+    if threshold is not None:
+        threshold = number("threshold", threshold, error=DataError)
+    if top is not None:
+        top = integer("top", top, error=DataError)
     every = np.argwhere(W != 0)
     strength = np.abs(W[tuple(every.T)])
     ranked = every[np.argsort(-strength, kind="stable")]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.options import as_integer, as_number, integer, shown
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DataError, ModelError
 from pycellbox.fitting import LBFGS, AdamW, Stage
 from pycellbox.fitting.api import split_roles
-from pycellbox.models import is_number
 from pycellbox.objective import Penalty
 from pycellbox.result import Fit
 
@@ -37,11 +37,8 @@ def parts(
         if validation is not None:
             raise ModelError("give folds= or validation=, not both.")
         n = np.unique(replicates(data["perturbation"].values)).size
-        if isinstance(folds, bool) or not isinstance(folds, Integral) or not 2 <= folds <= n:
-            raise ModelError(
-                f"folds={folds!r}; it needs an integer from 2 to {n}, the number of conditions "
-                "without their replicates, which stay in one fold."
-            )
+        # Replicates stay in one fold.
+        integer("folds", folds, 2, n)
         if (roles == "validation").any():
             raise ModelError(
                 "folds= is for fits without validation conditions, and this fit has "
@@ -81,23 +78,21 @@ def steps_to_take(
     if there < 2:
         raise ModelError(f"the fit has {there} edge(s); there is nothing to prune.")
     if thresholds is not None:
-        values = _listed("thresholds", thresholds)
-        ok = all(is_number(v) and 0 < v < np.inf for v in values)
-        if not ok or any(b <= a for a, b in itertools.pairwise(values)):
-            raise ModelError(f"thresholds={thresholds!r}; they need to be rising numbers > 0.")
-        return [float(v) for v in values]
+        values = [as_number(v) or 0.0 for v in _listed("thresholds", thresholds)]
+        if not all(a < b for a, b in itertools.pairwise([0.0, *values, math.inf])):
+            raise ModelError(f"thresholds={shown(thresholds)}; they need to be rising numbers > 0.")
+        return list(values)
     if edges is None:
         fewest = max(1, min(there - 1, fit.data.sizes["node"] // 2))
         path = np.geomspace(there, fewest, _STEPS + 1).round().astype(int)[1:]
         return [int(k) for k in np.unique(path)[::-1] if k < there]
-    counts = _listed("edges", edges)
-    ok = all(isinstance(k, Integral) and not isinstance(k, bool) for k in counts)
-    if not ok or any(b >= a for a, b in itertools.pairwise([there, *counts])) or counts[-1] < 1:
+    counts = [as_integer(k) or 0 for k in _listed("edges", edges)]
+    if not all(a > b for a, b in itertools.pairwise([there, *counts, 0])):
         raise ModelError(
-            f"edges={edges!r}; they need to be falling integers from below {there}, the edges "
-            "of the fit, to 1 or more."
+            f"edges={shown(edges)}; they need to be falling integers from below {there}, the "
+            "edges of the fit, to 1 or more."
         )
-    return [int(k) for k in counts]
+    return list(counts)
 
 
 def _listed(name: str, values: object) -> list[Any]:

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
+from pycellbox.common.options import integer, number
 from pycellbox.errors import ModelError
 from pycellbox.fitting.history import History
-from pycellbox.models import is_number
 from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
 from pycellbox.refinement.elimination import eliminate as eliminate_weights
 from pycellbox.refinement.levenberg import minimise
@@ -259,11 +259,9 @@ def _check(fit: object, tolerance: float, ridge: float, rounds: int, iterations:
     if not isinstance(fit, Fit):
         raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
     for name, value in (("tolerance", tolerance), ("ridge", ridge)):
-        if not is_number(value) or not 0 < value < math.inf:
-            raise ModelError(f"{name}={value!r}; it needs a finite number > 0.")
+        number(name, value, above=True)
     for name, count in (("rounds", rounds), ("iterations", iterations)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ModelError(f"{name}={count!r}; it needs an integer ≥ 1.")
+        integer(name, count)
 
 
 def _history(fit: Fit, losses: list[float], horizon: float) -> xr.Dataset:

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
+from pycellbox.common.options import as_number, number, shown
 from pycellbox.errors import ModelError
-from pycellbox.models import CellBox, is_number
+from pycellbox.models import CellBox
 from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
 from pycellbox.refinement.sensitivity import Sensitivity
 from pycellbox.solvers import Solver, check_solver
@@ -81,11 +82,10 @@ def standard_errors(
     >>> standard_errors(JI_MODEL, truth(train), train, noise=0.001, solver=pcb.RK4(0.25),
     ...                 predict=test)  # doctest: +SKIP
     """
-    if not is_number(noise) or not 0 < noise < math.inf:
-        raise ModelError(f"noise={noise!r}; it needs a finite number > 0.")
+    noise = number("noise", noise, above=True)
     for name, value in (("spread", spread), ("steepest", steepest)):
-        if not is_number(value) or not value > 0:
-            raise ModelError(f"{name}={value!r}; it needs a number > 0, or infinity.")
+        if not (as_number(value) or 0.0) > 0:
+            raise ModelError(f"{name}={shown(value)}; it needs a number > 0, or infinity.")
     sensitivity, J = _jacobian(model, parameters, data, solver, horizon, backend)
     problem = sensitivity.problem
     measured = (problem.weight > 0) & (np.linalg.norm(J, axis=-1) <= steepest)

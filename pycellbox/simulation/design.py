@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.options import as_integer, choice, integer, number, shown
 from pycellbox.data import condition_labels
 from pycellbox.errors import DataError
-from pycellbox.models import is_number
 from pycellbox.networks import Network
 
 Law = Literal["latin-hypercube", "normal"]
@@ -143,22 +143,16 @@ def draw_perturbations(
 def _check_draw(
     n_conditions: object, perturb: object, max_perturbed: object, scale: object, sign: object
 ) -> None:
-    if not _is_count(n_conditions):
+    if (as_integer(n_conditions) or 0) < 1:
         raise DataError(
-            f"design={n_conditions!r}; it needs a number of conditions ≥ 1, which are then drawn, "
-            "or a DataArray of doses (condition, node)."
+            f"design={shown(n_conditions)}; it needs a number of conditions ≥ 1, which are then "
+            "drawn, or a DataArray of doses (condition, node)."
         )
-    for name, value, known in (("perturb", perturb, LAWS), ("sign", sign, SIGNS)):
-        if value not in known:
-            raise DataError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}.")
-    if max_perturbed != "all" and not _is_count(max_perturbed):
-        raise DataError(f'max_perturbed={max_perturbed!r}; it needs an integer ≥ 1, or "all".')
-    if not is_number(scale) or not 0 < scale < np.inf:  # type: ignore[operator]
-        raise DataError(f"scale={scale!r}; it needs a finite number > 0 (sign= turns it round).")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
+    choice("perturb", perturb, LAWS, error=DataError)
+    choice("sign", sign, SIGNS, error=DataError)
+    if not (isinstance(max_perturbed, str) and max_perturbed == "all"):
+        integer("max_perturbed (or 'all')", max_perturbed, error=DataError)
+    number("scale (sign= turns it round)", scale, above=True, error=DataError)
 
 
 def _columns(network: Network, nodes: Sequence[str] | None) -> npt.NDArray[np.intp]:

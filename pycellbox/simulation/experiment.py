@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.options import choice, number
 from pycellbox.data import validate
 from pycellbox.errors import DataError, ModelError
-from pycellbox.models import CellBox, is_number
+from pycellbox.models import CellBox
 from pycellbox.networks import Network
 from pycellbox.networks.drawing import Rate, draw_rate, generators
 from pycellbox.simulation.design import Law, Sign, draw_perturbations
@@ -169,13 +170,10 @@ def _check_errors(
     noise: object, noise_kind: object, outliers: object, outlier_size: object, missing: object
 ) -> None:
     for name, value in (("noise", noise), ("outlier_size", outlier_size)):
-        if not is_number(value) or not 0 <= value < np.inf:  # type: ignore[operator]
-            raise DataError(f"{name} is {value!r}; it needs a finite number ≥ 0.")
+        number(name, value, error=DataError)
     for name, value in (("missing", missing), ("outliers", outliers)):
-        if not is_number(value) or not 0 <= value < 1:  # type: ignore[operator]
-            raise DataError(f"{name} is {value!r}; it needs a fraction in [0, 1).")
-    if noise_kind not in _NOISES:
-        raise DataError(f"noise_kind={noise_kind!r} is unknown; choose one of {_NOISES}.")
+        number(name, value, 0, 1, error=DataError)
+    choice("noise_kind", noise_kind, _NOISES, error=DataError)
 
 
 def _with_alpha(network: Network, alpha: Rate | xr.DataArray, rng: np.random.Generator) -> Network:

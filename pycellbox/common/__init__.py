@@ -1,0 +1,1 @@
+"""What every floor uses: one check for each kind of option."""

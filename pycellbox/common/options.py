@@ -1,0 +1,122 @@
+"""One check for each kind of option; what passes comes back as a plain Python value.
+
+Plain, because options are kept in files: whatever of NumPy's, or of the standard library's
+`numbers`, stands for an integer or a real number is taken and turned into ``int`` or ``float``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pycellbox.errors import ModelError
+
+T = TypeVar("T")
+
+
+def as_integer(value: object) -> int | None:
+    """Return any kind of integer as ``int``; None for everything else, True and False included."""
+    if isinstance(value, bool | np.bool_) or _is_flag(value):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def as_number(value: object) -> float | None:
+    """Return any kind of real number as ``float``, NaN and infinities too; None for the rest."""
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf":
+        value = value[()]
+    if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real | Decimal):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return math.inf if value > 0 else -math.inf
+    except ValueError:  # a signalling NaN of Decimal
+        return math.nan
+
+
+def integer(
+    name: str,
+    value: object,
+    least: int = 1,
+    most: int | None = None,
+    *,
+    error: type[Exception] = ModelError,
+) -> int:
+    """Return an integer from ``least`` to ``most``, or say what is needed."""
+    found = as_integer(value)
+    if found is None or found < least or (most is not None and found > most):
+        needs = f"an integer ≥ {least}" if most is None else f"an integer from {least} to {most}"
+        raise error(f"{name}={shown(value)}; it needs {needs}.")
+    return found
+
+
+def number(
+    name: str,
+    value: object,
+    low: float = 0.0,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    up_to: bool = False,
+    error: type[Exception] = ModelError,
+) -> float:
+    """Return a finite number ≥ ``low`` (> if ``above``) and < ``high`` (≤ if ``up_to``)."""
+    found = as_number(value)
+    fits = found is not None and math.isfinite(found)
+    if found is None or not fits or not _between(found, low, high, above, up_to):
+        limit = "" if high == math.inf else f" and {'≤' if up_to else '<'} {high:g}"
+        sign = ">" if above else "≥"
+        raise error(f"{name}={shown(value)}; it needs a finite number {sign} {low:g}{limit}.")
+    return found
+
+
+def choice(
+    name: str, value: object, allowed: Sequence[T], *, error: type[Exception] = ModelError
+) -> T:
+    """Return the one of ``allowed`` that equals the value, or say which there are."""
+    # True equals 1, and was not meant.
+    if isinstance(value, str | Real) and not isinstance(value, bool | np.bool_):
+        for one in allowed:
+            if value == one:
+                return one
+    raise error(f"{name}={shown(value)} is unknown; choose one of {', '.join(map(repr, allowed))}.")
+
+
+def flag(name: str, value: object, *, error: type[Exception] = ModelError) -> bool:
+    """Return True or False, NumPy's too, or say that it is neither."""
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name}={shown(value)}; it needs True or False.")
+    return bool(value)
+
+
+def settle(owner: object, name: str, value: object) -> None:
+    """Put the plain value of an option into a frozen dataclass."""
+    object.__setattr__(owner, name, value)
+
+
+def shown(value: object) -> str:
+    """Write out a value for a message, cut where it is long."""
+    try:
+        words = repr(value)
+    except Exception:  # of an object of the user's, or an integer of thousands of digits
+        words = f"a {type(value).__name__}"
+    words = " ".join(words.split())
+    return words if len(words) <= 80 else words[:77] + "..."
+
+
+def _between(found: float, low: float, high: float, above: bool, up_to: bool) -> bool:
+    return (found > low if above else found >= low) and (found <= high if up_to else found < high)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "b"
