@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -127,9 +128,12 @@ class _StageRun:
         top_rate = max(self.stage.rates().values())
         batches = itertools.islice(self._batches(), self.stage.iterations)
         while chunk := list(itertools.islice(batches, run.chunk)):
-            advance = run.advance(chunk)
-            for batch, iteration in zip(chunk, advance.iterations, strict=False):
+            advance = run.advance([batch for batch, _ in chunk])
+            for (batch, generator), iteration in zip(chunk, advance.iterations, strict=False):
                 self._record(iteration, top_rate * batch.factor)
+                # Where a stage ends within a chunk, what was drawn for the rest of it must not
+                # count: how long a chunk is depends on the clock.
+                self.t.rng.bit_generator.state = generator
             if advance.failure:
                 raise DivergenceError(advance.failure)
             if advance.stop:
@@ -146,8 +150,8 @@ class _StageRun:
             self.judge.objective, options, self.t.raw, self.stage.iterations, self.t.train, report
         )
 
-    def _batches(self) -> Iterator[Batch]:
-        """Batches without end, in an order drawn anew each epoch."""
+    def _batches(self) -> Iterator[tuple[Batch, Any]]:
+        """Batches without end, in an order drawn anew each epoch; the generator after each."""
         train, size = self.t.train, self.stage.batch_size
         for iteration in itertools.count():
             rows, closes_epoch = train, True
@@ -156,7 +160,8 @@ class _StageRun:
                 if at == 0:
                     order = self.t.rng.permutation(train)
                 rows, closes_epoch = order[at : at + size], at + size >= train.size
-            yield Batch(rows, closes_epoch, self.stage.factor(iteration), self._prefix())
+            batch = Batch(rows, closes_epoch, self.stage.factor(iteration), self._prefix())
+            yield batch, self.t.rng.bit_generator.state
 
     def _prefix(self) -> int | None:
         """Draw how many of the first times the next update sees; None for all."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -12,17 +15,99 @@ from typing import Any
 _WORTH_THREADS = 2e7
 
 
-def blas_threads(conditions: int, nodes: int) -> AbstractContextManager[Any]:
-    """Return a context in which BLAS has one thread if the problem is small."""
-    if conditions * nodes * nodes >= _WORTH_THREADS:
-        return nullcontext()
-    context: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
-    return context
+class _Turns:
+    """Lets evaluations with one BLAS thread, or evaluations with all of them, run side by side.
+
+    Never both: the number of threads is one for the whole process, and decides the last bits of a
+    large product. The first evaluation with one thread limits BLAS, the last one lifts the limit.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        # By thread, so that one that an interrupt kept from leaving does not block itself.
+        self._running: set[int] = set()
+        self._waiting = [0, 0]
+        self._single = False
+        # Threads of each BLAS library before they were limited to one.
+        self._before: list[int] | None = None
+
+    def enter(self, single: bool) -> None:
+        me = threading.get_ident()
+
+        def my_turn() -> bool:
+            others = self._running - {me}
+            # Not for ever with one's own kind, while the other waits.
+            return not others or (self._single == single and not self._waiting[not single])
+
+        with self._changed:
+            self._waiting[single] += 1
+            try:
+                self._changed.wait_for(my_turn)
+            finally:
+                self._waiting[single] -= 1
+            if not single:
+                self.lift()
+            elif self._before is None:
+                self._before = [library.num_threads for library in _libraries()]
+                _set_threads([1] * len(self._before))
+            self._single = single
+            self._running.add(me)
+
+    def leave(self) -> None:
+        with self._changed:
+            self._running.discard(threading.get_ident())
+            if not self._running:
+                self.lift()
+            self._changed.notify_all()
+
+    def lift(self) -> None:
+        """Give BLAS its threads back."""
+        if self._before is not None:
+            _set_threads(self._before)
+            self._before = None
+
+
+_turns = _Turns()
+
+
+def _begin_anew() -> None:
+    """Forget, in a forked process, the threads that were not taken along."""
+    global _turns
+    _turns.lift()
+    _turns = _Turns()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+@contextmanager
+def blas_threads(conditions: int, nodes: int) -> Iterator[None]:
+    """Give BLAS one thread if the problem is small, else as many as the process has set.
+
+    Evaluations of the two kinds in different threads wait for each other, so that the same problem
+    has the same bits whatever runs beside it.
+    """
+    try:
+        _turns.enter(conditions * nodes * nodes < _WORTH_THREADS)
+        yield
+    finally:
+        _turns.leave()
+
+
+def _set_threads(counts: list[int]) -> None:
+    for library, count in zip(_libraries(), counts, strict=True):
+        # From 3.8 on, threadpoolctl lets only the thread that came first set anything: here the
+        # turns see to that, and whoever comes next shall be free to.
+        clear = getattr(library, "clear_controlling_thread", lambda force: None)
+        clear(force=True)
+        library.set_num_threads(count)
+        clear(force=True)
 
 
 @cache
-def _controller() -> Any:
+def _libraries() -> list[Any]:
     # Looks through the loaded libraries, which takes milliseconds: once is enough.
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
