@@ -6,6 +6,8 @@ Skipped where JAX or diffrax is missing: pip install "pycellbox[jax]".
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -15,6 +17,7 @@ import pycellbox as pcb
 from pycellbox.backends import get_backend
 from pycellbox.backends.numpy import NumpyBackend, NumpySession
 from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.fitting.parametrisation import Parametrisation
 from pycellbox.models import ENVELOPES, FORMS
 from pycellbox.objective import Loss
 from tests.helpers import dataset, random_parameters, random_problem
@@ -361,3 +364,50 @@ def test_a_missing_jax_is_said(monkeypatch):
 def test_auto_does_not_take_it():
     assert get_backend("auto").name == "numpy"
     assert "jax" in pcb.backends.available_backends()
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared columns", "free columns"])
+@pytest.mark.parametrize("held", ["free", "held"])
+def test_a_fit_of_a_drug_screen_in_float32(shared, held):
+    model = pcb.CellBox(drug_columns="shared" if shared else "free", response_range=held)
+    options = {"dtype": "float32", "schedule": pcb.Stage(3), "solver": pcb.Heun(0.5)}
+    data = dataset(np.random.default_rng(3))
+    fits = [pcb.fit(data, model, backend=b, progress=False, **options) for b in ("jax", "numpy")]
+    for fit in fits:
+        assert {str(v.dtype) for v in fit.parameters.data_vars.values()} == {"float32"}
+    np.testing.assert_allclose(*(f.parameters["W"].values for f in fits), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("ours", [True, False], ids=["a fit", "other code"])
+def test_a_forked_process_is_told_what_to_do(ours):
+    start = "get_backend('jax')" if ours else "import jax; jax.numpy.ones(3).block_until_ready()"
+    script = f"""
+import os, sys, warnings
+import pycellbox as pcb
+from pycellbox.backends import get_backend
+warnings.simplefilter("ignore")  # JAX warns of the fork itself
+{start}
+if os.fork() == 0:
+    try:
+        get_backend("jax")
+    except pcb.BackendError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "JAX does not survive a fork" in run.stdout, run.stderr
+    assert "spawn" in run.stdout
+
+
+def test_a_raw_parameter_has_the_precision_of_the_fit():
+    structure = random_problem(pcb.CellBox(), np.random.default_rng(0), dtype="float32").structure
+    parametrisation = Parametrisation(structure, np.ones(structure.n_nodes, np.float32))
+    parameters = random_parameters(pcb.CellBox(), np.random.default_rng(0), dtype="float32")
+    raw = parametrisation.raw(parameters)
+    assert "b0" in raw
+    assert {a.dtype.name for a in raw.values()} == {"float32"}
+    assert {a.dtype.name for a in parametrisation.effective(raw).values()} == {"float32"}

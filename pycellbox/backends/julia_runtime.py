@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pycellbox.backends.forks import refuse_after_fork, started
 from pycellbox.errors import BackendError, DivergenceError, ModelError, SolverError
 
 log = logging.getLogger("pycellbox")
@@ -43,7 +44,6 @@ OPTIONS = {
 # One thread at a time: a thread that comes back from Julia and waits for the GIL keeps Julia's
 # garbage collector waiting, for ever if the one that holds the GIL waits for the collector.
 ONE_AT_A_TIME = threading.RLock()
-_started_in: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,19 +139,13 @@ def start() -> Any:
     BackendError
         Julia is not ready, does not start, or cannot be used here (a forked process).
     """
-    if _started_in is not None and _started_in != os.getpid():
-        raise BackendError(
-            "this process was forked from one in which Julia runs, and Julia does not survive a "
-            "fork: start workers with multiprocessing.get_context('spawn'), or use "
-            "backend='numpy' in them."
-        )
+    refuse_after_fork("Julia")
     with ONE_AT_A_TIME:
         return _start()
 
 
 @functools.cache
 def _start() -> Any:
-    global _started_in
     state = readiness()
     if not state.ready and "juliacall" not in sys.modules:
         raise BackendError(f"the julia backend is not ready: {state.missing}; {INSTALL_HINT}.")
@@ -190,7 +184,7 @@ def _start() -> Any:
         # They have been read. A child process that found them would take them for the user's.
         for name in ours:
             os.environ.pop(name, None)
-    _started_in = os.getpid()
+    started("Julia")
     return module
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 
+from pycellbox.backends.forks import refuse_after_fork
 from pycellbox.backends.protocol import Backend
 from pycellbox.errors import BackendError
 
@@ -25,6 +27,7 @@ def _julia() -> Backend:
 
 
 def _jax() -> Backend:
+    refuse_after_fork("JAX")
     try:
         from pycellbox.backends.jax import JaxBackend
     except ImportError as error:
@@ -68,7 +71,7 @@ def get_backend(name: str = "auto") -> Backend:
         The name is unknown, or the backend is not ready.
     """
     if name == "auto":
-        return _choose()
+        return _choose(os.getpid())
     if name not in _BACKENDS:
         raise BackendError(
             f"backend={name!r} is unknown; choose 'auto' or one of {', '.join(_BACKENDS)}."
@@ -77,7 +80,7 @@ def get_backend(name: str = "auto") -> Backend:
 
 
 @functools.cache
-def _choose() -> Backend:
+def _choose(process: int) -> Backend:  # anew in a forked one, where Julia cannot be used
     for name, ready in _AUTO:
         if not ready():
             continue

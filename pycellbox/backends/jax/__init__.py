@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from pycellbox.backends.checks import UNSTABLE, check_gradient
+from pycellbox.backends.forks import started
 from pycellbox.backends.jax import kernel, programs
 from pycellbox.backends.jax.plan import Plan, network_of
 from pycellbox.backends.lowering import Coefficients
@@ -38,6 +39,9 @@ class JaxBackend:
 
     name = "jax"
     finds_steady_states = False
+
+    def __init__(self) -> None:
+        started("JAX")
 
     def version(self) -> str:
         """Return the versions of JAX and diffrax, and the device."""
