@@ -39,7 +39,7 @@ class Loss:
 
     def __post_init__(self) -> None:
         settle(self, "name", choice("loss", self.name, LOSSES))
-        settle(self, "delta", number("delta", self.delta, above=True))
+        settle(self, "delta", number("delta (Huber's threshold)", self.delta, above=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for provenance."""

@@ -570,7 +570,7 @@ def test_options_that_have_no_meaning_are_refused(
     assert "a restart is for the configurations of CellBox.jl" in error_of(
         [str(config()), "--is-restart"], capsys
     )
-    assert "the index is -1" in error_of([str(config()), "-i", "-1"], capsys)
+    assert "index=-1" in error_of([str(config()), "-i", "-1"], capsys)
 
 
 def test_partitions_that_leave_nothing_are_refused(config: Write) -> None:

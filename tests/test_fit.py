@@ -438,7 +438,7 @@ def test_time_courses_may_be_fitted_up_to_a_horizon():
         ({"initial": 3}, ModelError, "Initialisation"),
         ({"solver": "Heun"}, SolverError, "use one of"),
         ({"backend": "torch"}, pcb.BackendError, "'torch' is unknown.*numpy"),
-        ({"validation": 1.5}, DataError, r"in \[0, 1\)"),
+        ({"validation": 1.5}, DataError, "≥ 0 and < 1"),
         ({"validation": 0.01}, DataError, "leaves an empty set"),
         ({"validation": ["nobody"]}, DataError, "unknown condition.*nobody"),
         ({"validation": [f"c{i}" for i in range(12)]}, DataError, "nothing is left"),

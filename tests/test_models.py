@@ -104,7 +104,7 @@ def test_clamping_needs_drugs():
     [
         (lambda: pcb.Loss("rmse"), "loss='rmse' is unknown"),
         (lambda: pcb.Loss("huber", delta=0), "threshold"),
-        (lambda: pcb.Penalty(l1=-1), "l1 of drug_to_node is -1"),
+        (lambda: pcb.Penalty(l1=-1), "l1 of drug_to_node=-1"),
         (lambda: pcb.Penalty(l2={"edges": 1}), "unknown edge group"),
         (lambda: pcb.Penalty(scale="total"), "scale='total'"),
         (lambda: pcb.Stage(0), "iterations=0"),

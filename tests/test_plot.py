@@ -563,9 +563,9 @@ def test_networks_without_edges_or_with_one_node_can_be_drawn() -> None:
 def test_networks_name_what_does_not_fit(network: Network) -> None:
     with pytest.raises(pcb.DataError, match="same nodes as targets and as sources"):
         plot.network(network.W.isel(source=slice(1, None)))
-    with pytest.raises(pcb.DataError, match=r"top is 0; it needs an integer ≥ 1"):
+    with pytest.raises(pcb.DataError, match=r"top=0; it needs an integer ≥ 1"):
         plot.network(network.W, top=0)
-    with pytest.raises(pcb.DataError, match=r"threshold is -1; it needs a finite number ≥ 0"):
+    with pytest.raises(pcb.DataError, match=r"threshold=-1; it needs a finite number ≥ 0"):
         plot.network(network.W, threshold=-1)
     with pytest.raises(pcb.DataError, match="unknown node_kind 'gene'"):
         plot.network(network.W, node_kind=["gene"] * 10)

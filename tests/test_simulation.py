@@ -144,8 +144,8 @@ def test_conditions_are_named_after_few_nodes_and_else_numbered(network, half_do
         ("all", {}, "design='all'; it needs a number"),
         (3, {"perturb": "even"}, "perturb='even' is unknown"),
         (3, {"sign": "up"}, "sign='up' is unknown"),
-        (3, {"max_perturbed": 0}, "max_perturbed=0"),
-        (3, {"scale": -1.0}, r"scale=-1.0.*sign= turns it"),
+        (3, {"max_perturbed": 0}, "max_perturbed.*=0"),
+        (3, {"scale": -1.0}, r"scale .sign= turns it round.=-1.0"),
         (3, {"perturbed_nodes": ["RAF", "X"]}, "has no 'X'"),
         (3, {"perturbed_nodes": ["RAF", "RAF"]}, "different nodes"),
         (3, {"perturbed_nodes": []}, "different nodes"),
@@ -256,7 +256,7 @@ def test_every_node_and_condition_is_measured_at_least_once(network, design, tim
     ],
 )
 def test_sizes_of_errors_are_checked(network, design, name, value):
-    with pytest.raises(DataError, match=f"{name} is {value}"):
+    with pytest.raises(DataError, match=f"{name}={value}"):
         simulate(network, design, **{name: value})
 
 

@@ -250,7 +250,7 @@ class TestSolve:
             ({"solver": Heun}, SolverError, "the class Heun"),
             ({"horizon": None}, SolverError, "neither was given"),
             ({"times": [1.0]}, SolverError, "both were given"),
-            ({"horizon": -1}, SolverError, "finite time > 0"),
+            ({"horizon": -1}, SolverError, "horizon=-1; it needs a finite number > 0"),
             ({"horizon": None, "times": [2, 1]}, SolverError, "increase strictly"),
             ({"horizon": None, "times": [-1, 1]}, SolverError, "from 0 or later"),
             ({"horizon": None, "times": []}, SolverError, "list of finite numbers"),
