@@ -39,7 +39,7 @@ def as_number(value: object) -> float | None:
     try:
         return float(value)
     except OverflowError:  # an integer beyond the range of floats
-        return math.inf if value > 0 else -math.inf
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
     except ValueError:  # a signalling NaN of Decimal
         return math.nan
 
