@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pycellbox.errors import PycellboxError
+from pycellbox.plot.notebook import show_once
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,6 +79,7 @@ def new_figure(width: float, height: float, layout: _Layout = "constrained") -> 
         figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
         yield figure
+    show_once(figure)
 
 
 @contextmanager
@@ -96,6 +98,7 @@ def one_axes(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
             "figure.subplots() gives."
         )
     yield ax
+    show_once(figure_of(ax))
 
 
 def figure_of(ax: Axes) -> Figure:
