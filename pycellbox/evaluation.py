@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import xarray as xr
 
-from pycellbox import metrics
+from pycellbox import metrics, views
 from pycellbox.baselines import all_baselines
 from pycellbox.errors import BackendError, DataError
 
@@ -38,8 +38,11 @@ class Evaluation:
         return "\n".join([metrics.format_table(self.table), *self.notes])
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<p>{note}</p>" for note in self.notes)
-        return str(self.table.to_html()) + notes
+        conditions = self.by_condition.sizes["condition"]
+        notes = [("note", note) for note in self.notes]
+        return views.card(
+            f"Evaluation on {conditions} conditions", notes, metrics.html_table(self.table)
+        )
 
 
 def evaluate(

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pycellbox import views
 from pycellbox.common.options import integer
 from pycellbox.fitting import AdamW, Stage, fit
-from pycellbox.metrics import rate_recovery, recovery
+from pycellbox.metrics import html_table, rate_recovery, recovery
 from pycellbox.networks.drawing import Rate
 from pycellbox.objective import Penalty
 from pycellbox.refinement import refine, standard_errors
@@ -96,6 +97,10 @@ class Recovery:
         )
         # The mean of |e| of a Gaussian error.
         return math.sqrt(2 / math.pi) * float(errors["response"].mean())
+
+    def _repr_html_(self) -> str:
+        title = f"Recovery of {self.name}: {self.train.sizes['condition']} conditions"
+        return views.card(title, (), html_table(self.table()))
 
     def __repr__(self) -> str:
         head = f"<Recovery of {self.name}: {self.train.sizes['condition']} conditions>"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox import __version__
+from pycellbox import __version__, views
 from pycellbox.backends import Backend
 from pycellbox.data import validate
 from pycellbox.data.netcdf import write_whole
@@ -213,23 +213,32 @@ class Fit:
         return write_whole(path, lambda target: self.tree.to_netcdf(target, engine="h5netcdf"))
 
     def __repr__(self) -> str:
+        title, rows = self._summary()
+        return "\n".join([f"<pycellbox.{title}>", *(f"  {name:<9} {text}" for name, text in rows)])
+
+    def _repr_html_(self) -> str:
+        title, rows = self._summary()
+        how = self.provenance
+        rows.append(("solver", repr(self.solver)))
+        rows.append(("settings", f"loss {how['loss']['name']}, seed {how['seed']}, {how['dtype']}"))
+        return views.card(title, rows, views.strongest(self.parameters["W"]))
+
+    def _summary(self) -> tuple[str, list[tuple[str, str]]]:
+        """Return a title, and what is to be said of the fit, by name."""
         data = self.data
         roles = data["role"].values
         loss = self.history["loss"].values
         edges = int((np.abs(self.parameters["W"].values) > 1e-3).sum())
-        lines = [
-            f"<pycellbox.Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions "
-            + "fitted"
-            + (f", {n} for validation" if (n := int((roles == "validation").sum())) else "")
-            + ">",
-            f"  equation  {self.model.equation}, φ = {self.model.envelope}",
-            f"  loss      {loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations"
-            if loss.size
-            else "  loss      not fitted",
-            f"  W         {edges} interactions with |w| > 0.001",
-            f"  status    {self.status}; {self.backend} backend, {self.provenance['seconds']:g} s",
+        title = f"Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions fitted"
+        if n := int((roles == "validation").sum()):
+            title += f", {n} for validation"
+        went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
+        return title, [
+            ("equation", f"{self.model.equation}, φ = {self.model.envelope}"),
+            ("loss", went or "not fitted"),
+            ("W", f"{edges} interactions with |w| > 0.001"),
+            ("status", f"{self.status}; {self.backend} backend, {self.provenance['seconds']:g} s"),
         ]
-        return "\n".join(lines)
 
 
 def load(path: str | Path) -> Fit:

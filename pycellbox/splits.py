@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox import views
 from pycellbox.data.replicates import dose_levels, replicates, take_whole
 from pycellbox.errors import DataError
 
@@ -97,8 +98,20 @@ class Split:
         return train, validation, test
 
     def __repr__(self) -> str:
-        sizes = f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test"
+        sizes = ", ".join(f"{len(labels)} {part}" for part, labels in self._parts().items())
         return f"Split({self.name!r}: {sizes})"
+
+    def _repr_html_(self) -> str:
+        lists = [
+            views.folded(
+                f"{len(labels)} {part}", views.table(["condition"], [(c,) for c in labels])
+            )
+            for part, labels in self._parts().items()
+        ]
+        return views.card(f"Split: {self.name}", (), *lists)
+
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 def random(

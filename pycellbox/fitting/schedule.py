@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pycellbox import views
 from pycellbox.common.options import choice, integer, number, settle
 from pycellbox.errors import ModelError
 from pycellbox.objective import EDGE_GROUPS, Penalty
@@ -153,6 +154,13 @@ class Stage:
             return rise
         return rise * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (f.name.replace("_", " "), _in_words(f.name, getattr(self, f.name)))
+            for f in dataclasses.fields(self)
+        ]
+        return views.card("Stage", rows)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for provenance."""
         options = {
@@ -167,6 +175,23 @@ class Stage:
             **dataclasses.asdict(self.optimiser),
         }
         return options
+
+
+_UNSET = {
+    "horizon": "the fit's",
+    "penalty": "the fit's",
+    "patience": "never stops early",
+    "batch_size": "all conditions",
+    "prefix": "all times",
+}
+
+
+def _in_words(name: str, value: object) -> str:
+    if value is None:
+        return _UNSET[name]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{group}: {number:g}" for group, number in value.items())
+    return str(value)
 
 
 def check_schedule(schedule: Stage | Sequence[Stage]) -> tuple[Stage, ...]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from pycellbox.metrics.agreement import By, compare, mae, mse, pearson
 from pycellbox.metrics.edges import rate_recovery, recovery
-from pycellbox.metrics.tables import format_table
+from pycellbox.metrics.tables import format_table, html_table
 
 __all__ = [
     "By",
     "compare",
     "format_table",
+    "html_table",
     "mae",
     "mse",
     "pearson",

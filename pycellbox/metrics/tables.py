@@ -1,4 +1,4 @@
-"""Tables of scores as plain text."""
+"""Tables of scores as plain text and as HTML."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from pycellbox import views
 
 _HEADERS = {
     "pearson": "Pearson",
@@ -32,15 +34,27 @@ def format_table(table: pd.DataFrame, *, title: str | None = None) -> str:
         Without a final newline. Correlations have three decimals; other numbers have four, or an
         exponent where four would hide them; an undefined value is "-".
     """
+    labels, *columns = _columns(table)
+    padded = [_justified(labels, str.ljust), *(_justified(c, str.rjust) for c in columns)]
+    lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines if title is None else [title, *lines])
+
+
+def html_table(table: pd.DataFrame) -> str:
+    """Write a table of scores as HTML, with the numbers of `format_table`."""
+    names, *lines = zip(*_columns(table), strict=True)
+    return views.table(names, lines)
+
+
+def _columns(table: pd.DataFrame) -> list[list[str]]:
+    """List the texts of every column, its header first; the first column is the index."""
     labels = [str(table.index.name or ""), *(str(label) for label in table.index)]
     columns = [
         [_HEADERS.get(str(name), str(name)), *_cells(str(name), table.iloc[:, i])]
         for i, name in enumerate(table.columns)
     ]
-    padded = [_justified(labels, str.ljust), *(_justified(c, str.rjust) for c in columns)]
-    lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines if title is None else [title, *lines])
+    return [labels, *columns]
 
 
 def _cells(name: str, column: pd.Series[Any]) -> list[str]:

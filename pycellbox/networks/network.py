@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox import views
 from pycellbox.errors import ModelError
 from pycellbox.models import CellBox
 from pycellbox.problem import Structure
@@ -112,9 +113,28 @@ class Network:
         return xr.Dataset({"W": self.W, **rates}, coords=kinds)
 
     def __repr__(self) -> str:
+        return f"Network({self._kinds()}; {self._edges} edges)"
+
+    def _repr_html_(self) -> str:
+        rates = {rate: getattr(self, rate).values for rate in RATES}
+        rows = [
+            (name, f"{r.min():.3g}" if r.min() == r.max() else f"{r.min():.3g} to {r.max():.3g}")
+            for name, r in rates.items()
+        ]
+        return views.card(
+            f"Network: {self._edges} edges",
+            [("nodes", self._kinds()), *rows],
+            views.strongest(self.W),
+        )
+
+    @property
+    def _edges(self) -> int:
+        return int(np.count_nonzero(self.W.values))
+
+    def _kinds(self) -> str:
         kinds = [str(kind) for kind in self.node_kind.values]
         number = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
-        return f"Network({len(kinds)} nodes: {number}; {int((self.W != 0).sum())} edges)"
+        return f"{len(kinds)} nodes: {number}"
 
 
 def make_network(

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pycellbox import views
 from pycellbox.backends import get_backend
 from pycellbox.errors import ModelError
 from pycellbox.fitting import Stage
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.schedule import check_schedule
-from pycellbox.metrics import format_table, recovery
+from pycellbox.metrics import format_table, html_table, recovery
 from pycellbox.objective import Penalty
 from pycellbox.problem import Structure
 from pycellbox.pruning.options import Choose, count, parts, quarter, steps_to_take
@@ -80,8 +81,19 @@ class Pruned:
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def __repr__(self) -> str:
-        table = self.table.assign(chosen=np.where(self.table["chosen"], "chosen", ""))
-        return format_table(table)
+        return format_table(self._readable())
+
+    def _repr_html_(self) -> str:
+        kept = count(self.fit)
+        return views.card(
+            f"Pruned: {kept} edges of {count(self.path[0])} kept",
+            (),
+            html_table(self._readable()),
+            views.strongest(self.fit.parameters["W"]),
+        )
+
+    def _readable(self) -> pd.DataFrame:
+        return self.table.assign(chosen=np.where(self.table["chosen"], "chosen", ""))
 
 
 def prune(
