@@ -1,12 +1,12 @@
 """Melanoma perturbation data: CellBox beside the baselines on four prediction tasks.
 
 The data are 89 conditions × 99 nodes of Korkut et al. (eLife 2015), as published with CellBox
-(sanderlab/CellBox on GitHub, MIT): the folder with expr.csv, pert.csv and node_Index.csv is given
-by path. Every fit uses the package's defaults and one model; baselines are fitted to the same
-rows. Test rows are never used for a choice.
+(sanderlab/CellBox on GitHub, MIT) and shipped as `pcb.datasets.melanoma`. Every fit uses the
+package's defaults and one model; baselines are fitted to the same rows. Test rows are never used
+for a choice.
 
-    python benchmarks/melanoma.py --data ../shared/data/melanoma
-    python benchmarks/melanoma.py --data ../shared/data/melanoma --nodes 24 --task random
+    python benchmarks/melanoma.py
+    python benchmarks/melanoma.py --nodes 24 --task random
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox import metrics
+from pycellbox.datasets.shipped import FILES
 
 KINDS = {"protein": 82, "phenotype": 5, "drug": 12}
 RIVALS = ("ridge", "ridge with intercept")
@@ -125,7 +126,12 @@ def paired(scores: pd.DataFrame, rival: str) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with the CSV files")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=FILES / "melanoma",
+        help="folder with expr.csv, pert.csv and node_Index.csv (default: those of the package)",
+    )
     parser.add_argument(
         "--nodes", type=int, choices=(99, 24), default=99, help="all 99 (default), or 24 of them"
     )

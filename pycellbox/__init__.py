@@ -1,7 +1,7 @@
 """Interpretable ODE network models of cell systems from perturbation data.
 
 >>> import pycellbox as pcb
->>> data = pcb.read_csv("pert.csv", "expr.csv", nodes="node_Index.csv", node_kind="kinds.csv")
+>>> data = pcb.datasets.melanoma()
 >>> fit = pcb.fit(data, pcb.CellBox())
 >>> fit.predict(data["perturbation"])
 """
@@ -9,7 +9,7 @@
 __version__ = "0.1.0"
 
 # The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
-from pycellbox import metrics, networks, plot, splits
+from pycellbox import datasets, metrics, networks, plot, splits
 from pycellbox.backends import available_backends
 from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
 from pycellbox.errors import (
@@ -67,6 +67,7 @@ __all__ = [
     "Tsit5",
     "__version__",
     "available_backends",
+    "datasets",
     "fit",
     "from_tables",
     "load",

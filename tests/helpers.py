@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
+import pytest
 import xarray as xr
 
+from pycellbox.backends.julia_runtime import readiness
 from pycellbox.models import CellBox
 from pycellbox.problem import Parameters, Problem, Structure
 
@@ -79,3 +83,14 @@ def labelled(s: Structure, parameters: Parameters) -> xr.Dataset:
     from pycellbox.problem import parameter_dataset
 
     return parameter_dataset(s, parameters)
+
+
+def need_diffeqpy() -> None:
+    """Skip where the import of diffeqpy fails, or would install something from the internet."""
+    pytest.importorskip("diffeqpy")
+    if not readiness().ready or shutil.which("julia") is None:
+        pytest.skip("diffeqpy needs Julia, on the PATH: pycellbox julia install")
+    import juliacall
+
+    if not juliacall.Main.seval('Base.identify_package("DifferentialEquations") !== nothing'):
+        pytest.skip("diffeqpy needs DifferentialEquations in the project")

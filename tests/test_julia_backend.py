@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from tests.helpers import (
     NODES,
     dataset,
     labelled,
+    need_diffeqpy,
     random_parameters,
     random_problem,
     structure,
@@ -182,13 +182,7 @@ def test_algorithm_objects_and_ode_problems(julia):
 
 def test_diffeqpy(julia):
     """Its algorithms as solver=, and its solve on our problem: the same Julia, the same objects."""
-    import juliacall
-
-    pytest.importorskip("diffeqpy")
-    # Without these its import would install Julia, or packages, from the internet.
-    found = juliacall.Main.seval('Base.identify_package("DifferentialEquations") !== nothing')
-    if not found or shutil.which("julia") is None:
-        pytest.skip("diffeqpy needs DifferentialEquations in the project, and julia on the PATH")
+    need_diffeqpy()
     from diffeqpy import de
 
     rng = np.random.default_rng(4)

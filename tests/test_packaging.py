@@ -84,6 +84,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(wheel, tmp_path_factory.mktemp("site"))
 
@@ -99,18 +104,47 @@ def test_wheel_has_all_that_is_needed_and_nothing_else(wheel):
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_every_julia_source_is_shipped(kind, wheel, tmp_path):
+def test_every_julia_source_is_shipped(kind, wheel, sdist):
     sources = [ROOT / "julia" / "Project.toml"]
     sources += [*(ROOT / "julia" / "src").rglob("*.jl"), *(ROOT / "julia" / "ext").rglob("*.jl")]
     relative = {path.relative_to(ROOT).as_posix() for path in sources}
     if kind == "wheel":
         assert {f"pycellbox/{name}" for name in relative} <= set(zipfile.ZipFile(wheel).namelist())
         return
-    with tarfile.open(build("sdist", tmp_path)) as archive:
+    with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     wanted = {"juliapkg.json", "LICENSE", "pycellbox/py.typed", "pyproject.toml"}
     assert relative | wanted <= names
     assert not any("Manifest" in name for name in names)
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_datasets_are_shipped_with_licence_and_citation(kind, wheel, sdist):
+    folder = ROOT / "pycellbox" / "datasets" / "files"
+    files = {path.relative_to(ROOT).as_posix(): path for path in folder.rglob("*.*")}
+    licences = {path.relative_to(ROOT).as_posix(): path for path in folder.rglob("LICENSE")}
+    assert len(licences) == len(list(folder.iterdir()))  # one for each dataset
+    assert any("doi.org" in path.read_text(encoding="utf-8") for path in files.values())
+    for name, path in (files | licences).items():
+        if kind == "wheel":
+            shipped = zipfile.ZipFile(wheel).read(name)
+        else:
+            with tarfile.open(sdist) as archive:
+                member = next(m for m in archive.getmembers() if m.name.endswith("/" + name))
+                shipped = archive.extractfile(member).read()
+        assert shipped == path.read_bytes(), name
+    names = zipfile.ZipFile(wheel).namelist()
+    assert all(any(n.endswith(f"licenses/{licence}") for n in names) for licence in licences)
+
+
+def test_an_installed_wheel_has_the_melanoma_data(site, tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); import pycellbox as pcb; "
+    code += "print(pcb.__file__, dict(pcb.datasets.melanoma().sizes))"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert out.stdout.startswith(str(site))
+    assert "{'condition': 89, 'node': 99}" in out.stdout
 
 
 def test_installed_wheel_resolves_to_its_own_julia(site, tmp_path):

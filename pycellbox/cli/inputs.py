@@ -14,6 +14,7 @@ import xarray as xr
 
 from pycellbox import splits
 from pycellbox.data import open_data, read_csv
+from pycellbox.datasets.shipped import DATASETS
 from pycellbox.errors import DataError, ModelError, SolverError
 from pycellbox.fitting import Stage
 from pycellbox.fitting.defaults import default_schedule, time_span
@@ -26,21 +27,39 @@ TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
 
 
 def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
-    """Read the dataset that ``--data``, or ``--perturbation`` and ``--response``, name."""
-    tables = [args.perturbation, args.response, args.sigma, args.nodes]
+    """Read the dataset that ``--data``, ``--dataset``, or tables name."""
+    words = vars(args)
+    tables = [
+        f"--{name.replace('_', '-')}"
+        for name in ("perturbation", "response", "sigma", "nodes", "node_kind", "time_units")
+        if words.get(name) is not None
+    ]
+    whole = [f"--{name}" for name in ("data", "dataset") if words[name] is not None]
+    if len(whole + tables) > 1 and whole:
+        raise DataError(
+            f"{', '.join(whole + tables)} do not go together: give either --data or tables "
+            "(--perturbation, --response, …) or --dataset."
+        )
     if args.data is not None:
-        if any(table is not None for table in tables):
-            raise DataError("give either --data or tables (--perturbation, --response, …).")
         return open_data(args.data)
+    if args.dataset is not None:
+        if args.dataset not in DATASETS:
+            raise DataError(
+                f"--dataset {args.dataset} is unknown; there is {', '.join(DATASETS)}. Files of "
+                "yours are given with --perturbation and --response, or --data."
+            )
+        return DATASETS[args.dataset]()
     if args.perturbation is None or args.response is None:
-        raise DataError("give the data: --perturbation and --response, or --data.")
+        raise DataError(
+            "give the data: --perturbation and --response, or --data, or --dataset melanoma."
+        )
     return read_csv(
         args.perturbation,
         args.response,
         sigma=args.sigma,
         nodes=args.nodes,
         node_kind=node_kind,
-        time_units=getattr(args, "time_units", "h"),
+        time_units=words.get("time_units") or "h",
     )
 
 

@@ -73,7 +73,6 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     kinds.add_argument(
         "--time-units",
-        default="h",
         metavar="UNIT",
         help="unit of time of a time course (default: h)",
     )
@@ -229,7 +228,7 @@ def _julia(parser: argparse.ArgumentParser) -> None:
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
-    data = parser.add_argument_group("data: two tables, or one file")
+    data = parser.add_argument_group("data: two tables, one file, or what comes along")
     data.add_argument(
         "--perturbation", type=Path, metavar="FILE",
         help="what was applied (condition, node), dimensionless",
@@ -246,6 +245,11 @@ def _data(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--data", type=Path, metavar="FILE.nc",
         help="a dataset saved by pycellbox, instead of the tables",
+    )  # fmt: skip
+    data.add_argument(
+        "--dataset", metavar="NAME",
+        help="public data that come with pycellbox: melanoma (Korkut et al. 2015; 89 conditions, "
+        "99 nodes)",
     )  # fmt: skip
 
 

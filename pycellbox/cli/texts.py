@@ -35,8 +35,11 @@ FIT_EXAMPLES = """\
 examples
   pycellbox fit --perturbation pert.csv --response expr.csv --node-kind kinds.csv --out fit.nc
 
-  The melanoma data of Korkut et al. (2015): bare tables of 82 proteins, 5 phenotypes, 12 drugs;
-  three tenths of the conditions are held out:
+  The melanoma data of Korkut et al. (2015), which come along: 82 proteins, 5 phenotypes, 12
+  drugs; three tenths of the conditions are held out:
+  pycellbox fit --dataset melanoma --test 0.3 --seed 1000 --out melanoma.nc
+
+  The same from its bare tables:
   pycellbox fit --perturbation pert.csv --response expr.csv --nodes node_Index.csv \\
       --node-kind protein=82,phenotype=5,drug=12 --test 0.3 --seed 1000 --out melanoma.nc
 """
