@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import CodeType
 
 _HERE = str(Path(__file__).parent) + os.sep
+#: Places in the code that have warned in the user's call; None outside of `once`.
+_warned: ContextVar[set[tuple[CodeType, int]] | None] = ContextVar("_warned", default=None)
 
 
 class PycellboxError(Exception):
@@ -58,9 +64,27 @@ class FileWarning(PycellboxWarning):
     """A file that can be read, but cannot be vouched for."""
 
 
+@contextmanager
+def once() -> Iterator[None]:
+    """Let every sort of warning come once, however many fits and predictions are made inside."""
+    token = _warned.set(set() if (warned := _warned.get()) is None else warned)
+    try:
+        yield
+    finally:
+        _warned.reset(token)
+
+
 def warn(message: str, category: type[PycellboxWarning]) -> None:
-    """Warn at the line of the user's code that called into pycellbox."""
+    """Warn at the line of the user's code that called into pycellbox.
+
+    Each place that calls this is a sort of warning of its own; see `once`.
+    """
     frame, level = sys._getframe(1), 2
+    warned, place = _warned.get(), (frame.f_code, frame.f_lineno)
+    if warned is not None:
+        if place in warned:
+            return
+        warned.add(place)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

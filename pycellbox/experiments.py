@@ -13,6 +13,7 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.common.options import integer
+from pycellbox.errors import once
 from pycellbox.fitting import AdamW, Stage, fit
 from pycellbox.metrics import html_table, rate_recovery, recovery
 from pycellbox.networks.drawing import Rate
@@ -239,24 +240,23 @@ def recover_beeline(
         iterations = _ITERATIONS_LARGE if train.sizes["node"] > _LARGE else _ITERATIONS
     best: tuple[float, Fit, Fit] | None = None
     descent = refinement = 0.0
-    for start in range(starts):
-        began = time.perf_counter()
-        # Far from every other seed, so that seeds do not share their starts.
-        rough = ji_fit(
-            train, validation, iterations=iterations, seed=seed + 1000003 * start, backend=backend
-        )
-        middle = time.perf_counter()
-        refined = refine(rough, solver=RK4(0.25))
-        error = float(
-            np.sqrt(np.nanmean((refined.predict(validation) - validation["response"]).values ** 2))
-        )
-        descent += middle - began
-        refinement += time.perf_counter() - middle
-        if best is None or error < best[0]:
-            best = (error, rough, refined)
-        told = refined.provenance["refinement"]
-        if told["followed"] >= _FOLLOWED and error <= _GOOD * told["noise"]:
-            break
+    with once():  # the starts are fits of their own
+        for start in range(starts):
+            began = time.perf_counter()
+            # Far from every other seed, so that seeds do not share their starts.
+            first = seed + 1000003 * start
+            rough = ji_fit(train, validation, iterations=iterations, seed=first, backend=backend)
+            middle = time.perf_counter()
+            refined = refine(rough, solver=RK4(0.25))
+            off = refined.predict(validation) - validation["response"]
+            error = float(np.sqrt(np.nanmean(off.values**2)))
+            descent += middle - began
+            refinement += time.perf_counter() - middle
+            if best is None or error < best[0]:
+                best = (error, rough, refined)
+            told = refined.provenance["refinement"]
+            if told["followed"] >= _FOLLOWED and error <= _GOOD * told["noise"]:
+                break
     assert best is not None
     return Recovery(
         name, train, validation, test, best[1], best[2], start + 1, (descent, refinement)

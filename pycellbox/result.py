@@ -15,6 +15,7 @@ from pycellbox import __version__, views
 from pycellbox.backends import Backend
 from pycellbox.data import validate
 from pycellbox.data.netcdf import write_whole
+from pycellbox.doubts import doubt_extrapolation
 from pycellbox.errors import DataError, PycellboxError, ResultFileError
 from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.models import CellBox
@@ -153,6 +154,11 @@ class Fit:
         ------
         DataError
             Nodes are missing or unknown, or a value is not finite.
+
+        Warns
+        -----
+        DataWarning
+            A dose is far from those that were fitted for its node.
         """
         u = perturbation
         if isinstance(u, xr.Dataset):
@@ -164,6 +170,7 @@ class Fit:
                 f"perturbation is a {type(u).__name__}; it needs a DataArray with dims "
                 "('condition', 'node'), or a dataset that has one."
             )
+        doubt_extrapolation(u, self.data)
         horizon = self.horizon if times is None else None
         if times is None and horizon is None:
             times = self.data["time"].values

@@ -152,6 +152,8 @@ def with_replicates(times=None, conditions=12) -> xr.Dataset:
     data = dataset(np.random.default_rng(5), conditions, times)
     u = data["perturbation"].values
     u[conditions // 2 :] = u[: conditions // 2] * (1 + 1e-9)
+    x = data["response"].values
+    x[conditions // 2 :] = x[: conditions // 2] + 0.01
     return data
 
 

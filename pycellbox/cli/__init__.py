@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from pycellbox.cli.parser import build_parser
-from pycellbox.errors import PycellboxError
+from pycellbox.errors import PycellboxError, PycellboxWarning, once
 
 __all__ = ["main"]
 
@@ -42,10 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return DONE
     try:
-        code = _command(arguments.command)(arguments)
+        with _warnings_in_one_line(), once():
+            code = _command(arguments.command)(arguments)
         sys.stdout.flush()  # here, so that a closed pipe is met below
         return code
-    except PycellboxError as error:
+    except (PycellboxError, PycellboxWarning) as error:  # a warning under python -W error
         print("pycellbox: error:", " ".join(str(error).split()), file=sys.stderr)
         return ERROR
     except KeyboardInterrupt:
@@ -54,6 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STOPPED_EARLY
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print pycellbox's warnings as its errors are, and those of other libraries as Python does."""
+    with warnings.catch_warnings():
+        otherwise = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, PycellboxWarning):
+                print("pycellbox: warning:", " ".join(str(message).split()), file=sys.stderr)
+            else:
+                otherwise(message, category, *rest, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

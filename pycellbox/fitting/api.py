@@ -13,6 +13,7 @@ from pycellbox.backends import get_backend
 from pycellbox.common.options import as_number, integer, number, shown
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
+from pycellbox.doubts import doubt_data
 from pycellbox.errors import DataError, ModelError
 from pycellbox.fitting.defaults import default_schedule, default_solver, time_span
 from pycellbox.fitting.loop import Training
@@ -98,9 +99,15 @@ def fit(
     Raises
     ------
     DataError, ModelError, SolverError, BackendError
-        Something given does not fit; nothing was computed.
+        Something given does not fit, or nothing is perturbed; nothing was computed.
     DivergenceError
         The trajectory is not finite at the initial parameters.
+
+    Warns
+    -----
+    DataWarning
+        The data are probably not what the model takes them for: doses that saturate, responses
+        that are no log-ratios, drugs that are not declared, and the like.
     """
     began = time.perf_counter()
     model = check_model(CellBox() if model is None else model)
@@ -129,6 +136,7 @@ def fit(
     training_part = Problem.from_dataset(
         data.isel(condition=train), model, horizon if steady else None, precision
     )
+    doubt_data(data.isel(condition=train), problem.structure)
     rng = np.random.default_rng(seed)
     start, ranges = _start(training_part, initial, rng)
     parametrisation = Parametrisation(problem.structure, ranges.astype(precision))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pycellbox.common.options import integer
-from pycellbox.errors import DataError, ModelError
+from pycellbox.errors import DataError, ModelError, once
 from pycellbox.interop import files
 from pycellbox.interop.keys import Unused
 from pycellbox.interop.outcome import Outcome
@@ -82,10 +82,10 @@ def run_config(
         index, drug, None if out is None else Path(out), overwrite, restart, backend, progress, tell
     )
     kind = source.suffix.lower()
-    if kind == ".json":
-        return _run_json(source, wish)
-    if kind in (".yaml", ".yml"):
-        return _run_yaml(source, wish)
+    run = {".json": _run_json, ".yaml": _run_yaml, ".yml": _run_yaml}.get(kind)
+    if run is not None:
+        with once():  # the stages are fits of their own
+            return run(source, wish)
     raise DataError(
         f"{source} is no configuration: its name needs to end in .json (CellBox), or in .yaml or "
         ".yml (CellBox.jl)."

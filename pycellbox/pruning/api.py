@@ -13,7 +13,7 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.backends import get_backend
-from pycellbox.errors import ModelError
+from pycellbox.errors import ModelError, once
 from pycellbox.fitting import Stage
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.schedule import check_schedule
@@ -178,19 +178,20 @@ def prune(
     if penalty is not None and not isinstance(penalty, Penalty):
         raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
     steps = steps_to_take(fit, edges, thresholds)
-    train, judges = parts(fit, validation, folds, choose)
-    stages = check_schedule(quarter(fit) if schedule is None else schedule)
-    recipe = Recipe(fit, stages, penalty, get_backend(backend or fit.backend).name)
-    total = len(steps) * (1 + (folds or 0))
-    with Progress(total, progress) as bar:
-        path, used = recipe.path(fit, steps, train, judges, bar)
-        if judges is not None:
-            losses, weight = losses_of(path, judges, recipe)
-        else:
-            assert folds is not None
-            counts = [count(result) for result in path[1:]]
-            losses, weight = recipe.cross_validate(counts, train, folds, bar)
-    table = _table(path, used, losses, weight, train, recipe, choose)
+    with once():  # the refits are fits of their own
+        train, judges = parts(fit, validation, folds, choose)
+        stages = check_schedule(quarter(fit) if schedule is None else schedule)
+        recipe = Recipe(fit, stages, penalty, get_backend(backend or fit.backend).name)
+        total = len(steps) * (1 + (folds or 0))
+        with Progress(total, progress) as bar:
+            path, used = recipe.path(fit, steps, train, judges, bar)
+            if judges is not None:
+                losses, weight = losses_of(path, judges, recipe)
+            else:
+                assert folds is not None
+                counts = [count(result) for result in path[1:]]
+                losses, weight = recipe.cross_validate(counts, train, folds, bar)
+        table = _table(path, used, losses, weight, train, recipe, choose)
     chosen = int(table["chosen"].to_numpy().argmax())
     note = {
         "choose": choose,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,7 +14,7 @@ import xarray as xr
 
 from pycellbox.backends.numpy.losses import loss_and_seeds
 from pycellbox.data.replicates import replicates
-from pycellbox.errors import DataWarning, DivergenceError
+from pycellbox.errors import DivergenceError
 from pycellbox.fitting import Stage, fit
 from pycellbox.fitting.progress import Progress
 from pycellbox.objective import Loss, Penalty
@@ -52,23 +51,21 @@ class Recipe:
             model = dataclasses.replace(model, mask=W.copy(data=keep))
             initial = start.parameters.assign(W=W.where(keep, 0.0))
             stages, penalty = self.stages, self.penalty or penalty
-        with warnings.catch_warnings():  # what there is to say of the data was said before
-            warnings.simplefilter("ignore", DataWarning)
-            return fit(
-                train,
-                model,
-                validation=judges,
-                solver=self.origin.solver,
-                schedule=stages,
-                loss=Loss(**how["loss"]),
-                penalty=penalty,
-                horizon=self.origin.horizon,
-                initial=initial,
-                seed=how["seed"],
-                backend=self.backend,
-                dtype=how["dtype"],
-                progress=False,
-            )
+        return fit(
+            train,
+            model,
+            validation=judges,
+            solver=self.origin.solver,
+            schedule=stages,
+            loss=Loss(**how["loss"]),
+            penalty=penalty,
+            horizon=self.origin.horizon,
+            initial=initial,
+            seed=how["seed"],
+            backend=self.backend,
+            dtype=how["dtype"],
+            progress=False,
+        )
 
     def path(
         self,
