@@ -28,11 +28,12 @@ from pycellbox.errors import (
 )
 from pycellbox.fitting import LBFGS, AdamW, Initialisation, Stage, fit
 from pycellbox.interop import to_ode_problem
+from pycellbox.loading import load
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty
 from pycellbox.pruning import prune
 from pycellbox.refinement import refine
-from pycellbox.result import Fit, load
+from pycellbox.result import Fit
 from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient

@@ -13,10 +13,11 @@ import xarray as xr
 
 from pycellbox import __version__, views
 from pycellbox.backends import Backend
+from pycellbox.common.texts import read_json
 from pycellbox.data import validate
-from pycellbox.data.netcdf import write_whole
+from pycellbox.data.container import write_datasets
 from pycellbox.doubts import doubt_extrapolation
-from pycellbox.errors import DataError, PycellboxError, ResultFileError
+from pycellbox.errors import DataError
 from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.models import CellBox
 from pycellbox.solvers import Solver, solver_from_dict, solver_to_dict
@@ -25,7 +26,7 @@ from pycellbox.verification import verify
 
 FORMAT = "pycellbox.Fit"
 FORMAT_VERSION = 1
-_GROUPS = ("parameters", "history", "predictions", "data")
+GROUPS = ("parameters", "history", "predictions", "data")
 
 
 class Fit:
@@ -48,10 +49,10 @@ class Fit:
         attrs = tree.attrs
         parameters = tree["parameters"].to_dataset()
         mask = parameters.get("mask")
-        self.model = CellBox.from_dict(json.loads(attrs["model"]), mask=mask)
-        self.solver: Solver = solver_from_dict(json.loads(attrs["solver"]))
-        self.horizon: float | None = json.loads(attrs["horizon"])
-        self.provenance: dict[str, Any] = json.loads(attrs["provenance"])
+        self.model = CellBox.from_dict(read_json(attrs["model"]), mask=mask)
+        self.solver: Solver = solver_from_dict(read_json(attrs["solver"]))
+        self.horizon: float | None = read_json(attrs["horizon"])
+        self.provenance: dict[str, Any] = read_json(attrs["provenance"], constants=True)
 
     @classmethod
     def assemble(
@@ -211,13 +212,20 @@ class Fit:
         Parameters
         ----------
         path : str or Path
-            Where to; an existing file is replaced once the new one is complete.
+            Where to; the name needs to end in ``.nc``. An existing file is replaced once the new
+            one is complete.
 
         Returns
         -------
         Path
+
+        Raises
+        ------
+        ResultFileError
+            The name has another ending, or the file cannot be written.
         """
-        return write_whole(path, lambda target: self.tree.to_netcdf(target, engine="h5netcdf"))
+        groups = {name: self.tree[name].to_dataset() for name in GROUPS}
+        return write_datasets(path, {"": xr.Dataset(attrs=self.tree.attrs), **groups})
 
     def __repr__(self) -> str:
         title, rows = self._summary()
@@ -246,58 +254,6 @@ class Fit:
             ("W", f"{edges} interactions with |w| > 0.001"),
             ("status", f"{self.status}; {self.backend} backend, {self.provenance['seconds']:g} s"),
         ]
-
-
-def load(path: str | Path) -> Fit:
-    """Read a fit written by `Fit.save`; it predicts to the same bits.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    Fit
-
-    Raises
-    ------
-    ResultFileError
-        The file is missing, damaged, not a pycellbox fit, or from a newer version.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ResultFileError(f"{path}: no such file.")
-    try:
-        # Times are plain numbers with a unit; decoded, hours would become timedeltas.
-        with xr.open_datatree(
-            path, engine="h5netcdf", decode_times=False, decode_timedelta=False
-        ) as opened:
-            tree = opened.load()
-    except ImportError:  # the HDF5 library is missing, the file may be fine
-        raise
-    except Exception as error:  # whatever the HDF5 stack raises on foreign or damaged bytes
-        raise ResultFileError(
-            f"{path} cannot be read as NetCDF: it is damaged, incomplete or of another format "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    if tree.attrs.get("format") != FORMAT:
-        raise ResultFileError(
-            f"{path} is a NetCDF file, but not one that Fit.save wrote; datasets are read with "
-            "pcb.open_data."
-        )
-    version = int(tree.attrs.get("format_version", 0))
-    if version > FORMAT_VERSION:
-        raise ResultFileError(
-            f"{path} has format version {version}, this pycellbox reads up to {FORMAT_VERSION}; "
-            f"it was written by pycellbox {tree.attrs.get('pycellbox_version', '?')}: upgrade."
-        )
-    missing = [g for g in _GROUPS if g not in tree.children]
-    if missing:
-        raise ResultFileError(f"{path} lacks the group(s) {', '.join(missing)}: it is damaged.")
-    try:
-        return Fit(tree)
-    except (KeyError, ValueError, TypeError, PycellboxError) as error:
-        raise ResultFileError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
 def versions(backend: Backend) -> dict[str, str]:

@@ -20,8 +20,7 @@ from pycellbox.data import (
     save_data,
     validate,
 )
-from pycellbox.data.netcdf import write_whole
-from pycellbox.errors import DataError, ResultFileError
+from pycellbox.errors import DataError, FileWarning, ResultFileError
 
 CONDITIONS = ["c1", "c2", "c3"]
 NODES = ["MEK", "AKT", "growth", "aMEK"]
@@ -720,7 +719,7 @@ def test_senseless_schema_version(steady, version):
         validate(steady)
 
 
-@pytest.mark.parametrize("value", [None, True, [1, 2], {"a": 1}])
+@pytest.mark.parametrize("value", [None, 1j, [1, 2], {"a": 1}])
 def test_attribute_that_no_file_gives_back(doses, measured, value):
     with pytest.raises(DataError, match="attribute 'source' of the dataset is a"):
         from_tables(doses, measured, attrs={"source": value})
@@ -1056,36 +1055,6 @@ def test_save_data_replaces_and_leaves_nothing_beside(tmp_path, steady):
     xr.testing.assert_identical(open_data(path), steady)
 
 
-def test_variable_that_netcdf_cannot_hold(tmp_path, steady):
-    path = write(tmp_path, "data.nc", "old")
-    odd = steady.assign(odd=("condition", np.array([1, "a", None], dtype=object)))
-    with pytest.raises(DataError, match="cannot be written as NetCDF"):
-        save_data(odd, path)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["data.nc"]
-
-
-def test_interrupted_write_leaves_the_old_file(tmp_path):
-    path = write(tmp_path, "data.nc", "old")
-
-    def interrupted(part):
-        part.write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, interrupted)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["data.nc"]
-
-
-def test_failed_write_is_a_result_file_error(tmp_path):
-    def full(part):
-        raise OSError("no space left on device")
-
-    with pytest.raises(ResultFileError, match="no space left"):
-        write_whole(tmp_path / "data.nc", full)
-
-
 def test_save_into_a_missing_folder(tmp_path, steady):
     with pytest.raises(ResultFileError, match="there is no folder"):
         save_data(steady, tmp_path / "nowhere" / "data.nc")
@@ -1102,7 +1071,7 @@ def test_open_missing_file(tmp_path):
 
 
 def test_open_another_kind_of_file(tmp_path):
-    with pytest.raises(ResultFileError, match="damaged or another kind of file"):
+    with pytest.raises(ResultFileError, match="damaged, incomplete or of another format"):
         open_data(write(tmp_path, "data.nc", "a,b\n1,2\n"))
 
 
@@ -1124,14 +1093,20 @@ def test_open_file_with_damaged_numbers(tmp_path, steady):
 
 def test_open_netcdf_of_something_else(tmp_path):
     xr.Dataset({"a": 1}).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    with pytest.raises(ResultFileError, match=r"holds no pycellbox dataset; .*pcb.load"):
+    with (
+        pytest.warns(FileWarning),
+        pytest.raises(ResultFileError, match=r"holds no pycellbox dataset; .*pcb.load"),
+    ):
         open_data(tmp_path / "a.nc")
 
 
 def test_open_dataset_that_breaks_the_schema(tmp_path, steady):
     steady.attrs["schema_version"] = 99
     steady.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
-    with pytest.raises(DataError, match=r"data.nc': .*schema_version 99.*upgrade"):
+    with (
+        pytest.warns(FileWarning),
+        pytest.raises(DataError, match=r"data.nc': .*schema_version 99.*upgrade"),
+    ):
         open_data(tmp_path / "data.nc")
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from pycellbox import fit as fit_network
 from pycellbox import load
 from pycellbox.cli import inputs, tables
-from pycellbox.data.netcdf import write_whole
+from pycellbox.data.container import write_datasets
 from pycellbox.errors import DataError
 
 
@@ -75,7 +75,7 @@ def predict(args: argparse.Namespace) -> int:
         if "time" in predicted.dims and "time" in fitted.data.coords:
             predicted["time"].attrs.update(fitted.data["time"].attrs)
         both = xr.Dataset({"perturbation": perturbation, "response": predicted})
-        write_whole(args.out, lambda part: both.to_netcdf(part, engine="h5netcdf"))
+        write_datasets(args.out, {"": both})
     else:
         tables.write_table(tables.wide(predicted), args.out)
     print(f"saved {args.out}: predicted response of {predicted.sizes['condition']} condition(s)")

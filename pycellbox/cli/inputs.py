@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import splits
+from pycellbox.common.spreadsheet import unescaped
 from pycellbox.data import open_data, read_csv
 from pycellbox.datasets.shipped import DATASETS
 from pycellbox.errors import DataError, ModelError, SolverError
@@ -135,7 +136,7 @@ def _listed_split(data: xr.Dataset, test: str) -> splits.Split:
         )
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+            rows = [[unescaped(cell.strip()) for cell in row] for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a list of conditions: {error}.") from error
     if rows and rows[0] in (["condition"], ["condition", "role"]):

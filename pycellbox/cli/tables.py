@@ -12,8 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import metrics
-from pycellbox.data.netcdf import write_whole
-from pycellbox.errors import PycellboxError, ResultFileError
+from pycellbox.common.files import check_ending, check_writable, write_whole
+from pycellbox.common.spreadsheet import csv_text
+from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
 
 if TYPE_CHECKING:
@@ -43,14 +44,12 @@ def prepare_file(path: Path, endings: tuple[str, ...]) -> None:
 
     Raises
     ------
-    PycellboxError
-        The name has another ending, is a folder, or the folder cannot be made.
+    ResultFileError
+        The name has another ending, or nothing can be written there.
     """
-    if path.suffix.lower() not in endings:
-        raise PycellboxError(f"cannot write {path}: the name needs to end in {', '.join(endings)}.")
-    if path.is_dir():
-        raise ResultFileError(f"cannot write {path}: it is a folder; give a file name.")
+    check_ending(path, endings)
     prepare_folder(path.parent)
+    check_writable(path, endings)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -64,9 +63,7 @@ def prepare_folder(folder: Path) -> None:
 def write_table(frame: pd.DataFrame, path: Path, *, index: bool = True) -> Path:
     """Write a CSV table (tab-separated as .tsv), whole or not at all."""
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    return write_whole(
-        path, lambda part: frame.to_csv(part, sep=separator, index=index, encoding="utf-8")
-    )
+    return write_whole(path, csv_text(frame, separator=separator, index=index))
 
 
 def wide(responses: xr.DataArray) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from pycellbox.data.cells import (
@@ -19,6 +20,7 @@ from pycellbox.data.cells import (
     first_of,
     listed,
 )
+from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, check_text, encode, encode_attrs
 from pycellbox.errors import DataError
 
 SCHEMA_VERSION = 1
@@ -64,7 +66,8 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
         A copy that shares no memory with the input: dims ordered (condition, [time,] node),
         arrays C-contiguous, float32 kept and every other real type as float64, labels as
         strings, ``node_kind`` a coordinate, attributes ``schema_version`` and ``transform``
-        filled in where absent. Further variables and coordinates are kept as they are.
+        filled in where absent. Further variables and coordinates are kept as they are; they hold
+        what a file can keep: numbers, booleans, text, dates, categories.
 
     Raises
     ------
@@ -174,6 +177,8 @@ def _axes(dataset: xr.Dataset) -> dict[str, npt.NDArray[Any]]:
     for dimension in STEADY:
         labels = as_labels(dataset[dimension].values, dimension, "the dataset")
         check_unique(labels, dimension, "the dataset")
+        for label in labels.tolist():
+            check_text(label, f"a {dimension} label")
         axes[dimension] = labels
     if "time" in dataset["response"].dims:
         times = _times(dataset["time"])
@@ -297,15 +302,22 @@ def _check_sigma(
 
 def _checked_attrs(owner: str, attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """Copy attributes, all of which must be of a type that a file gives back unchanged."""
-    for key, value in attrs.items():
-        if isinstance(value, bool) or not isinstance(
-            value, str | int | float | np.integer | np.floating
-        ):
-            raise DataError(
-                f"the attribute {key!r} of {owner} is a {type(value).__name__}; a file keeps "
-                "text and numbers only: write it as text, e.g. with json.dumps."
-            )
-    return dict(attrs)
+    encode_attrs(attrs, owner)
+    return {key: value for key, value in attrs.items() if key not in OWN_ATTRIBUTES}
+
+
+def _check_extra(dataset: xr.Dataset, name: Hashable) -> None:
+    """Raise now if no file could keep a further variable: not when the fit is to be saved."""
+    label = check_name(name, "the variable")
+    if isinstance(dataset.indexes.get(name), pd.MultiIndex):
+        raise DataError(
+            f"the coordinate {label!r} is a MultiIndex, which a file does not keep; make its "
+            f"levels plain coordinates with dataset.reset_index({label!r})."
+        )
+    variable = dataset[name].variable
+    for dimension in variable.dims:
+        check_name(dimension, "the dimension")
+    encode(variable, label)
 
 
 def _canonical(
@@ -327,6 +339,7 @@ def _canonical(
     }
     for name, extra in dataset.variables.items():
         if name not in known:
+            _check_extra(dataset, name)
             (coords if name in dataset.coords else data)[name] = extra.copy(deep=True)
     attrs = _checked_attrs("the dataset", dataset.attrs)
     attrs["schema_version"] = int(attrs.get("schema_version", SCHEMA_VERSION))

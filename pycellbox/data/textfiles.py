@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from pycellbox.common.spreadsheet import unescaped
 from pycellbox.data.cells import as_labels, as_numbers, counted
 from pycellbox.data.conditions import condition_labels
 from pycellbox.data.kinds import NodeKind
@@ -178,7 +179,7 @@ def _read(path: FilePath) -> _File:
     try:
         for row in reader:
             if row:  # an empty line
-                rows.append([cell.strip() for cell in row])
+                rows.append([unescaped(cell.strip()) for cell in row])
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{source}, line {reader.line_num}: this is no table ({error}).") from error

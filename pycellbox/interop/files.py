@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pycellbox.data.netcdf import write_whole
 from pycellbox.errors import DataError, ResultFileError
 
 FIT_FILE = "fit.nc"
@@ -59,11 +58,6 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a configuration: {error}.") from error
-
-
-def write_text(path: Path, content: str) -> Path:
-    """Write a text, whole or not at all."""
-    return write_whole(path, lambda part: part.write_text(content, encoding="utf-8"))
 
 
 def check_unfinished(folder: Path) -> None:

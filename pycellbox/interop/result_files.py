@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.data.netcdf import write_whole
-from pycellbox.interop import files
+from pycellbox.common.files import write_whole
+from pycellbox.common.spreadsheet import csv_text
 
 RECORD_COLUMNS = (
     "epoch", "iter", "train_loss", "valid_loss", "train_mse", "valid_mse", "test_mse",
@@ -30,7 +30,7 @@ PARAMETERS = {"W": "W", "alpha": "alpha", "epsilon": "eps", "psi": "psi"}
 
 def write_random_pos(folder: Path, rows: npt.NDArray[np.intp]) -> None:
     """Write ``random_pos.csv``: row numbers, those of training, validation and test in turn."""
-    files.write_text(folder / "random_pos.csv", "".join(f"{row}\n" for row in rows))
+    write_whole(folder / "random_pos.csv", "".join(f"{row}\n" for row in rows))
 
 
 def write_conditions(folder: Path, conditions: Sequence[str], roles: Sequence[str]) -> None:
@@ -142,4 +142,4 @@ def penalty_of(W: xr.DataArray, strengths: Mapping[str, float]) -> float:
 
 
 def _write(frame: pd.DataFrame, path: Path, *, index: bool = True, na_rep: str = "") -> None:
-    write_whole(path, lambda part: frame.to_csv(part, index=index, na_rep=na_rep, encoding="utf-8"))
+    write_whole(path, csv_text(frame, index=index, missing=na_rep))

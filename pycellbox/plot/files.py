@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pycellbox.data.netcdf import write_whole
+from pycellbox.common.files import write_whole
 from pycellbox.errors import PycellboxError
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
         )
     from matplotlib import rc_context
 
-    def write(part: Path) -> None:
-        with rc_context(_SAVING):
-            figure.savefig(part, format=form, dpi=DPI, bbox_inches="tight", pad_inches=_MARGIN)
-
-    return write_whole(path, write)
+    image = io.BytesIO()
+    with rc_context(_SAVING):
+        figure.savefig(image, format=form, dpi=DPI, bbox_inches="tight", pad_inches=_MARGIN)
+    return write_whole(path, image.getvalue())

@@ -6,6 +6,7 @@ import json
 
 import xarray as xr
 
+from pycellbox.common.texts import read_json
 from pycellbox.errors import DataError
 from pycellbox.models import CellBox
 
@@ -69,4 +70,4 @@ def true_model(data: xr.Dataset) -> CellBox:
         raise DataError(
             f"the dataset has no attribute {_MODEL!r}; only one that pcb.simulate made has a truth."
         )
-    return CellBox.from_dict(json.loads(data.attrs[_MODEL]))
+    return CellBox.from_dict(read_json(data.attrs[_MODEL]))

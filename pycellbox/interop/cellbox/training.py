@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.files import write_whole
 from pycellbox.fitting import fit as fit_network
 from pycellbox.interop import files, result_files
 from pycellbox.interop.cellbox.config import CellBoxConfig, SubStage
@@ -151,7 +152,7 @@ def _write_beginning(config: CellBoxConfig, experiment: Experiment, folder: Path
     result_files.write_conditions(folder, [str(label) for label in labels], roles)
     target = folder / "config.json"
     if target.resolve() != config.path.resolve():
-        files.write_text(target, json.dumps(_settings(config), indent=4) + "\n")
+        write_whole(target, json.dumps(_settings(config), indent=4) + "\n")
 
 
 def _settings(config: CellBoxConfig) -> dict[str, Any]:

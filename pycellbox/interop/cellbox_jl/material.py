@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.spreadsheet import unescaped
 from pycellbox.data import read_csv
 from pycellbox.errors import DataError
 from pycellbox.interop import files
@@ -114,8 +115,8 @@ def read_network(path: Path) -> tuple[str, xr.DataArray]:
     rows = [row for row in csv.reader(io.StringIO(files.read_text(path))) if row]
     if len(rows) < 2:
         raise DataError(f"{path} is no network: it needs a line of names and one for each node.")
-    sources = [cell.strip() for cell in rows[0][1:]]
-    targets = [row[0].strip() for row in rows[1:]]
+    sources = [unescaped(cell.strip()) for cell in rows[0][1:]]
+    targets = [unescaped(row[0].strip()) for row in rows[1:]]
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise DataError(
@@ -135,7 +136,7 @@ def read_network(path: Path) -> tuple[str, xr.DataArray]:
     if not np.isfinite(W).all():
         raise DataError(f"{path}: a weight is NaN or infinite; it needs a finite number.")
     labelled = xr.DataArray(W, {"target": targets, "source": sources}, ("target", "source"))
-    return rows[0][0].strip() or DEFAULT_CORNER, labelled.sel(target=sources)
+    return unescaped(rows[0][0].strip()) or DEFAULT_CORNER, labelled.sel(target=sources)
 
 
 def _measured(config: JuliaConfig) -> xr.Dataset:

@@ -16,8 +16,9 @@ from pycellbox.interop.cellbox_jl.config import JuliaConfig
 from pycellbox.interop.cellbox_jl.material import DEFAULT_CORNER, Material, material
 from pycellbox.interop.joining import follow_seed, joined
 from pycellbox.interop.outcome import Outcome
+from pycellbox.loading import load
 from pycellbox.objective import Penalty
-from pycellbox.result import Fit, load
+from pycellbox.result import Fit
 from pycellbox.simulation import truth
 
 DATA_FILE = "data.nc"

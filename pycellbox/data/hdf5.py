@@ -1,0 +1,159 @@
+"""A look over an HDF5 file from anywhere, before a value of it is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import h5py
+
+# An honest file unpacks to what it holds, or compresses zeros and gaps to a twentieth. Beyond the
+# allowance, in bytes, one that unpacks to more is built to fill memory.
+_ALLOWANCE, _RATIO = 128 * 2**20, 20
+_OBJECTS, _ATTRIBUTES, _DEPTH = 1000, 500, 4
+# deflate, shuffle, fletcher32: every other filter is another library, maybe loaded for the file.
+_FILTERS = (1, 2, 3)
+_TEXT_COST = 64
+"""Bytes that Python needs for a text beside its characters."""
+
+
+class ForeignError(ValueError):
+    """A file that no program of good will writes; the message says why, without a full stop."""
+
+
+def check_content(file: h5py.File, size: int) -> int:
+    """Raise unless a file is plain data of a size that fits its own.
+
+    Parameters
+    ----------
+    file : h5py.File
+    size : int
+        Its length in bytes.
+
+    Returns
+    -------
+    int
+        Bytes of its arrays and texts when they are read.
+
+    Raises
+    ------
+    ForeignError
+        It leads to other files, has loops, more objects or deeper groups than any result,
+        filters other than the usual ones, types that no dataset has, or unpacks to far more than
+        its own size.
+    """
+    budget = _Budget(_ALLOWANCE + _RATIO * size, size)
+    for item in _objects(file):
+        _check_attributes(item, budget)
+        if hasattr(item, "dtype"):
+            _check_array(item, budget)
+    return budget.spent
+
+
+class _Budget:
+    def __init__(self, limit: int, size: int) -> None:
+        self.limit, self.size, self.spent = limit, size, 0
+
+    def check(self, count: int, what: str) -> None:
+        if count > self.limit:
+            raise ForeignError(
+                f"{what} unpacks to {count / 1e6:.0f} MB, in a file of {self.size / 1e6:.3g} MB; "
+                "if it is honest, write it without compression"
+            )
+
+    def spend(self, count: int, what: str) -> None:
+        self.spent += count
+        self.check(self.spent, what)
+
+
+def _objects(file: h5py.File) -> Iterator[h5py.Group | h5py.Dataset]:
+    """Go through groups and datasets, each once, following no link out of the file."""
+    import h5py
+
+    pending: list[tuple[h5py.Group, int]] = [(file, 0)]
+    seen = {h5py.h5o.get_info(file.id).addr}
+    yield file
+    while pending:
+        group, depth = pending.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ForeignError(f"{name!r} is a link to another place")
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                raise ForeignError(f"{name!r} is there under two names")
+            seen.add(address)
+            if len(seen) > _OBJECTS or depth >= _DEPTH:
+                raise ForeignError("it has more variables, or deeper groups, than any dataset")
+            if isinstance(item, h5py.Group):
+                pending.append((item, depth + 1))
+            elif not isinstance(item, h5py.Dataset):
+                raise ForeignError(f"{name!r} is neither a group nor an array")
+            yield item
+
+
+def _check_attributes(item: h5py.Group | h5py.Dataset, budget: _Budget) -> None:
+    import h5py
+
+    if len(item.attrs) > _ATTRIBUTES:
+        raise ForeignError(f"{item.name!r} has {len(item.attrs)} attributes")
+    for name in item.attrs:
+        what = f"the attribute {name!r} of {item.name!r}"
+        attribute = item.attrs.get_id(name)
+        count = int(attribute.get_space().get_simple_extent_npoints())
+        kind = attribute.get_type()
+        text = isinstance(kind, h5py.h5t.TypeStringID)
+        if not (text or _is_number(attribute.dtype) or name.endswith(("_LIST", "_NCProperties"))):
+            raise ForeignError(f"{what} is of a type that no dataset has")
+        # Each entry of variable length may name the same place in the file.
+        varies = kind.is_variable_str() if text else isinstance(kind, h5py.h5t.TypeVlenID)
+        budget.check(count * (budget.size if varies else kind.get_size()), what)
+        value = item.attrs[name]
+        budget.spend(len(value) + _TEXT_COST if isinstance(value, str) else value.nbytes, what)
+
+
+def _check_array(item: h5py.Dataset, budget: _Budget) -> None:
+    import h5py
+
+    what, layout = repr(item.name), item.id.get_create_plist()
+    if layout.get_external_count() or layout.get_layout() == h5py.h5d.VIRTUAL:
+        raise ForeignError(f"{what} takes its values from another file")
+    text = h5py.check_string_dtype(item.dtype)
+    if text is None and not _is_number(item.dtype):
+        raise ForeignError(f"{what} is of a type that no dataset has")
+    if item.shape is None:
+        raise ForeignError(f"{what} has no shape")
+    for number in range(layout.get_nfilters()):
+        if layout.get_filter(number)[0] not in _FILTERS:
+            raise ForeignError(f"{what} is packed by a filter other than gzip")
+    count = math.prod(item.shape)
+    if item.chunks is not None:
+        budget.check(math.prod(item.chunks) * item.dtype.itemsize, f"a chunk of {what}")
+        chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks, strict=True))
+        if chunks > 1000 + budget.size // 16:
+            raise ForeignError(f"{what} has {chunks} chunks, more than its file has room for")
+    budget.spend(count * (item.dtype.itemsize + (0 if text is None else _TEXT_COST)), what)
+    if text is not None and text.length is None and count:
+        _count_text(item, count, budget, what)
+
+
+def _count_text(item: h5py.Dataset, count: int, budget: _Budget, what: str) -> None:
+    """Count the characters, a few cells at a time: all may name the same place in the file."""
+    if not item.shape:
+        budget.spend(len(item[()]), what)
+        return
+    across = max(math.prod(item.shape[1:]), 1)
+    rows = max(_ALLOWANCE // (2 * budget.size * across), 1)
+    budget.check(rows * across * budget.size // 2, what)
+    for start in range(0, item.shape[0], rows):
+        cells = item[start : start + rows]
+        budget.spend(sum(len(cell) for cell in cells.ravel()), what)
+
+
+def _is_number(dtype: object) -> bool:
+    kind, size = getattr(dtype, "kind", ""), getattr(dtype, "itemsize", 0)
+    # h5py shows an enumeration as an integer, with its names beside it.
+    plain = not getattr(dtype, "metadata", None)
+    return bool(plain and kind in "iuf" and size <= 8)

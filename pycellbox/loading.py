@@ -1,0 +1,92 @@
+"""`load`: a fit out of a file, if all of it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from pycellbox.data import validate
+from pycellbox.data.container import read_datasets
+from pycellbox.errors import ResultFileError
+from pycellbox.problem import Structure, parameter_arrays, time_grid
+from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
+from pycellbox.solving import check_dtype
+
+_HISTORY = ("objective", "loss", "validation_loss", "gradient_norm", "learning_rate", "stage")
+# What other parts of the package read of the provenance, and the kind of each.
+_TOLD: dict[str, type | tuple[type, ...]] = {
+    "status": str, "backend": str, "dtype": str, "seed": int, "seconds": (int, float),
+    "steps_retried": int, "loss": dict, "penalty": dict, "schedule": list, "versions": dict,
+}  # fmt: skip
+
+
+def load(path: str | Path) -> Fit:
+    """Read a fit written by `Fit.save`; it predicts to the same bits.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ResultFileError
+        The file is missing, damaged, not a pycellbox fit, or from a newer version.
+    """
+    groups = read_datasets(path)
+    attrs = groups.get("", xr.Dataset()).attrs
+    if attrs.get("format") != FORMAT:
+        raise ResultFileError(
+            f"{path} is a NetCDF file, but not one that Fit.save wrote; datasets are read with "
+            "pcb.open_data."
+        )
+    try:
+        version = int(attrs.get("format_version", 0))
+        if version > FORMAT_VERSION:
+            raise ResultFileError(
+                f"{path} has format version {version}, this pycellbox reads up to "
+                f"{FORMAT_VERSION}; it was written by pycellbox "
+                f"{attrs.get('pycellbox_version', '?')}: upgrade."
+            )
+        missing = [name for name in GROUPS if name not in groups]
+        if missing:
+            raise ResultFileError(f"{path} lacks the group(s) {', '.join(missing)}: it is damaged.")
+        fit = Fit(xr.DataTree.from_dict(groups))
+        _check_whole(fit)
+        return fit
+    except ResultFileError:
+        raise
+    except Exception as error:  # whatever else than a fit can be in a file
+        said = " ".join(str(error).split())[:200]
+        raise ResultFileError(f"{path} is damaged: {type(error).__name__}: {said}") from error
+
+
+def _check_whole(fit: Fit) -> None:
+    """Raise if something that a fit is made of is missing or cannot be."""
+    data = validate(fit.data)
+    parameters, history, told = fit.parameters, fit.history, fit.provenance
+    nodes = [str(node) for node in data["node"].values]
+    if [str(node) for node in parameters["node"].values] != nodes:
+        raise ValueError("parameters and data have other nodes")
+    structure = Structure.over(fit.model, nodes, [str(k) for k in data["node_kind"].values])
+    if any(parameters[name].dtype.kind != "f" for name in ("W", *fit.model.rates)):
+        raise ValueError("a parameter is no number")
+    parameter_arrays(structure, parameters, check_dtype(told["dtype"]))
+    if fit.predictions.dims != data["response"].dims or fit.predictions.dtype.kind != "f":
+        raise ValueError("the predictions have other dims than the response")
+    if not set(data["role"].values) <= {"train", "validation"}:
+        raise ValueError("a role is neither train nor validation")
+    for name in _HISTORY:
+        if history[name].dims != ("iteration",) or history[name].dtype.kind not in "if":
+            raise ValueError(f"the history of {name} is no row of numbers")
+    if (fit.horizon is None) != ("time" in data.dims):
+        raise ValueError("the horizon does not go with the data")
+    if fit.horizon is not None:
+        time_grid(fit.horizon)
+    for name, kind in _TOLD.items():
+        if not isinstance(told[name], kind):
+            raise ValueError(f"provenance has {name} = {told[name]!r:.60}")
