@@ -945,13 +945,13 @@ def test_csv_with_a_header_alone(tmp_path, files):
 
 
 def test_time_course_csv_without_nodes(tmp_path, files):
-    with pytest.raises(DataError, match=r"x.csv is empty: it has no columns of nodes"):
+    with pytest.raises(DataError, match=r"x.csv is empty: it has 0 nodes"):
         read_csv(files[0], write(tmp_path, "x.csv", "condition,time\nc1,1\n"))
 
 
 def test_csv_with_another_separator(tmp_path, files):
-    with pytest.raises(DataError, match=r"line 1 has a single cell; .* commas"):
-        read_csv(files[0], write(tmp_path, "x.csv", "id;MEK\nc1;1\n"))
+    with pytest.raises(DataError, match=r"line 1 has a single cell; .* commas, semicolons"):
+        read_csv(files[0], write(tmp_path, "x.csv", "id/MEK\nc1/1\n"))
 
 
 def test_csv_with_an_open_quote(tmp_path, files):
@@ -959,7 +959,7 @@ def test_csv_with_an_open_quote(tmp_path, files):
         read_csv(files[0], write(tmp_path, "x.csv", 'id,MEK\n"c1,1\n'))
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04\n\xff\xfe", b"a,b\n1,\x00\n"])
+@pytest.mark.parametrize("content", [b"id,A\nb\xf6,1\n", b"a,b\n1,\x00\n"])
 def test_csv_that_is_no_text(tmp_path, files, content):
     path = tmp_path / "x.csv"
     path.write_bytes(content)

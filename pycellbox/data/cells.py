@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import numbers
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, cast
 
@@ -14,6 +16,20 @@ from pycellbox.errors import DataError
 
 Labels: TypeAlias = npt.NDArray[np.str_]
 Index: TypeAlias = tuple[int, ...]
+
+_WHOLE = re.compile(r"-?\d+\.0+")
+_MINUS = str.maketrans("\u2212\u2013", "--")  # what word processors make of a minus sign
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+
+
+def label_text(label: object) -> str:
+    """Write a label as the text by which it is matched: a whole number without ``.0``.
+
+    An identifier is an integer in one table, text in another, and a float where pandas met a
+    missing cell beside it: 5604, ``"5604"`` and 5604.0 are one label.
+    """
+    text = str(label)
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def listed(items: Iterable[object], limit: int = 5) -> str:
@@ -51,20 +67,27 @@ def as_labels(labels: Iterable[object], dimension: str, owner: str) -> Labels:
     """
     texts: list[str] = []
     for position, label in enumerate(labels):
-        # A missing label reads as None, NaN or NaT, depending on where the table came from.
-        if label is None or (pd.api.types.is_scalar(label) and bool(pd.isna(cast(Any, label)))):
+        hint = ""
+        if is_missing(label):
             text = ""
+            hint = (
+                " (pandas reads names such as None, NA and null as missing: "
+                "read them with keep_default_na=False)"
+            )
         elif isinstance(label, str | numbers.Real | np.bool_):
-            text = str(label)
+            text = label_text(label)
         else:
+            fix = "labels are text, so write it as one string"
+            if isinstance(label, datetime.date | np.datetime64):
+                fix = "labels are text; was it a name that a spreadsheet made into a date?"
             raise DataError(
                 f"{owner}: {dimension} label {label!r} at position {position + 1} is a "
-                f"{type(label).__name__}; labels are text, so write it as one string."
+                f"{type(label).__name__}; {fix.rstrip('.')}."
             )
         if not text.strip():
             raise DataError(
                 f"{owner}: the {dimension} label at position {position + 1} is missing; "
-                f"give every {dimension} a name."
+                f"give every {dimension} a name{hint}."
             )
         texts.append(text)
     return np.array(texts, dtype=np.str_)
@@ -78,6 +101,8 @@ def check_unique(labels: Labels, dimension: str, owner: str) -> None:
         mend = "rename them"
         if dimension == "condition":
             mend = "rename the replicates, or average them and give their spread as sigma"
+        if any(_number(str(label)) is not None for label in repeated):
+            mend += " (5, 5.0 and '5' are one label)"
         raise DataError(
             f"{owner}: {counted(len(repeated), f'{dimension} label')} duplicated: "
             f"{listed(repeated)}; labels must be unique: {mend}."
@@ -115,11 +140,32 @@ def as_numbers(values: npt.NDArray[Any], describe: Callable[[Index], str]) -> np
         if number is None:
             raise DataError(
                 f"{describe(index)} is {str(values[index])!r}, which is not a real number; "
-                "write a number with a decimal point, or leave the cell empty (NaN) where "
-                "nothing was measured."
+                f"{_fix_of(values[index])}."
             )
         result[index] = number
     return result
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a cell is None, NaN or NaT, which of them depends on where a table came from."""
+    return cell is None or (pd.api.types.is_scalar(cell) and bool(pd.isna(cast(Any, cell))))
+
+
+def is_numeric(cell: object) -> bool:
+    """Whether a cell is a number, or text that was meant as one, a decimal comma included."""
+    return _number(cell) is not None or (
+        isinstance(cell, str)
+        and _DECIMAL_COMMA.fullmatch(cell.strip().translate(_MINUS)) is not None
+    )
+
+
+def _fix_of(cell: object) -> str:
+    if isinstance(cell, str) and "," in cell:
+        return "write a decimal point, no comma (pandas.read_csv reads commas with decimal=',')"
+    return (
+        "write a number with a decimal point, or leave the cell empty (NaN) where nothing was "
+        "measured"
+    )
 
 
 def first_of(bad: npt.NDArray[np.bool_], describe: Callable[[Index], str]) -> str:
@@ -153,7 +199,7 @@ def _number(cell: object) -> float | None:
     # float() also reads digit groups like 1_000, which no table means as a number.
     if isinstance(cell, str) and "_" not in cell:
         try:
-            return float(cell)
+            return float(cell.translate(_MINUS))
         except ValueError:
             return None
     return None

@@ -11,13 +11,29 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.data.cells import Labels, as_labels, check_unique, counted, listed
+from pycellbox.data.cells import (
+    Labels,
+    as_labels,
+    check_unique,
+    counted,
+    is_missing,
+    label_text,
+    listed,
+)
 from pycellbox.data.schema import NODE_KINDS
 from pycellbox.errors import DataError
 
 NodeKind: TypeAlias = (
-    Mapping[str, Any] | pd.Series | xr.DataArray | Sequence[str] | npt.NDArray[Any] | None
+    Mapping[Any, Any]
+    | pd.Series
+    | pd.DataFrame
+    | xr.DataArray
+    | Sequence[str]
+    | npt.NDArray[Any]
+    | None
 )
+_KIND_HEADINGS = ("kind", "node_kind", "kinds", "type", "node_type")
+_NODE_HEADINGS = ("node", "nodes", "name", "gene", "protein", "label")
 
 
 def resolve_node_kinds(node_kind: NodeKind, nodes: Labels) -> list[str]:
@@ -25,10 +41,11 @@ def resolve_node_kinds(node_kind: NodeKind, nodes: Labels) -> list[str]:
 
     Parameters
     ----------
-    node_kind : mapping, pandas.Series, xarray.DataArray, sequence or None
-        ``{node: kind}`` (or a Series, or a DataArray over ``node``), where further nodes are
-        ignored; ``{kind: count}`` in node order; ``{kind: nodes}`` with labels or positions;
-        one kind for each node in node order; None for proteins only.
+    node_kind : mapping, pandas.Series, pandas.DataFrame, xarray.DataArray, sequence or None
+        ``{node: kind}`` (or a Series, a DataFrame with the columns node and kind, or a DataArray
+        over ``node``), where further nodes are ignored; ``{kind: count}`` in node order;
+        ``{kind: nodes}``; one kind for each node in node order; None for proteins only. Nodes are
+        given by label, or by position where no integer among them is a label.
     nodes : numpy.ndarray of str
         Node labels.
 
@@ -40,7 +57,7 @@ def resolve_node_kinds(node_kind: NodeKind, nodes: Labels) -> list[str]:
     Raises
     ------
     DataError
-        A node has no kind or two, or the numbers do not add up.
+        A node has no kind or two, the numbers do not add up, or integers are partly labels.
     """
     if node_kind is None:
         return ["protein"] * len(nodes)
@@ -49,19 +66,22 @@ def resolve_node_kinds(node_kind: NodeKind, nodes: Labels) -> list[str]:
             f"node_kind is the text {node_kind!r}; give a kind for each node as a mapping "
             "{node: kind} or a sequence in node order."
         )
-    if isinstance(node_kind, xr.DataArray):
-        node_kind = _series_of(node_kind)
-    if isinstance(node_kind, pd.Series):
-        labels = as_labels(node_kind.index, "node", "node_kind")
-        check_unique(labels, "node", "node_kind")
-        return _from_nodes(dict(zip(labels.tolist(), node_kind, strict=True)), nodes)
+    by_node = _by_node(node_kind)
+    if by_node is not None:
+        return _from_nodes(by_node, nodes)
     if isinstance(node_kind, Mapping):
-        # In {kind: ...} no value is text: a count, a range, or a list of nodes.
-        if any(isinstance(kind, str) for kind in node_kind.values()):
-            return _from_nodes({str(node): kind for node, kind in node_kind.items()}, nodes)
-        if all(_is_integer(count) for count in node_kind.values()):
-            return _from_counts(node_kind, nodes)
-        return _from_members(node_kind, nodes)
+        single = [label_text(node) for node in node_kind.values()]
+        if not all(_is_integer(count) for count in node_kind.values()):
+            return _from_members(node_kind, nodes)
+        # {"protein": 5604, "drug": 1}: a node each, or counts?
+        if sorted(single) == sorted(nodes.tolist()):
+            if sum(node_kind.values()) != len(nodes):
+                return _from_members(node_kind, nodes)
+            raise DataError(
+                f"the numbers of node_kind, {listed(single)}, may be labels of nodes or counts; "
+                "write labels as lists, {kind: [nodes]}."
+            )
+        return _from_counts(node_kind, nodes)
     kinds = [str(kind) for kind in node_kind]
     if len(kinds) != len(nodes):
         raise DataError(
@@ -69,6 +89,56 @@ def resolve_node_kinds(node_kind: NodeKind, nodes: Labels) -> list[str]:
             f"{counted(len(nodes), 'node')}; give one for each node, in node order."
         )
     return kinds
+
+
+def named_nodes(node_kind: NodeKind) -> frozenset[str]:
+    """Return the labels that ``node_kind`` names as nodes; what may be a position is left out."""
+    if node_kind is None or isinstance(node_kind, str):
+        return frozenset()
+    by_node = _by_node(node_kind)
+    if by_node is not None:
+        return frozenset(node for node in by_node if not node.isdecimal())
+    if isinstance(node_kind, Mapping) and not all(map(_is_integer, node_kind.values())):
+        members = (member for group in node_kind.values() for member in _group(group))
+        return frozenset(member for member in members if isinstance(member, str))
+    return frozenset()
+
+
+def kinds_of_frame(frame: pd.DataFrame) -> pd.Series:
+    """Read a table of nodes and their kinds into a Series over the nodes."""
+    headings = [str(column).strip().lower() for column in frame.columns]
+    kinds = [i for i, heading in enumerate(headings) if heading in _KIND_HEADINGS]
+    nodes = [i for i, heading in enumerate(headings) if heading in _NODE_HEADINGS]
+    if len(kinds) != 1 or len(nodes) > 1 or not (nodes or frame.shape[1] == 1):
+        raise DataError(
+            f"node_kind is a table with the columns {listed(frame.columns)}; it needs 'node' and "
+            "'kind'."
+        )
+    labels = frame.iloc[:, nodes[0]] if nodes else frame.index
+    values = frame.iloc[:, kinds[0]].to_numpy(dtype=object)
+    return pd.Series(values, index=pd.Index(labels, dtype=object), dtype=object)
+
+
+def _by_node(node_kind: Any) -> dict[str, Any] | None:
+    """Return the kind of each node by label, if nodes are what ``node_kind`` goes by."""
+    if isinstance(node_kind, pd.DataFrame):
+        node_kind = kinds_of_frame(node_kind)
+    if isinstance(node_kind, xr.DataArray):
+        node_kind = _series_of(node_kind)
+    if isinstance(node_kind, Mapping):
+        values = [kind for kind in node_kind.values() if isinstance(kind, str)]
+        # {kind: node} names kinds on the left, and no kind on the right.
+        left = all(kind in NODE_KINDS for kind in node_kind)
+        if not values or (left and not all(kind in NODE_KINDS for kind in values)):
+            return None
+        node_kind = pd.Series(
+            list(node_kind.values()), index=pd.Index(list(node_kind), dtype=object), dtype=object
+        )
+    if not isinstance(node_kind, pd.Series):
+        return None
+    labels = as_labels(node_kind.index, "node", "node_kind")
+    check_unique(labels, "node", "node_kind")
+    return dict(zip(labels.tolist(), node_kind, strict=True))
 
 
 def _series_of(node_kind: xr.DataArray) -> pd.Series:
@@ -81,7 +151,10 @@ def _series_of(node_kind: xr.DataArray) -> pd.Series:
 
 
 def _from_nodes(kinds: Mapping[str, Any], nodes: Labels) -> list[str]:
-    missing = [node for node in nodes.tolist() if node not in kinds]
+    found = [node for node in nodes.tolist() if node in kinds]
+    if not found and set(kinds) == {str(i) for i in range(len(nodes))}:
+        return [str(kinds[str(i)]) for i in range(len(nodes))]
+    missing = [node for node in nodes.tolist() if is_missing(kinds.get(node))]
     if missing:
         raise DataError(
             f"node_kind has no kind for {counted(len(missing), 'node')}: {listed(missing)}; add "
@@ -90,41 +163,50 @@ def _from_nodes(kinds: Mapping[str, Any], nodes: Labels) -> list[str]:
     return [str(kinds[node]) for node in nodes.tolist()]
 
 
-def _from_counts(counts: Mapping[str, Any], nodes: Labels) -> list[str]:
+def _from_counts(counts: Mapping[Any, Any], nodes: Labels) -> list[str]:
     total = sum(counts.values())
     if total != len(nodes) or min(counts.values(), default=0) < 0:
         written = ", ".join(f"{kind}: {count}" for kind, count in counts.items())
         raise DataError(
             f"the counts of node_kind ({written}) add up to {total} and there are "
-            f"{counted(len(nodes), 'node')}; they must add up to the number of nodes."
+            f"{counted(len(nodes), 'node')}; they must add up to the number of nodes, which are "
+            "the columns of the tables."
         )
     return [str(kind) for kind, count in counts.items() for _ in range(count)]
 
 
-def _from_members(members: Mapping[str, Any], nodes: Labels) -> list[str]:
+def _from_members(members: Mapping[Any, Any], nodes: Labels) -> list[str]:
+    known = set(nodes.tolist())
+    given = [(str(kind), member) for kind, group in members.items() for member in _group(group)]
+    integers = [member for _, member in given if _is_integer(member)]
+    labels = [member for member in integers if label_text(member) in known]
+    if labels and len(labels) < len(integers):
+        other = next(member for member in integers if label_text(member) not in known)
+        raise DataError(
+            f"node_kind lists {labels[0]!r}, which is the label of a node, and {other!r}, which is "
+            "none and could only be a position; name all nodes by their labels."
+        )
     kinds: dict[str, str] = {}
-    for kind, group in members.items():
-        for member in group if isinstance(group, (Sequence, np.ndarray)) else [group]:
-            node = _node_label(member, kind, nodes)
-            if node in kinds:
-                raise DataError(
-                    f"node_kind names node {node!r} twice, as {kinds[node]!r} and as {kind!r}; "
-                    "every node has one kind."
-                )
-            kinds[node] = str(kind)
+    for kind, member in given:
+        node = label_text(member)
+        if _is_integer(member) and not labels and 0 <= member < len(nodes):
+            node = str(nodes[member])
+        elif node not in known:
+            raise DataError(
+                f"node_kind lists {member!r} as {kind!r}, and there is no such node; use the "
+                f"labels of the tables, or positions from 0 to {len(nodes) - 1}."
+            )
+        if node in kinds:
+            raise DataError(
+                f"node_kind names node {node!r} twice, as {kinds[node]!r} and as {kind!r}; "
+                "every node has one kind."
+            )
+        kinds[node] = kind
     return _from_nodes(kinds, nodes)
 
 
-def _node_label(member: object, kind: str, nodes: Labels) -> str:
-    """Read a node given by its label or by its position."""
-    if _is_integer(member) and 0 <= cast(int, member) < len(nodes):
-        return str(nodes[cast(int, member)])
-    if isinstance(member, str) and member in nodes:
-        return str(member)
-    raise DataError(
-        f"node_kind lists {member!r} as {kind!r}, and there is no such node; use the labels of "
-        f"the tables, or positions from 0 to {len(nodes) - 1}."
-    )
+def _group(group: Any) -> list[Any]:
+    return [group] if isinstance(group, str) or not np.iterable(group) else list(group)
 
 
 def _is_integer(value: object) -> bool:

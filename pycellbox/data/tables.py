@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,15 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.data.cells import (
-    as_labels,
-    as_numbers,
-    cell_namer,
-    check_unique,
-    counted,
-    listed,
-)
-from pycellbox.data.kinds import NodeKind, resolve_node_kinds
+from pycellbox.data.cells import as_labels, as_numbers, counted, label_text, listed
+from pycellbox.data.columns import Surroundings
+from pycellbox.data.frames import from_frame, labelled_array
+from pycellbox.data.headings import same_unit
+from pycellbox.data.kinds import NodeKind, named_nodes, resolve_node_kinds
+from pycellbox.data.orientation import check_doses, check_orientation
 from pycellbox.data.schema import COURSE, STEADY, check_not_empty, validate
 from pycellbox.errors import DataError
 
@@ -35,7 +32,7 @@ def from_tables(
     *,
     conditions: Sequence[Any] | None = None,
     nodes: Sequence[Any] | None = None,
-    time_units: str = "h",
+    time_units: str | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Make a checked dataset from tables of perturbations and responses.
@@ -46,21 +43,22 @@ def from_tables(
         Perturbations, dimensionless, finite; 0 where nothing was applied.
     response : DataFrame, DataArray or array, shape (condition, node) or (condition, time, node)
         Log-ratio to the unperturbed control, NaN where not measured. A DataFrame with a
-        (condition, time) MultiIndex is a time course; what it leaves out counts as not
-        measured.
+        (condition, time) MultiIndex, or with a column of times beside its labels, is a time
+        course; what it leaves out counts as not measured.
     sigma : as ``response``, optional
         Standard deviation of the response, in its unit, positive wherever it is measured.
     node_kind : mapping, Series, DataArray or sequence, optional
         ``{node: kind}``; or one kind for each node in node order; or ``{kind: count}`` in node
-        order; or ``{kind: [nodes]}``. Kinds are ``protein``, ``phenotype`` and ``drug``. By
+        order; or ``{kind: [nodes]}``. Integers are labels where the tables have such labels, and
+        positions otherwise. Kinds are ``protein``, ``phenotype`` and ``drug``. By
         default the coordinate ``node_kind`` of a DataArray that has one, else all are proteins.
     time : sequence of float, optional
         Time points of a plain (condition, time, node) array. Labelled tables have their own.
     conditions, nodes : sequence of str, optional
         Labels of plain arrays, which need both. Labelled tables have their own.
-    time_units : str
-        Unit of time of a time course. A DataArray whose ``time`` has the attribute ``units``
-        keeps that.
+    time_units : str, optional
+        Unit of time of a time course. By default that of the table, from the heading of its times
+        (``Time (min)``) or the attribute ``units`` of a DataArray's ``time``, else ``"h"``.
     attrs : mapping, optional
         Provenance to keep with the dataset, text and numbers. ``transform`` says how the
         response was made, by default ``"log-ratio to unperturbed control"``.
@@ -69,13 +67,21 @@ def from_tables(
     -------
     xarray.Dataset
         As described by `validate`, in float64. Tables are aligned by label: conditions and
-        nodes come in the order of ``perturbation``.
+        nodes come in the order of ``perturbation``. Labels are compared as text, whole numbers
+        without ``.0``.
 
     Raises
     ------
     DataError
-        A table breaks the schema, or a label is in one table and not in another. The message
-        names what, where, and how to mend it.
+        A table breaks the schema, or a label is in one table and not in another; a table is
+        transposed; a column may be labels, times or a node; a node has a spreadsheet's date for
+        its name. The message names what, where, and how to fix it.
+
+    Notes
+    -----
+    The labels of a DataFrame are its index. Where that only counts the rows, as after
+    ``pandas.read_csv`` without ``index_col``, they are the one column of text; an index that was
+    written as a column is left out.
 
     Examples
     --------
@@ -88,28 +94,59 @@ def from_tables(
     given: dict[str, Table] = {"perturbation": perturbation, "response": response}
     if sigma is not None:
         given["sigma"] = sigma
-    beside = _Beside(conditions, nodes, time)
-    beside.check_use(given)
-    tables = {name: _labelled(table, name, beside) for name, table in given.items()}
+    beside = Beside(conditions, nodes, time)
+    return assemble(given, node_kind, beside, time_units=time_units, attrs=attrs)
+
+
+def assemble(
+    given: Mapping[str, Table],
+    node_kind: NodeKind,
+    beside: Beside,
+    *,
+    time_units: str | None,
+    attrs: Mapping[str, Any] | None,
+    files: Mapping[str, str] | None = None,
+) -> xr.Dataset:
+    """Make a checked dataset from tables by name, and the files that they stand in, if any."""
+    if node_kind is None:
+        node_kind = _carried_kinds(given)
+    named = named_nodes(node_kind)
+    tables = labelled(given, beside, named, files or {})
     _check_table_dims(tables)
+    check_orientation(tables, named)
 
     first = tables["perturbation"]
     aligned = {name: _aligned(table, name, first) for name, table in tables.items()}
     if "sigma" in aligned and "time" in aligned["response"].dims:
         aligned["sigma"] = _aligned_in_time(aligned["sigma"], aligned["response"])
-    if node_kind is None:
-        node_kind = _carried_kinds(given)
     kinds = resolve_node_kinds(node_kind, first["node"].values)
+    if not named or not has_labels(given["perturbation"]):
+        check_doses(first, kinds)
 
+    units = _time_units(aligned, time_units)
     dataset = xr.Dataset(aligned, attrs=dict(attrs or {}))
     dataset = dataset.assign_coords(node_kind=("node", kinds))
     if "time" in dataset.dims:
-        dataset["time"].attrs.setdefault("units", time_units)
+        dataset["time"].attrs["units"] = units
     return validate(dataset)
 
 
+def labelled(
+    given: Mapping[str, Table], beside: Beside, named: Set[str], files: Mapping[str, str]
+) -> dict[str, xr.DataArray]:
+    """Turn tables of any kind into float64 DataArrays with canonical dims and string labels."""
+    beside.check_use(given)
+    columns = {name: _columns_of(table) for name, table in given.items()}
+    result = {}
+    for name, table in given.items():
+        others = set().union(*(columns[other] for other in given if other != name))
+        around = Surroundings(named, others, from_file=name in files)
+        result[name] = _labelled(table, files.get(name, name), beside, around)
+    return result
+
+
 @dataclass(frozen=True)
-class _Beside:
+class Beside:
     """Labels given beside the tables, for those that have none of their own."""
 
     conditions: Sequence[Any] | None
@@ -118,7 +155,10 @@ class _Beside:
 
     def check_use(self, tables: Mapping[str, Table]) -> None:
         """Raise a `DataError` if labels are given that no table would use, or are missing."""
-        plain = [name for name, table in tables.items() if not _has_labels(table)]
+        for name, labels in (("conditions", self.conditions), ("nodes", self.nodes)):
+            if isinstance(labels, str) or not (labels is None or np.iterable(labels)):
+                raise DataError(f"{name} is {labels!r}; give a sequence with one label for each.")
+        plain = [name for name, table in tables.items() if not has_labels(table)]
         for name, labels in (("conditions", self.conditions), ("nodes", self.nodes)):
             if labels is None and plain:
                 raise DataError(
@@ -136,14 +176,22 @@ class _Beside:
             )
 
 
-def _has_labels(table: object) -> bool:
+def has_labels(table: object) -> bool:
+    """Whether a table has labels of its own."""
     return isinstance(table, pd.DataFrame | xr.DataArray)
 
 
-def _labelled(table: Table, name: str, beside: _Beside) -> xr.DataArray:
-    """Turn any table into a float64 DataArray with canonical dims and string labels."""
+def _columns_of(table: Table) -> set[str]:
     if isinstance(table, pd.DataFrame):
-        return _from_frame(table, name)
+        return {label_text(column) for column in table.columns}
+    if isinstance(table, xr.DataArray) and "node" in table.coords:
+        return {label_text(node) for node in table["node"].values}
+    return set()
+
+
+def _labelled(table: Table, name: str, beside: Beside, around: Surroundings) -> xr.DataArray:
+    if isinstance(table, pd.DataFrame):
+        return from_frame(table, name, around)
     if isinstance(table, xr.DataArray):
         return _from_dataarray(table, name)
     if isinstance(table, str) or not isinstance(table, Sequence | np.ndarray):
@@ -152,72 +200,6 @@ def _labelled(table: Table, name: str, beside: _Beside) -> xr.DataArray:
             "or a NumPy array (pcb.read_csv reads files)."
         )
     return _from_array(np.asarray(table), name, beside)
-
-
-def _from_frame(frame: pd.DataFrame, name: str) -> xr.DataArray:
-    check_not_empty({"condition": frame.shape[0], "node": frame.shape[1]}, name)
-    nodes = as_labels(frame.columns, "node", name)
-    if isinstance(frame.index, pd.MultiIndex):
-        return _from_long_frame(frame, name, nodes)
-    conditions = as_labels(frame.index, "condition", name)
-    axes = {"condition": conditions, "node": nodes}
-    return _dataarray(_frame_cells(frame), name, axes)
-
-
-def _from_long_frame(frame: pd.DataFrame, name: str, nodes: npt.NDArray[Any]) -> xr.DataArray:
-    """Spread a frame with a (condition, time) index over a full (condition, time, node) grid."""
-    index = frame.index
-    if index.nlevels != 2:
-        raise DataError(
-            f"{name} has an index of {index.nlevels} levels; a time course needs two, condition "
-            "and time."
-        )
-    # Levels go by name where they have these names, by position otherwise.
-    condition_level, time_level = (1, 0) if list(index.names) == ["time", "condition"] else (0, 1)
-    rows = as_labels(index.get_level_values(condition_level), "condition", name)
-    cells = np.asarray(index.get_level_values(time_level), dtype=object)
-    row_times = as_numbers(cells, cell_namer(f"the time of {name}", {"condition": rows}))
-    missing = np.isnan(row_times)
-    if missing.any():
-        raise DataError(
-            f"{name}: the time of condition {str(rows[missing][0])!r} is missing; every row of a "
-            "time course needs its time."
-        )
-    described = cell_namer(name, {"condition": rows, "node": nodes})
-    values = as_numbers(_frame_cells(frame), described)
-
-    conditions, condition_codes = _in_order_of_appearance(rows)
-    times, time_codes = np.unique(row_times, return_inverse=True)
-    codes = condition_codes * len(times) + time_codes
-    repeated = np.flatnonzero(np.bincount(codes) > 1)
-    if len(repeated):
-        c, t = divmod(int(repeated[0]), len(times))
-        raise DataError(
-            f"{name} has condition {str(conditions[c])!r} at time {times[t]:g} more than once; "
-            "give each condition and time one row: rename the replicates, or average them and "
-            "give their spread as sigma."
-        )
-    grid = np.full((len(conditions) * len(times), len(nodes)), np.nan)
-    grid[codes] = values
-    axes = {"condition": conditions, "time": times, "node": nodes}
-    return _dataarray(grid.reshape(len(conditions), len(times), len(nodes)), name, axes)
-
-
-def _in_order_of_appearance(
-    labels: npt.NDArray[Any],
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the distinct labels, and for each entry the position of its label among them."""
-    positions: dict[str, int] = {}
-    codes = [positions.setdefault(label, len(positions)) for label in labels.tolist()]
-    return np.array(list(positions), dtype=np.str_), np.array(codes)
-
-
-def _frame_cells(frame: pd.DataFrame) -> npt.NDArray[Any]:
-    """Cells as float64 if all columns are numbers, else as objects to be looked at one by one."""
-    kinds = pd.api.types
-    if all(kinds.is_numeric_dtype(t) and not kinds.is_complex_dtype(t) for t in frame.dtypes):
-        return frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    return frame.to_numpy(dtype=object)
 
 
 def _from_dataarray(table: xr.DataArray, name: str) -> xr.DataArray:
@@ -237,14 +219,14 @@ def _from_dataarray(table: xr.DataArray, name: str) -> xr.DataArray:
     axes = {dim: as_labels(table[dim].values, dim, name) for dim in STEADY}
     if "time" in dims:
         axes = {"condition": axes["condition"], "time": table["time"].values, "node": axes["node"]}
-    result = _dataarray(table.transpose(*dims).values, name, axes)
+    result = labelled_array(table.transpose(*dims).values, name, axes)
     result.attrs = dict(table.attrs)
     if "time" in dims:
         result["time"].attrs = dict(table["time"].attrs)
     return result
 
 
-def _from_array(array: npt.NDArray[Any], name: str, beside: _Beside) -> xr.DataArray:
+def _from_array(array: npt.NDArray[Any], name: str, beside: Beside) -> xr.DataArray:
     if array.ndim not in (2, 3):
         raise DataError(
             f"{name} has {counted(array.ndim, 'dimension')}; it needs 2 (condition, node), for "
@@ -262,30 +244,23 @@ def _from_array(array: npt.NDArray[Any], name: str, beside: _Beside) -> xr.DataA
         axes = {"condition": axes["condition"], "time": _given_times(name, beside), **axes}
     for axis, (dimension, labels) in enumerate(axes.items()):
         if len(labels) != array.shape[axis]:
+            turned = array.T.shape == tuple(len(labels) for labels in axes.values())
+            hint = f": give {name}.T" if turned else ""
             raise DataError(
                 f"{name} has the shape {array.shape}, that is {array.shape[axis]} along "
                 f"{dimension}, and {len(labels)} labels are given for it; the numbers must "
-                "agree (rows are conditions, columns are nodes)."
+                f"agree (rows are conditions, columns are nodes{hint})."
             )
-    return _dataarray(array, name, axes)
+    return labelled_array(array, name, axes)
 
 
-def _given_times(name: str, beside: _Beside) -> npt.NDArray[Any]:
+def _given_times(name: str, beside: Beside) -> npt.NDArray[Any]:
     if beside.time is None:
         raise DataError(f"{name} is a time course; give its time points with time=[...].")
     times = np.asarray(beside.time)
     if times.ndim != 1:
         raise DataError(f"time has {times.ndim} dimensions; it needs one, a number per time point.")
     return as_numbers(times, lambda index: f"time point {index[0] + 1}")
-
-
-def _dataarray(
-    values: npt.NDArray[Any], name: str, axes: dict[str, npt.NDArray[Any]]
-) -> xr.DataArray:
-    for dimension in STEADY:
-        check_unique(axes[dimension], dimension, name)
-    numbers = as_numbers(values, cell_namer(name, axes)).astype(np.float64, copy=False)
-    return xr.DataArray(numbers, coords=axes, dims=tuple(axes), name=name)
 
 
 def _dims_like(dims: set[Any]) -> tuple[str, ...] | None:
@@ -328,6 +303,19 @@ def _aligned_in_time(sigma: xr.DataArray, response: xr.DataArray) -> xr.DataArra
     )
 
 
+def _time_units(tables: Mapping[str, xr.DataArray], given: str | None) -> str:
+    """Return the one unit that the caller and the tables give to time, by default h."""
+    said = {"time_units": given} if given is not None else {}
+    for name, table in tables.items():
+        if "time" in table.dims and "units" in table["time"].attrs:
+            said[f"the time of {name}"] = str(table["time"].attrs["units"])
+    units = list(said.values()) or ["h"]
+    if not all(same_unit(unit, units[0]) for unit in units):
+        written = " and ".join(f"{where} is in {unit!r}" for where, unit in said.items())
+        raise DataError(f"{written.replace('time_units is in', 'time_units is')}; give one unit.")
+    return units[0]
+
+
 def _check_same_labels(
     ours: npt.NDArray[Any], theirs: npt.NDArray[Any], dimension: str, owners: tuple[str, str]
 ) -> None:
@@ -345,13 +333,29 @@ def _check_same_labels(
         )
         if labels
     ]
-    mend = ""
+    mend = _why_apart(ours, theirs, dimension, owners)
     if dimension == "node":
-        mend = ": give a node 0 where it was not perturbed and NaN where it was not measured"
+        mend += ": give a node 0 where it was not perturbed and NaN where it was not measured"
     raise DataError(
         f"{'; '.join(parts)}; every table needs the same {dimension} labels, spelt alike, in any "
         f"order{mend}."
     )
+
+
+def _why_apart(
+    ours: npt.NDArray[Any], theirs: npt.NDArray[Any], dimension: str, owners: tuple[str, str]
+) -> str:
+    """Say what to do about labels that differ for a known cause."""
+    for labels, others, owner in ((ours, theirs, owners[0]), (theirs, ours, owners[1])):
+        counting = [str(i) for i in range(len(labels))]
+        if dimension == "condition" and labels.tolist() == counting and len(others) == len(labels):
+            return (
+                f": those of {owner} only count its rows; if it has its labels in no column, give "
+                "them as its index (set_index)"
+            )
+    if {str(label).strip().lower() for label in ours} == {str(x).strip().lower() for x in theirs}:
+        return " (they differ in capitals or blanks)"
+    return ""
 
 
 def _carried_kinds(tables: Mapping[str, Table]) -> xr.DataArray | None:
@@ -359,5 +363,6 @@ def _carried_kinds(tables: Mapping[str, Table]) -> xr.DataArray | None:
     for table in tables.values():
         if isinstance(table, xr.DataArray) and "node_kind" in table.coords:
             kinds: xr.DataArray = table["node_kind"]
-            return kinds
+            if kinds.dims == ("node",):
+                return kinds
     return None

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,17 +12,17 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.common.spreadsheet import unescaped
-from pycellbox.data.cells import as_labels, as_numbers, counted
+from pycellbox.data.cells import as_labels, as_numbers, counted, is_numeric, listed
 from pycellbox.data.conditions import condition_labels
-from pycellbox.data.kinds import NodeKind
-from pycellbox.data.tables import from_tables
+from pycellbox.data.delimited import SEPARATORS, Rows, read_rows
+from pycellbox.data.headings import is_blank
+from pycellbox.data.kinds import NodeKind, kinds_of_frame
+from pycellbox.data.numerals import is_missing_text, plain_numerals
+from pycellbox.data.orientation import check_orientation
+from pycellbox.data.tables import Beside, Table, assemble, labelled
 from pycellbox.errors import DataError
 
 FilePath: TypeAlias = str | os.PathLike[str]
-
-# What spreadsheets and R write for a value that is not there.
-_MISSING = frozenset({"", "na", "nan"})
 
 
 def read_csv(
@@ -37,10 +34,13 @@ def read_csv(
     node_kind: FilePath | NodeKind = None,
     conditions: FilePath | Sequence[str] | None = None,
     time: Sequence[float] | npt.NDArray[Any] | None = None,
-    time_units: str = "h",
+    time_units: str | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Read a dataset from CSV files, or from tab-separated ones by the suffix ``.tsv``.
+    """Read a dataset from text files of tables, CSV or otherwise.
+
+    Cells may be separated by commas, semicolons, tabs, vertical bars or blanks, whichever makes a
+    table of the file; numbers may have decimal commas; the file may be packed by gzip, bzip2 or xz.
 
     Parameters
     ----------
@@ -48,9 +48,10 @@ def read_csv(
         Table (condition, node), dimensionless. By default its first line names the nodes and
         its first column the conditions.
     response : path
-        Table (condition, node), log-ratio to the unperturbed control; an empty cell, ``NA`` or
-        ``NaN`` means not measured. A time course has a row for each condition and time, and
-        ``time`` as its second column.
+        Table (condition, node), log-ratio to the unperturbed control; an empty cell, ``NA``,
+        ``NaN`` and what else pandas reads as missing mean not measured. A time course has a row
+        for each condition and time, and a column of times beside the conditions, such as ``time``,
+        ``Time (h)`` or ``time_min``.
     sigma : path, optional
         Standard deviation of the response, a table like it.
     nodes : path or sequence of str, optional
@@ -64,8 +65,8 @@ def read_csv(
     time : sequence of float, optional
         Time points of bare matrices: the response then has the rows of the first condition at
         all times, then those of the second, and so on.
-    time_units : str
-        Unit of time of a time course.
+    time_units : str, optional
+        Unit of time of a time course; by default what its heading says, else ``"h"``.
     attrs : mapping, optional
         Provenance to keep with the dataset, text and numbers.
 
@@ -94,172 +95,174 @@ def read_csv(
     paths = {"perturbation": perturbation, "response": response}
     if sigma is not None:
         paths["sigma"] = sigma
-    files = {name: _read(path) for name, path in paths.items()}
+    files = {name: read_rows(Path(path), header=nodes is None) for name, path in paths.items()}
     if isinstance(node_kind, str | os.PathLike):
         node_kind = _read_node_kinds(node_kind)
+    tables: dict[str, Table]
     if nodes is None:
         if conditions is not None:
             raise DataError(
                 "conditions was given without nodes; tables that name their conditions need "
                 "neither, bare matrices need nodes."
             )
-        frames = {name: _labelled_frame(file) for name, file in files.items()}
-        return from_tables(
-            frames["perturbation"],
-            frames["response"],
-            frames.get("sigma"),
-            node_kind,
-            time,
-            time_units=time_units,
-            attrs=attrs,
-        )
-
-    names = _names(nodes, "node")
-    arrays = {name: _bare_matrix(file, names) for name, file in files.items()}
-    if conditions is None:
-        conditions = condition_labels(arrays["perturbation"], names)
-    labels = _names(conditions, "condition")
-    if time is not None:
-        for name in arrays.keys() - {"perturbation"}:
-            arrays[name] = _split_times(arrays[name], files[name], len(labels), len(time))
-    return from_tables(
-        arrays["perturbation"],
-        arrays["response"],
-        arrays.get("sigma"),
-        node_kind,
-        time,
-        conditions=labels,
-        nodes=names,
-        time_units=time_units,
-        attrs=attrs,
-    )
+        tables = {name: _labelled_frame(file) for name, file in files.items()}
+        beside = Beside(None, None, time)
+    else:
+        names, arrays = _bare_matrices(files, nodes)
+        labels = _conditions(conditions, arrays["perturbation"], names)
+        if time is not None:
+            for name in arrays.keys() - {"perturbation"}:
+                arrays[name] = _split_times(arrays[name], files[name], len(labels), len(time))
+        tables = dict(arrays)
+        beside = Beside(labels, names, time)
+    owners = {name: str(path) for name, path in paths.items()} if nodes is None else None
+    return assemble(tables, node_kind, beside, time_units=time_units, attrs=attrs, files=owners)
 
 
-@dataclass(frozen=True)
-class _File:
-    """The cells of a file, every row of the same length, with the line each row stands on."""
+def read_perturbation(
+    path: FilePath, nodes: FilePath | Sequence[str] | None, known: Set[str]
+) -> xr.DataArray:
+    """Read a table of perturbations that comes without responses.
 
-    path: Path
-    rows: list[list[str]]
-    lines: list[int]
+    Parameters
+    ----------
+    path, nodes
+        As for `read_csv`.
+    known : set of str
+        Nodes that may be perturbed, so that a table without labels is told.
 
-    def numbers(self, first_row: int, first_column: int, hint: str = "") -> npt.NDArray[Any]:
-        """Read the block of cells from a row and a column on as numbers, NaN where empty."""
-        texts = [row[first_column:] for row in self.rows[first_row:]]
-        cells = np.array(
-            [["nan" if text.lower() in _MISSING else text for text in row] for row in texts],
-            dtype=object,
-        )
-        try:
-            # Python's own reading of numbers gives back exactly what was written.
-            return cells.astype(np.float64)
-        except ValueError:
-            pass
+    Returns
+    -------
+    xarray.DataArray
+        (condition, node), float64.
 
-        def describe(index: tuple[int, ...]) -> str:
-            row, column = index[0] + first_row, index[1] + first_column
-            labels = ""
-            if first_row:
-                labels = f" (row {self.rows[row][0]!r}, column {self.rows[0][column]!r})"
-            place = f"line {self.lines[row]}, column {column + 1}{labels}"
-            return f"{self.path}, {place}{hint}: the cell"
+    Raises
+    ------
+    DataError
+        As for `read_csv`.
+    """
+    file = read_rows(Path(path), header=nodes is None)
+    table: Table
+    if nodes is None:
+        table, beside = _labelled_frame(file), Beside(None, None, None)
+    else:
+        names, arrays = _bare_matrices({"perturbation": file}, nodes)
+        table = arrays["perturbation"]
+        beside = Beside(condition_labels(table, names), names, None)
+    tables = labelled({"perturbation": table}, beside, known, {"perturbation": str(path)})
+    check_orientation(tables, known)
+    return tables["perturbation"]
 
+
+def _numbers(
+    file: Rows, texts: list[list[str]], first_row: int, columns: Sequence[int], hint: str = ""
+) -> npt.NDArray[Any]:
+    """Read a block of cells as numbers, NaN where empty; errors have the place in the file."""
+
+    def describe(index: tuple[int, ...]) -> str:
+        row, column = index[0] + first_row, columns[index[1]]
+        labels = ""
+        if first_row:
+            labels = f" (row {file.rows[row][0]!r}, column {file.rows[0][column]!r})"
+        place = f"line {file.lines[row]}, column {column + 1}{labels}"
+        return f"{file.path}, {place}{hint}: the cell"
+
+    cells = np.array(plain_numerals(texts, describe), dtype=object).reshape(len(texts), -1)
+    try:
+        # Python's own reading of numbers gives back exactly what was written.
+        return cells.astype(np.float64)
+    except ValueError:
         return as_numbers(cells, describe)
 
 
-def _read(path: FilePath) -> _File:
-    """Read a file into equally long rows of cells."""
-    source = Path(path)
-    if not source.is_file():
-        raise DataError(f"there is no file {str(source)!r}; check the path.")
-    separator = "\t" if source.suffix.lower() in (".tsv", ".tab") else ","
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    reader = csv.reader(io.StringIO(_text(source), newline=""), delimiter=separator, strict=True)
-    try:
-        for row in reader:
-            if row:  # an empty line
-                rows.append([unescaped(cell.strip()) for cell in row])
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise DataError(f"{source}, line {reader.line_num}: this is no table ({error}).") from error
-    if not rows:
-        raise DataError(f"{source} is empty; it needs a table.")
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(rows[0]):
-            raise DataError(
-                f"{source}, line {line} has {counted(len(row), 'cell')} and line {lines[0]} has "
-                f"{len(rows[0])}; every line of a table needs as many."
-            )
-    return _File(source, rows, lines)
-
-
-def _text(source: Path) -> str:
-    try:
-        raw = source.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {str(source)!r}: {error}.") from error
-    try:
-        text = raw.decode("utf-8-sig")  # spreadsheets put a mark before the first character
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{source}, line {line}: this is no text in UTF-8; save the table as CSV in UTF-8 "
-            "(a spreadsheet file itself cannot be read)."
-        ) from error
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f"{source}, line {line}: this is no text; save the table as CSV.")
-    return text
-
-
-def _labelled_frame(file: _File) -> pd.DataFrame:
-    """Read a table with a header and a column of condition labels, and maybe one of times."""
+def _labelled_frame(file: Rows) -> pd.DataFrame:
+    """Read a table with a header as it stands: text columns as text, all others as numbers."""
     header = file.rows[0]
     _check_header(file)
-    is_time_course = header[1].lower() == "time"
-    label_columns = 2 if is_time_course else 1
-    if len(file.rows) == 1 or len(header) == label_columns:
-        missing = "rows below its header" if len(file.rows) == 1 else "columns of nodes"
+    body = [row for row in file.rows[1:] if any(row)]
+    if not body or len(header) == 1:
+        missing = "columns of nodes" if body else "rows below its header"
         raise DataError(f"{file.path} is empty: it has no {missing}; at least one is needed.")
-    # Times are read along with the rest, so that an error in them has its place as well.
-    values = file.numbers(first_row=1, first_column=1)
-    conditions = [row[0] for row in file.rows[1:]]
-    index = pd.Index(conditions, name="condition")
-    if is_time_course:
-        index = pd.MultiIndex.from_arrays([conditions, values[:, 0]], names=["condition", "time"])
-        values = values[:, 1:]
-    frame: pd.DataFrame = pd.DataFrame(values, index=index, columns=header[label_columns:])
+    columns = [[row[j] for row in body] for j in range(len(header))]
+    texts = [j for j, cells in enumerate(columns) if _is_text(cells, first=j == 0)]
+    numeric = [j for j in range(len(header)) if j not in texts]
+    rows = [[row[j] for j in numeric] for row in file.rows[1:]]
+    numbers = _numbers(file, rows, 1, numeric)[[any(row) for row in file.rows[1:]]]
+    series: list[Any] = [None] * len(header)
+    for j in texts:
+        series[j] = np.array(columns[j], dtype=object)
+    for k, j in enumerate(numeric):
+        series[j] = numbers[:, k]
+    frame = pd.DataFrame(dict(enumerate(series)))
+    frame.columns = pd.Index(header, dtype=object)
     return frame
 
 
-def _check_header(file: _File) -> None:
+def _is_text(cells: Sequence[str], *, first: bool) -> bool:
+    """Whether a column is names: the first one if any cell is, another one if all cells are."""
+    there = [cell for cell in cells if not is_missing_text(cell)] or list(cells) * first
+    numeric = [is_numeric(cell) for cell in there]
+    return bool(there) and (not all(numeric) if first else not any(numeric))
+
+
+def _check_header(file: Rows) -> None:
     header = file.rows[0]
     if len(header) == 1:
         raise DataError(
             f"{file.path}, line {file.lines[0]} has a single cell; columns are separated by "
-            "commas, in files named .tsv by tabs."
+            f"{', '.join(SEPARATORS.values())}, all by the same."
         )
-    if all(_is_number(cell) for cell in header):
+    names = [cell for cell in header[1:] if not is_missing_text(cell)]
+    if all(is_numeric(cell) for cell in names) and (
+        is_numeric(header[0])
+        or len(set(names)) < len(names)
+        or not all(cell.isdecimal() for cell in names)
+    ):
         raise DataError(
             f"{file.path}, line {file.lines[0]} has only numbers where the node names are "
             "expected; if the file has no header, give the names with nodes=."
         )
 
 
-def _bare_matrix(file: _File, nodes: Sequence[str]) -> npt.NDArray[Any]:
-    width = len(file.rows[0])
+def _bare_matrices(
+    files: Mapping[str, Rows], nodes: FilePath | Sequence[str]
+) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
+    """Read bare matrices and the names of their columns."""
+    width = len(files["perturbation"].rows[0])
+    names = _names(nodes, "node", width)
+    return names, {name: _bare_matrix(file, names) for name, file in files.items()}
+
+
+def _bare_matrix(file: Rows, nodes: Sequence[str]) -> npt.NDArray[Any]:
+    width, height = len(file.rows[0]), len(file.rows)
     if width != len(nodes):
+        hint = ""
+        if width == 2 * len(nodes) and file.separator == ",":
+            hint = " (decimal commas need another separator than commas)"
+        elif height == len(nodes):
+            hint = " (it has as many rows: if they are the nodes, swap rows and columns)"
         raise DataError(
             f"{file.path} has {counted(width, 'column')} and nodes has "
             f"{counted(len(nodes), 'name')}; a table read with nodes= has one column for each "
-            "node, without header and without a column of labels."
+            f"node, without header and without a column of labels{hint}."
         )
-    return file.numbers(0, 0, hint=" (a table read with nodes= has no header)")
+    return _numbers(
+        file, file.rows, 0, range(width), hint=" (a table read with nodes= has no header)"
+    )
+
+
+def _conditions(
+    conditions: FilePath | Sequence[str] | None,
+    perturbation: npt.NDArray[Any],
+    nodes: Sequence[str],
+) -> list[str]:
+    if conditions is None:
+        return condition_labels(perturbation, nodes)
+    return _names(conditions, "condition", len(perturbation))
 
 
 def _split_times(
-    matrix: npt.NDArray[Any], file: _File, conditions: int, times: int
+    matrix: npt.NDArray[Any], file: Rows, conditions: int, times: int
 ) -> npt.NDArray[Any]:
     if len(matrix) != conditions * times:
         raise DataError(
@@ -269,36 +272,37 @@ def _split_times(
     return matrix.reshape(conditions, times, -1)
 
 
-def _names(names: FilePath | Sequence[str], dimension: str) -> list[str]:
-    """Labels as given, or from a file with one on each line."""
+def _names(names: FilePath | Sequence[str], dimension: str, wanted: int) -> list[str]:
+    """Labels as given, or from a file with one on each line and maybe a header."""
     if not isinstance(names, str | os.PathLike):
         return [str(name) for name in as_labels(names, dimension, f"{dimension}s")]
-    file = _read(names)
+    file = read_rows(Path(names), header=False, columns=1)
     if len(file.rows[0]) != 1:
         raise DataError(
             f"{file.path}, line {file.lines[0]} has {len(file.rows[0])} cells; a file of "
             f"{dimension} names has one on each line."
         )
-    return [row[0] for row in file.rows]
+    labels = [row[0] for row in file.rows]
+    # One line too many, the first of which is what R and pandas write above a list.
+    if len(labels) == wanted + 1 and labels[0].lower() in _LIST_HEADINGS:
+        labels = labels[1:]
+    return labels
+
+
+_LIST_HEADINGS = ("node", "nodes", "condition", "conditions", "name", "gene", "protein", "x", "0")
 
 
 def _read_node_kinds(path: FilePath) -> pd.Series:
-    """Read a file with the columns node and kind; a first line that says just so is a header."""
-    file = _read(path)
-    if len(file.rows[0]) != 2:
-        raise DataError(
-            f"{file.path}, line {file.lines[0]} has {counted(len(file.rows[0]), 'cell')}; a file "
-            "of node kinds has two columns, node and kind."
-        )
-    rows = file.rows
-    if rows[0][1].lower() in ("kind", "node_kind"):
-        rows = rows[1:]
-    return pd.Series([kind for _, kind in rows], index=[node for node, _ in rows], dtype=object)
-
-
-def _is_number(text: str) -> bool:
+    """Read a file with the columns node and kind, with or without a header that says so."""
+    file = read_rows(Path(path))
     try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        frame = pd.DataFrame(file.rows[1:], columns=pd.Index(file.rows[0], dtype=object))
+        return kinds_of_frame(frame.loc[:, [not is_blank(c) for c in frame.columns]])
+    except DataError:
+        if len(file.rows[0]) == 2:
+            rows = file.rows[1:] if is_blank(file.rows[0][0]) else file.rows
+            return pd.Series([kind for _, kind in rows], index=[n for n, _ in rows], dtype=object)
+    raise DataError(
+        f"{file.path}, line {file.lines[0]} has {counted(len(file.rows[0]), 'cell')}; a file of "
+        f"node kinds has two columns, node and kind (found: {listed(file.rows[0])})."
+    )
