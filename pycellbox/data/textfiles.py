@@ -185,6 +185,8 @@ def _labelled_frame(file: Rows) -> pd.DataFrame:
         raise DataError(f"{file.path} is empty: it has no {missing}; at least one is needed.")
     columns = [[row[j] for row in body] for j in range(len(header))]
     texts = [j for j, cells in enumerate(columns) if _is_text(cells, first=j == 0)]
+    if 0 in texts and len(body) == 1:
+        texts = [0]  # one cell of text beside its label is no column of names
     numeric = [j for j in range(len(header)) if j not in texts]
     rows = [[row[j] for j in numeric] for row in file.rows[1:]]
     numbers = _numbers(file, rows, 1, numeric)[[any(row) for row in file.rows[1:]]]
