@@ -10,6 +10,7 @@ import xarray as xr
 
 from pycellbox.backends import get_backend
 from pycellbox.backends.protocol import name_unsettled
+from pycellbox.common.options import choice
 from pycellbox.errors import ModelError, SolverError
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, as_loss
@@ -148,10 +149,8 @@ def value_and_gradient(
     check_model(model)
     solver = check_solver(solver)
     precision = check_dtype(dtype)
-    if gradient is not None and gradient not in GRADIENTS:
-        raise SolverError(
-            f"gradient={gradient!r} is unknown; choose one of {', '.join(GRADIENTS)}."
-        )
+    if gradient is not None:
+        gradient = choice("gradient", gradient, GRADIENTS, error=SolverError)
     objective = as_loss(loss)
     chosen = get_backend(backend)
     problem = Problem.from_dataset(data, model, horizon, precision)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,6 +18,13 @@ _ROWS = "display:grid;grid-template-columns:max-content auto;column-gap:1em"
 _TABLE = "margin:0;border:0;font:inherit;color:inherit"
 _CELL = "text-align:left;padding:0 1em 0 0;background:none;border:0"
 _NUMBER = "text-align:right;padding:0 1em 0 0;background:none;border:0"
+
+
+def kernel_shell() -> Any:
+    """Return IPython's shell where its front end shows pictures and HTML, None elsewhere."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell if hasattr(shell, "kernel") else None
 
 
 def card(title: str, rows: Iterable[tuple[str, str]], *parts: str) -> str:

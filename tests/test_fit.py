@@ -395,17 +395,6 @@ def test_an_interrupt_keeps_the_partial_result(monkeypatch):
     assert fit.history["loss"][-1] < fit.history["loss"][0]
 
 
-def test_progress_is_silent_when_not_wanted(capfd):
-    data = dataset(np.random.default_rng(18))
-    fitted(data, schedule=quick(3))
-    assert capfd.readouterr() == ("", "")
-    fitted(data, schedule=quick(3), progress=True)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "3/3" in err
-    assert "loss" in err
-
-
 def test_warm_start_from_parameters():
     data, truth = known_network()
     fit = fitted(data, initial=truth, schedule=quick(1, learning_rate=0.0), solver=pcb.RK4(0.05))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pycellbox.backends.forks import refuse_after_fork
 from pycellbox.backends.protocol import Backend
+from pycellbox.common.options import did_you_mean
 from pycellbox.errors import BackendError
 
 log = logging.getLogger("pycellbox")
@@ -74,7 +75,8 @@ def get_backend(name: str = "auto") -> Backend:
         return _choose(os.getpid())
     if name not in _BACKENDS:
         raise BackendError(
-            f"backend={name!r} is unknown; choose 'auto' or one of {', '.join(_BACKENDS)}."
+            f"backend={name!r} is unknown{did_you_mean(name, ['auto', *_BACKENDS])}; choose 'auto' "
+            f"or one of {', '.join(_BACKENDS)}."
         )
     return _BACKENDS[name]()
 

@@ -40,7 +40,6 @@ def fit(args: argparse.Namespace) -> int:
         horizon=args.horizon,
         seed=args.seed,
         backend=args.backend,
-        progress=tables.show_progress(),
     )
     fitted.save(args.out)
     print(tables.summary(fitted, data, int(test.sum()), "" if split is None else split.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def demo(args: argparse.Namespace) -> int:
         penalty=PENALTY,
         seed=args.seed,
         backend=args.backend,
-        progress=tables.show_progress() and not args.quiet,
+        # It takes a few seconds, and is for people: files and pipes get its results alone.
+        progress=not args.quiet and sys.stderr is not None and sys.stderr.isatty(),
     )
     code = tables.exit_code(fitted)
     if code:

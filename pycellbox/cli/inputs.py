@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import splits
+from pycellbox.common.options import did_you_mean
 from pycellbox.common.spreadsheet import unescaped
 from pycellbox.data import open_data, read_csv
 from pycellbox.datasets.shipped import DATASETS
@@ -46,14 +47,11 @@ def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
     if args.dataset is not None:
         if args.dataset not in DATASETS:
             raise DataError(
-                f"--dataset {args.dataset} is unknown; there is {', '.join(DATASETS)}. Files of "
-                "yours are given with --perturbation and --response, or --data."
+                f"--dataset {args.dataset} is unknown{did_you_mean(args.dataset, DATASETS)}; there "
+                f"is {', '.join(DATASETS)}. Files of yours are given with --perturbation and "
+                "--response, or --data."
             )
         return DATASETS[args.dataset]()
-    if args.perturbation is None or args.response is None:
-        raise DataError(
-            "give the data: --perturbation and --response, or --data, or --dataset melanoma."
-        )
     return read_csv(
         args.perturbation,
         args.response,
@@ -182,7 +180,8 @@ def solver_of(args: argparse.Namespace, data: xr.Dataset) -> Solver | None:
     kind = by_name.get(args.solver.lower())
     if kind is None:
         raise SolverError(
-            f"--solver {args.solver} is unknown; choose one of {', '.join(sorted(by_name))}."
+            f"--solver {args.solver} is unknown{did_you_mean(args.solver, by_name)}; choose one of "
+            f"{', '.join(sorted(by_name))}."
         )
     if kind is Tsit5:
         if args.dt is not None:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import NoReturn
 
 from pycellbox import __version__
 from pycellbox.cli import texts
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"pycellbox: error: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(2)
+from pycellbox.cli.words import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser of the whole command line; its results have the name in ``command``."""
-    parser = _Parser(prog="pycellbox", description=texts.ABOUT, formatter_class=_raw)
+    parser = Parser(prog="pycellbox", description=texts.ABOUT, formatter_class=_raw)
     parser.add_argument("--version", action="version", version=f"pycellbox {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands")
 
-    def command(name: str, short: str, about: str, epilog: str = "") -> argparse.ArgumentParser:
+    def command(name: str, short: str, about: str, epilog: str = "") -> Parser:
         return commands.add_parser(
             name, help=short, description=about, epilog=epilog, formatter_class=_raw
         )
@@ -62,7 +55,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print the tables only")
 
 
-def _fit(parser: argparse.ArgumentParser) -> None:
+def _fit(parser: Parser) -> None:
     _data(parser)
     kinds = parser.add_argument_group("nodes")
     kinds.add_argument(
@@ -177,7 +170,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     _backend(parser)
 
 
-def _evaluate(parser: argparse.ArgumentParser) -> None:
+def _evaluate(parser: Parser) -> None:
     parser.add_argument("fit", type=Path, metavar="FIT.nc", help="file written by pycellbox fit")
     _data(parser)
     parser.add_argument(
@@ -227,7 +220,8 @@ def _julia(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--yes", action="store_true", help="do not ask before deleting")
 
 
-def _data(parser: argparse.ArgumentParser) -> None:
+def _data(parser: Parser) -> None:
+    parser.wants_data = True
     data = parser.add_argument_group("data: two tables, one file, or what comes along")
     data.add_argument(
         "--perturbation", type=Path, metavar="FILE",

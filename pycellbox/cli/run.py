@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         restart=args.is_restart,
         backend=args.backend,
-        progress=tables.show_progress(),
+        progress=True,
         tell=tables.note,
     )
     fitted, test = outcome.fit, outcome.test

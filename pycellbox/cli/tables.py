@@ -26,11 +26,6 @@ def note(text: str) -> None:
     print(f"pycellbox: {text}", file=sys.stderr)
 
 
-def show_progress() -> bool:
-    """Whether a person is looking at stderr."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
 def exit_code(fit: Fit) -> int:
     """Tell whether a fit came to its end, and say so on stderr if it did not."""
     if fit.status == "completed":

@@ -6,9 +6,10 @@ Plain, because options are kept in files: whatever of NumPy's, or of the standar
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, TypeVar
@@ -89,7 +90,24 @@ def choice(
         for one in allowed:
             if value == one:
                 return one
-    raise error(f"{name}={shown(value)} is unknown; choose one of {', '.join(map(repr, allowed))}.")
+    hint = did_you_mean(value, allowed)
+    known = ", ".join(map(repr, allowed))
+    raise error(f"{name}={shown(value)} is unknown{hint}; choose one of {known}.")
+
+
+def nearest(word: object, known: Iterable[T]) -> T | None:
+    """Return the known word that a wrong one is probably meant to be."""
+    if not isinstance(word, str) or len(word) > 80:
+        return None
+    words = {str(one).lower(): one for one in known}
+    near = difflib.get_close_matches(word.lower(), words, n=1)
+    return words[near[0]] if near else None
+
+
+def did_you_mean(word: object, known: Iterable[object]) -> str:
+    """Return `` (did you mean …?)`` with the nearest known word; nothing if none is near."""
+    near = nearest(word, known)
+    return "" if near is None else f" (did you mean {near!r}?)"
 
 
 def flag(name: str, value: object, *, error: type[Exception] = ModelError) -> bool:

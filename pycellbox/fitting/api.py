@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ from pycellbox.problem import Parameters, Problem, parameter_arrays, parameter_d
 from pycellbox.result import Fit, versions
 from pycellbox.solvers import Solver, check_solver
 from pycellbox.solving import check_dtype, check_model, check_steady
+
+log = logging.getLogger("pycellbox")
 
 
 def fit(
@@ -87,7 +90,9 @@ def fit(
     dtype : {"float64", "float32"}
         Precision of the integration and of the parameters.
     progress : bool
-        Show a progress bar.
+        Show a progress bar in terminals and notebooks, and a line every few seconds where errors go
+        to a file or a pipe. The logger ``pycellbox`` has INFO lines at the beginning, after each
+        stage and at the end, whatever this says.
 
     Returns
     -------
@@ -153,10 +158,16 @@ def fit(
         rng=rng,
         progress=Progress(sum(s.iterations for s in stages), progress),
     )
+    log.info(
+        "fit begins: %d conditions (%d for validation), %d nodes, %d time(s); %s backend, %r, loss "
+        "%s, %d stage(s), seed %d, %s",
+        roles.size, roles.size - train.size, data.sizes["node"], problem.times.size, chosen.name,
+        solver, objective.name, len(stages), seed, precision.name,
+    )  # fmt: skip
     training.run(stages)
     last_horizon = next((s.horizon for s in reversed(stages) if s.horizon), None)
     parameters = parameter_dataset(problem.structure, parametrisation.effective(training.raw))
-    return Fit.assemble(
+    fitted = Fit.assemble(
         model=model,
         solver=solver,
         parameters=parameters,
@@ -176,6 +187,12 @@ def fit(
             "versions": versions(chosen),
         },
     )
+    log.info(
+        "fit ends: %s after %d iterations, %s, %.2f s",
+        training.status, len(training.history), training.history.last(),
+        time.perf_counter() - began,
+    )  # fmt: skip
+    return fitted
 
 
 def split_roles(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import xarray as xr
 
@@ -29,6 +31,15 @@ class History:
         """Append one iteration; every column must be given."""
         self._rows.append(tuple(float(values[name]) for name in _COLUMNS))
         self._stages.append(stage)
+
+    def last(self) -> str:
+        """Write out the losses of the last iteration."""
+        if not self._rows:
+            return "no loss yet"
+        row = dict(zip(_COLUMNS, self._rows[-1], strict=True))
+        text = f"loss {row['loss']:.4g}"
+        judged = math.isfinite(row["validation_loss"])
+        return f"{text}, validation {row['validation_loss']:.4g}" if judged else text
 
     def to_dataset(self) -> xr.Dataset:
         """Dims: iteration, counted over all stages from 0."""

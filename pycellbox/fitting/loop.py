@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +26,8 @@ from pycellbox.fitting.schedule import LBFGS, AdamW, Stage
 from pycellbox.objective import Loss, Penalty
 from pycellbox.problem import Array, Problem
 from pycellbox.solvers import Solver
+
+log = logging.getLogger("pycellbox")
 
 
 @dataclass
@@ -61,6 +65,7 @@ class Training:
         """Go through the stages; the best parameters of each are the start of the next."""
         with self.progress:
             for number, stage in enumerate(schedule):
+                began, before = time.perf_counter(), len(self.history)
                 try:
                     _StageRun(self, number, stage).run()
                 except DivergenceError as error:
@@ -74,6 +79,13 @@ class Training:
                 except KeyboardInterrupt:
                     self.status = f"interrupted in stage {number}"
                     return
+                finally:
+                    log.info(
+                        "stage %d: %d of %d iterations (%s), %s, %.2f s",
+                        number, len(self.history) - before, stage.iterations,
+                        type(stage.optimiser).__name__, self.history.last(),
+                        time.perf_counter() - began,
+                    )  # fmt: skip
 
 
 class _StageRun:

@@ -8,10 +8,9 @@ DKK1 is activated by SRY and SOX9 and inhibits RSPO1 and WNT4, DHH is activated 
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 
+from pycellbox.common.options import did_you_mean
 from pycellbox.errors import ModelError
 from pycellbox.networks.drawing import Rate, Weights, draw_magnitudes, draw_rate, generators
 from pycellbox.networks.network import Network, make_network
@@ -211,6 +210,5 @@ def canonical_name(name: object) -> str:
     given = str(name).lower()
     if isinstance(name, str) and given in known:
         return known[given]
-    close = difflib.get_close_matches(given, known, n=1)
-    hint = f" (did you mean {known[close[0]]!r}?)" if close else ""
+    hint = did_you_mean(name, BEELINE)
     raise ModelError(f"there is no BEELINE network {name!r}{hint}; choose of {', '.join(BEELINE)}.")

@@ -7,9 +7,10 @@ into axes of pyplot's twice where they end a cell.
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from pycellbox.views import kernel_shell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ _drawn_into: list[Figure] = []  # figures of pyplot's, which it shows itself
 
 def show_once(figure: Figure) -> None:
     """Have a notebook show a figure; do nothing in a script or a terminal."""
-    shell = _kernel_shell()
+    shell = kernel_shell()
     if shell is None:
         return
     from IPython.display import display
@@ -43,13 +44,6 @@ def show_once(figure: Figure) -> None:
         figures.append(figure)
     while len(_pending) > MOST:
         display(_pending.pop(0))
-
-
-def _kernel_shell() -> Any:
-    """IPython's shell, where its front end shows pictures."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell if hasattr(shell, "kernel") else None
 
 
 def _knows(formatter: Any, kind: type) -> bool:

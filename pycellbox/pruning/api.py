@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.backends import get_backend
+from pycellbox.common.options import choice
 from pycellbox.errors import ModelError, once
 from pycellbox.fitting import Stage
 from pycellbox.fitting.progress import Progress
@@ -173,8 +174,7 @@ def prune(
     """
     if not isinstance(fit, Fit):
         raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
-    if choose not in ("sparsest", "lowest"):
-        raise ModelError(f"choose={choose!r} is unknown; choose 'sparsest' or 'lowest'.")
+    choose = choice("choose", choose, get_args(Choose))
     if penalty is not None and not isinstance(penalty, Penalty):
         raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
     steps = steps_to_take(fit, edges, thresholds)
@@ -183,7 +183,7 @@ def prune(
         stages = check_schedule(quarter(fit) if schedule is None else schedule)
         recipe = Recipe(fit, stages, penalty, get_backend(backend or fit.backend).name)
         total = len(steps) * (1 + (folds or 0))
-        with Progress(total, progress) as bar:
+        with Progress(total, progress, "prune") as bar:
             path, used = recipe.path(fit, steps, train, judges, bar)
             if judges is not None:
                 losses, weight = losses_of(path, judges, recipe)
