@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.common.options import number
+from pycellbox.common.options import number, shown
 from pycellbox.data import NODE_KINDS, validate
+from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError, SolverError
 from pycellbox.models import CellBox
 
@@ -113,12 +114,21 @@ class Problem:
         if steady:
             response, sigma = response[:, None, :], sigma[:, None, :]
         measured = ~np.isnan(response)
+        with np.errstate(over="ignore", divide="ignore"):
+            weight = np.where(measured, 1 / sigma, 0).astype(dtype, order="C")
+            # Losses take its square.
+            if not np.isfinite(weight * weight).all():
+                raise DataError(
+                    f"sigma goes down to {np.nanmin(sigma):g}, so that 1/sigma² is beyond the "
+                    f"range of {np.dtype(dtype).name}; give the standard deviation in the unit of "
+                    "the response."
+                )
         return cls(
             structure=structure,
             conditions=tuple(str(c) for c in data["condition"].values),
             perturbation=np.ascontiguousarray(data["perturbation"].values, dtype=dtype),
             response=np.where(measured, response, 0).astype(dtype, order="C"),
-            weight=np.where(measured, 1 / sigma, 0).astype(dtype, order="C"),
+            weight=weight,
             times=times,
             steady=steady,
         )
@@ -140,13 +150,16 @@ def time_grid(horizon: float | None, times: Any = None) -> Array:
     if times is None:
         return np.array([number("horizon", horizon, above=True, error=SolverError)])
     try:
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise SolverError(f"times={times!r}; they need to be numbers.") from None
+        cells = np.atleast_1d(np.asarray(times))
+        grid = as_numbers(cells, lambda index: f"times: entry {index[0] + 1}").astype(np.float64)
+    except (TypeError, ValueError) as error:  # as DataErrors are
+        raise SolverError(f"times={shown(times)}; they need to be numbers ({error}).") from None
     if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all():
-        raise SolverError(f"times={times!r}; they need to be a list of finite numbers.")
+        raise SolverError(f"times={shown(times)}; they need to be a list of finite numbers.")
     if grid[0] < 0 or (np.diff(grid) <= 0).any():
-        raise SolverError(f"times={grid.tolist()}; they need to increase strictly from 0 or later.")
+        raise SolverError(
+            f"times={shown(grid.tolist())}; they need to increase strictly from 0 or later."
+        )
     return grid
 
 
@@ -166,20 +179,23 @@ def perturbation_array(
         raise DataError("perturbation has no node labels; give it a 'node' coordinate.")
     given = [str(n) for n in perturbation["node"].values]
     _same_labels("perturbation", given, nodes)
-    ordered = perturbation.transpose("condition", "node").values
-    position = {n: i for i, n in enumerate(given)}
-    values = np.ascontiguousarray(ordered[:, [position[n] for n in nodes]], dtype=dtype)
-    if not np.isfinite(values).all():
-        row, column = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(
-            f"perturbation of node {nodes[column]!r} in row {row} is {values[row, column]}; "
-            "every perturbation must be a finite number (0 = not perturbed)."
-        )
     if "condition" in perturbation.coords:
-        labels = tuple(str(c) for c in perturbation["condition"].values)
+        labels = as_labels(perturbation["condition"].values, "condition", "perturbation")
+        check_unique(labels, "condition", "perturbation")
     else:
-        labels = tuple(str(i) for i in range(values.shape[0]))
-    return labels, values
+        labels = np.arange(perturbation.sizes["condition"]).astype(np.str_)
+    position = {n: i for i, n in enumerate(given)}
+    ordered = perturbation.transpose("condition", "node").values
+    ordered = ordered[:, [position[n] for n in nodes]]
+    describe = cell_namer("perturbation", {"condition": labels, "node": np.array(nodes)})
+    values = _in_precision(as_numbers(ordered, describe), dtype)
+    if not np.isfinite(values).all():
+        cell = first_of(~np.isfinite(values), describe)
+        raise DataError(
+            f"{cell} is not a finite number in {np.dtype(dtype).name}; give one (0 = not "
+            "perturbed)."
+        )
+    return tuple(labels.tolist()), values
 
 
 def parameter_arrays(
@@ -203,7 +219,7 @@ def parameter_arrays(
     arrays: Parameters = {}
     for name in ("W", *structure.model.rates):
         dims = ("target", "source") if name == "W" else ("node",)
-        arrays[name] = _aligned(name, parameters[name], dims, nodes).astype(dtype, order="C")
+        arrays[name] = _in_precision(_aligned(name, parameters[name], dims, nodes), dtype)
         if not np.isfinite(arrays[name]).all():
             raise ModelError(f"parameter {name} holds NaN or infinity.")
         if name != "W" and (arrays[name] < 0).any():
@@ -290,7 +306,16 @@ def _aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Seque
         except DataError as error:
             raise ModelError(str(error)) from None
         array = array.isel({dim: [given.index(n) for n in nodes]})
-    return np.asarray(array.values)
+    try:
+        return as_numbers(array.values, cell_namer(name, dict.fromkeys(dims, np.asarray(nodes))))
+    except DataError as error:
+        raise ModelError(str(error)) from None
+
+
+def _in_precision(values: Array, dtype: npt.DTypeLike) -> Array:
+    """Return values as C-ordered floats; those beyond the range of float32 become infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=dtype)
 
 
 def _same_labels(what: str, given: Sequence[str], wanted: Sequence[str]) -> None:

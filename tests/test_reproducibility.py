@@ -10,7 +10,7 @@ import pytest
 import threadpoolctl
 
 import pycellbox as pcb
-from pycellbox.backends.numpy import threads
+from pycellbox.backends.numpy import setting
 from pycellbox.fitting.adamw import AdamWRun
 
 from .helpers import dataset
@@ -78,7 +78,7 @@ def test_a_fit_has_the_same_bits_beside_others_and_leaves_blas_as_it_was():
 
 
 def numpys_count():
-    return threads._libraries()[0].num_threads
+    return setting._libraries()[0].num_threads
 
 
 def test_evaluations_with_one_and_with_all_threads_take_turns():
@@ -88,7 +88,7 @@ def test_evaluations_with_one_and_with_all_threads_take_turns():
 
     def evaluate(single):
         for _ in range(30):
-            with threads.blas_threads(1 if single else 10**6, 100):
+            with setting.evaluation(1 if single else 10**6, 100):
                 wrong.extend({1 if single else most} ^ {numpys_count()})
 
     workers = [threading.Thread(target=evaluate, args=(k % 2 == 0,)) for k in range(4)]

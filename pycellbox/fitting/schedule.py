@@ -65,7 +65,7 @@ class LBFGS:
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
-        settle(self, "memory", integer("LBFGS memory", self.memory))
+        settle(self, "memory", integer("LBFGS memory", self.memory, 1, 1000))
         settle(self, "tolerance", number("LBFGS tolerance", self.tolerance))
 
 

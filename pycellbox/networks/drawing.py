@@ -15,6 +15,8 @@ from pycellbox.networks.network import Network, make_network
 
 Weights = Literal["unit", "uniform", "normal"]
 WEIGHTS: tuple[Weights, ...] = ("unit", "uniform", "normal")
+MOST_NODES = 10_000
+"""Of a drawn network: W is a full matrix, which takes 0.8 GB then."""
 Rate: TypeAlias = float | tuple[float, float]
 
 
@@ -31,7 +33,7 @@ def check_seed(seed: object) -> int:
 
 def check_size(n_nodes: object, least: int) -> int:
     """Return a number of nodes as int, or say what is needed."""
-    return integer("n_nodes", n_nodes, least)
+    return integer("n_nodes", n_nodes, least, MOST_NODES)
 
 
 def check_density(density: object) -> float:

@@ -17,6 +17,7 @@ from pycellbox.networks import Network
 
 Law = Literal["latin-hypercube", "normal"]
 Sign = Literal["positive", "negative", "both"]
+MOST_CONDITIONS = 1_000_000
 LAWS: tuple[Law, ...] = ("latin-hypercube", "normal")
 SIGNS: tuple[Sign, ...] = ("positive", "negative", "both")
 _MOST_IN_A_NAME = 3  # a condition that perturbs more nodes is numbered, not named after them
@@ -143,10 +144,10 @@ def draw_perturbations(
 def _check_draw(
     n_conditions: object, perturb: object, max_perturbed: object, scale: object, sign: object
 ) -> None:
-    if (as_integer(n_conditions) or 0) < 1:
+    if not 1 <= (as_integer(n_conditions) or 0) <= MOST_CONDITIONS:
         raise DataError(
-            f"design={shown(n_conditions)}; it needs a number of conditions ≥ 1, which are then "
-            "drawn, or a DataArray of doses (condition, node)."
+            f"design={shown(n_conditions)}; it needs a number of conditions from 1 to "
+            f"{MOST_CONDITIONS:,}, which are then drawn, or a DataArray of doses (condition, node)."
         )
     choice("perturb", perturb, LAWS, error=DataError)
     choice("sign", sign, SIGNS, error=DataError)

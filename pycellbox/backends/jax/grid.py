@@ -8,6 +8,7 @@ import numpy as np
 
 from pycellbox.backends.numpy.integrate import fixed_steps
 from pycellbox.problem import Array
+from pycellbox.solvers import FixedStep
 
 
 class Grid(NamedTuple):
@@ -21,11 +22,11 @@ class Grid(NamedTuple):
     slots: Any
 
     @classmethod
-    def equal(cls, times: Array, dt: float, prefix: int) -> Grid:
+    def equal(cls, solver: FixedStep, times: Array, prefix: int) -> Grid:
         """Equal steps between requested times, as the NumPy backend's; none beyond the prefix."""
         sizes: list[float] = []
         slots: list[int] = []
-        for slot, (count, h) in enumerate(fixed_steps(times, dt)):
+        for slot, (count, h) in enumerate(fixed_steps(solver, times)):
             if count == 0:  # a first requested time of 0
                 continue
             used = slot < prefix

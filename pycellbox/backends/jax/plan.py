@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pycellbox.backends.checks import check_steps
+from pycellbox.backends.checks import check_adaptive, check_steps
 from pycellbox.backends.jax import kernel
 from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.lowering import Coefficients, Drive, Lowering
@@ -42,7 +42,7 @@ class Plan:
         self._dtype = perturbation.dtype
         self._grids: dict[int, tuple[kernel.Method, Any]] = {}
         if isinstance(solver, FixedStep):
-            self._longest = max(h for _, h in fixed_steps(times, solver.dt))
+            self._longest = max(h for _, h in fixed_steps(solver, times))
         model = structure.model
         self._method = kernel.Method(TABLEAUX[type(solver)], model.envelope, model.order)
 
@@ -63,6 +63,7 @@ class Plan:
         if isinstance(self.solver, Tsit5):
             adaptive = _diffrax()
             longest, largest = longest_step(coefficients, envelope_kernel(self._model))
+            check_adaptive(self.solver, longest, float(self.times[prefix - 1]))
             steps = first_step(self.solver, largest), longest
             ends = adaptive.step_ends(
                 self.solver, self._model, network, drive, rows, self.times, prefix, steps
@@ -72,7 +73,7 @@ class Plan:
         assert isinstance(self.solver, FixedStep)
         check_steps(self.solver, self._longest, coefficients.c)
         if prefix not in self._grids:
-            grid = Grid.equal(self.times, self.solver.dt, prefix)
+            grid = Grid.equal(self.solver, self.times, prefix)
             method, grid = self._fitted(grid, grid.sizes.size)
             self._grids[prefix] = method, Grid(*map(jax.numpy.asarray, grid))
         return self._grids[prefix]

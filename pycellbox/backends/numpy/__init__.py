@@ -7,20 +7,20 @@ from typing import Protocol
 
 import numpy as np
 
-from pycellbox.backends.checks import UNSTABLE, check_gradient
+from pycellbox.backends.checks import UNSTABLE, check_gradient, check_memory
 from pycellbox.backends.lowering import Coefficients, Drive, Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
-from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate, reverse
+from pycellbox.backends.numpy.integrate import Tape, Trajectory, fixed_steps, integrate, reverse
 from pycellbox.backends.numpy.losses import loss_and_seeds
+from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.steady import SteadyEquations, find
 from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.backends.numpy.tableaux import TABLEAUX
-from pycellbox.backends.numpy.threads import blas_threads
 from pycellbox.backends.protocol import SteadyStates
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Gradient, Solver, SteadyState
+from pycellbox.solvers import FixedStep, Gradient, Solver, SteadyState
 
 _SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
 
@@ -50,7 +50,7 @@ class NumpyBackend:
         tape = _tape(structure, solver, drive, keep=False)
         envelope = envelope_kernel(structure.model)
         coefficients = lowering.coefficients(parameters)
-        with blas_threads(*perturbation.shape):
+        with evaluation(*perturbation.shape):
             return integrate(solver, envelope, coefficients, drive, times, tape).states
 
     def steady_states(
@@ -69,7 +69,7 @@ class NumpyBackend:
             lowering.coefficients(parameters),
             lowering.drive(perturbation),
         )
-        with blas_threads(*perturbation.shape):
+        with evaluation(*perturbation.shape):
             return find(equations, horizon)
 
     def session(
@@ -109,6 +109,9 @@ class NumpySession:
         self.drive = self.lowering.drive(problem.perturbation)
         self.envelope = envelope_kernel(problem.structure.model)
         self._kept = _tape(problem.structure, solver, self.drive, keep=True)
+        if isinstance(solver, FixedStep):
+            steps = sum(count for count, _ in fixed_steps(solver, problem.times))
+            check_memory(solver, steps, self._kept.bytes(steps))
         self._running = _tape(problem.structure, solver, self.drive, keep=False)
 
     def value_and_gradient(
@@ -118,7 +121,7 @@ class NumpySession:
         prefix: int | None = None,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
-        with blas_threads(*self.problem.perturbation.shape):
+        with evaluation(*self.problem.perturbation.shape):
             value, seeds, trajectory = self._forward(parameters, rows, self._kept, prefix)
             gradient = self.lowering.pull_back(reverse(trajectory, seeds))
         check_gradient(gradient, UNSTABLE)
@@ -131,7 +134,7 @@ class NumpySession:
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
-        with blas_threads(*self.problem.perturbation.shape):
+        with evaluation(*self.problem.perturbation.shape):
             return self._forward(parameters, rows, self._running, prefix)[0]
 
     def _forward(

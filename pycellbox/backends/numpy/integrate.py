@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pycellbox.backends.checks import check_steps
+from pycellbox.backends.checks import check_adaptive, check_step_count, check_steps
 from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.envelopes import EnvelopeKernel
 from pycellbox.backends.numpy.folded import FoldedStepper, pays
@@ -60,7 +60,7 @@ def integrate(
     states = np.empty((c, times.size, n), drive.initial.dtype)
     plan = None
     if isinstance(solver, FixedStep):
-        plan = fixed_steps(times, solver.dt)
+        plan = fixed_steps(solver, times)
         check_steps(solver, max(h for _, h in plan), coefficients.c)
     # Products are written in place, which takes arrays of one kind: that of the states.
     k = coefficients
@@ -110,9 +110,16 @@ def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
     return reverser.gradient()
 
 
-def fixed_steps(times: Array, dt: float) -> list[tuple[int, float]]:
-    """How many steps of which length lead from each requested time to the next, from 0 on."""
-    steps, now = [], 0.0
+def fixed_steps(solver: FixedStep, times: Array) -> list[tuple[int, float]]:
+    """How many steps of which length lead from each requested time to the next, from 0 on.
+
+    Raises
+    ------
+    SolverError
+        They are too many.
+    """
+    check_step_count(solver, float(times[-1]))
+    steps, now, dt = [], 0.0, solver.dt
     for end in map(float, times):
         # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
         count = max(math.ceil((end - now) / dt * (1 - 1e-12)), int(end > now))
@@ -153,6 +160,7 @@ def _run_adaptive(
     stepper: Stepper, tape: Tape, solver: Tsit5, times: Array, states: Array
 ) -> list[int]:
     run, steps_at, now = _Adaptive(stepper, tape, solver), [], 0.0
+    check_adaptive(solver, run.longest, float(times[-1]))
     for k, end in enumerate(map(float, times)):
         run.advance(now, end)
         steps_at.append(len(tape.sizes))
@@ -264,7 +272,10 @@ def longest_step(c: Coefficients, envelope: EnvelopeKernel) -> tuple[float, floa
     B = np.asarray(c.M * (c.a * envelope.steepest)[:, None], dtype=np.float64)
     if not np.isfinite(B).all():
         return 0.0, math.inf
-    norm = math.sqrt(max(float(np.linalg.eigvalsh(B.T @ B)[-1]), 0.0))
+    # By a power of two, which changes no digit: squares must not leave the finite numbers.
+    scale = math.ldexp(0.5, math.frexp(float(np.abs(B).max(initial=0.0)))[1])
+    scaled = B / scale
+    norm = scale * math.sqrt(max(float(np.linalg.eigvalsh(scaled.T @ scaled)[-1]), 0.0))
     np.abs(B, out=B)
     v = np.ones(B.shape[0])
     root = math.inf

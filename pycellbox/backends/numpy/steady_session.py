@@ -12,8 +12,8 @@ from pycellbox.backends.lowering import Coefficients, Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.integrate import reverse
 from pycellbox.backends.numpy.losses import loss_and_seeds
+from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
-from pycellbox.backends.numpy.threads import blas_threads
 from pycellbox.backends.protocol import SteadyStates, name_unsettled
 from pycellbox.errors import DivergenceError
 from pycellbox.objective import Loss
@@ -47,7 +47,7 @@ class NumpySteadySession:
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
-        with blas_threads(*self.problem.perturbation.shape):
+        with evaluation(*self.problem.perturbation.shape):
             return self._forward(parameters, rows)[0]
 
     def value_and_gradient(
@@ -57,7 +57,7 @@ class NumpySteadySession:
         prefix: int | None = None,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
-        with blas_threads(*self.problem.perturbation.shape):
+        with evaluation(*self.problem.perturbation.shape):
             value, seeds, equations, steady, index = self._forward(parameters, rows)
             gradient = self.lowering.pull_back(
                 self._settled_gradient(equations, steady, seeds, index)

@@ -85,6 +85,11 @@ class Tape:
         self._c = conditions
         self.sizes: list[float] = []
 
+    def bytes(self, steps: int) -> float:
+        """Return what keeping so many steps takes."""
+        arrays, entries = self._room
+        return arrays * entries / self.steps_per_block * steps * np.dtype(self._dtype).itemsize
+
     @property
     def _shape(self) -> tuple[int, int, int, int]:
         return (self.steps_per_block, self._stages, self._c, self._nodes)

@@ -1,4 +1,4 @@
-"""BLAS threads: one where a second would only get in the way."""
+"""The setting of an evaluation: BLAS threads, and what linear algebra may raise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+import numpy as np
+
+from pycellbox.errors import DivergenceError
 
 # Multiply-adds of one product of states and M below which threads cost more than they give; at
 # 99 nodes × 89 conditions (9e5) a second thread gains nothing on an idle machine, and on a busy one
@@ -82,15 +86,26 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def blas_threads(conditions: int, nodes: int) -> Iterator[None]:
+def evaluation(conditions: int, nodes: int) -> Iterator[None]:
     """Give BLAS one thread if the problem is small, else as many as the process has set.
 
     Evaluations of the two kinds in different threads wait for each other, so that the same problem
     has the same bits whatever runs beside it.
+
+    Raises
+    ------
+    DivergenceError
+        Eigenvalues or a solution were not found: the numbers have become too large for it.
     """
     try:
         _turns.enter(conditions * nodes * nodes < _WORTH_THREADS)
-        yield
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+            yield
+    except np.linalg.LinAlgError as error:
+        raise DivergenceError(
+            f"the linear algebra of an evaluation failed ({error}): parameters or states have "
+            "grown too large; use smaller learning rates or W."
+        ) from error
     finally:
         _turns.leave()
 
