@@ -243,7 +243,6 @@ class Fit:
         data = self.data
         roles = data["role"].values
         loss = self.history["loss"].values
-        edges = int((np.abs(self.parameters["W"].values) > 1e-3).sum())
         title = f"Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions fitted"
         if n := int((roles == "validation").sum()):
             title += f", {n} for validation"
@@ -251,9 +250,23 @@ class Fit:
         return title, [
             ("equation", f"{self.model.equation}, φ = {self.model.envelope}"),
             ("loss", went or "not fitted"),
-            ("W", f"{edges} interactions with |w| > 0.001"),
+            ("W", interactions(self.parameters)),
             ("status", f"{self.status}; {self.backend} backend, {self.provenance['seconds']:g} s"),
         ]
+
+
+def interactions(parameters: xr.Dataset) -> str:
+    """Count the interactions with |w| > 0.001, all of them and those between each kind of node."""
+    there = np.abs(parameters["W"].transpose("target", "source").values) > 1e-3
+    kinds = parameters["node_kind"].values
+    drug, phenotype = kinds == "drug", kinds == "phenotype"
+    blocks = {
+        "drug → node": there[:, drug],
+        "node → node": there[~phenotype][:, ~drug],
+        "node → phenotype": there[phenotype][:, ~drug],
+    }
+    counts = [f"{block.sum()} {name}" for name, block in blocks.items() if block.size]
+    return f"{there.sum()} interactions with |w| > 0.001: {', '.join(counts)}"
 
 
 def versions(backend: Backend) -> dict[str, str]:

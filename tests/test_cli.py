@@ -474,7 +474,10 @@ def test_evaluate_prints_and_writes_all_models(
     by_node = pd.read_csv(csv / "by_node.csv")
     assert list(by_node.columns) == ["node", "model", "pearson", "mse"]
     assert len(by_node) == 10 * len(table)
-    assert len(pd.read_csv(csv / "by_condition.csv")) == 8 * len(table)
+    by_condition = pd.read_csv(csv / "by_condition.csv")
+    assert len(by_condition) == 8 * len(table)
+    assert set(by_condition["role"]) == {"unseen"}
+    assert "scores on 8 unseen rows" in from_tables.out
     assert len(pd.read_csv(csv / "predictions.csv")) == 8
     # The dataset of the same experiment says the same.
     assert main(["evaluate", str(fitted), "--data", f"{tables}/data.nc", "--new-only"]) == 0
@@ -488,8 +491,16 @@ def test_evaluate_says_when_it_judges_by_fitted_conditions(
     capsys.readouterr()
     assert main([*words, f"{tables}/data.nc", "--no-baselines"]) == 0
     captured = capsys.readouterr()
-    assert "10 of these 18 conditions" in captured.err
+    assert "10 of these 18 conditions were used in the fit" in captured.err
+    assert "scores on 18 rows: 10 fitted, 8 unseen; rows that the fit has seen" in captured.out
     assert list(scores(captured.out).index) == ["CellBox"]
+    other = pcb.open_data(tables / "data.nc")
+    other["perturbation"][:] *= 1.5  # the same names for other experiments
+    pcb.save_data(other, tmp_path / "other.nc")
+    assert main([*words, f"{tmp_path}/other.nc", "--no-baselines"]) == 0
+    captured = capsys.readouterr()
+    assert "scores on 18 unseen rows" in captured.out
+    assert "used in the fit" not in captured.err
     seen = tmp_path / "seen.nc"
     pcb.save_data(pcb.load(fitted).data.drop_vars("role"), seen)
     assert "nothing is left to judge by" in error_of([*words, str(seen), "--new-only"], capsys)

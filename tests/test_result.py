@@ -11,6 +11,8 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.data.container import read_datasets, write_datasets
 from pycellbox.errors import DataError, ResultFileError
+from pycellbox.evaluation import roles_in_fit
+from pycellbox.result import interactions
 from tests.helpers import NODES, dataset
 
 
@@ -97,6 +99,27 @@ def test_the_repr_tells_the_essentials(fit):
     assert "completed; numpy backend" in text
 
 
+def test_interactions_are_counted_by_block(fit):
+    W = np.zeros((7, 7))  # A, B, C, D, then P the phenotype, then x, y the drugs
+    W[0, 5], W[1, 6], W[2, 5] = 1.0, -0.5, 0.0011
+    W[3, 5] = -0.0009  # too weak
+    W[0, 1], W[1, 1] = 0.2, 0.3
+    W[4, 0] = -0.4
+    parameters = fit.parameters.assign(W=(("target", "source"), W))
+    said = "6 interactions with |w| > 0.001: 3 drug → node, 2 node → node, 1 node → phenotype"
+    assert interactions(parameters) == said
+    backwards = parameters.transpose("source", "target", "node")
+    assert interactions(backwards.isel(node=slice(None))) == said
+    assert interactions(fit.parameters) in repr(fit)
+
+
+def test_blocks_that_cannot_be_are_not_counted(fit):
+    part = fit.parameters.sel(node=list("ABCD"), target=list("ABCD"), source=list("ABCD"))
+    number = int((np.abs(part["W"]) > 1e-3).sum())
+    text = f"{number} interactions with |w| > 0.001: {number} node → node"
+    assert interactions(part) == text
+
+
 def test_predictions_are_those_of_predict(fit):
     np.testing.assert_array_equal(fit.predictions.values, fit.predict(fit.data).values)
 
@@ -137,6 +160,58 @@ def test_evaluate_stands_beside_the_baselines(fit):
     assert list(fit.evaluate(fit.data, baselines=False).table.index) == ["CellBox"]
 
 
+def test_scores_without_drug_nodes_stand_beside_those_of_all(fit):
+    result = fit.evaluate(fit.data)
+    assert list(result.table.columns) == [
+        "pearson", "mse", "pearson_without_drugs", "mse_without_drugs",
+        "pearson_by_node", "pearson_by_condition",
+    ]  # fmt: skip
+    nodes = list("ABCDP")
+    off = (fit.predictions - fit.data["response"]).sel(node=nodes)
+    assert result.table.loc["CellBox", "mse_without_drugs"] == pytest.approx(float((off**2).mean()))
+    for name, predicted in result.predictions.items():
+        seen = fit.data["response"].sel(node=nodes)
+        wanted = pcb.metrics.pearson(predicted.sel(node=nodes), seen)
+        np.testing.assert_equal(result.table.loc[name, "pearson_without_drugs"], wanted)
+    assert "over all 7 nodes, then without the 2 drug nodes" in repr(result)
+    assert "MSE w/o drugs" in repr(result)
+    assert "without the 2 drug nodes" in result._repr_html_()
+
+
+@pytest.mark.parametrize("unmeasured", [["x", "y"], list("ABCDP")])
+def test_drug_nodes_are_left_out_only_where_that_makes_a_difference(fit, unmeasured):
+    part = fit.data.copy(deep=True)
+    part["response"].loc[{"node": unmeasured}] = np.nan
+    result = fit.evaluate(part, baselines=False)
+    assert not [name for name in result.table if "drugs" in name]
+    assert "drug nodes" not in repr(result)
+
+
+def test_rows_the_fit_has_seen_are_marked(fit):
+    data = fit.data.drop_vars("role")
+    named = lambda part, *labels: part.assign_coords(condition=list(labels))  # noqa: E731
+    unseen = named(data.isel(condition=[0, 1]), "n0", "c1")
+    unseen["perturbation"][:] *= 1.5
+    twin = named(data.isel(condition=[2]), "again")
+    twin["perturbation"][:] *= 1 + 1e-9
+    role = fit.data["role"].values
+    mixed = xr.concat([unseen, twin, data.isel(condition=slice(2, None))], "condition")
+    result = fit.evaluate(mixed.isel(node=slice(None, None, -1)), baselines=False)
+    wanted = ["unseen", "unseen", "replicate", *role[2:]]
+    np.testing.assert_array_equal(result.by_condition["role"], wanted)
+    fitted, judging = (role[2:] == "train").sum(), (role[2:] == "validation").sum()
+    first = result.caption.splitlines()[0]
+    assert first == (
+        f"scores on 13 rows: {fitted} fitted, {judging} validation, 1 replicate, 2 unseen; "
+        "rows that the fit has seen, and replicates of them, flatter every model"
+    )
+    assert repr(result).startswith(result.caption)
+    only = fit.evaluate(unseen, baselines=False)
+    assert only.caption.startswith("scores on 2 unseen rows\n")
+    whole = fit.evaluate(data.isel(condition=role == "train"), baselines=False)
+    assert whole.caption.startswith("scores on 9 fitted rows; rows that the fit has seen")
+
+
 def test_evaluate_a_held_out_part_with_an_unmeasured_node(fit):
     part = fit.data.isel(condition=[0, 1]).copy(deep=True)
     part["response"].loc[{"node": "B"}] = np.nan
@@ -154,6 +229,11 @@ def test_evaluate_time_courses():
     fit = fitted(times=(0.5, 1.0, 2.0))
     result = fit.evaluate(fit.data)
     assert "mean response" in result.table.index
+
+
+def test_other_nodes_cannot_be_told_seen_or_unseen(fit):
+    with pytest.raises(DataError, match=r"differ in 1 node\(s\), the first is 'y'"):
+        roles_in_fit(fit.data.isel(node=slice(6)), fit.data)
 
 
 class TestFiles:

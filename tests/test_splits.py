@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from pycellbox import splits
-from pycellbox.data.replicates import dose_levels, replicate_of, replicates, take_whole
+from pycellbox.data.replicates import dose_levels, replicates, replicates_across, take_whole
 from pycellbox.errors import DataError
 
 
@@ -216,7 +216,9 @@ def test_replicates_are_found_by_node_label():
     design = dataset([[1, 0], [0, 1], [0, 0], [0, 1]])["perturbation"]
     asked = design.isel(condition=[3, 0], node=[2, 0, 1])
     asked = xr.concat([asked, asked[:1] + 5], "condition")
-    np.testing.assert_array_equal(replicate_of(asked, design), [1, 0, -1])
+    ours, theirs = replicates_across(asked, design)
+    same = ours[:, None] == theirs
+    np.testing.assert_array_equal(same, [[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize("count", range(8))

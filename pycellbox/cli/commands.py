@@ -12,6 +12,7 @@ from pycellbox import load
 from pycellbox.cli import inputs, tables
 from pycellbox.data.container import write_datasets
 from pycellbox.errors import DataError
+from pycellbox.evaluation import UNSEEN, roles_in_fit
 
 
 def fit(args: argparse.Namespace) -> int:
@@ -93,17 +94,15 @@ def evaluate(args: argparse.Namespace) -> int:
         parameters = fitted.parameters
         kinds = dict(zip(parameters["node"].values, parameters["node_kind"].values, strict=True))
     data = inputs.read_dataset(args, kinds)
-    used = np.isin(
-        data["condition"].values.astype(str), fitted.data["condition"].values.astype(str)
-    )
+    used = roles_in_fit(data, fitted.data) != UNSEEN
     if args.new_only:
         if used.all():
             raise DataError("every condition was used in the fit; nothing is left to judge by.")
         data = data.isel(condition=~used)
     elif used.any():
         tables.note(
-            f"{used.sum()} of these {used.size} conditions, by their names, were used in the fit, "
-            "which flatters every model; --new-only leaves them out."
+            f"{used.sum()} of these {used.size} conditions were used in the fit or are replicates "
+            "of such, which flatters every model; --new-only leaves them out."
         )
     evaluation = fitted.evaluate(data, baselines=not args.no_baselines)
     count = data.sizes["condition"]

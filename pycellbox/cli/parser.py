@@ -174,8 +174,9 @@ def _evaluate(parser: Parser) -> None:
     parser.add_argument("fit", type=Path, metavar="FIT.nc", help="file written by pycellbox fit")
     _data(parser)
     parser.add_argument(
-        "--new-only", action="store_true", help="leave out conditions that were used in the fit"
-    )
+        "--new-only", action="store_true",
+        help="leave out conditions that were used in the fit, and replicates of them",
+    )  # fmt: skip
     parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
     parser.add_argument(
         "--csv", type=Path, metavar="DIR",

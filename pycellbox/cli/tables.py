@@ -15,7 +15,7 @@ from pycellbox import metrics
 from pycellbox.common.files import check_ending, check_writable, write_whole
 from pycellbox.common.spreadsheet import csv_text
 from pycellbox.errors import ResultFileError
-from pycellbox.result import Fit
+from pycellbox.result import Fit, interactions
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation
@@ -112,14 +112,15 @@ def write_scores(folder: Path, evaluation: Evaluation) -> None:
     for name in ("node", "condition"):
         scores: xr.Dataset = getattr(evaluation, f"by_{name}")
         frame = scores[["pearson", "mse"]].to_dataframe(dim_order=[name, "model"])
-        write_table(frame[["pearson", "mse"]], folder / f"by_{name}.csv")
+        said = ["role"] if name == "condition" else []
+        write_table(frame[[*said, "pearson", "mse"]], folder / f"by_{name}.csv")
     model = next(iter(evaluation.predictions))
     write_table(wide(evaluation.predictions[model]), folder / "predictions.csv")
 
 
 def print_scores(evaluation: Evaluation, title: str) -> None:
     """Print model and baselines side by side; what was left out goes to stderr."""
-    print(metrics.format_table(evaluation.table, title=title))
+    print(metrics.format_table(evaluation.table, title=f"{title}\n{evaluation.caption}"))
     for text in evaluation.notes:
         note(text)
 
@@ -147,6 +148,7 @@ def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
         "conditions": used,
         "model": f"{fit.model.equation}, φ = {fit.model.envelope}",
         "fit": f"{loss.size} iterations{fall}, {seconds:.1f} s on the {fit.backend} backend",
+        "W": interactions(fit.parameters),
         "strongest": _strongest(fit.parameters["W"]),
     }
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())

@@ -100,41 +100,41 @@ def take_whole(
     return np.isin(drawn, taken)
 
 
-def replicate_of(perturbation: xr.DataArray, among: xr.DataArray) -> npt.NDArray[np.intp]:
-    """Find the first replicate of each condition among others.
+def replicates_across(
+    one: xr.DataArray, other: xr.DataArray
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Give conditions of two tables numbers, one for conditions with the same perturbation.
 
     Parameters
     ----------
-    perturbation, among : DataArray (condition, node)
+    one, other : DataArray (condition, node)
         Perturbations of the same nodes, in any order.
 
     Returns
     -------
-    numpy.ndarray of int, as long as ``perturbation`` has conditions
-        Positions in ``among``; −1 where it has no replicate.
+    tuple of numpy.ndarray of int
+        Of each table, a number for each condition.
     """
-    others = among.transpose("condition", "node")
-    rows = perturbation.transpose("condition", "node").sel(node=others["node"].values)
-    group = replicates(np.concatenate([others.values, rows.values]))
-    numbers, first = np.unique(group[: len(others)], return_index=True)
-    place = np.full(int(group.max(initial=-1)) + 1, -1, dtype=np.intp)
-    place[numbers] = first
-    return place[group[len(others) :]]
+    rows = one.transpose("condition", "node")
+    others = other.transpose("condition", "node").sel(node=rows["node"].values)
+    group = replicates(np.concatenate([rows.values, others.values]))
+    return group[: len(rows)], group[len(rows) :]
 
 
 def warn_of_replicates(judging: xr.Dataset, fitted: xr.Dataset) -> None:
     """Warn if validation conditions are replicates of fitted ones: they judge too kindly."""
-    twin = replicate_of(judging["perturbation"], fitted["perturbation"])
-    seen = np.flatnonzero(twin >= 0)
-    if not seen.size:
+    judged, seen = replicates_across(judging["perturbation"], fitted["perturbation"])
+    twins = np.flatnonzero(np.isin(judged, seen))
+    if not twins.size:
         return
     pairs = [
-        f"{judging['condition'].values[i]!s} (perturbed as {fitted['condition'].values[twin[i]]!s})"
-        for i in seen[:5]
+        f"{judging['condition'].values[i]!s} (perturbed as "
+        f"{fitted['condition'].values[seen == judged[i]][0]!s})"
+        for i in twins[:5]
     ]
-    more = f" and {seen.size - 5} more" if seen.size > 5 else ""
+    more = f" and {twins.size - 5} more" if twins.size > 5 else ""
     warn(
-        f"{seen.size} of {twin.size} validation conditions are replicates of fitted ones: "
+        f"{twins.size} of {judged.size} validation conditions are replicates of fitted ones: "
         f"{', '.join(pairs)}{more}. The fit has seen the answer for them, so they judge it too "
         "kindly: put replicates on one side, as validation=0.2 and pcb.splits do.",
         DataWarning,

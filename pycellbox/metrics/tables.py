@@ -13,6 +13,8 @@ from pycellbox import views
 _HEADERS = {
     "pearson": "Pearson",
     "mse": "MSE",
+    "pearson_without_drugs": "Pearson w/o drugs",
+    "mse_without_drugs": "MSE w/o drugs",
     "pearson_by_node": "Pearson by node",
     "pearson_by_condition": "Pearson by condition",
 }
