@@ -199,7 +199,8 @@ class Fit:
         Returns
         -------
         Evaluation
-            Prints as a table; ``table``, ``by_node`` and ``by_condition`` hold the figures.
+            Prints as a table, and above it how many of the rows the fit has seen; ``table``,
+            ``by_node`` and ``by_condition`` hold the figures, without drug nodes too.
         """
         data = validate(data, part=True)
         times = data["time"].values if "time" in data["response"].dims else None
