@@ -86,4 +86,6 @@ def test_one_source_of_data_at_a_time(source, other, tmp_path, monkeypatch, caps
 
 def test_an_unknown_dataset_is_named(tmp_path, capsys):
     assert main(["fit", "--dataset", "melanomas", "--out", str(tmp_path / "fit.nc")]) == 2
-    assert "--dataset melanomas is unknown; there is melanoma" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--dataset melanomas is unknown" in error
+    assert "there is melanoma" in error
