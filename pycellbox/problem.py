@@ -126,12 +126,28 @@ class Problem:
         return cls(
             structure=structure,
             conditions=tuple(str(c) for c in data["condition"].values),
-            perturbation=np.ascontiguousarray(data["perturbation"].values, dtype=dtype),
-            response=np.where(measured, response, 0).astype(dtype, order="C"),
+            perturbation=_narrowed(data["perturbation"].values, dtype, "perturbation", data),
+            response=_narrowed(np.where(measured, response, 0), dtype, "response", data),
             weight=weight,
             times=times,
             steady=steady,
         )
+
+
+def _narrowed(values: Array, dtype: npt.DTypeLike, name: str, data: xr.Dataset) -> Array:
+    """Return an array in another precision; DataError if a number is beyond its range."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(dtype, order="C")
+    beyond = np.argwhere(~np.isfinite(narrow))
+    if beyond.size:
+        place = tuple(beyond[0])
+        condition, node = data["condition"].values[place[0]], data["node"].values[place[-1]]
+        raise DataError(
+            f"{name} of node {str(node)!r} in condition {str(condition)!r} is "
+            f"{values[place]:.3g}, beyond the largest {np.dtype(dtype).name}, "
+            f"{np.finfo(narrow.dtype).max:.2g}: rescale the data, or fit in float64."
+        )
+    return narrow
 
 
 def time_grid(horizon: float | None, times: Any = None) -> Array:

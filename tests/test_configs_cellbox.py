@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from scipy import sparse
 
 import pycellbox as pcb
 from pycellbox.cli import main
+from pycellbox.errors import DataError, ModelError, PycellboxError, ResultFileError
 from pycellbox.interop.cellbox import partition as parts
 from pycellbox.interop.cellbox.experiment import prepare
 from pycellbox.interop.cellbox.reading import read_config
@@ -583,3 +586,125 @@ def test_partitions_that_leave_nothing_are_refused(config: Write) -> None:
         run_config(config(experiment_type="single to combo"))
     with pytest.raises(pcb.DataError, match="no condition of that drug to test with"):
         run_config(config(experiment_type="leave one out (w/ single)"), drug=1)
+
+
+# ---- configurations from strangers
+
+
+@pytest.mark.parametrize("key", ["model_prefix", "experiment_id"])
+@pytest.mark.parametrize(
+    "name", ["../out", "/tmp/out", "a/b", "..\\out", "C:out", "a\0b", "a\nb", "x" * 300, "\ud800"]
+)
+def test_a_name_that_leaves_the_folder_is_refused(config: Write, key: str, name: str) -> None:
+    with pytest.raises(ModelError, match=key):
+        run_config(config(**{key: name}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("n_x", 2**31), ("n_x", 10**99), ("n_iter", 10**50), ("n_epoch", 1e300), ("seed", 10**99),
+        ("pert_file", "a\0b"), ("pert_file", "/dev/zero"), ("node_index_file", "/dev/zero"),
+        ("pert_file", "x" * 5000), ("pert_file", "data"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be(config: Write, key: str, value: object) -> None:
+    with pytest.raises(PycellboxError):
+        run_config(config(**{key: value}))
+
+
+@pytest.mark.parametrize("rows", [10**7, 2**31])
+def test_a_matrix_that_unpacks_to_too_much_is_refused(config: Write, rows: int) -> None:
+    empty = sparse.coo_matrix((rows, N_X))  # nothing in the file but its shape
+    sparse.save_npz("empty.npz", empty)
+    with pytest.raises(DataError, match=f"{rows} rows"):
+        run_config(config(sparse_data=True, pert_file="empty.npz", expr_file="empty.npz"))
+
+
+# ---- finished results stay
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def interrupting(after: int) -> Callable[..., Any]:
+    """Interrupt where the given sub-stage, counted from 0, would begin."""
+    count = iter(range(100))
+
+    def fit(*args: Any, **options: Any) -> pcb.Fit:
+        if next(count) == after:
+            raise KeyboardInterrupt
+        return pcb.fit(*args, **options)
+
+    return fit
+
+
+def test_an_interrupt_between_sub_stages_saves_those_that_are_done(
+    config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = config()
+    monkeypatch.setattr("pycellbox.interop.cellbox.training.fit_network", interrupting(after=2))
+    assert main(["run", str(path), "--out", "out"]) == 130
+    fit = pcb.load("out/fit.nc")
+    assert fit.status == "interrupted after sub-stage 2 of 3"
+    assert len(fit.provenance["schedule"]) == 2
+    assert len(list(Path("out").glob("2_best.*"))) == 4
+    assert not list(Path("out").glob("3_best.*"))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_that_reaches_nothing_leaves_nothing(
+    config: Write, monkeypatch: pytest.MonkeyPatch, before: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config()
+    if before:
+        run_config(path, out="out")
+    was = snapshot(Path())
+    monkeypatch.setattr("pycellbox.interop.cellbox.training.fit_network", interrupting(after=0))
+    assert main(["run", str(path), "--out", "out", "--overwrite"]) == 130
+    assert "nothing is saved" in capsys.readouterr().err
+    assert snapshot(Path()) == was
+
+
+def test_overwriting_keeps_the_finished_run_until_the_new_one_is_finished(
+    config: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config()
+    run_config(path, out="out")
+    Path("out/notes.txt").write_text("mine")
+    was = snapshot(Path("out"))
+    with monkeypatch.context() as patch:
+        patch.setattr("pycellbox.interop.cellbox.training.fit_network", interrupting(after=1))
+        assert main(["run", str(path), "--out", "out", "--overwrite"]) == 130
+    assert snapshot(Path("out")) == was
+    assert "out.unfinished" in capsys.readouterr().err
+    assert pcb.load("out.unfinished/fit.nc").status.startswith("interrupted")
+
+    def failing(*args: Any, **options: Any) -> None:
+        raise DataError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pycellbox.interop.cellbox.training.joined", failing)
+        assert main(["run", str(path), "--out", "out", "--overwrite"]) == 2
+    assert snapshot(Path("out")) == was
+
+    short = config(stages=[{"nT": 5, "sub_stages": [{"lr_val": 0.1}]}])
+    assert run_config(short, out="out", overwrite=True).folder == Path("out")
+    assert not Path("out.unfinished").exists()
+    assert Path("out/notes.txt").read_text() == "mine"
+    assert not list(Path("out").glob("[23]_best.*"))
+    assert len(pcb.load("out/fit.nc").provenance["schedule"]) == 1
+    assert len(list(Path("out").glob("1_best.*"))) == 4
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link, shutil.copy])
+def test_no_result_replaces_an_input(config: Write, link: Callable[..., Any]) -> None:
+    Path("out").mkdir()
+    link(Path("data/nodes.csv").resolve(), "out/conditions.csv")
+    names = "out/conditions.csv" if link is shutil.copy else "data/nodes.csv"
+    was = snapshot(Path())
+    path = config(node_index_file=names)
+    with pytest.raises(ResultFileError, match="it is the input"):
+        run_config(path, out="out")
+    assert snapshot(Path()) == was | {path.name: path.read_bytes()}

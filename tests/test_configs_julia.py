@@ -13,6 +13,7 @@ import yaml
 
 import pycellbox as pcb
 from pycellbox.cli import main
+from pycellbox.errors import PycellboxError, ResultFileError
 from pycellbox.interop.cellbox_jl.material import material, read_network
 from pycellbox.interop.cellbox_jl.reading import read_config
 from pycellbox.interop.run import run_config
@@ -412,3 +413,45 @@ def test_what_is_no_yaml_is_told_with_its_line(config: Write) -> None:
         run_config(path)
     with pytest.raises(pcb.ModelError, match=r"-drug is for the configurations of CellBox"):
         run_config(path, drug=1)
+
+
+# ---- configurations from strangers; finished results stay
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ns": 10**6}, {"ns": 10**4}, {"ntotal": 10**9}, {"n_exp_train": 10**9}, {"n_mu": 10**30},
+        {"n_iter_max": 10**40}, {"network": "/dev/zero"}, {"network": "a\0b"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_values_that_cannot_be(config: Write, change: dict[str, Any]) -> None:
+    with pytest.raises(PycellboxError):
+        run_config(config(**change))
+
+
+def test_a_finished_run_stays_until_the_new_one_is_finished(
+    config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = config()
+    folder = run_config(path).folder
+    was = {file: file.read_bytes() for file in folder.iterdir()}
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pycellbox.interop.cellbox_jl.training.fit_network", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_config(path, overwrite=True)
+    assert {file: file.read_bytes() for file in folder.iterdir()} == was
+    assert [other.name for other in folder.parent.iterdir()] == [folder.name]
+
+
+def test_no_result_replaces_the_network(config: Write) -> None:
+    path = config(network="out/params.csv")
+    Path("out").mkdir()
+    Path("out/params.csv").write_text(NETWORK)
+    with pytest.raises(ResultFileError, match="it is the input"):
+        run_config(path, out="out")
+    assert Path("out/params.csv").read_text() == NETWORK

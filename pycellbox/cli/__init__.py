@@ -52,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PycellboxError, PycellboxWarning) as error:  # a warning under python -W error
         print("pycellbox: error:", " ".join(str(error).split()), file=sys.stderr)
         return ERROR
-    except KeyboardInterrupt:
-        print("pycellbox: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        where = f" {interrupt}" if interrupt.args else ""
+        print(f"pycellbox: interrupted{where}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

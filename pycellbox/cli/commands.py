@@ -9,7 +9,7 @@ import xarray as xr
 
 from pycellbox import fit as fit_network
 from pycellbox import load
-from pycellbox.cli import inputs, tables
+from pycellbox.cli import inputs, outcome, tables
 from pycellbox.data.container import write_datasets
 from pycellbox.errors import DataError
 from pycellbox.evaluation import UNSEEN, roles_in_fit
@@ -17,9 +17,10 @@ from pycellbox.evaluation import UNSEEN, roles_in_fit
 
 def fit(args: argparse.Namespace) -> int:
     """Fit a network, save it, and judge it by held-out conditions if there are any."""
-    tables.prepare_file(args.out, (".nc",))
+    sources = [*inputs.sources_of(args), args.node_kind, args.test]
+    tables.prepare_file(args.out, (".nc",), sources)
     if args.csv is not None:
-        tables.prepare_folder(args.csv)
+        tables.prepare_tables(args.csv, tables.FIT_TABLES, sources)
     data = inputs.read_dataset(args, inputs.node_kind_of(args.node_kind))
     split = inputs.choose_split(data, args.test, args.seed)
     labels = np.array([str(label) for label in data["condition"].values])
@@ -42,9 +43,10 @@ def fit(args: argparse.Namespace) -> int:
         seed=args.seed,
         backend=args.backend,
     )
-    fitted.save(args.out)
+    saved = outcome.save(fitted, args.out)
     print(tables.summary(fitted, data, int(test.sum()), "" if split is None else split.name))
-    if args.csv is not None:
+    tabled = args.csv is not None and outcome.deserves(fitted, args.csv / tables.FIT_TABLES[0])
+    if tabled:
         roles = dict.fromkeys(labels.tolist(), "test")
         used = fitted.data
         roles |= dict(zip(map(str, used["condition"].values), used["role"].values, strict=True))
@@ -53,13 +55,14 @@ def fit(args: argparse.Namespace) -> int:
         evaluation = fitted.evaluate(data.isel(condition=test), baselines=not args.no_baselines)
         print()
         tables.print_scores(evaluation, f"prediction of the {test.sum()} held-out conditions")
-    print(f"\nsaved {args.out}" + (f" and tables in {args.csv}" if args.csv is not None else ""))
+    print(f"\nsaved {saved}" + (f" and tables in {args.csv}" if tabled else ""))
     return tables.exit_code(fitted)
 
 
 def predict(args: argparse.Namespace) -> int:
     """Predict the response to a table of perturbations."""
-    tables.prepare_file(args.out, (".csv", ".tsv", ".nc"))
+    sources = [args.fit, args.perturbation, args.nodes]
+    tables.prepare_file(args.out, (".csv", ".tsv", ".nc"), sources)
     times = inputs.times_of(args.times)
     fitted = load(args.fit)
     perturbation = inputs.read_perturbation(args.perturbation, args.nodes)
@@ -85,7 +88,8 @@ def predict(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Judge a fit by measured responses, beside the baselines."""
     if args.csv is not None:
-        tables.prepare_folder(args.csv)
+        sources = [*inputs.sources_of(args), args.fit]
+        tables.prepare_tables(args.csv, tables.SCORE_TABLES, sources)
     fitted = load(args.fit)
     kinds = None
     if args.data is None and args.perturbation is not None:

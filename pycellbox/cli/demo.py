@@ -34,7 +34,7 @@ SCHEDULE = Stage(
 
 def demo(args: argparse.Namespace) -> int:
     """Simulate, fit, compare with truth and baselines, and write it all to a folder."""
-    tables.prepare_folder(args.out)
+    tables.prepare_tables(args.out, ("fit.nc", "data.nc", "interactions.csv"), ())
     if args.seed < 0:
         raise PycellboxError(f"--seed is {args.seed}; it needs an integer ≥ 0.")
     network = demo_network(args.seed)

@@ -62,6 +62,11 @@ def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
     )
 
 
+def sources_of(args: argparse.Namespace) -> list[Path | None]:
+    """Name the files that `read_dataset` reads."""
+    return [args.data, args.perturbation, args.response, args.sigma, args.nodes]
+
+
 def node_kind_of(text: str | None) -> Any:
     """Leave the name of a file as it is, and read protein=82,drug=12 as a mapping."""
     if text is None or Path(text).exists() or "=" not in text:

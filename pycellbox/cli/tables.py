@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,17 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import metrics
-from pycellbox.common.files import check_ending, check_writable, write_whole
+from pycellbox.common.files import check_apart, check_ending, check_writable, write_whole
 from pycellbox.common.spreadsheet import csv_text
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit, interactions
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation
+
+
+FIT_TABLES = ("W.csv", "rates.csv", "history.csv", "predictions.csv", "conditions.csv")
+SCORE_TABLES = ("scores.csv", "by_node.csv", "by_condition.csv", "predictions.csv")
 
 
 def note(text: str) -> None:
@@ -34,25 +38,37 @@ def exit_code(fit: Fit) -> int:
     return 130 if fit.status.startswith("interrupted") else 1
 
 
-def prepare_file(path: Path, endings: tuple[str, ...]) -> None:
+def prepare_file(
+    path: Path, endings: tuple[str, ...], sources: Sequence[Path | str | None] = ()
+) -> None:
     """Check a file to write and make its folder, before the work that fills it.
 
     Raises
     ------
     ResultFileError
-        The name has another ending, or nothing can be written there.
+        The name has another ending, nothing can be written there, or it is one of ``sources``.
     """
     check_ending(path, endings)
+    check_apart([path], sources)
     prepare_folder(path.parent)
     check_writable(path, endings)
+
+
+def prepare_tables(
+    folder: Path, names: Sequence[str], sources: Sequence[Path | str | None]
+) -> None:
+    """Check tables to write and make their folder, as `prepare_file` does for one."""
+    for name in names:
+        prepare_file(folder / name, (), sources)
 
 
 def prepare_folder(folder: Path) -> None:
     """Make a folder and those above it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultFileError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResultFileError(f"cannot make the folder {str(folder)!r}: {reason}.") from error
 
 
 def write_table(frame: pd.DataFrame, path: Path, *, index: bool = True) -> Path:

@@ -8,7 +8,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -99,6 +99,18 @@ def check_ending(path: str | os.PathLike[str], endings: Sequence[str]) -> None:
         raise ResultFileError(
             f"cannot write {str(path)!r}: the name needs to end in {', '.join(endings)}."
         )
+
+
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path | str | None]) -> None:
+    """Raise a `ResultFileError` if a file to write is one that is read, by whatever name."""
+    there = [Path(source) for source in inputs if source is not None and os.path.exists(source)]
+    for output in outputs:
+        for source in there:
+            if os.path.exists(output) and os.path.samefile(output, source):
+                raise ResultFileError(
+                    f"cannot write {str(output)!r}: it is the input {str(source)!r}, which would "
+                    "be lost; give another name."
+                )
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

@@ -46,6 +46,12 @@ def joined(fits: Sequence[Fit], **provenance: Any) -> Fit:
     )
 
 
+def check_begun(fits: Sequence[Fit]) -> None:
+    """Raise KeyboardInterrupt if fits were interrupted before their first iteration."""
+    if not sum(fit.history.sizes["iteration"] for fit in fits):
+        raise KeyboardInterrupt("before the first iteration; nothing is saved")
+
+
 def _summed(fits: Sequence[Fit]) -> Mapping[str, Any]:
     return {
         "steps_retried": sum(fit.provenance["steps_retried"] for fit in fits),

@@ -172,11 +172,23 @@ def text(needs: str = "a text") -> Value:
     """Take any text that is not empty."""
 
     def read(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
             raise ValueError
         return value
 
     return Value(read, needs)
+
+
+def plain_name() -> Value:
+    """Take a text that may be part of a file's name and leads to no other folder."""
+
+    def read(value: Any) -> str:
+        name = text().read(value)
+        if any(sign in name for sign in "/\\:") or len(name.encode()) > 100:
+            raise ValueError
+        return str(name)
+
+    return Value(read, "a short name without / \\ :, for it becomes part of a folder's name")
 
 
 def flag() -> Value:
@@ -184,17 +196,17 @@ def flag() -> Value:
     return one_of(True, False)
 
 
-def integer(low: int, needs: str = "") -> Value:
-    """Take an integer; 1e3 is one too."""
+def integer(low: int, needs: str = "", high: int = 2**31) -> Value:
+    """Take an integer from ``low`` to ``high``; 1e3 is one too."""
 
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError
-        if not math.isfinite(value) or value % 1 or value < low:
+        if not math.isfinite(value) or value % 1 or not low <= value <= high:
             raise ValueError
         return int(value)
 
-    return Value(read, needs or f"an integer ≥ {low}")
+    return Value(read, needs or f"an integer ≥ {low} and ≤ {high}")
 
 
 def number(

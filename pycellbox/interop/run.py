@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pycellbox.common.options import integer
@@ -119,16 +120,18 @@ def _run_json(source: Path, wish: _Wish) -> Outcome:
     if not wish.overwrite:
         files.check_unfinished(folder)
     made = experiment.prepare(config)
-    files.prepare_folder(folder)
-    _introduce(config.unused, config.differences(), folder, wish.tell)
-    return training.run(
-        config, made, folder, backend=wish.backend, progress=wish.progress, tell=wish.tell
-    )
+    inputs = [source, *experiment.data_files(config).values()]
+    with files.workplace(folder, inputs) as place:
+        _introduce(config.unused, config.differences(), folder, wish.tell)
+        outcome = training.run(
+            config, made, place, backend=wish.backend, progress=wish.progress, tell=wish.tell
+        )
+        return _settled(outcome, folder, inputs, wish.tell)
 
 
 def _run_yaml(source: Path, wish: _Wish) -> Outcome:
     from pycellbox.interop.cellbox_jl import config as jl_config
-    from pycellbox.interop.cellbox_jl import reading, training
+    from pycellbox.interop.cellbox_jl import material, reading, training
 
     if wish.drug is not None:
         raise ModelError(f"{source}: -drug is for the configurations of CellBox (JSON).")
@@ -137,10 +140,24 @@ def _run_yaml(source: Path, wish: _Wish) -> Outcome:
     if not (config.restart or wish.overwrite):
         files.check_unfinished(folder)
     start = training.prepare(config, folder, wish.backend)
-    if not config.restart:
-        files.prepare_folder(folder)
-    _introduce(config.unused, jl_config.DIFFERENCES, folder, wish.tell)
-    return training.run(config, start, folder, backend=wish.backend, progress=wish.progress)
+    inputs = [source, *material.data_files(config)]
+    with nullcontext(folder) if config.restart else files.workplace(folder, inputs) as place:
+        _introduce(config.unused, jl_config.DIFFERENCES, folder, wish.tell)
+        outcome = training.run(config, start, place, backend=wish.backend, progress=wish.progress)
+        return _settled(outcome, folder, inputs, wish.tell)
+
+
+def _settled(
+    outcome: Outcome, folder: Path, inputs: Sequence[Path], tell: Callable[[str], None]
+) -> Outcome:
+    """Let a finished run take the place of the one that was there."""
+    if outcome.folder == folder:
+        return outcome
+    if outcome.fit.status != "completed":
+        tell(f"the finished result in {folder} stays; this run, cut short, is in {outcome.folder}")
+        return outcome
+    files.publish(outcome.folder, folder, inputs)
+    return replace(outcome, folder=folder)
 
 
 def _introduce(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from pycellbox.problem import Structure, parameter_dataset
 
 _RAW_RATE = 1.0
 """Where α, ε and ψ start, before softplus."""
+
+_LARGEST = 400_000_000
+"""Bytes of a matrix that is read."""
 
 _NO_WEIGHT = 1e-12
 """Weight of a response of exactly 0 under weight_loss "expr", which gives it none."""
@@ -81,13 +85,17 @@ def prepare(config: CellBoxConfig) -> Experiment:
     return Experiment(data, parts, parameter_dataset(structure, start))
 
 
-def _read_data(config: CellBoxConfig) -> xr.Dataset:
-    values = config.values
-    paths = {
-        key: files.find(values[key], key, config.search)
+def data_files(config: CellBoxConfig) -> dict[str, Path]:
+    """Find the files that a configuration names, by their keys."""
+    return {
+        key: files.find(config.values[key], key, config.search)
         for key in ("pert_file", "expr_file", "node_index_file")
-        if values[key] is not None
+        if config.values[key] is not None
     }
+
+
+def _read_data(config: CellBoxConfig) -> xr.Dataset:
+    values, paths = config.values, data_files(config)
     nodes: Any = paths.get("node_index_file")
     if nodes is None:
         nodes = [str(i) for i in range(values["n_x"])]
@@ -130,7 +138,13 @@ def _read_sparse(path: Path, n_nodes: int) -> np.ndarray:
     from scipy import sparse
 
     try:
+        with zipfile.ZipFile(path) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+        if unpacked > _LARGEST:
+            raise ValueError(f"it unpacks to {unpacked / 1e6:.0f} MB")
         matrix = sparse.load_npz(path)
+        if 8 * matrix.shape[0] * matrix.shape[1] > _LARGEST:
+            raise ValueError(f"it has {matrix.shape[0]} rows and {matrix.shape[1]} columns")
     except Exception as error:  # zipfile, NumPy and SciPy each have their own
         raise DataError(
             f"{path} is no sparse matrix as scipy.sparse.save_npz writes it ({error}); for tables "

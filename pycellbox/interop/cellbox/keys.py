@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pycellbox.interop.cellbox.partition import EXPERIMENTS, RANDOM
-from pycellbox.interop.keys import Key, anything, flag, integer, number, one_of, optional, text
+from pycellbox.interop.keys import (
+    Key,
+    anything,
+    flag,
+    integer,
+    number,
+    one_of,
+    optional,
+    plain_name,
+    text,
+)
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Solver
 
 ENVELOPES = {
@@ -26,8 +36,8 @@ _WRITTEN = "written by the original"
 # The order is that of the original's documentation. A default here is the original's; None that
 # it has none and does not always need the key.
 KEYS = (
-    Key("experiment_id", text(), "Debugging"),
-    Key("model_prefix", text(), "seed"),
+    Key("experiment_id", plain_name(), "Debugging"),
+    Key("model_prefix", plain_name(), "seed"),
     Key("ckpt_name", text(), "model.ckpt", unused=_TENSORFLOW),
     Key("model", one_of("CellBox", "NN", "LinReg"), "CellBox"),
     Key("export_verbose", one_of(-1, 0, 1, 2, 3), 2),
@@ -35,7 +45,7 @@ KEYS = (
     Key("expr_file", text("the path of a table (condition, node)")),
     Key("node_index_file", optional(text("a path")), None),
     Key("sparse_data", flag(), False),
-    Key("n_x", integer(1)),
+    Key("n_x", integer(1, high=100_000)),
     Key("n_protein_nodes", integer(0)),
     Key("n_activity_nodes", integer(0)),
     Key("experiment_type", one_of(*EXPERIMENTS), RANDOM),
@@ -52,7 +62,7 @@ KEYS = (
     Key("ode_degree", one_of(1, 2), 1),
     Key("ode_solver", one_of(*SOLVERS), "heun"),
     Key("ode_last_steps", integer(1), 2, unused="oscillations are not reported"),
-    Key("seed", optional(integer(0)), None),
+    Key("seed", optional(integer(0, high=2**64)), None),
     Key("stages", anything()),
     Key("n_epoch", optional(integer(1)), None),
     Key("n_iter", optional(integer(1)), None),

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pycellbox.common.texts import read_json
 from pycellbox.errors import ModelError
 from pycellbox.interop import files
 from pycellbox.interop.cellbox.config import CellBoxConfig, SubStage
@@ -33,13 +34,7 @@ def read_config(path: Path, index: int = 0, drug: int | None = None) -> CellBoxC
     ModelError
         It is no JSON, or a key or value cannot be.
     """
-    content = files.read_text(path)
-    try:
-        raw = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise ModelError(
-            f"{path}, line {error.lineno}, column {error.colno}: this is no JSON ({error.msg})."
-        ) from None
+    raw = files.read_configuration(path, read_json)
     unused = Unused()
     values = read_keys(raw, KEYS, str(path), unused)
     identifier = _identifier(raw)

@@ -17,9 +17,9 @@ from pycellbox.common.files import write_whole
 from pycellbox.fitting import fit as fit_network
 from pycellbox.interop import files, result_files
 from pycellbox.interop.cellbox.config import CellBoxConfig, SubStage
-from pycellbox.interop.cellbox.experiment import Experiment
+from pycellbox.interop.cellbox.experiment import Experiment, data_files
 from pycellbox.interop.cellbox.partition import FULL, RANDOM, REPLICATES
-from pycellbox.interop.joining import follow_seed, joined
+from pycellbox.interop.joining import check_begun, follow_seed, joined
 from pycellbox.interop.outcome import Outcome
 from pycellbox.result import Fit
 
@@ -56,32 +56,35 @@ def run(
     _write_beginning(config, experiment, folder)
     record, fits = result_files.Record(), list[Fit]()
     start = experiment.start
-    for number, sub_stage in enumerate(config.sub_stages, 1):
-        began = time.perf_counter()
-        fit = _train(config, experiment, sub_stage, number, start, backend, progress)
-        fits.append(fit)
-        start = fit.parameters
-        scores = _Scores.of(experiment, sub_stage, fit, backend)
-        per_epoch = math.ceil(experiment.parts.train.size / config.values["batchsize"])
-        record.add_history(fit.history, per_epoch, fit.provenance["seconds"])
-        record.add_evaluation(scores.valid_loss, scores.valid_mse, scores.test_mse)
-        record.write(folder)
-        verbose = config.values["export_verbose"]
-        result_files.write_best(
-            folder,
-            number,
-            scores.loss,
-            fit.parameters if verbose > 0 else None,
-            scores.predicted if verbose > 1 or verbose == -1 else None,
-        )
-        seconds = time.perf_counter() - began
-        tell(_line(number, sub_stage, fit, scores, seconds))
-        if fit.status != "completed":
-            break
+    per_epoch = math.ceil(experiment.parts.train.size / config.values["batchsize"])
+    verbose = config.values["export_verbose"]
+    try:
+        for number, sub_stage in enumerate(config.sub_stages, 1):
+            began = time.perf_counter()
+            fit = _train(config, experiment, sub_stage, number, start, backend, progress)
+            fits.append(fit)
+            start = fit.parameters
+            scores = _Scores.of(experiment, sub_stage, fit, backend)
+            record.add_history(fit.history, per_epoch, fit.provenance["seconds"])
+            record.add_evaluation(scores.valid_loss, scores.valid_mse, scores.test_mse)
+            record.write(folder)
+            result_files.write_best(
+                folder,
+                number,
+                scores.loss,
+                fit.parameters if verbose > 0 else None,
+                scores.predicted if verbose > 1 or verbose == -1 else None,
+            )
+            seconds = time.perf_counter() - began
+            tell(_line(number, sub_stage, fit, scores, seconds))
+            if fit.status != "completed":
+                break
+        status = _status(fits, len(config.sub_stages))
+    except KeyboardInterrupt:  # between two sub-stages; within one, its fit ends early
+        status = f"interrupted after sub-stage {len(fits)} of {len(config.sub_stages)}"
+    check_begun(fits)
     settings = json.dumps(_settings(config))
-    whole = joined(
-        fits, seed=config.seed, status=_status(fits, len(config.sub_stages)), config=settings
-    )
+    whole = joined(fits, seed=config.seed, status=status, config=settings)
     whole.save(folder / files.FIT_FILE)
     name = config.values["experiment_type"]
     data = experiment.data.drop_vars("sigma", errors="ignore")
@@ -151,16 +154,14 @@ def _write_beginning(config: CellBoxConfig, experiment: Experiment, folder: Path
     roles = parts.roles(labels.size)
     result_files.write_conditions(folder, [str(label) for label in labels], roles)
     target = folder / "config.json"
-    if target.resolve() != config.path.resolve():
+    if not (target.exists() and target.samefile(config.path)):
         write_whole(target, json.dumps(_settings(config), indent=4) + "\n")
 
 
 def _settings(config: CellBoxConfig) -> dict[str, Any]:
     """Every setting, in the keys of a configuration that does the same again with ``-i 0``."""
     values = {name: value for name, value in config.values.items() if value is not None}
-    for key in ("pert_file", "expr_file", "node_index_file"):
-        if key in values:
-            values[key] = str(files.find(values[key], key, config.search))
+    values |= {key: str(path) for key, path in data_files(config).items()}
     return values | {"seed": config.seed}
 
 

@@ -91,7 +91,7 @@ def _network(config: JuliaConfig) -> tuple[str, xr.DataArray | None]:
         W[(low <= W) & (high >= W)] = 0
         W[draw.random(W.shape) < values["sparsity"]] = 0
         return DEFAULT_CORNER, _labelled(W, nodes)
-    path = files.find(values["network"], "network", config.search)
+    path = data_files(config)[0]
     corner, labelled = read_network(path)
     if labelled.sizes["target"] != values["ns"]:
         raise DataError(
@@ -139,13 +139,25 @@ def read_network(path: Path) -> tuple[str, xr.DataArray]:
     return unescaped(rows[0][0].strip()) or DEFAULT_CORNER, labelled.sel(target=sources)
 
 
+def data_files(config: JuliaConfig) -> list[Path]:
+    """Find the files that a configuration names."""
+    values = config.values
+    if values["data"] is not None:
+        folder = files.find(values["data"], "data", config.search)
+        return [folder / "pert.csv", folder / "expr.csv"]
+    if values["network"] is None:
+        return []
+    return [files.find(values["network"], "network", config.search)]
+
+
 def _measured(config: JuliaConfig) -> xr.Dataset:
     """Read pert.csv and expr.csv; their rows are dealt to the parts at random."""
-    folder = files.find(config.values["data"], "data", config.search)
-    for name in ("pert.csv", "expr.csv"):
-        if not (folder / name).is_file():
-            raise DataError(f"data is the folder {folder}, and there is no {name} in it.")
-    data = read_csv(folder / "pert.csv", folder / "expr.csv", nodes=_names(config.values["ns"]))
+    perturbation, response = data_files(config)
+    folder = perturbation.parent
+    for path in (perturbation, response):
+        if not path.is_file():
+            raise DataError(f"data is the folder {folder}, and there is no {path.name} in it.")
+    data = read_csv(perturbation, response, nodes=_names(config.values["ns"]))
     wanted, given = sum(config.counts.values()), data.sizes["condition"]
     if wanted > given:
         raise DataError(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
+from pycellbox.common.texts import read_yaml
 from pycellbox.errors import ModelError
 from pycellbox.interop import files
 from pycellbox.interop.cellbox_jl.config import JuliaConfig
 from pycellbox.interop.cellbox_jl.keys import DROP_KEYS, KEYS, RUNTIME_KEYS
 from pycellbox.interop.keys import Unused, read_keys
+
+MAX_NUMBERS = 50_000_000
+"""Weights and responses of a configuration, 400 MB."""
 
 
 def read_config(path: Path, index: int = 0, restart: bool = False) -> JuliaConfig:
@@ -31,14 +34,14 @@ def read_config(path: Path, index: int = 0, restart: bool = False) -> JuliaConfi
     ModelError
         It is no YAML, or a key or value cannot be.
     """
-    raw = _load(path)
+    raw = files.read_configuration(path, read_yaml)
     unused = Unused()
     if isinstance(raw, dict) and "expr_name" in raw and "ns" not in raw:
         runtime = read_keys(raw, RUNTIME_KEYS, str(path), unused)
         restart = restart or runtime["is_restart"]
         name = f"{runtime['expr_name']}/config.yaml"
         path = files.find(name, "expr_name", [path.parent, Path.cwd()])
-        raw = _load(path)
+        raw = files.read_configuration(path, read_yaml)
     values = read_keys(raw, KEYS, str(path), unused, {"expr_name": "runtime.yaml"})
     if values["drop_range"] is not None:
         values["drop_range"] = read_keys(
@@ -56,6 +59,13 @@ def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unus
         raise ModelError(
             f"{where}: is_nn is true, which puts a neural network in the place of Wx; pycellbox "
             "fits W itself: set is_nn to false."
+        )
+    rows = values["n_exp_train"] + values["n_exp_val"] + values["n_exp_test"]
+    count = values["ns"] * (values["ns"] + rows * values["ntotal"])
+    if count > MAX_NUMBERS:
+        raise ModelError(
+            f"{where}: ns {values['ns']}, ntotal {values['ntotal']} and {rows} conditions ask for "
+            f"{count:.2g} numbers; at most {MAX_NUMBERS:.0e} are made."
         )
     if values["batch_size"] > values["ntotal"]:
         raise ModelError(
@@ -92,27 +102,3 @@ def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unus
     for name in useless:
         if name in raw:
             unused.add(name, reason)
-
-
-def _load(path: Path) -> Any:
-    content = files.read_text(path)
-    try:
-        import yaml
-    except ImportError as error:
-        raise ModelError(f"{path}: to read YAML, install PyYAML: pip install pyyaml.") from error
-
-    class Loader(yaml.SafeLoader):
-        """With the numbers of YAML 1.2: in 1.1, 1e-8 is a text."""
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-        list("-+0123456789."),
-    )
-    try:
-        return yaml.load(content, Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "damaged"
-        raise ModelError(f"{path}{line}: this is no YAML ({problem}).") from None

@@ -14,7 +14,7 @@ from pycellbox.fitting import fit as fit_network
 from pycellbox.interop import files, result_files
 from pycellbox.interop.cellbox_jl.config import JuliaConfig
 from pycellbox.interop.cellbox_jl.material import DEFAULT_CORNER, Material, material
-from pycellbox.interop.joining import follow_seed, joined
+from pycellbox.interop.joining import check_begun, follow_seed, joined
 from pycellbox.interop.outcome import Outcome
 from pycellbox.loading import load
 from pycellbox.objective import Penalty
@@ -102,6 +102,8 @@ def run(
         backend=backend,
         progress=progress,
     )
+    if fit.status.startswith("interrupted"):
+        check_begun([fit])
     whole = joined(
         [*fits, fit], seed=config.seed, config=json.dumps(config.values), corner=given.corner
     )

@@ -1,0 +1,42 @@
+"""Where a fit goes: an unfinished one takes no finished one's place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pycellbox import load
+from pycellbox.cli.tables import note
+from pycellbox.errors import PycellboxError
+from pycellbox.result import Fit
+
+
+def save(fit: Fit, path: Path) -> Path:
+    """Save a fit; one that was cut short, beside a better one that is there.
+
+    Returns
+    -------
+    Path
+        Where it is.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        It was interrupted before its first iteration, and nothing is saved.
+    """
+    if fit.status.startswith("interrupted") and not fit.history.sizes["iteration"]:
+        raise KeyboardInterrupt("before the first iteration; nothing is saved")
+    if not deserves(fit, path):
+        beside = path.with_name(f"{path.stem}.unfinished{path.suffix}")
+        note(f"{path} holds a finished fit and stays; this one, cut short, goes to {beside}.")
+        path = beside
+    return fit.save(path)
+
+
+def deserves(fit: Fit, path: Path) -> bool:
+    """Whether a fit may replace what is at a path: it is finished, or nothing better is there."""
+    if fit.status == "completed" or not path.exists():
+        return True
+    try:
+        return load(path).status != "completed"
+    except PycellboxError:  # whatever it is, it may be better
+        return False
