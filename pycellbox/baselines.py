@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.labels import labels_along
 from pycellbox.errors import BackendError, DataError, ModelError
 
 __all__ = ["AdditiveEffects", "Baseline", "MeanResponse", "Ridge", "all_baselines"]
@@ -287,7 +288,7 @@ def _doses(perturbation: xr.DataArray) -> tuple[tuple[str, ...], _Floats]:
     doses = perturbation.transpose("condition", "node").values.astype(np.float64)
     if not np.isfinite(doses).all():
         raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
-    return tuple(str(node) for node in perturbation["node"].values), doses
+    return tuple(labels_along(perturbation, "node")), doses
 
 
 def _need_doses(X: _Floats) -> None:

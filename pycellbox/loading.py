@@ -6,6 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from pycellbox.common.labels import labels_along
 from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
 from pycellbox.errors import ResultFileError
@@ -69,8 +70,8 @@ def _check_whole(fit: Fit) -> None:
     """Raise if something that a fit is made of is missing or cannot be."""
     data = validate(fit.data)
     parameters, history, told = fit.parameters, fit.history, fit.provenance
-    nodes = [str(node) for node in data["node"].values]
-    if [str(node) for node in parameters["node"].values] != nodes:
+    nodes = labels_along(data, "node")
+    if labels_along(parameters, "node") != nodes:
         raise ValueError("parameters and data have other nodes")
     structure = Structure.over(fit.model, nodes, [str(k) for k in data["node_kind"].values])
     if any(parameters[name].dtype.kind != "f" for name in ("W", *fit.model.rates)):

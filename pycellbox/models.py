@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.labels import label_text
 from pycellbox.common.options import as_integer, choice, flag, number, settle, shown
 from pycellbox.errors import ModelError
 
@@ -177,7 +178,10 @@ def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
         labelled = xr.DataArray(
             mask.to_numpy(),
             dims=("target", "source"),
-            coords={"target": list(map(str, mask.index)), "source": list(map(str, mask.columns))},
+            coords={
+                "target": list(map(label_text, mask.index)),
+                "source": list(map(label_text, mask.columns)),
+            },
         )
     values = np.asarray(mask if labelled is None else labelled.values)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.labels import label_text, labels_along
 from pycellbox.common.options import number, shown
 from pycellbox.data import NODE_KINDS, validate
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
@@ -54,7 +55,7 @@ class Structure:
         ModelError
             Drugs are to be clamped and there are none, or the prior mask does not fit the nodes.
         """
-        names = tuple(str(n) for n in nodes)
+        names = tuple(label_text(n) for n in nodes)
         kinds = tuple(str(k) for k in node_kind)
         is_drug = np.array([k == "drug" for k in kinds], dtype=bool)
         is_phenotype = np.array([k == "phenotype" for k in kinds], dtype=bool)
@@ -125,7 +126,7 @@ class Problem:
                 )
         return cls(
             structure=structure,
-            conditions=tuple(str(c) for c in data["condition"].values),
+            conditions=tuple(labels_along(data, "condition")),
             perturbation=_narrowed(data["perturbation"].values, dtype, "perturbation", data),
             response=_narrowed(np.where(measured, response, 0), dtype, "response", data),
             weight=weight,
@@ -193,7 +194,7 @@ def perturbation_array(
         )
     if "node" not in perturbation.coords:
         raise DataError("perturbation has no node labels; give it a 'node' coordinate.")
-    given = [str(n) for n in perturbation["node"].values]
+    given = labels_along(perturbation, "node")
     _same_labels("perturbation", given, nodes)
     if "condition" in perturbation.coords:
         labels = as_labels(perturbation["condition"].values, "condition", "perturbation")
@@ -278,7 +279,7 @@ def kinds_of(nodes: Sequence[str], *sources: xr.DataArray | xr.Dataset) -> tuple
         if "node_kind" in source.coords:
             given = dict(
                 zip(
-                    map(str, source["node"].values),
+                    labels_along(source, "node"),
                     map(str, source["node_kind"].values),
                     strict=True,
                 )
@@ -316,7 +317,7 @@ def _aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Seque
     for dim in dims:
         if dim not in array.coords:
             raise ModelError(f"{name} has no labels along {dim!r}.")
-        given = [str(v) for v in array[dim].values]
+        given = labels_along(array, dim)
         try:
             _same_labels(f"{name} ({dim})", given, nodes)
         except DataError as error:

@@ -175,7 +175,7 @@ class Fit:
         horizon = self.horizon if times is None else None
         if times is None and horizon is None:
             times = self.data["time"].values
-        return solve(
+        predicted = solve(
             self.model,
             self.parameters,
             u.drop_vars("node_kind", errors="ignore"),  # the kinds of the fit count
@@ -185,6 +185,9 @@ class Fit:
             backend=backend,
             dtype=self.provenance["dtype"],
         )
+        if "time" in predicted.dims and "time" in self.data.coords:
+            predicted["time"].attrs.update(self.data["time"].attrs)
+        return predicted
 
     def evaluate(self, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:
         """Compare predictions with measured responses, beside simple baselines.

@@ -10,6 +10,7 @@ import xarray as xr
 
 from pycellbox.backends import get_backend
 from pycellbox.backends.protocol import name_unsettled
+from pycellbox.common.labels import labels_along
 from pycellbox.common.options import choice
 from pycellbox.errors import ModelError, SolverError
 from pycellbox.models import CellBox
@@ -216,5 +217,5 @@ def nodes_of(parameters: object) -> tuple[str, ...]:
         )
     for dim in ("node", "target"):
         if dim in parameters.coords:
-            return tuple(str(n) for n in parameters[dim].values)
+            return tuple(labels_along(parameters, dim))
     raise ModelError("parameters have no node labels; give them target, source and node coords.")

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import views
+from pycellbox.common.labels import label_text, labels_along
 from pycellbox.data.replicates import dose_levels, replicates, take_whole
 from pycellbox.errors import DataError
 
@@ -53,8 +54,12 @@ class Split:
     test: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for part in ("train", "test"):
-            if not getattr(self, part):
+        for part in ("train", "validation", "test"):
+            given = getattr(self, part)
+            if isinstance(given, str):
+                raise DataError(f"{part} is the text {given!r}; give a sequence of conditions.")
+            object.__setattr__(self, part, tuple(label_text(label) for label in given))
+            if not getattr(self, part) and part != "validation":
                 raise DataError(f"split {self.name!r} has no {part} condition.")
         labels = (*self.train, *self.validation, *self.test)
         if len(set(labels)) < len(labels):
@@ -237,6 +242,7 @@ def leave_one_drug_out(
     drugs = [nodes[i] for i in np.flatnonzero(perturbed.any(axis=0))]
     if not drugs:
         raise DataError("no node is perturbed in any condition; there is no drug to leave out.")
+    drug = None if drug is None else label_text(drug)
     if drug is not None and drug not in drugs:
         raise DataError(
             f"{drug!r} is perturbed in no condition; the drugs here are {', '.join(drugs)}."
@@ -360,4 +366,4 @@ def _read(
 def _labels(data: xr.Dataset, dim: Literal["condition", "node"]) -> list[str]:
     if dim not in data.coords:
         raise DataError(f"the dataset has no {dim} labels.")
-    return [str(label) for label in data[dim].values]
+    return labels_along(data, dim)

@@ -362,9 +362,9 @@ def test_fit_of_a_time_course(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     single.write_text("condition,aMEK\nnew,-0.7\n")
     words = ["predict", fit, "--perturbation", str(single), "--out", out]
     assert main(words) == 0
-    assert list(pd.read_csv(out)["time"]) == [0.5, 1.0, 2.0]
+    assert list(pd.read_csv(out)["time (min)"]) == [0.5, 1.0, 2.0]  # the unit is read back
     assert main([*words, "--times", "0.25,0.75"]) == 0
-    assert list(pd.read_csv(out)["time"]) == [0.25, 0.75]
+    assert list(pd.read_csv(out)["time (min)"]) == [0.25, 0.75]
     assert main(["evaluate", fit, *tables, "--new-only", "--csv", f"{tmp_path}/csv"]) == 0
     assert len(scores(capsys.readouterr().out)) >= 3
     assert len(pd.read_csv(tmp_path / "csv" / "predictions.csv")) == 9
@@ -401,6 +401,34 @@ def test_predict_fills_in_nodes_that_are_not_perturbed(
     with xr.open_dataset(tmp_path / "p.nc", engine="h5netcdf") as stored:
         assert stored["response"].dims == ("condition", "time", "node")
         np.testing.assert_array_equal(stored["perturbation"], u)
+
+
+def test_a_list_of_conditions_is_read_as_tables_are(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = tmp_path / "held.txt"
+    out = ["--test", str(held), "--out", str(tmp_path / "fit.nc")]
+    held.write_bytes("Condition;Role\r\naMEK=-0.5;test\r\n".encode("utf-16"))
+    assert main(["fit", *words, *out]) == 0
+    assert "1 held out (as listed in held.txt)" in capsys.readouterr().out
+    held.write_text("aMEK=-0.5,test\naMEK=-0.5,train\n")
+    assert "two roles" in error_of(["fit", *words, *out], capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("aMEK,aAKT\n0,0\n1,0\n2,0\n", "has numbers ('0', '1', '2') in the column 'aMEK'"),
+        ("node,ctrl,high\naMEK,0,-1\naAKT,0,-1\n", "perturbation is transposed"),
+    ],
+)
+def test_predict_tells_tables_without_labels_and_transposed_ones(
+    text: str, message: str, fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "new.csv"
+    table.write_text(text)
+    words = ["predict", str(fitted), "--perturbation", str(table), "--out", f"{tmp_path}/p.csv"]
+    assert message in error_of(words, capsys)
 
 
 def test_predict_takes_bare_tables(fitted: Path, tables: Path, tmp_path: Path) -> None:

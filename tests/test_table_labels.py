@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.data.headings import time_heading
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, PycellboxWarning
+from pycellbox.plot.labels import like
 
 NODES = ["MEK", "ERK", "aMEK"]
 CONDITIONS = ["ctrl", "low", "high"]
@@ -335,3 +337,60 @@ def test_dates_as_labels_name_the_cause():
     u = U.set_axis([*NODES[:2], pd.Timestamp("2021-09-02")], axis=1)
     with pytest.raises(DataError, match="a spreadsheet made into a date"):
         pcb.from_tables(u, u)
+
+
+# ---- labels everywhere else
+IDS = [5604, 5594, 1]
+
+
+@pytest.fixture(scope="module")
+def numbered() -> pcb.Fit:
+    """A fit whose nodes and conditions are numbers."""
+    u, x = (table.set_axis(IDS, axis=1).set_axis([10, 20, 30]) for table in (U, X))
+    data = pcb.from_tables(u, x, node_kind={"protein": IDS[:2], "drug": IDS[2:]})
+    mask = pd.DataFrame(1, [5594.0, 5604.0, 1.0], IDS).astype(bool)
+    mask.loc[5594.0, 5604] = False
+    model = pcb.CellBox(mask=mask)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PycellboxWarning)
+        return pcb.fit(data, model, validation=np.array([30.0]), schedule=[pcb.Stage(2)])
+
+
+def test_a_mask_and_validation_go_by_label(numbered):
+    W = numbered.parameters["W"]
+    assert W.sel(target="5594", source="5604") == 0
+    assert W.sel(target="5604", source="5594") != 0
+    assert numbered.data["role"].values.tolist() == ["train", "train", "validation"]
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_predictions_go_by_label(numbered, kind):
+    u = xr.DataArray(
+        U.to_numpy()[:, ::-1],
+        dims=("condition", "node"),
+        coords={"condition": [10, 20, 30], "node": [kind(label) for label in IDS[::-1]]},
+    )
+    expected = numbered.predict(numbered.data)
+    np.testing.assert_array_equal(numbered.predict(u), expected)
+    assert numbered.predict(u)["condition"].values.tolist() == ["10", "20", "30"]
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_truth_and_pictures_go_by_label(numbered, kind):
+    W = numbered.parameters["W"]
+    names = [kind(label) for label in IDS[::-1]]
+    truth = W.isel(target=[2, 1, 0], source=[2, 1, 0]).assign_coords(target=names, source=names)
+    assert pcb.metrics.recovery(W, truth)["pearson"] == pytest.approx(1.0)
+    np.testing.assert_array_equal(like(truth, W), W)
+
+
+def test_splits_go_by_label(numbered):
+    data = numbered.data
+    split = pcb.splits.Split("by hand", train=(10, 20.0), validation=(), test=("30",))
+    assert split.apply(data)[2]["condition"].values.tolist() == ["30"]
+    with pytest.raises(DataError, match="uses condition '10' more than once"):
+        pcb.splits.Split("twice", train=(10,), validation=(), test=(10.0,))
+    with pytest.raises(DataError, match="test is the text '30'; give a sequence"):
+        pcb.splits.Split("text", train=("10",), validation=(), test="30")
+    left = pcb.splits.leave_one_drug_out(data, keep_singles=False, drug=1, train_fraction=1)
+    assert left.test == ("20", "30")

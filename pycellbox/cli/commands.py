@@ -65,8 +65,7 @@ def predict(args: argparse.Namespace) -> int:
     tables.prepare_file(args.out, (".csv", ".tsv", ".nc"), sources)
     times = inputs.times_of(args.times)
     fitted = load(args.fit)
-    perturbation = inputs.read_perturbation(args.perturbation, args.nodes)
-    absent = inputs.check_nodes(perturbation, fitted, args.perturbation)
+    perturbation, absent = inputs.read_perturbation(args.perturbation, args.nodes, fitted)
     if absent:
         tables.note(
             f"{len(absent)} of {fitted.parameters.sizes['node']} nodes are not in "
@@ -75,8 +74,6 @@ def predict(args: argparse.Namespace) -> int:
     perturbation = perturbation.reindex(node=fitted.parameters["node"].values, fill_value=0.0)
     predicted = fitted.predict(perturbation, times=times, backend=args.backend)
     if args.out.suffix.lower() == ".nc":
-        if "time" in predicted.dims and "time" in fitted.data.coords:
-            predicted["time"].attrs.update(fitted.data["time"].attrs)
         both = xr.Dataset({"perturbation": perturbation, "response": predicted})
         write_datasets(args.out, {"": both})
     else:
@@ -93,8 +90,7 @@ def evaluate(args: argparse.Namespace) -> int:
     fitted = load(args.fit)
     kinds = None
     if args.data is None and args.perturbation is not None:
-        given = inputs.read_perturbation(args.perturbation, args.nodes)
-        inputs.check_nodes(given, fitted, args.perturbation)
+        inputs.read_perturbation(args.perturbation, args.nodes, fitted)
         parameters = fitted.parameters
         kinds = dict(zip(parameters["node"].values, parameters["node_kind"].values, strict=True))
     data = inputs.read_dataset(args, kinds)

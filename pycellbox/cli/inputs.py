@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,9 +12,10 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import splits
+from pycellbox.common.labels import label_text, labels_along
 from pycellbox.common.options import did_you_mean
-from pycellbox.common.spreadsheet import unescaped
-from pycellbox.data import open_data, read_csv
+from pycellbox.data import open_data, read_csv, textfiles
+from pycellbox.data.delimited import read_rows
 from pycellbox.datasets.shipped import DATASETS
 from pycellbox.errors import DataError, ModelError, SolverError
 from pycellbox.fitting import Stage
@@ -58,7 +58,7 @@ def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
         sigma=args.sigma,
         nodes=args.nodes,
         node_kind=node_kind,
-        time_units=words.get("time_units") or "h",
+        time_units=words.get("time_units"),
     )
 
 
@@ -83,18 +83,11 @@ def node_kind_of(text: str | None) -> Any:
     return counts
 
 
-def read_perturbation(path: Path, nodes: Path | None) -> xr.DataArray:
-    """Read a table of perturbations that comes without responses."""
-    # Read as its own response: the one way to have a lone table read and checked.
-    table = read_csv(path, path, nodes=nodes).drop_vars("node_kind")
-    perturbation: xr.DataArray = table["perturbation"]
-    return perturbation
-
-
-def check_nodes(perturbation: xr.DataArray, fit: Fit, path: Path) -> list[str]:
-    """Return the nodes of the fit that a table lacks; raise if it has others."""
-    known = [str(node) for node in fit.parameters["node"].values]
-    given = {str(node) for node in perturbation["node"].values}
+def read_perturbation(path: Path, nodes: Path | None, fit: Fit) -> tuple[xr.DataArray, list[str]]:
+    """Read perturbations for a fit, and the nodes that they lack; raise if they have others."""
+    known = labels_along(fit.parameters, "node")
+    perturbation = textfiles.read_perturbation(path, nodes, frozenset(known))
+    given = set(labels_along(perturbation, "node"))
     unknown = sorted(given - set(known))
     if unknown:
         shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
@@ -103,7 +96,7 @@ def check_nodes(perturbation: xr.DataArray, fit: Fit, path: Path) -> list[str]:
             f"{path} has column(s) that are no node of the fit: {shown}; its nodes are, for "
             f"example, {', '.join(near)}: check the spelling."
         )
-    return [node for node in known if node not in given]
+    return perturbation, [node for node in known if node not in given]
 
 
 def choose_split(data: xr.Dataset, test: str | None, seed: int) -> splits.Split | None:
@@ -137,15 +130,11 @@ def _listed_split(data: xr.Dataset, test: str) -> splits.Split:
             f"--test is {test!r}: neither a share, nor random, combinations or drug:NAME, nor a "
             "file."
         )
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[unescaped(cell.strip()) for cell in row] for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a list of conditions: {error}.") from error
-    if rows and rows[0] in (["condition"], ["condition", "role"]):
+    rows = read_rows(path, header=False).rows
+    if rows[0][0].lower() == "condition":
         rows = rows[1:]
-    roles = {}
-    known = [str(label) for label in data["condition"].values]
+    roles: dict[str, str] = {}
+    known = labels_along(data, "condition")
     for row in rows:
         role = row[1] if len(row) > 1 else "test"
         if len(row) > 2 or role not in ("train", "validation", "test"):
@@ -153,9 +142,11 @@ def _listed_split(data: xr.Dataset, test: str) -> splits.Split:
                 f"{path} has the line {','.join(row)!r}; it needs a condition, or a condition and "
                 "its role: train, validation or test."
             )
-        if row[0] not in known:
-            raise DataError(f"{path} names the condition {row[0]!r}, which is not in the data.")
-        roles[row[0]] = role
+        label = label_text(row[0])
+        if label not in known:
+            raise DataError(f"{path} names the condition {label!r}, which is not in the data.")
+        if roles.setdefault(label, role) != role:
+            raise DataError(f"{path} gives the condition {label!r} two roles; keep one.")
     parts = {
         part: tuple(label for label in known if roles.get(label, "train") == part)
         for part in ("train", "validation", "test")

@@ -67,7 +67,7 @@ def _fit(parser: Parser) -> None:
     kinds.add_argument(
         "--time-units",
         metavar="UNIT",
-        help="unit of time of a time course (default: h)",
+        help="unit of time of a time course (default: that of its heading, else h)",
     )
     held = parser.add_argument_group("held-out conditions")
     held.add_argument(

@@ -82,8 +82,10 @@ def wide(responses: xr.DataArray) -> pd.DataFrame:
     if "time" not in responses.dims:
         return _matrix(responses.transpose("condition", "node"))
     rows = responses.transpose("condition", "time", "node")
+    unit = str(rows["time"].attrs.get("units", "h"))
+    time = "time" if unit == "h" else f"time ({unit})"  # hours are what is read by default
     index = pd.MultiIndex.from_product(
-        [rows["condition"].values, rows["time"].values], names=["condition", "time"]
+        [rows["condition"].values, rows["time"].values], names=["condition", time]
     )
     values = rows.values.reshape(len(index), -1)
     frame: pd.DataFrame = pd.DataFrame(values, index=index, columns=rows["node"].values)

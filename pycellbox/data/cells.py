@@ -12,24 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pycellbox.common.labels import label_text
 from pycellbox.errors import DataError
 
 Labels: TypeAlias = npt.NDArray[np.str_]
 Index: TypeAlias = tuple[int, ...]
 
-_WHOLE = re.compile(r"-?\d+\.0+")
 _MINUS = str.maketrans("\u2212\u2013", "--")  # what word processors make of a minus sign
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-
-
-def label_text(label: object) -> str:
-    """Write a label as the text by which it is matched: a whole number without ``.0``.
-
-    An identifier is an integer in one table, text in another, and a float where pandas met a
-    missing cell beside it: 5604, ``"5604"`` and 5604.0 are one label.
-    """
-    text = str(label)
-    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def listed(items: Iterable[object], limit: int = 5) -> str:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from pycellbox.common.labels import label_text
 from pycellbox.data.cells import (
     Labels,
     as_labels,
     check_unique,
     counted,
     is_missing,
-    label_text,
     listed,
 )
 from pycellbox.data.schema import NODE_KINDS

@@ -100,7 +100,7 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     kinds = _node_kinds(dataset["node_kind"], axes["node"])
 
     steady_axes = {dimension: axes[dimension] for dimension in STEADY}
-    _check_perturbation(arrays["perturbation"], steady_axes)
+    check_perturbation(arrays["perturbation"], steady_axes)
     _check_response(arrays["response"], axes, kinds, part)
     if "sigma" in arrays:
         _check_sigma(arrays["sigma"], arrays["response"], axes)
@@ -249,7 +249,8 @@ def _node_kinds(node_kind: xr.DataArray, nodes: Labels) -> Labels:
     return np.array(kinds, dtype=np.str_)
 
 
-def _check_perturbation(perturbation: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]]) -> None:
+def check_perturbation(perturbation: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]]) -> None:
+    """Raise a `DataError` if a perturbation, (condition, node), is not finite."""
     bad = ~np.isfinite(perturbation)
     if bad.any():
         cell = first_of(bad, cell_namer("perturbation", axes))

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.data.cells import as_labels, as_numbers, counted, label_text, listed
+from pycellbox.common.labels import label_text
+from pycellbox.data.cells import as_labels, as_numbers, counted, listed
 from pycellbox.data.columns import Surroundings
 from pycellbox.data.frames import from_frame, labelled_array
 from pycellbox.data.headings import same_unit

@@ -19,6 +19,7 @@ from pycellbox.data.headings import is_blank
 from pycellbox.data.kinds import NodeKind, kinds_of_frame
 from pycellbox.data.numerals import is_missing_text, plain_numerals
 from pycellbox.data.orientation import check_orientation
+from pycellbox.data.schema import STEADY, check_perturbation
 from pycellbox.data.tables import Beside, Table, assemble, labelled
 from pycellbox.errors import DataError
 
@@ -151,7 +152,9 @@ def read_perturbation(
         beside = Beside(condition_labels(table, names), names, None)
     tables = labelled({"perturbation": table}, beside, known, {"perturbation": str(path)})
     check_orientation(tables, known)
-    return tables["perturbation"]
+    perturbation = tables["perturbation"]
+    check_perturbation(perturbation.values, {d: perturbation[d].values for d in STEADY})
+    return perturbation
 
 
 def _numbers(

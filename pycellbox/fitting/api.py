@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
+from pycellbox.common.labels import label_text, labels_along
 from pycellbox.common.options import as_number, integer, number, shown
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
@@ -199,10 +200,10 @@ def split_roles(
     data: xr.Dataset, validation: float | Sequence[str] | xr.Dataset | None, seed: int
 ) -> tuple[xr.Dataset, np.ndarray]:
     """All conditions in one dataset, and "train" or "validation" for each."""
-    labels = [str(c) for c in data["condition"].values]
+    labels = labels_along(data, "condition")
     if isinstance(validation, xr.Dataset):
         extra = validate(validation, part=True)
-        clash = sorted(set(labels) & {str(c) for c in extra["condition"].values})
+        clash = sorted(set(labels) & set(labels_along(extra, "condition")))
         if clash:
             raise DataError(
                 f"condition(s) {', '.join(clash[:5])} are in both the data and the validation set."
@@ -247,7 +248,7 @@ def split_roles(
             f"validation={shown(validation)}; it needs a share, a list of condition labels, or a "
             "dataset."
         )
-    wanted = [str(v) for v in validation]
+    wanted = [label_text(v) for v in validation]
     absent = [v for v in wanted if v not in set(labels)]
     if absent:
         raise DataError(f"validation names unknown condition(s) {', '.join(absent[:5])}.")

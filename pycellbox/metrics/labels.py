@@ -6,8 +6,10 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
+from pycellbox.common.labels import labels_along
 from pycellbox.errors import DataError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -25,6 +27,7 @@ def aligned(
         raise DataError(
             f"{left_name} has dims {left.dims} and {right_name} has {right.dims}; they must agree."
         )
+    left, right = _with_text(left), _with_text(right)
     for dim in right.dims:
         if dim not in left.indexes or dim not in right.indexes:
             raise DataError(f"{left_name} and {right_name} need labels along {dim!r}.")
@@ -40,6 +43,17 @@ def aligned(
             )
     order = {dim: right.indexes[dim] for dim in right.dims}
     return left.sel(order).transpose(*right.dims), right
+
+
+def _with_text(array: xr.DataArray) -> xr.DataArray:
+    """Write labels that are numbers as text, as everything else does; times stay numbers."""
+    numbers = [
+        dim
+        for dim, index in array.indexes.items()
+        if dim in array.dims and dim != "time" and pd.api.types.is_numeric_dtype(index.dtype)
+    ]
+    labels = {dim: labels_along(array, str(dim)) for dim in numbers}
+    return array.assign_coords(labels) if labels else array
 
 
 def pearson_rows(p: Floats, o: Floats, measured: Bools) -> Floats:

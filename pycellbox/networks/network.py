@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import views
+from pycellbox.common.labels import labels_along
 from pycellbox.errors import ModelError
 from pycellbox.models import CellBox
 from pycellbox.problem import Structure
@@ -161,4 +162,4 @@ def make_network(
 
 
 def _names(array: xr.DataArray, dim: str) -> tuple[str, ...]:
-    return tuple(str(label) for label in array[dim].values)
+    return tuple(labels_along(array, dim))

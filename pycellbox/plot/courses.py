@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.labels import labels_along
 from pycellbox.data import validate
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import chosen, response_label, short, with_unit
@@ -148,7 +149,7 @@ def _part(array: xr.DataArray, part: dict[str, list[str]], owner: str) -> xr.Dat
     if "time" not in array.coords:
         raise DataError(f"{owner} has no coordinate time: its points have no place in the picture.")
     for dim, labels in part.items():
-        known = {str(label) for label in array[dim].values} if dim in array.coords else set()
+        known = set(labels_along(array, dim)) if dim in array.coords else set()
         lacking = [label for label in labels if label not in known]
         if lacking:
             raise DataError(

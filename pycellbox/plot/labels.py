@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import metrics
+from pycellbox.common.labels import label_text, labels_along
 from pycellbox.errors import DataError
 from pycellbox.result import Fit
 
@@ -39,8 +40,9 @@ def interactions_of(fit: Interactions) -> xr.DataArray:
 def like(array: xr.DataArray, W: xr.DataArray) -> xr.DataArray:
     """Put another matrix of interactions into the order of W."""
     metrics.recovery(W, array)  # names what does not fit
-    same = {dim: W[dim].values for dim in ("target", "source")}
-    ordered: xr.DataArray = array.sel(same).transpose("target", "source")
+    order = {dim: names_along(array, dim) for dim in ("target", "source")}
+    places = {dim: [order[dim].index(name) for name in names_along(W, dim)] for dim in order}
+    ordered: xr.DataArray = array.isel(places).transpose("target", "source")
     return ordered
 
 
@@ -62,7 +64,7 @@ def kinds_along_node(*arrays: xr.DataArray) -> npt.NDArray[np.str_]:
 
 def names_along(array: xr.DataArray, dim: str) -> list[str]:
     """Return the labels of a dim as text."""
-    return [str(label) for label in array[dim].values]
+    return labels_along(array, dim)
 
 
 def short(label: str, longest: int = 22) -> str:
@@ -92,7 +94,7 @@ def chosen(wanted: Sequence[str] | str | None, array: xr.DataArray, dim: str) ->
     known = names_along(array, dim)
     if wanted is None:
         return known
-    names = [wanted] if isinstance(wanted, str) else [str(name) for name in wanted]
+    names = [wanted] if isinstance(wanted, str) else [label_text(name) for name in wanted]
     strange = [name for name in names if name not in known]
     if strange or not names:
         raise DataError(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.labels import label_text, labels_along
 from pycellbox.common.options import as_integer, choice, integer, number, shown
 from pycellbox.data import condition_labels
 from pycellbox.errors import DataError
@@ -56,9 +57,9 @@ def perturbations(
         finite.
     """
     if isinstance(nodes, xr.DataArray):
-        names = [str(node) for node in nodes["node"].values]
+        names = labels_along(nodes, "node")
     else:
-        names = [str(node) for node in nodes]
+        names = [label_text(node) for node in nodes]
     strange = [drug for drug in drugs if drug not in names]
     if isinstance(drugs, str) or strange or not drugs or len(set(drugs)) < len(drugs):
         raise DataError(f"drugs={drugs!r}; they need to be different nodes of {', '.join(names)}.")

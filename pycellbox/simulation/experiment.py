@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.labels import labels_along
 from pycellbox.common.options import choice, number
 from pycellbox.data import validate
 from pycellbox.errors import DataError, ModelError
@@ -208,7 +209,7 @@ def _in_order(perturbation: xr.DataArray, network: Network) -> xr.DataArray:
             f"perturbation has dims {perturbation.dims}; it needs labelled ('condition', 'node')."
         )
     nodes = list(network.nodes)
-    odd = set(nodes) ^ {str(node) for node in perturbation["node"].values}
+    odd = set(nodes) ^ set(labels_along(perturbation, "node"))
     if odd or perturbation.sizes["node"] != len(nodes):
         raise DataError(
             "perturbation and network need the same nodes, each once"
