@@ -475,7 +475,7 @@ def test_a_file_that_is_no_fit_is_named(
     tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--perturbation", f"{tables}/pert.csv", "--out", f"{tmp_path}/p.csv"]
-    assert "no such file" in error_of(["predict", "nowhere.nc", *words], capsys)
+    assert "there is no file" in error_of(["predict", "nowhere.nc", *words], capsys)
     assert "kinds.csv" in error_of(["predict", f"{tables}/kinds.csv", *words], capsys)
     assert "not one that Fit.save wrote" in error_of(
         ["predict", f"{tables}/data.nc", *words], capsys

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.cli.tables import wide, write_table
 from pycellbox.errors import DataError
 
 NODES = ["MEK", "ERK", "aMEK"]
@@ -116,6 +117,19 @@ def test_what_pandas_reads_as_missing_is_missing(tmp_path, mark):
 def test_what_is_no_number_is_named(tmp_path, mark):
     with pytest.raises(DataError, match=r"x.csv, line 2, column 4 .*the cell is '.*not a real"):
         read(tmp_path, lambda t: t.to_csv(na_rep=mark))
+
+
+@pytest.mark.parametrize("unit", [None, "h", "min", "1", "a.u."])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_tables_that_the_package_writes_come_back(tmp_path, unit, suffix):
+    labels = {"ctrl": "=1+1", "low": "'@x", "high": "5604"}
+    nodes = dict(zip(NODES, ["-a, b", "5594", "a;c"], strict=True))
+    u, x, course = (t.rename(index=labels, columns=nodes) for t in (U, X, COURSE))
+    data = pcb.from_tables(u, x if unit is None else course, time_units=unit)
+    paths = [tmp_path / f"{name}{suffix}" for name in ("perturbation", "response")]
+    for path in paths:
+        write_table(wide(data[path.stem]), path)
+    xr.testing.assert_identical(pcb.read_csv(*paths), data)
 
 
 # ---- what cannot be told is refused, by its cause

@@ -249,7 +249,13 @@ HEADINGS = {
     **dict.fromkeys(["time", "Time", "TIME", "timepoint", "Time point", "t", "T"], "h"),
     **dict.fromkeys(["Time (h)", "time_h", "Time..h.", "hours", "t/h", "Time in hours", "h"], "h"),
     **dict.fromkeys(["Time [min]", "time_min", "minutes", "min", "time (minutes)"], "min"),
-    **{"Time (s)": "s", "Time (days)": "d", "hours post treatment": "h"},
+    **{
+        "Time (a.u.)": "a.u.",
+        "time (1)": "1",
+        "Time (s)": "s",
+        "Time (days)": "d",
+        "hours post treatment": "h",
+    },
 }
 
 

@@ -21,6 +21,8 @@ _FILLERS = _SINCE | frozenset(
 )
 _ONLY_TIME = frozenset(["hours", "minutes", "seconds", "days", "weeks"]) | _TIME - {"t"}
 
+_IN_BRACKETS = re.compile(r"(?:time|times|timepoints?|t)\s*[(\[]\s*([^()\[\]]+?)\s*[)\]]", re.I)
+
 # What pandas, R and xarray call the column of an index that was written without a name.
 _WRITTEN_INDEX = re.compile(r"|unnamed: ?\d+.*|index|level_\d+|dim_\d+")
 _LABELS = re.compile(
@@ -40,6 +42,10 @@ class TimeHeading:
 
 def time_heading(heading: object) -> TimeHeading | None:
     """Read a heading such as ``Time (h)``, ``time_min``, ``timepoint``, ``hours`` or ``t``."""
+    in_brackets = _IN_BRACKETS.fullmatch(str(heading).strip())
+    if in_brackets:  # any unit, also one that is not known here
+        unit = in_brackets[1]
+        return TimeHeading(_UNIT_OF.get(unit.lower(), unit), may_be_node=False)
     words = [word for word in re.split(r"[\W_]+", str(heading).strip().lower()) if word]
     times = [word for word in words if word in _TIME]
     units = [word for word in words if word in _UNIT_OF]

@@ -310,7 +310,8 @@ def _time_units(tables: Mapping[str, xr.DataArray], given: str | None) -> str:
     for name, table in tables.items():
         if "time" in table.dims and "units" in table["time"].attrs:
             said[f"the time of {name}"] = str(table["time"].attrs["units"])
-    units = list(said.values()) or ["h"]
+    # A time without a unit, "1", takes any that another source gives.
+    units = [unit for unit in said.values() if unit != "1"] or list(said.values()) or ["h"]
     if not all(same_unit(unit, units[0]) for unit in units):
         written = " and ".join(f"{where} is in {unit!r}" for where, unit in said.items())
         raise DataError(f"{written.replace('time_units is in', 'time_units is')}; give one unit.")
