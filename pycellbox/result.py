@@ -132,6 +132,12 @@ class Fit:
         """How the fit ended: "completed", or where and why it stopped."""
         return str(self.provenance["status"])
 
+    def with_provenance(self, **entries: Any) -> Fit:
+        """Return the same fit with more, or other, entries in its provenance."""
+        tree = self.tree.copy()
+        tree.attrs = {**tree.attrs, "provenance": json.dumps({**self.provenance, **entries})}
+        return Fit(tree)
+
     def predict(
         self, perturbation: xr.DataArray | xr.Dataset, *, times: Any = None, backend: str = "auto"
     ) -> xr.DataArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,10 +11,10 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox import networks
 from pycellbox.backends import get_backend
-from pycellbox.errors import ModelError
+from pycellbox.errors import DivergenceError, ModelError, NumericsWarning, SolverError
 from pycellbox.problem import Problem
 from pycellbox.refinement import refine, standard_errors
-from pycellbox.refinement.elimination import eliminate
+from pycellbox.refinement.elimination import eliminate, inverse
 from pycellbox.refinement.sensitivity import Sensitivity
 from pycellbox.simulation import JI_MODEL, ji_experiment, truth
 
@@ -303,3 +305,220 @@ def test_standard_errors_check_their_options(
     options = {"noise": 0.001, "solver": SOLVER, **bad}
     with pytest.raises(ModelError, match=next(iter(bad))):
         standard_errors(JI_MODEL, truth(experiment[0]), experiment[0], **options)
+
+
+def rough_fit(
+    network: networks.Network,
+    *,
+    noise: float,
+    sigma: float | None = None,
+    seed: int = 0,
+    iterations: int = 30,
+    steady: bool = False,
+    conditions: int = 20,
+    missing: float = 0.0,
+    loss: str = "mae",
+) -> pcb.Fit:
+    """Return a fit that gradient descent has left far from its minimum."""
+    data = pcb.simulate(
+        network, conditions, times=None if steady else [1, 2, 4, 8], noise=noise, missing=missing,
+        seed=seed, backend="numpy",
+    )  # fmt: skip
+    if sigma is not None:
+        data["sigma"] = (data["response"].dims, np.full(data["response"].shape, sigma))
+    return pcb.fit(
+        data, loss=loss, solver=pcb.Heun(0.25), backend="numpy", seed=seed, progress=False,
+        schedule=pcb.Stage(iterations, learning_rate=0.05),
+    )  # fmt: skip
+
+
+def squares(fit: pcb.Fit) -> tuple[float, int]:
+    """Sum of squared training residuals, in units of sigma where there is one, and their number."""
+    data = fit.data
+    off = (fit.predictions - data["response"]) / data.get("sigma", 1.0)
+    off = off.isel(condition=data["role"].values == "train").values
+    return float(np.nansum(off**2)), int(np.isfinite(off).sum())
+
+
+def edges(fit: pcb.Fit) -> int:
+    return int(np.count_nonzero(fit.parameters["W"]))
+
+
+DRAWN = {
+    "random": lambda seed: networks.erdos_renyi(5, 0.3, seed=seed),
+    "cyclic": lambda seed: networks.cyclic(5, seed=seed),
+    "bifurcating": lambda seed: networks.bifurcating(5, seed=seed),
+    "oscillating": lambda seed: networks.oscillating(5, seed=seed),
+}
+
+
+@pytest.mark.parametrize("eliminated", [True, False])
+@pytest.mark.parametrize(
+    ("drawn", "noise", "sigma", "missing", "steady"),
+    [
+        ("random", 0.0, None, 0.0, False),
+        ("random", 0.1, 0.1, 0.2, False),
+        ("random", 0.3, None, 0.0, True),
+        ("cyclic", 1e-3, 0.01, 0.0, False),
+        ("bifurcating", 1e-2, None, 0.2, False),
+        ("oscillating", 0.1, None, 0.0, False),
+        ("oscillating", 0.3, 0.1, 0.2, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pycellbox.errors.NumericsWarning")
+def test_the_criterion_never_rises(
+    drawn: str, noise: float, sigma: float | None, missing: float, steady: bool, eliminated: bool
+) -> None:
+    fit = rough_fit(
+        DRAWN[drawn](3), noise=noise, sigma=sigma, missing=missing, steady=steady, seed=3
+    )
+    refined = refine(fit, eliminate=eliminated)
+    before, count = squares(fit)
+    price = np.log(count) + np.log(5 * 4) if eliminated else 0.0
+    values = [squares(f)[0] / (before / count) + price * edges(f) for f in (fit, refined)]
+    assert values[1] <= values[0] * (1 + 1e-9)
+    noted = refined.provenance["refinement"]["criterion"]
+    assert noted["variance"] == pytest.approx(before / count)
+    assert noted["before"] == pytest.approx(values[0])
+    if "reason" not in refined.provenance["refinement"]:
+        assert noted["after"] == pytest.approx(values[1])
+
+
+@pytest.mark.parametrize("sigma", [0.1, None])
+def test_noisy_networks_are_found(sigma: float | None) -> None:
+    kept, true_edges, spurious, errors = 0, 0, 0, []
+    for seed in range(2):
+        fit = rough_fit(
+            networks.erdos_renyi(6, 0.3, seed=seed), noise=0.1, sigma=sigma, seed=seed,
+            conditions=40,
+        )  # fmt: skip
+        refined = refine(fit)
+        true = truth(fit.data)["W"].values
+        found = refined.parameters["W"].values != 0
+        kept, true_edges = kept + (found & (true != 0)).sum(), true_edges + (true != 0).sum()
+        spurious += (found & (true == 0)).sum()
+        errors.append([np.abs(f.parameters["W"].values - true).mean() for f in (fit, refined)])
+        # In units of the response, or of sigma.
+        noise = refined.provenance["refinement"]["noise"]
+        assert noise == pytest.approx(0.1 / (sigma or 1.0), rel=0.15)
+    assert kept >= 0.85 * true_edges
+    assert spurious <= 2
+    before, after = np.mean(errors, axis=0)
+    assert after < before / 2
+
+
+def test_a_fit_that_is_not_followed_comes_back_as_it_was() -> None:
+    fit = rough_fit(networks.erdos_renyi(5, 0.3, seed=1), noise=1e-3)
+    # Most conditions have one node that no network can follow.
+    data = fit.data.copy(deep=True)
+    data["response"][:16, :, 0] += 100.0
+    far = pcb.fit(
+        data.drop_vars("role"), initial=fit.parameters, solver=fit.solver, backend="numpy",
+        schedule=pcb.Stage(1, learning_rate=0.0), progress=False,
+    )  # fmt: skip
+    with pytest.warns(NumericsWarning, match="are followed") as caught:
+        same = refine(far)
+    assert len(caught) == 1
+    xr.testing.assert_identical(same.parameters, far.parameters)
+    xr.testing.assert_identical(same.predictions, far.predictions)
+    assert "are followed" in same.provenance["refinement"]["reason"]
+    assert same.model == far.model
+
+
+def test_a_refined_fit_is_left_where_it_is(refined: pcb.Fit) -> None:
+    again = refine(refined)
+    np.testing.assert_allclose(again.parameters["W"], refined.parameters["W"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("states", DivergenceError),
+        ("states", SolverError),
+        ("jacobian", DivergenceError),
+        ("jacobian", np.linalg.LinAlgError),
+    ],
+)
+def test_unlucky_trial_steps_are_refused(
+    rough: pcb.Fit, what: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(Sensitivity, what)
+    start = rough.parameters["W"].values
+    refused = 0
+
+    def unlucky(self: Sensitivity, parameters: dict[str, np.ndarray], *args: object) -> np.ndarray:
+        nonlocal refused
+        # A third of all networks, but not the one at which it starts.
+        W = parameters["W"]
+        if zlib.crc32(W.tobytes()) % 3 == 0 and not np.array_equal(W, start):
+            refused += 1
+            raise error("an unlucky step")
+        result: np.ndarray = original(self, parameters, *args)
+        return result
+
+    monkeypatch.setattr(Sensitivity, what, unlucky)
+    refined = refine(rough)
+    assert refused > 0
+    np.testing.assert_allclose(refined.parameters["W"], truth(rough.data)["W"], atol=0.02)
+
+
+def test_rates_without_bounds_are_refused(rough: pcb.Fit) -> None:
+    train = rough.data.isel(condition=rough.data["role"].values == "train")
+    problem = Problem.from_dataset(train, pcb.CellBox(), None)
+    for solver in (SOLVER, pcb.Tsit5(), pcb.Heun(0.5)):
+        sensitivity = Sensitivity(problem, get_backend("numpy"), solver)
+        support = problem.structure.mask
+        theta = np.zeros(sensitivity.size(support))
+        assert sensitivity.trial(theta, support) is not None
+        alpha = int(support.sum())
+        for value in (126.0, 1e3, np.nan):
+            theta[alpha] = value
+            assert sensitivity.trial(theta, support) is None
+        theta[alpha], theta[0] = 0.0, np.inf
+        assert sensitivity.trial(theta, support) is None
+
+
+def test_inverse_of_a_singular_matrix_is_finite() -> None:
+    rng = np.random.default_rng(0)
+    J = rng.normal(size=(9, 4))
+    np.testing.assert_allclose(inverse(J.T @ J), np.linalg.inv(J.T @ J), rtol=1e-8)
+    J[:, 3] = J[:, 2]
+    for normal in (J.T @ J, np.zeros((4, 4))):
+        C = inverse(normal)
+        assert np.isfinite(C).all()
+        assert (np.diag(C) > 0).all()
+    # Of two columns that are the same, one can go for nothing.
+    assert not eliminate(np.ones(4), J.T @ J, 4, 1e-6, 10.0, most=1)[1][2:].all()
+
+
+def test_responses_at_time_zero_do_no_harm(
+    experiment: tuple[xr.Dataset, xr.Dataset, xr.Dataset], rough: pcb.Fit
+) -> None:
+    train = experiment[0]
+    zero = xr.zeros_like(train.isel(time=[0])[["response", "true_response"]])
+    longer = xr.concat([zero.assign_coords(time=[0.0]), train], "time", data_vars="minimal")
+    longer["time"].attrs = train["time"].attrs
+    refined = refine(near(longer))
+    np.testing.assert_allclose(refined.parameters["W"], truth(train)["W"], atol=0.02)
+
+
+def test_all_that_a_screen_lacks_is_said_at_once() -> None:
+    data = pcb.simulate(network(5, drugs=2), 12, noise=0.01, horizon=10.0, backend="numpy")
+    screen = near(data, pcb.CellBox(response_range="held"), horizon=10.0)
+    with pytest.raises(ModelError) as refusal:
+        refine(screen, solver=pcb.SteadyState())
+    for part in ("3 things", 'drug_columns="free"', 'response_range="free"', "pcb.Heun(0.2)"):
+        assert part in str(refusal.value)
+    # Doing as it says is enough.
+    model = pcb.CellBox(drug_columns="free")
+    fit = pcb.fit(
+        data, model, solver=pcb.SteadyState(), schedule=pcb.Stage(20), backend="numpy",
+        progress=False,
+    )  # fmt: skip
+    assert refine(fit, solver=pcb.Heun(0.2)).solver == pcb.Heun(0.2)
+
+
+def test_too_many_parameters_are_refused(rough: pcb.Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycellbox.refinement.api._MOST_PARAMETERS", 10)
+    with pytest.raises(ModelError, match=r"42 parameters.*CellBox\(mask="):
+        refine(rough)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -200,7 +199,7 @@ def prune(
         "edges": [int(n) for n in table["edges"]],
         "validation_loss": [float(v) for v in table["validation_loss"]],
     }
-    return Pruned(_noted(path[chosen], note), tuple(path), table)
+    return Pruned(path[chosen].with_provenance(pruning=note), tuple(path), table)
 
 
 def _table(
@@ -236,9 +235,3 @@ def _table(
 def _structure(fit: Fit) -> Structure:
     parameters = fit.parameters
     return Structure.over(fit.model, parameters["node"].values, parameters["node_kind"].values)
-
-
-def _noted(fit: Fit, note: dict[str, Any]) -> Fit:
-    tree = fit.tree.copy()
-    tree.attrs = {**tree.attrs, "provenance": json.dumps({**fit.provenance, "pruning": note})}
-    return Fit(tree)

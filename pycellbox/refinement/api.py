@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,29 @@ import xarray as xr
 
 from pycellbox.backends import get_backend
 from pycellbox.common.options import integer, number
-from pycellbox.errors import ModelError
+from pycellbox.errors import ModelError, NumericsWarning, warn
 from pycellbox.fitting.history import History
-from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
-from pycellbox.refinement.elimination import eliminate as eliminate_weights
-from pycellbox.refinement.levenberg import minimise
-from pycellbox.refinement.sensitivity import Sensitivity
+from pycellbox.problem import Problem, parameter_arrays, parameter_dataset
+from pycellbox.refinement.criterion import (
+    criterion,
+    price_of_an_edge,
+    squares_of,
+    variance_of,
+)
+from pycellbox.refinement.rounds import Rounds
+from pycellbox.refinement.sensitivity import Sensitivity, obstacles, refuse
 from pycellbox.result import Fit, versions
 from pycellbox.solvers import Solver, check_solver, solver_to_dict
 
-# A response further off than this many standard deviations of the noise is not followed.
-_FAR = 10.0
+# A result that follows less than this share of the responses says too little of the network.
+_LITTLE = 0.5
 
-# How many times dearer than others an interaction may be that leads a condition astray.
-_DEAR = 5.0
+# A fit whose criterion would rise by less than this share of it is where refinement would lead.
+_AT_MINIMUM = 1e-3
+_DONE = "the fit is at its minimum already."
+
+# Beyond, every step takes seconds and every round minutes.
+_MOST_PARAMETERS = 4000
 
 
 def refine(
@@ -34,9 +42,9 @@ def refine(
     *,
     eliminate: bool = True,
     tolerance: float = 0.05,
-    ridge: float = 1e-3,
+    ridge: float | None = None,
     rounds: int = 10,
-    iterations: int = 100,
+    iterations: int = 200,
     solver: Solver | None = None,
     backend: str | None = None,
 ) -> Fit:
@@ -44,15 +52,21 @@ def refine(
 
     Gradient descent comes near the minimum; from there Gauss and Newton's steps, damped as
     Levenberg and Marquardt do, get to it in some ten. Then interactions are set to zero, the least
-    needed first, as long as each raises the sum of squares by less than log(N) + log(P) variances
-    of the noise, with N measured responses and P interactions to choose from: the extended
-    information criterion of Chen and Chen (Biometrika 95:759, 2008; γ = 1/2). What is left is
-    fitted again.
+    needed first, and what is left is fitted again, as long as that lowers
+
+        Σ (residual/sigma)² / v + (log N + log P) · interactions ,
+
+    with the variance v of the noise, N measured responses and P interactions to choose from: the
+    extended information criterion of Chen and Chen (Biometrika 95:759, 2008; γ = 1/2). Over all
+    training responses, with v the mean square of the given fit's residuals, it is never higher for
+    what is returned than for what was given; without elimination that is the sum of squares. A
+    step that leads to a blow-up is refused like one that leads uphill.
 
     Where a network leaves an unstable state, a tiny error in W decides where it goes, and a
     trajectory that went elsewhere says nothing about W. A condition therefore counts up to the
-    first time at which a response is off by more than ``tolerance``; with each round more is
-    followed.
+    first time at which a response is off by more than ``tolerance`` and by more than ten standard
+    deviations of the noise. The noise is at first the robust scale of the given fit's residuals,
+    then that of the responses that are followed; with each round more are.
 
     Parameters
     ----------
@@ -62,17 +76,18 @@ def refine(
     eliminate : bool
         Whether to leave out interactions.
     tolerance : float
-        In units of the response (of sigma, where the data has one); four times as much in the
-        first round, and never less than ten standard deviations of the noise as estimated.
-    ridge : float
-        Strength that holds what the data do not tell near zero, in units of the residual per unit
-        of W: the noise over the size that weights may have.
+        In units of the response, with or without sigma; four times as much in the first round.
+    ridge : float, optional
+        Strength that holds what the data do not tell near zero (rates: near those of the given
+        fit), in units of the residual, or of sigma where the data has one, per unit of W: the
+        noise over the size that weights may have. Default the noise as estimated: weights of
+        about 1.
     rounds : int
         At most this many times of minimising and leaving out.
     iterations : int
-        At most this many steps in all; some twenty to sixty are usual.
+        At most this many steps in all, refused ones included; some twenty to sixty are usual.
     solver : solver, optional
-        Default the fit's.
+        Default the fit's. A fit by `SteadyState` needs another.
     backend : str, optional
         Default the fit's.
 
@@ -80,13 +95,21 @@ def refine(
     -------
     Fit
         Its model's mask allows the interactions that are left. ``provenance["refinement"]`` has
-        the estimated ``noise``, the share of responses ``followed``, and the interactions left and
-        the noise after each round.
+        the estimated ``noise`` (in units of sigma where the data has one), the share of training
+        responses ``followed``, the interactions left and the noise after each round, and the
+        ``criterion`` ``before`` and ``after`` with its ``variance``. Where less than half of the
+        responses are followed or the criterion would rise, the given fit, with the ``reason``.
+
+    Warns
+    -----
+    NumericsWarning
+        The fit is returned as it was given, and was not at its minimum.
 
     Raises
     ------
     ModelError
-        An option is out of range, the model ties parameters together, or the network is too large.
+        An option is out of range, the model ties parameters together, the solver has no
+        trajectory, the network is too large: all that stands in the way at once.
     DivergenceError
         The trajectory is not finite at the start.
 
@@ -100,13 +123,44 @@ def refine(
     chosen = get_backend(backend or fit.backend)
     solver = fit.solver if solver is None else check_solver(solver)
     data = fit.data
-    train = data.isel(condition=np.flatnonzero(data["role"].values == "train"))
-    problem = Problem.from_dataset(train, fit.model, fit.horizon)
+    rows = np.flatnonzero(data["role"].values == "train")
+    problem = Problem.from_dataset(data.isel(condition=rows), fit.model, fit.horizon)
+    refuse(obstacles(problem, solver, _MOST_PARAMETERS))
     sensitivity = Sensitivity(problem, chosen, solver)
     start = parameter_arrays(problem.structure, fit.parameters, np.float64)
-    state = _State(sensitivity, problem.structure.mask, ridge, iterations)
-    state.theta = sensitivity.pack(start, state.support)
-    state.go(eliminate, tolerance, rounds)
+    support = problem.structure.mask
+    state = Rounds(
+        sensitivity, sensitivity.pack(start, support), support, tolerance, ridge, iterations
+    )
+    given = fit.predictions.values[rows].reshape(problem.response.shape)
+    squares = squares_of(problem, given)
+    price = price_of_an_edge(problem) if eliminate else 0.0
+    variance = variance_of(problem, squares)
+    before = criterion(squares, variance, int(np.count_nonzero(start["W"])), price)
+    went = state.go(eliminate, rounds)
+    parameters = sensitivity.unpack(state.theta, state.support)
+    reached = sensitivity.trial(state.theta, state.support)
+    after = math.inf
+    if reached is not None:
+        edges = int(np.count_nonzero(parameters["W"]))
+        after = criterion(squares_of(problem, reached), variance, edges, price)
+    note = {
+        "eliminate": eliminate,
+        "tolerance": tolerance,
+        "ridge": ridge,
+        "solver": solver_to_dict(solver),
+        "noise": state.noise,
+        "followed": state.followed,
+        "edges": state.edges,
+        "noises": state.noises,
+        "criterion": {"variance": variance, "before": before, "after": after},
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    reason = _why_not(state, went, before, after)
+    if reason:
+        if reason != _DONE:
+            warn(f"not refined: {reason} The fit is returned as it was given.", NumericsWarning)
+        return fit.with_provenance(refinement={**note, "reason": reason})
 
     model = fit.model
     if eliminate:
@@ -115,7 +169,6 @@ def refine(
             state.support, {"target": nodes, "source": nodes}, ("target", "source"), name="mask"
         )
         model = dataclasses.replace(model, mask=mask)
-    parameters = sensitivity.unpack(state.theta, state.support)
     return Fit.assemble(
         model=model,
         solver=solver,
@@ -129,137 +182,41 @@ def refine(
             "dtype": "float64",
             "seconds": round(fit.provenance["seconds"] + time.perf_counter() - began, 3),
             "versions": versions(chosen),
-            "refinement": {
-                "eliminate": eliminate,
-                "tolerance": tolerance,
-                "ridge": ridge,
-                "solver": solver_to_dict(solver),
-                "noise": state.noise,
-                "followed": state.followed,
-                "edges": state.edges,
-                "noises": state.noises,
-                "seconds": round(time.perf_counter() - began, 3),
-            },
+            "refinement": note,
         },
     )
 
 
-@dataclass
-class _State:
-    """Where the rounds stand."""
-
-    sensitivity: Sensitivity
-    support: Array
-    ridge: float
-    iterations: int
-
-    def __post_init__(self) -> None:
-        self.theta = np.zeros(0)
-        self.noise = math.inf
-        self.followed = 0.0
-        self.losses: list[float] = []
-        self.edges: list[int] = []
-        self.noises: list[float] = []
-
-    def go(self, eliminate: bool, tolerance: float, rounds: int) -> None:
-        """Minimise and leave out until nothing changes."""
-        problem = self.sensitivity.problem
-        counted = self._keep(4 * tolerance)
-        for _ in range(rounds):
-            before = self.support
-            normal = self._minimise(np.where(counted, problem.weight, 0.0))
-            if eliminate:
-                self._leave_out(normal, counted, max(tolerance, _FAR * self.noise))
-            self.edges.append(int(self.support.sum()))
-            limit = max(tolerance, _FAR * self.noise)
-            follow = self._keep(limit)
-            if eliminate and not follow.all() and self.support.sum() == before.sum():
-                follow = self._leave_out_one_more(normal, follow, limit)
-            unchanged = self.support.sum() == before.sum() and (follow == counted).all()
-            counted = follow
-            if unchanged or self.iterations <= 0:
-                break
-        self.followed = float(counted[problem.weight > 0].mean())
-
-    def _keep(self, limit: float) -> Array:
-        """Responses that count, bool (c, t, n): each condition until it goes astray."""
-        return self._kept(self.theta, self.support, limit)
-
-    def _kept(self, theta: Array, support: Array, limit: float) -> Array:
-        s = self.sensitivity
-        x = s.states(s.unpack(theta, support))
-        off = (np.abs(x - s.problem.response) * s.problem.weight).max(axis=2)
-        near = np.logical_and.accumulate(off <= limit, axis=1)
-        return np.broadcast_to(near[:, :, None], x.shape)
-
-    def _minimise(self, weight: Array) -> Array:
-        found = minimise(
-            self.sensitivity, self.theta, self.support, weight, self.ridge, self.iterations
+def _why_not(rounds: Rounds, went: bool, before: float, after: float) -> str:
+    """Why the result is no better than the fit it came from; empty if it is."""
+    if not went:
+        return (
+            "no step could be made: no trajectory is followed, or its derivative is not finite. "
+            "Fit for longer, or with a shorter horizon."
         )
-        self.iterations -= len(found.losses) - 1
-        self.theta = found.theta
-        self.losses += found.losses
-        freedom = int(np.count_nonzero(weight)) - self.theta.size
-        self.noise = math.sqrt(found.squares / max(freedom, 1))
-        self.noises.append(self.noise)
-        return found.normal
-
-    def _leave_out(self, normal: Array, counted: Array, limit: float) -> None:
-        """Leave out what is not needed, fewer at a time where the quadratic model is too bold."""
-        threshold = self._threshold(counted)
-        n_weights = int(self.support.sum())
-        followed = self._keep(limit).sum()
-        most = n_weights
-        while most:
-            variance = max(self.noise, 1e-12) ** 2
-            theta, alive = eliminate_weights(
-                self.theta, normal, n_weights, variance, threshold, most
-            )
-            support = self._without(alive)
-            if self._kept(theta[alive], support, limit).sum() >= followed:
-                self.theta, self.support = theta[alive], support
-                return
-            most = min(most, int(np.count_nonzero(~alive))) // 2
-
-    def _threshold(self, counted: Array) -> float:
-        """Price in variances of the noise below which an interaction is left out."""
-        problem = self.sensitivity.problem
-        count = int(np.count_nonzero(problem.weight * counted))
-        candidates = int(np.count_nonzero(problem.structure.mask))
-        return math.log(max(count, 2)) + math.log(max(candidates, 1))
-
-    def _without(self, alive: Array) -> Array:
-        support: Array = self.support.copy()
-        support[support] = alive[: int(self.support.sum())]
-        return support
-
-    def _leave_out_one_more(self, normal: Array, follow: Array, limit: float) -> Array:
-        """Leave out the one interaction without which most more is followed, if there is one.
-
-        What remains astray may do so by a single weight that is not quite zero, and by chance a
-        little dearer than the threshold.
-        """
-        n_weights = int(self.support.sum())
-        best, chosen = int(follow.sum()), None
-        C = np.linalg.inv(normal)
-        price = self.theta[:n_weights] ** 2 / np.diag(C)[:n_weights] / max(self.noise, 1e-12) ** 2
-        for q in np.flatnonzero(price < _DEAR * self._threshold(follow)):
-            theta = self.theta - C[:, q] * (self.theta[q] / C[q, q])
-            alive = np.arange(theta.size) != q
-            support = self._without(alive)
-            kept = self._kept(theta[alive], support, limit)
-            if kept.sum() > best:
-                best, chosen, follow = int(kept.sum()), (theta[alive], support), kept
-        if chosen is not None:
-            self.theta, self.support = chosen
-        return follow
+    if rounds.followed < _LITTLE:
+        return (
+            f"only {rounds.followed:.0%} of the training responses are followed to within "
+            f"{rounds.tolerance:g} or ten standard deviations of the noise, too few to tell the "
+            "network. Fit for longer or with another seed, or give a larger tolerance."
+        )
+    if not after <= before * (1 + _AT_MINIMUM):
+        return (
+            f"the criterion would rise from {before:.6g} to {after:.6g}: some trajectories are not "
+            "followed, or the ridge or the solver cost more than the minimum gains. Fit for "
+            "longer, or give another tolerance, ridge or solver."
+        )
+    return "" if after <= before else _DONE
 
 
-def _check(fit: object, tolerance: float, ridge: float, rounds: int, iterations: int) -> None:
+def _check(
+    fit: object, tolerance: float, ridge: float | None, rounds: int, iterations: int
+) -> None:
     if not isinstance(fit, Fit):
         raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
-    for name, value in (("tolerance", tolerance), ("ridge", ridge)):
-        number(name, value, above=True)
+    number("tolerance", tolerance, above=True)
+    if ridge is not None:
+        number("ridge", ridge, above=True)
     for name, count in (("rounds", rounds), ("iterations", iterations)):
         integer(name, count)
 

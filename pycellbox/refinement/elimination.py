@@ -6,6 +6,8 @@ import numpy as np
 
 from pycellbox.problem import Array
 
+_FLAT = 1e-14
+
 
 def eliminate(
     theta: Array,
@@ -42,7 +44,7 @@ def eliminate(
     alive : ndarray of bool, (θ,)
     """
     theta = theta.copy()
-    C = np.linalg.inv(normal)
+    C = inverse(normal)
     alive = np.ones(theta.size, dtype=bool)
     for _ in range(n_weights if most is None else most):
         price = np.full(n_weights, np.inf)
@@ -56,3 +58,16 @@ def eliminate(
         alive[q] = False
         theta[~alive] = 0.0
     return theta, alive
+
+
+def inverse(normal: Array) -> Array:
+    """Inverse of a positive definite matrix that may be singular to rounding.
+
+    Directions in which it is flat to rounding have the largest inverse that can be told from an
+    infinite one: what lies along them is free to leave out.
+    """
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-200))
+    values, vectors = np.linalg.eigh(normal / scale / scale[:, None])
+    parts = vectors / scale[:, None]
+    out: Array = (parts / np.maximum(values, _FLAT * max(values[-1], 1.0))) @ parts.T
+    return out

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pycellbox.errors import DivergenceError
 from pycellbox.problem import Array
 from pycellbox.refinement.sensitivity import Sensitivity
 
 _LONGEST = 1.0  # change of any weight, or of the logarithm of any rate, in one step
-_LOG_RATES = (-6.0, 6.0)
+_LOG_RATES = np.array([[-6.0], [6.0]])  # change of the logarithm of any rate, in all
 _SMALL = 1e-6  # relative decrease that counts as none
 _STUCK = 1e12
 
@@ -29,12 +28,15 @@ class LeastSquares:
         Sum of squared residuals.
     losses : list of float
         Mean square residual at the start and after each step.
+    steps : int
+        How many were tried, refused ones included.
     """
 
     theta: Array
     normal: Array
     squares: float
     losses: list[float]
+    steps: int
 
 
 def minimise(
@@ -43,9 +45,13 @@ def minimise(
     support: Array,
     weight: Array,
     ridge: float,
+    anchor: Array,
     iterations: int,
-) -> LeastSquares:
-    """Minimise Σ (weight∘(x − y))² + ridge²·|θ|².
+) -> LeastSquares | None:
+    """Minimise Σ (weight∘(x − y))² + ridge²·|θ − anchor|².
+
+    A step after which the trajectory or its derivative is not finite counts as infinitely bad: it
+    is refused, and a shorter one tried. None if that holds for the start.
 
     Parameters
     ----------
@@ -58,6 +64,8 @@ def minimise(
         Zero where a response does not count.
     ridge : float
         Keeps what the data do not tell from running away.
+    anchor : ndarray, (θ,)
+        Where it keeps it; the logarithms of rates stay within six of it.
     iterations : int
         At most this many steps, refused ones included.
 
@@ -67,41 +75,50 @@ def minimise(
     in Marquardt's method, Technical University of Denmark, 1999).
     """
     observed = sensitivity.problem.response
-    counted = max(int(np.count_nonzero(weight)), 1)
+    counts = weight > 0
+    counted = max(int(np.count_nonzero(counts)), 1)
     n_weights = int(support.sum())
 
-    def residual(at: Array) -> Array:
-        try:
-            x = sensitivity.states(sensitivity.unpack(at, support))
-        except DivergenceError:
-            return np.full(1, np.inf)
-        return ((x - observed) * weight).ravel()
+    def residual(at: Array) -> Array | None:
+        x = sensitivity.trial(at, support)
+        return None if x is None else ((x - observed) * weight)[counts]
 
-    def linearise(at: Array) -> Array:
-        J = sensitivity.jacobian(sensitivity.unpack(at, support), support)
+    def normal_equations(at: Array, r: Array) -> tuple[Array, Array] | None:
+        J = sensitivity.trial_jacobian(at, support)
+        if J is None:
+            return None
         # Rows that do not count may be as large as 1e8, beside which nothing else would be seen.
-        return J[weight > 0] * weight[weight > 0][:, None]
-
-    def normal_equations(J: Array, r: Array, at: Array) -> tuple[Array, Array]:
-        A = J.T @ J
+        J = J[counts] * weight[counts][:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            A, g = J.T @ J, J.T @ r + ridge**2 * (at - anchor)
         A[np.diag_indices_from(A)] += ridge**2
-        return A, J.T @ r[weight.ravel() > 0] + ridge**2 * at
+        return (A, g) if np.isfinite(A).all() and np.isfinite(g).all() else None
+
+    def cost_of(at: Array, r: Array) -> tuple[float, float]:
+        squares = float(r @ r)
+        return squares, squares + ridge**2 * float((at - anchor) @ (at - anchor))
 
     r = residual(theta)
-    squares = float(r @ r)
-    cost = squares + ridge**2 * float(theta @ theta)
+    equations = None if r is None else normal_equations(theta, r)
+    if r is None or equations is None:
+        return None
+    squares, cost = cost_of(theta, r)
     losses = [squares / counted]
-    A, g = normal_equations(linearise(theta), r, theta)
-    damping, growth, still = 1e-3, 2.0, 0
-    for _ in range(iterations):
-        step = -np.linalg.solve(A + damping * np.diag(np.diag(A)), g)
+    damping, growth, still, tried = 1e-3, 2.0, 0, 0
+    while tried < iterations:
+        tried += 1
+        A, g = equations
+        step = -_solve(A + damping * np.diag(np.diag(A)), g)
         step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), 1e-300))
         trial = theta + step
-        trial[n_weights:] = np.clip(trial[n_weights:], *_LOG_RATES)
-        r_trial = residual(trial)
-        squares_trial = float(r_trial @ r_trial)
-        cost_trial = squares_trial + ridge**2 * float(trial @ trial)
-        if not cost_trial < cost:
+        trial[n_weights:] = np.clip(trial[n_weights:], *(anchor[n_weights:] + _LOG_RATES))
+        r_trial, equations = residual(trial), None
+        if r_trial is not None:
+            squares_trial, cost_trial = cost_of(trial, r_trial)
+            if cost_trial < cost:
+                equations = normal_equations(trial, r_trial)
+        if r_trial is None or equations is None:
+            equations = (A, g)
             damping *= growth
             growth *= 2
             if damping > _STUCK:
@@ -114,8 +131,16 @@ def minimise(
         losses.append(squares / counted)
         damping *= max(1 / 5, 1 - (2 * min(ratio, 1.0) - 1) ** 3)
         growth = 2.0
-        A, g = normal_equations(linearise(theta), r, theta)
         still = still + 1 if decrease < _SMALL else 0
         if still == 2:
             break
-    return LeastSquares(theta, A, squares, losses)
+    return LeastSquares(theta, equations[0], squares, losses, tried)
+
+
+def _solve(A: Array, b: Array) -> Array:
+    """Solve A x = b, by least squares where A is singular to rounding."""
+    try:
+        x: Array = np.linalg.solve(A, b)
+    except np.linalg.LinAlgError:
+        x = np.linalg.lstsq(A, b, rcond=None)[0]
+    return x if np.isfinite(x).all() else np.zeros_like(b)

@@ -10,15 +10,67 @@ import numpy as np
 from pycellbox.backends import Backend
 from pycellbox.backends.lowering import Coefficients, Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
-from pycellbox.errors import ModelError
-from pycellbox.problem import Array, Parameters, Problem
+from pycellbox.errors import DivergenceError, ModelError, SolverError
+from pycellbox.problem import Array, Parameters, Problem, Structure
 from pycellbox.solvers import Solver, SteadyState
 
 _STEP = 0.75
 """Step of the sensitivity equation in units of the fastest time of the network at rest. An error
 of a percent in the Jacobian shifts the minimum by a percent of a standard error."""
 
-_MOST_ENTRIES = 2e8  # of a Jacobian, 1.6 GB
+_MOST_ENTRIES = 2e8  # of a Jacobian, or of all its steps' propagators: 1.6 GB
+
+
+def obstacles(problem: Problem, solver: Solver, most: int | None = None) -> list[str]:
+    """All that stands in the way of the derivatives of a problem, each with what to do.
+
+    Parameters
+    ----------
+    problem : Problem
+    solver : Solver
+    most : int, optional
+        How many parameters can be afforded.
+    """
+    found, structure = [], problem.structure
+    model, size = structure.model, _size(structure, structure.mask)
+    if model.drug_columns == "shared" and structure.is_drug.any():
+        found.append(
+            "the drugs share a column, whose entries cannot go one by one: fit with "
+            'CellBox(drug_columns="free").'
+        )
+    if model.response_range == "held":
+        found.append('the response range is held: fit with CellBox(response_range="free").')
+    if isinstance(solver, SteadyState):
+        found.append(
+            "SteadyState has no trajectory: give another solver for the same horizon, "
+            f"solver=pcb.Heun({float(problem.times[-1]) / 50:g})."
+        )
+    if problem.response.size * size > _MOST_ENTRIES:
+        found.append(
+            f"the Jacobian of {problem.response.size} responses with respect to {size} parameters "
+            "is too large: fit with fewer nodes or conditions, or allow fewer interactions with "
+            "CellBox(mask=...)."
+        )
+    elif most is not None and size > most:
+        found.append(
+            f"{size} parameters ({int(structure.mask.sum())} interactions and the rates) are too "
+            f"many for second order, which can do with {most}: fit with fewer nodes, or allow "
+            "fewer interactions with CellBox(mask=...)."
+        )
+    return found
+
+
+def refuse(found: list[str]) -> None:
+    """Raise a ModelError that names all obstacles at once, if there are any."""
+    if len(found) == 1:
+        raise ModelError(found[0])
+    if found:
+        listed = " ".join(f"({number}) {text}" for number, text in enumerate(found, 1))
+        raise ModelError(f"{len(found)} things stand in the way: {listed}")
+
+
+def _size(structure: Structure, support: Array) -> int:
+    return int(support.sum()) + len(structure.model.rates) * structure.n_nodes
 
 
 class Sensitivity:
@@ -43,33 +95,18 @@ class Sensitivity:
     def __init__(self, problem: Problem, backend: Backend, solver: Solver) -> None:
         structure = problem.structure
         model = structure.model
-        if model.drug_columns == "shared" and structure.is_drug.any():
-            raise ModelError(
-                "the drugs share a column, whose entries cannot go one by one: fit with "
-                'CellBox(drug_columns="free").'
-            )
-        if model.response_range == "held":
-            raise ModelError('the response range is held: fit with CellBox(response_range="free").')
-        if isinstance(solver, SteadyState):
-            raise ModelError("SteadyState has no trajectory; use Heun, RK4 or Tsit5.")
+        refuse(obstacles(problem, solver))
         self.problem, self.backend, self.solver = problem, backend, solver
         self.lowering = Lowering(structure)
         self.n = structure.n_nodes
         self.rates = model.rates
-        entries = problem.response.size * self.size(structure.mask)
-        if entries > _MOST_ENTRIES:
-            raise ModelError(
-                f"the Jacobian of {problem.response.size} responses with respect to "
-                f"{self.size(structure.mask)} parameters is too large; refinement is for networks "
-                "of up to some thirty nodes, or with a mask."
-            )
         self._kernel = envelope_kernel(model)
         self._drive = self.lowering.drive(problem.perturbation)
         self._to_parameters = self._linear_map()
 
     def size(self, support: Array) -> int:
         """Length of θ with the interactions of ``support``, bool (n, n)."""
-        return int(support.sum()) + len(self.rates) * self.n
+        return _size(self.problem.structure, support)
 
     def pack(self, parameters: Parameters, support: Array) -> Array:
         """θ of effective parameters."""
@@ -91,17 +128,46 @@ class Sensitivity:
         grid = p.times if times is None else times
         return self.backend.solve(p.structure, self.solver, parameters, p.perturbation, grid)
 
+    def trial(self, theta: Array, support: Array) -> Array | None:
+        """States at the measured times, (c, t, n); None where there are none that are finite.
+
+        A trial step may lead anywhere: to rates that no step can follow, to a blow-up. That says
+        that the step is bad, not that the data or the solver are.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            parameters = self.unpack(theta, support)
+            if not all(np.isfinite(array).all() for array in parameters.values()):
+                return None
+            try:
+                states = self.states(parameters)
+            except (DivergenceError, SolverError):
+                return None
+        return states if np.isfinite(states).all() else None
+
+    def trial_jacobian(self, theta: Array, support: Array) -> Array | None:
+        """`jacobian` at θ; None where it is not finite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
+                J = self.jacobian(self.unpack(theta, support), support)
+            except (DivergenceError, SolverError, np.linalg.LinAlgError):
+                return None
+        return J if np.isfinite(J).all() else None
+
     def jacobian(self, parameters: Parameters, support: Array) -> Array:
-        """dx/dθ at the measured times, (c, t, n, θ)."""
+        """dx/dθ at the measured times, (c, t, n, θ); zero at time 0, where x is given."""
         p, n = self.problem, self.n
         k = self.lowering.coefficients(parameters)
         at_rest = (k.a * self._kernel.steepest)[:, None] * k.M - np.diag(k.c)
         step = _STEP / max(float(np.abs(np.linalg.eigvals(at_rest)).max()), 1e-3)
-        ends = np.concatenate([[0.0], p.times])
+        late = p.times[p.times > 0]
+        ends = np.concatenate([[0.0], late])
         # Two halves a step, and an even number of steps for Simpson's rule.
         counts = [max(2, 2 * math.ceil(width / step / 2)) for width in np.diff(ends)]
-        if p.times[0] == 0:
-            raise ModelError("a response at time 0 cannot depend on the parameters; leave it out.")
+        if p.response.shape[0] * sum(counts) * n * n > _MOST_ENTRIES:
+            raise DivergenceError(
+                f"the sensitivities need {sum(counts)} steps: the network's fastest time is "
+                f"{step / _STEP:.2g}, that of the data {p.times[-1]:.2g}."
+            )
         grid = [
             np.linspace(a, b, 2 * m + 1)[1:]
             for a, b, m in zip(ends[:-1], ends[1:], counts, strict=True)
@@ -109,13 +175,13 @@ class Sensitivity:
         x = self.states(parameters, np.concatenate(grid))
         x = np.concatenate([np.broadcast_to(self._drive.initial[:, None], x[:, :1].shape), x], 1)
         chain = self._chain(parameters, support)
-        out = np.empty((*p.response.shape, self.size(support)))
+        out = np.zeros((*p.response.shape, self.size(support)))
         S = np.zeros((x.shape[0], n, n * n + 3 * n))
-        at = 0
+        at, given = 0, p.times.size - late.size
         for t, m in enumerate(counts):
-            width = float(p.times[t] - ends[t]) / m
+            width = float(late[t] - ends[t]) / m
             S = self._across(k, x[:, at : at + 2 * m + 1], width, S)
-            out[:, t] = chain(S)
+            out[:, given + t] = chain(S)
             at += 2 * m
         return out
 
