@@ -85,11 +85,6 @@ class Penalty:
         """Strength of every group, before scaling."""
         return dict(self._l1 if kind == "l1" else self._l2)
 
-    @property
-    def smooth(self) -> bool:
-        """Whether there is no L1 term."""
-        return not any(self._l1.values())
-
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for provenance."""
         return {"l1": self.strengths("l1"), "l2": self.strengths("l2"), "scale": self.scale}

@@ -52,8 +52,10 @@ def solve(
     perturbation : DataArray, (condition, node)
         u, dimensionless. Node kinds are read from its ``node_kind`` coordinate, else from that of
         ``parameters``; nodes without one are proteins.
-    solver : Euler, Midpoint, Heun, RK4 or Tsit5
+    solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState
         The method; fixed-step methods take equal steps of at most ``dt`` between requested times.
+        `Adaptive` needs the Julia backend; `SteadyState` gives steady states, at a ``horizon``, on
+        the NumPy and Julia backends.
     horizon : float, optional
         End of the integration, for steady states.
     times : sequence of float, (t,), optional
@@ -129,9 +131,12 @@ def value_and_gradient(
     horizon : float, optional
         End of the integration; needed for steady-state data, not allowed for time courses, whose
         times are their own.
-    gradient : {"discrete", "finite-difference", "adjoint", "forward"}, optional
-        How to differentiate; by default the backend's exact derivative of the computed
-        trajectory ("discrete"). Which exist depends on the backend.
+    gradient : str, optional
+        How to differentiate. Default: "discrete", the exact derivative of the computed
+        trajectory, for fixed steps and `Tsit5`; "implicit", that of the fixed point, for
+        `SteadyState`; "adjoint", the continuous one, for `Adaptive`. Julia has for `Tsit5` and
+        `Adaptive` also "gauss" (which "adjoint" is), "interpolating" and "quadrature" adjoints and
+        "forward" sensitivities; NumPy and JAX have "finite-difference", to check by.
 
     Returns
     -------

@@ -45,7 +45,9 @@ def verify(
     Parameters
     ----------
     states : DataArray, (condition[, time], node)
-        As `solve` returned them for the other arguments, which are its own.
+        As `solve` returned them.
+    model, parameters, perturbation, solver, horizon, times, backend, dtype
+        What `solve` was given.
 
     Returns
     -------

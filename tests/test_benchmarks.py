@@ -189,3 +189,22 @@ def test_fit_program_times_both_trainings(tmp_path):
     assert updates == sorted(updates)
     assert updates[0] > 0
     assert all(-1 <= float(row["score"]) <= 1 for row in port)
+
+
+def test_the_whole_run_of_a_fit_is_the_one_with_most_updates():
+    """However busy the machine was while a shorter one ran."""
+    import fit
+
+    from harness.tasks import Task
+
+    task = Task("", None, None, None, None, "error", False, {"goal": 0.03})
+    runs = [(75, 9.0, 0.05), (150, 4.0, 0.02), (15, 1.0, 0.3)]
+    rows = [
+        {"contender": "ours", "seed": 0, "updates": n, "seconds": s, "score": score}
+        for n, s, score in runs
+    ]
+    (line,) = fit.summary(task, rows)
+    assert line["end_score"] == 0.02
+    assert line["end"] == 4.0
+    assert line["update_ms"] == pytest.approx(4000 / 150)
+    assert line["goal"] == 4.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -189,3 +190,26 @@ def test_wishes_agree_with_the_julia_package():
             assert both, name
     for name in theirs.get("weakdeps", {}):
         assert name in ours["packages"], f"{name} would never be installed"
+
+
+def test_julia_tests_find_every_package_that_they_load():
+    """`Pkg.test` sees the dependencies and its target alone, by the uuids of the project."""
+    project = toml((ROOT / "julia" / "Project.toml").read_text(encoding="utf-8"))
+    wished = json.loads((ROOT / "juliapkg.json").read_text(encoding="utf-8"))["packages"]
+    known = {**project["deps"], **project["weakdeps"], **project["extras"]}
+    target = set(project["targets"]["test"])
+    there = {"CellBox", *project["deps"], *target}
+    loaded = set()
+    for path in (ROOT / "julia" / "test").rglob("*.jl"):
+        for line in re.findall(r"^ *(?:using|import) ([\w, ]+)", path.read_text("utf-8"), re.M):
+            loaded |= {name.strip() for name in line.split(",")}
+    assert "SciMLSensitivity" in loaded
+    assert loaded <= there
+    # Solvers known by name are loaded by it, wherever they are.
+    algorithms = (ROOT / "julia" / "src" / "adaptive.jl").read_text(encoding="utf-8")
+    assert set(re.findall(r"=> \(:(\w+), (?:true|false)\)", algorithms)) <= target
+    assert set(wished) <= there
+    assert target <= set(known)
+    for name in target & set(wished):
+        assert wished[name]["uuid"] == known[name], name
+        assert wished[name]["version"] == project["compat"][name], name

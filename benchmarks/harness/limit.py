@@ -19,7 +19,6 @@ import numpy as np
 from harness.case import Array, Case
 
 PARTS = ("forward", "states", "weights", "tanh")
-Timer = Callable[[Callable[[], object]], float]
 # Up to this many nodes a loop of one's own may beat a library's product.
 SMALL = 32
 # Bytes of the stages that are collected for one product of the weights.

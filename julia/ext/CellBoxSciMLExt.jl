@@ -10,13 +10,9 @@ using CellBox:
 using ForwardDiff: ForwardDiff
 using LinearAlgebra: BLAS
 using PrecompileTools: @compile_workload
-using SciMLBase: SciMLBase, ODEFunction, ODEProblem, ReturnCode
+using SciMLBase: SciMLBase, ODEFunction, ODEProblem
 using SciMLSensitivity:
     GaussAdjoint, InterpolatingAdjoint, QuadratureAdjoint, ZygoteVJP, adjoint_sensitivities
-
-# The vectorised tanh works on bits; dual numbers take Julia's own.
-CellBox.value(::CellBox.Tanh, z::ForwardDiff.Dual) = tanh(z)
-CellBox.value(::CellBox.Sigmoid, z::ForwardDiff.Dual) = (1 + tanh(z / 2)) / 2
 
 include("network.jl")
 

@@ -129,9 +129,12 @@ function solve_states!(out, structure, solver::Adaptive, parameters, u, times)
 end
 
 """
-    python_training(session, dtype, shared, ranges, options, raw, arrays, train, validation,
-                    patience, full_batch)
+    python_training(session, structure, dtype, shared, ranges, options, raw, arrays, train,
+                    validation, patience, full_batch)
 
+Prepare a run of AdamW.
+
+- `options`: beta1, beta2, epsilon, weight decay and clip norm.
 - `raw`: names of the raw parameters; `arrays`: for each, the addresses of its start, learning
   rates, l1 and l2 strengths.
 - `ranges`: address of the held response ranges, or 0.

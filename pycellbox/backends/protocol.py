@@ -222,6 +222,8 @@ class Backend(Protocol):
 
         Parameters
         ----------
+        structure, solver, parameters
+            The network and how to integrate it.
         perturbation : ndarray, (c, n)
         times : ndarray, (t,)
             Strictly increasing, ≥ 0.

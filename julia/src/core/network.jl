@@ -66,7 +66,7 @@ function spread!(spread::Spread{T}, k::Coefficients{T}, h) where {T}
     return spread
 end
 
-"Sum what a `Spread` has collected in its columns, times `scale`, onto the coefficients."
+"Sum what a `Spread` has collected in its columns onto the coefficients; that of c is a loss."
 function collect!(k::Coefficients{T}, spread::Spread{T}) where {T}
     n = length(k.a)
     @inbounds for start in 0:n:(length(spread) - 1), i in 1:n

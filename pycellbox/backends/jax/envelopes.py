@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,18 +24,6 @@ class Envelope(NamedTuple):
     value: Callable[[jax.Array], jax.Array]
     slope: Callable[[jax.Array, jax.Array], jax.Array]
     needs_z: bool = False
-
-    def differentiable(self) -> Callable[[jax.Array], jax.Array]:
-        """φ for automatic differentiation, with this slope: at corners and where e²ᶻ overflows."""
-
-        def slope(primals: tuple[Any], tangents: tuple[Any]) -> tuple[jax.Array, jax.Array]:
-            value = self.value(primals[0])
-            return value, self.slope(primals[0], value) * tangents[0]
-
-        phi = jax.custom_jvp(self.value)
-        phi.defjvp(slope)
-        derived: Callable[[jax.Array], jax.Array] = phi
-        return derived
 
 
 def _tanh(z: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ def loss_and_seeds(
 
     Parameters
     ----------
+    loss : Loss
     states, response, weight : ndarray, (c, t, n)
         ``weight`` is 1/sigma, zero where not measured.
 

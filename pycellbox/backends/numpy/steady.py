@@ -201,6 +201,7 @@ def find(equations: SteadyEquations, horizon: float, start: Array | None = None)
 
     Parameters
     ----------
+    equations : SteadyEquations
     horizon : float
         Time to which conditions are integrated that have no steady state, or no proven one.
     start : ndarray, (c, n), optional

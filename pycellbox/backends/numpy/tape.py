@@ -68,8 +68,12 @@ class Tape:
     ----------
     stages, conditions, nodes : int
         ``conditions`` is the largest number to be integrated at once.
+    dtype : dtype
+        Of the states.
     keep : bool
         Keep every step for the reverse sweep, or only the two that a running solve needs.
+    with_z : bool
+        Keep what goes into the envelope too.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.files import write_whole
+from pycellbox.errors import DataWarning
 from pycellbox.fitting import fit as fit_network
 from pycellbox.interop import files, result_files
 from pycellbox.interop.cellbox.config import CellBoxConfig, SubStage
@@ -105,20 +107,23 @@ def _train(
     horizon = sub_stage.steps * config.values["dT"]
     stage = sub_stage.stage(horizon, train.sizes["condition"], config.values["batchsize"])
     validation = experiment.rows("validation")
-    return fit_network(
-        experiment.data.isel(condition=experiment.parts.fit).drop_vars("role"),
-        config.model,
-        validation=[str(label) for label in validation["condition"].values] or None,
-        solver=config.solver,
-        schedule=stage,
-        loss="mse",
-        penalty=stage.penalty,
-        horizon=horizon,
-        initial=start,
-        seed=follow_seed(config.seed, number),
-        backend=backend,
-        progress=progress,
-    )
+    with warnings.catch_warnings():
+        # With weight_loss it is a weight, not what was measured.
+        warnings.filterwarnings("ignore", "sigma", DataWarning)
+        return fit_network(
+            experiment.data.isel(condition=experiment.parts.fit).drop_vars("role"),
+            config.model,
+            validation=[str(label) for label in validation["condition"].values] or None,
+            solver=config.solver,
+            schedule=stage,
+            loss="mse",
+            penalty=stage.penalty,
+            horizon=horizon,
+            initial=start,
+            seed=follow_seed(config.seed, number),
+            backend=backend,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""Docstrings name what there is: parameters, options, solvers."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pycellbox as pcb
+from pycellbox.solvers import GRADIENTS, SOLVERS
+
+SECTION = re.compile(r"^(Parameters|Attributes)\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.M | re.S)
+NOT_HERE = ("pycellbox.__main__", "pycellbox.backends.jax", "pycellbox.backends.julia")
+
+
+def modules() -> Iterator[types.ModuleType]:
+    for found in pkgutil.walk_packages(pcb.__path__, "pycellbox."):
+        if not found.name.startswith(NOT_HERE):
+            yield importlib.import_module(found.name)
+
+
+def documented() -> dict[str, Any]:
+    """Every function, class and method whose docstring has a section of parameters."""
+    found: dict[str, Any] = {}
+    for module in modules():
+        for name, thing in vars(module).items():
+            if getattr(thing, "__module__", None) != module.__name__:
+                continue
+            parts = {name: thing}
+            if inspect.isclass(thing):
+                parts |= {f"{name}.{k}": v for k, v in vars(thing).items() if k[0] != "_"}
+            for label, part in parts.items():
+                part = getattr(part, "__func__", part)  # of class methods
+                described = "Parameters\n" in (inspect.getdoc(part) or "")
+                if described and (inspect.isclass(part) or inspect.isfunction(part)):
+                    found[f"{module.__name__}.{label}"] = part
+    return found
+
+
+DOCUMENTED = documented()
+
+
+def parameters(thing: Any) -> dict[str, str]:
+    """The parameters of a docstring, and the line that says of which type."""
+    sections = dict(SECTION.findall(inspect.getdoc(thing)))
+    heads = re.findall(r"^(\S.*)$", sections["Parameters"], re.M)
+    split = (head.partition(" : ")[::2] for head in heads)
+    return {name.strip(" *"): kind for names, kind in split for name in names.split(",")}
+
+
+def signature(thing: Any) -> dict[str, inspect.Parameter]:
+    given = dict(inspect.signature(thing).parameters)
+    given.pop("self", None)
+    given.pop("cls", None)
+    return {name: p for name, p in given.items() if name[0] != "_"}
+
+
+def test_the_public_surface_is_among_what_is_held_to_its_signature():
+    assert {"fit", "solve", "prune", "refine", "simulate"} <= {
+        name.split(".")[-1] for name in DOCUMENTED
+    }
+
+
+def test_every_parameter_is_described_and_exists():
+    broken = {
+        name: set(parameters(thing)) ^ set(signature(thing)) for name, thing in DOCUMENTED.items()
+    }
+    assert {name: names for name, names in broken.items() if names} == {}
+
+
+def choices(hint: Any) -> set[object]:
+    if typing.get_origin(hint) is typing.Literal:
+        return set(typing.get_args(hint))
+    inner = typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
+    return {choice for part in inner for choice in choices(part)}
+
+
+def test_every_choice_is_named():
+    held = []
+    for name, thing in DOCUMENTED.items():
+        annotations = {k: p.annotation for k, p in signature(thing).items()}
+        for parameter, kind in parameters(thing).items():
+            try:
+                hint = eval(str(annotations[parameter]), vars(sys.modules[thing.__module__]))
+            except NameError:  # imported for type checkers alone
+                continue
+            options = {c for c in choices(hint) if isinstance(c, str)}
+            braced = re.search(r"\{(.*)\}", kind)
+            if options and braced:
+                assert set(re.findall(r'"([^"]+)"', braced[1])) == options, (name, parameter)
+                held.append(parameter)
+    assert {"envelope", "drugs", "scale", "decay"} <= set(held)
+
+
+def test_solvers_and_gradients_are_all_named():
+    users: list[Callable[..., Any]] = [pcb.fit, pcb.solve]
+    for thing in users:
+        kind = parameters(thing)["solver"]
+        assert [name for name in SOLVERS if name not in kind] == [], thing
+    text = inspect.getdoc(pcb.value_and_gradient)
+    assert [name for name in GRADIENTS if f'"{name}"' not in text] == []
+
+
+def test_nothing_that_is_named_is_missing():
+    """References such as `pycellbox.simulation.simulate` lead somewhere."""
+    broken = []
+    for module in modules():
+        for reference in re.findall(r"`(pycellbox\.[\w.]+)`", inspect.getsource(module)):
+            try:
+                pkgutil.resolve_name(reference)
+            except (ImportError, AttributeError):
+                broken.append((module.__name__, reference))
+    assert broken == []
