@@ -170,12 +170,15 @@ def _numbers(
         place = f"line {file.lines[row]}, column {column + 1}{labels}"
         return f"{file.path}, {place}{hint}: the cell"
 
-    cells = np.array(plain_numerals(texts, describe), dtype=object).reshape(len(texts), -1)
-    try:
-        # Python's own reading of numbers gives back exactly what was written.
-        return cells.astype(np.float64)
-    except ValueError:
-        return as_numbers(cells, describe)
+    if not any("_" in text for row in texts for text in row):  # 1_000 is a number in Python alone
+        cells = [["nan" if is_missing_text(text) else text for text in row] for row in texts]
+        try:
+            # Python's own reading of numbers gives back exactly what was written.
+            return np.array(cells, dtype=object).reshape(len(texts), -1).astype(np.float64)
+        except ValueError:
+            pass
+    plain = np.array(plain_numerals(texts, describe), dtype=object).reshape(len(texts), -1)
+    return as_numbers(plain, describe)
 
 
 def _labelled_frame(file: Rows) -> pd.DataFrame:
@@ -205,9 +208,9 @@ def _labelled_frame(file: Rows) -> pd.DataFrame:
 
 def _is_text(cells: Sequence[str], *, first: bool) -> bool:
     """Whether a column is names: the first one if any cell is, another one if all cells are."""
-    there = [cell for cell in cells if not is_missing_text(cell)] or list(cells) * first
-    numeric = [is_numeric(cell) for cell in there]
-    return bool(there) and (not all(numeric) if first else not any(numeric))
+    there = (cell for cell in cells if first or not is_missing_text(cell))
+    numeric = (is_numeric(cell) for cell in there)
+    return not all(numeric) if first else not next(numeric, True) and not any(numeric)
 
 
 def _check_header(file: Rows) -> None:
