@@ -461,7 +461,7 @@ def test_the_command_line_leaves_other_warnings_to_python(capsys, monkeypatch):
     monkeypatch.setattr(commands, "evaluate", noisy)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        assert main(["evaluate", "x.nc"]) == 0
+        assert main(["evaluate", "x.nc", "--data", "y.nc"]) == 0
     assert [str(w.message) for w in caught] == ["of another library"]
     told = capsys.readouterr().err
     ours = [line for line in told.splitlines() if line.startswith("pycellbox: warning: ")]
