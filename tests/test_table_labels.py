@@ -185,6 +185,15 @@ def test_transposed_tables_are_named(node_kind, turned, rows):
         pcb.from_tables(u, x, node_kind=node_kind)
 
 
+@pytest.mark.parametrize(
+    "node_kind", [{"protein": [5604, 5594], "drug": [207]}, {5604: "protein", 5594.0: "protein"}]
+)
+def test_transposed_tables_are_told_by_numbers(node_kind):
+    u, x = (table.set_axis([5604, 5594, 207], axis=1).T for table in (U, X))
+    with pytest.raises(DataError, match=r"transposed: node_kind names \d rows .*'5594'"):
+        pcb.from_tables(u, x, node_kind=node_kind)
+
+
 def test_transposed_tables_are_told_by_combinations():
     u = pd.DataFrame(
         [[-1, 0, 0], [0, -2, 0], [-1, -2, 0], [0, -1, 0]],

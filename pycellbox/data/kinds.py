@@ -97,11 +97,13 @@ def named_nodes(node_kind: NodeKind) -> frozenset[str]:
         return frozenset()
     by_node = _by_node(node_kind)
     if by_node is not None:
-        return frozenset(node for node in by_node if not node.isdecimal())
-    if isinstance(node_kind, Mapping) and not all(map(_is_integer, node_kind.values())):
-        members = (member for group in node_kind.values() for member in _group(group))
-        return frozenset(member for member in members if isinstance(member, str))
-    return frozenset()
+        names = set(by_node)
+    elif isinstance(node_kind, Mapping) and not all(map(_is_integer, node_kind.values())):
+        names = {label_text(member) for group in node_kind.values() for member in _group(group)}
+    else:
+        names = set()
+    positions = {str(i) for i in range(len(names))}
+    return frozenset(names - positions)
 
 
 def kinds_of_frame(frame: pd.DataFrame) -> pd.Series:
