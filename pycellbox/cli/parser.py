@@ -93,7 +93,11 @@ def _fit(parser: Parser) -> None:
     _training(parser)
     out = parser.add_argument_group("results")
     out.add_argument(
-        "--out", type=Path, required=True, metavar="FIT.nc", help="file for the fitted network"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FIT.nc",
+        help="file for the fitted network; a fit cut short takes no finished one's place",
     )
     out.add_argument(
         "--csv", type=Path, metavar="DIR",

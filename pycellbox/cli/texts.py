@@ -89,7 +89,8 @@ results
   CellBox.jl:  params.csv (W), data.nc (the conditions, and the network they were simulated with)
   both:        fit.nc, read by pycellbox predict and evaluate; conditions.csv (train, test, …)
 
-A finished run is never replaced unless you say --overwrite."""
+A finished run is never replaced unless you say --overwrite, and then only by a finished one: until
+then the new results are in DIR.unfinished."""
 
 RUN_EXAMPLES = """\
 examples
