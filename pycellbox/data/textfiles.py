@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.data.cells import as_labels, as_numbers, counted, is_numeric, listed
+from pycellbox.data.cells import as_numbers, counted, is_numeric
 from pycellbox.data.conditions import condition_labels
 from pycellbox.data.delimited import SEPARATORS, Rows, read_rows
-from pycellbox.data.headings import is_blank
-from pycellbox.data.kinds import NodeKind, kinds_of_frame
+from pycellbox.data.kinds import NodeKind
+from pycellbox.data.lists import FilePath, read_names, read_node_kinds
 from pycellbox.data.numerals import is_missing_text, plain_numerals
 from pycellbox.data.orientation import check_orientation
 from pycellbox.data.schema import STEADY, check_perturbation
 from pycellbox.data.tables import Beside, Table, assemble, labelled
 from pycellbox.errors import DataError
-
-FilePath: TypeAlias = str | os.PathLike[str]
 
 
 def read_csv(
@@ -98,7 +96,7 @@ def read_csv(
         paths["sigma"] = sigma
     files = {name: read_rows(Path(path), header=nodes is None) for name, path in paths.items()}
     if isinstance(node_kind, str | os.PathLike):
-        node_kind = _read_node_kinds(node_kind)
+        node_kind = read_node_kinds(node_kind)
     tables: dict[str, Table]
     if nodes is None:
         if conditions is not None:
@@ -237,7 +235,7 @@ def _bare_matrices(
 ) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
     """Read bare matrices and the names of their columns."""
     width = len(files["perturbation"].rows[0])
-    names = _names(nodes, "node", width)
+    names = read_names(nodes, "node", width)
     return names, {name: _bare_matrix(file, names) for name, file in files.items()}
 
 
@@ -266,7 +264,7 @@ def _conditions(
 ) -> list[str]:
     if conditions is None:
         return condition_labels(perturbation, nodes)
-    return _names(conditions, "condition", len(perturbation))
+    return read_names(conditions, "condition", len(perturbation))
 
 
 def _split_times(
@@ -278,39 +276,3 @@ def _split_times(
             f"at {counted(times, 'time point')} need {conditions * times}."
         )
     return matrix.reshape(conditions, times, -1)
-
-
-def _names(names: FilePath | Sequence[str], dimension: str, wanted: int) -> list[str]:
-    """Labels as given, or from a file with one on each line and maybe a header."""
-    if not isinstance(names, str | os.PathLike):
-        return [str(name) for name in as_labels(names, dimension, f"{dimension}s")]
-    file = read_rows(Path(names), header=False, columns=1)
-    if len(file.rows[0]) != 1:
-        raise DataError(
-            f"{file.path}, line {file.lines[0]} has {len(file.rows[0])} cells; a file of "
-            f"{dimension} names has one on each line."
-        )
-    labels = [row[0] for row in file.rows]
-    # One line too many, the first of which is what R and pandas write above a list.
-    if len(labels) == wanted + 1 and labels[0].lower() in _LIST_HEADINGS:
-        labels = labels[1:]
-    return labels
-
-
-_LIST_HEADINGS = ("node", "nodes", "condition", "conditions", "name", "gene", "protein", "x", "0")
-
-
-def _read_node_kinds(path: FilePath) -> pd.Series:
-    """Read a file with the columns node and kind, with or without a header that says so."""
-    file = read_rows(Path(path))
-    try:
-        frame = pd.DataFrame(file.rows[1:], columns=pd.Index(file.rows[0], dtype=object))
-        return kinds_of_frame(frame.loc[:, [not is_blank(c) for c in frame.columns]])
-    except DataError:
-        if len(file.rows[0]) == 2:
-            rows = file.rows[1:] if is_blank(file.rows[0][0]) else file.rows
-            return pd.Series([kind for _, kind in rows], index=[n for n, _ in rows], dtype=object)
-    raise DataError(
-        f"{file.path}, line {file.lines[0]} has {counted(len(file.rows[0]), 'cell')}; a file of "
-        f"node kinds has two columns, node and kind (found: {listed(file.rows[0])})."
-    )
