@@ -87,7 +87,7 @@ class Baseline(ABC):
         response = response.transpose(*dims).astype(np.float64)
         if response.sizes["condition"] == 0:
             raise DataError("the dataset has no condition to learn from.")
-        template = response.isel(condition=0, drop=True)
+        template = response.isel(condition=0, drop=True).copy(deep=True)
         # Time points of a node are outputs of their own.
         outputs = response.values.reshape(len(doses), -1)
         if np.isnan(outputs).all():
@@ -130,7 +130,7 @@ class Baseline(ABC):
         doses = doses[:, [nodes.index(node) for node in fitted.nodes]]
         values = doses[:, fitted.active] @ fitted.effects + fitted.intercept
         template = fitted.template
-        coords: dict[Any, Any] = dict(template.coords)
+        coords: dict[Any, Any] = dict(template.copy(deep=True).coords)
         coords["condition"] = perturbation["condition"]
         return xr.DataArray(
             values.reshape(len(doses), *template.shape),

@@ -10,9 +10,10 @@ from pycellbox.common.labels import labels_along
 from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
 from pycellbox.errors import ResultFileError
-from pycellbox.problem import Structure, parameter_arrays, time_grid
+from pycellbox.problem import Structure, parameter_arrays
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
 from pycellbox.solving import check_dtype
+from pycellbox.times import time_grid
 
 _HISTORY = ("objective", "loss", "validation_loss", "gradient_norm", "learning_rate", "stage")
 # What other parts of the package read of the provenance, and the kind of each.

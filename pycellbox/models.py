@@ -168,7 +168,7 @@ class CellBox:
 
 
 def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
-    """Make a boolean copy of the user's mask, labelled if it came with labels."""
+    """Make a boolean copy of the user's mask that cannot be written to, labelled if it was."""
     labelled: xr.DataArray | None = None
     if isinstance(mask, xr.DataArray):
         if set(mask.dims) != {"target", "source"}:
@@ -191,6 +191,6 @@ def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
         if not numeric or not np.isin(values, (0, 1)).all():
             raise ModelError("mask holds something other than True/False or 0/1.")
         values = values.astype(bool)
-    if labelled is None:
-        return values.copy()
-    return xr.DataArray(values.copy(), labelled.coords, labelled.dims)
+    values = values.copy()
+    values.flags.writeable = False
+    return values if labelled is None else labelled.copy(deep=True, data=values)

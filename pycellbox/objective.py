@@ -78,8 +78,11 @@ class Penalty:
 
     def __post_init__(self) -> None:
         settle(self, "scale", choice("scale", self.scale, ("mean", "sum")))
-        object.__setattr__(self, "_l1", by_group("l1", self.l1))
-        object.__setattr__(self, "_l2", by_group("l2", self.l2))
+        for kind in ("l1", "l2"):
+            given = getattr(self, kind)
+            object.__setattr__(self, f"_{kind}", by_group(kind, given))
+            if isinstance(given, Mapping):  # the caller's own, which may change
+                object.__setattr__(self, kind, dict(given))
 
     def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
         """Strength of every group, before scaling."""

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import label_text, labels_along
-from pycellbox.common.options import number, shown
 from pycellbox.data import NODE_KINDS, validate
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
-from pycellbox.errors import DataError, ModelError, SolverError
+from pycellbox.errors import DataError, ModelError
 from pycellbox.models import CellBox
+from pycellbox.times import time_grid
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
@@ -66,8 +66,30 @@ class Structure:
             )
         mask = _structural_mask(is_drug, is_phenotype, model.self_interaction)
         if model.mask is not None:
-            mask &= _prior_mask(model.mask, names)
+            mask &= prior_mask(model.mask, names)
         return cls(model, names, kinds, is_drug, is_phenotype, mask)
+
+    def check_edges(self) -> None:
+        """Refuse a structure without a single edge: there is nothing to fit.
+
+        Raises
+        ------
+        ModelError
+        """
+        if self.mask.any():
+            return
+        if _structural_mask(self.is_drug, self.is_phenotype, self.model.self_interaction).any():
+            raise ModelError(
+                "the model's mask allows no interaction that the node kinds allow, so that there "
+                "is nothing to fit: allow some in CellBox(mask=...), or leave the mask out."
+            )
+        kinds = ", ".join(f"{self.node_kind.count(k)} {k}" for k in sorted(set(self.node_kind)))
+        raise ModelError(
+            f"nodes of these kinds ({kinds}) allow no interaction, so that there is nothing to "
+            "fit: nothing acts on a drug, a phenotype acts on nothing, a drug acts on a phenotype "
+            "only through proteins, and a node on itself only with self_interaction=True. Measure "
+            "proteins too, or give the measured nodes the node_kind 'protein'."
+        )
 
 
 @dataclass(frozen=True)
@@ -149,35 +171,6 @@ def _narrowed(values: Array, dtype: npt.DTypeLike, name: str, data: xr.Dataset) 
             f"{np.finfo(narrow.dtype).max:.2g}: rescale the data, or fit in float64."
         )
     return narrow
-
-
-def time_grid(horizon: float | None, times: Any = None) -> Array:
-    """Return the times at which a solution is wanted, as float64, (t,).
-
-    Raises
-    ------
-    SolverError
-        Neither or both are given, or they are not finite, increasing and ≥ 0 (horizon > 0).
-    """
-    if (horizon is None) == (times is None):
-        raise SolverError(
-            "give either horizon= (end of the integration, for steady states) or times=; "
-            + ("neither was given." if horizon is None else "both were given.")
-        )
-    if times is None:
-        return np.array([number("horizon", horizon, above=True, error=SolverError)])
-    try:
-        cells = np.atleast_1d(np.asarray(times))
-        grid = as_numbers(cells, lambda index: f"times: entry {index[0] + 1}").astype(np.float64)
-    except (TypeError, ValueError) as error:  # as DataErrors are
-        raise SolverError(f"times={shown(times)}; they need to be numbers ({error}).") from None
-    if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all():
-        raise SolverError(f"times={shown(times)}; they need to be a list of finite numbers.")
-    if grid[0] < 0 or (np.diff(grid) <= 0).any():
-        raise SolverError(
-            f"times={shown(grid.tolist())}; they need to increase strictly from 0 or later."
-        )
-    return grid
 
 
 def perturbation_array(
@@ -302,7 +295,8 @@ def _structural_mask(is_drug: Array, is_phenotype: Array, self_interaction: bool
     return mask
 
 
-def _prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
+def prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
+    """Return a model's own mask in node order, bool (n, n)."""
     if isinstance(mask, xr.DataArray):
         return _aligned("mask", mask, ("target", "source"), nodes).astype(bool)
     if mask.shape[0] != len(nodes):

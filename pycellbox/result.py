@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import __version__, views
-from pycellbox.backends import Backend
+from pycellbox.backends import Backend, get_backend
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
@@ -20,8 +21,10 @@ from pycellbox.doubts import doubt_extrapolation
 from pycellbox.errors import DataError
 from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.models import CellBox
+from pycellbox.problem import prior_mask
 from pycellbox.solvers import Solver, solver_from_dict, solver_to_dict
-from pycellbox.solving import solve
+from pycellbox.solving import nodes_of, solve
+from pycellbox.times import check_same_kind
 from pycellbox.verification import verify
 
 FORMAT = "pycellbox.Fit"
@@ -32,27 +35,28 @@ GROUPS = ("parameters", "history", "predictions", "data")
 class Fit:
     """A fitted network.
 
+    All arrays and provenance that it hands out are copies: to change them does not change the fit.
+
     Attributes
     ----------
-    tree : DataTree
-        Groups ``parameters``, ``history``, ``predictions`` and ``data``; provenance as attributes.
     model : CellBox
     solver : Solver
         As used in training; predictions use it too.
     horizon : float or None
-        End of the integration for steady states; None for time courses.
+        End of the integration for steady states, that of the last stage that ran; None for time
+        courses.
     """
 
     def __init__(self, tree: xr.DataTree) -> None:
         """Wrap a tree as made by `fit` or read by `load`; users call those."""
-        self.tree = tree
+        self._tree = tree.copy(deep=True)
         attrs = tree.attrs
         parameters = tree["parameters"].to_dataset()
         mask = parameters.get("mask")
         self.model = CellBox.from_dict(read_json(attrs["model"]), mask=mask)
         self.solver: Solver = solver_from_dict(read_json(attrs["solver"]))
         self.horizon: float | None = read_json(attrs["horizon"])
-        self.provenance: dict[str, Any] = read_json(attrs["provenance"], constants=True)
+        self._provenance: dict[str, Any] = read_json(attrs["provenance"], constants=True)
 
     @classmethod
     def assemble(
@@ -68,10 +72,7 @@ class Fit:
     ) -> Fit:
         """Build the tree of a finished fit; predicts the fitted conditions and verifies that."""
         if model.mask is not None:
-            nodes = parameters["node"].values
-            mask = model.mask
-            if isinstance(mask, xr.DataArray):
-                mask = mask.sel(target=nodes, source=nodes).values
+            mask = prior_mask(model.mask, nodes_of(parameters))
             parameters = parameters.assign(mask=(("target", "source"), mask))
         asked: dict[str, Any] = {
             "horizon": horizon,
@@ -86,7 +87,10 @@ class Fit:
             {
                 "parameters": parameters,
                 "history": history,
-                "predictions": predicted.assign_coords(role=data["role"]).to_dataset(),
+                # The bare values: a DataArray would bring all other coordinates of the data along.
+                "predictions": predicted.assign_coords(
+                    role=("condition", data["role"].values)
+                ).to_dataset(),
                 "data": data,
             }
         )
@@ -102,35 +106,49 @@ class Fit:
         return cls(tree)
 
     @property
+    def tree(self) -> xr.DataTree:
+        """Groups parameters, history, predictions and data; provenance as attributes."""
+        return self._tree.copy(deep=True)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the fit was made and how it ended, as plain values."""
+        return copy.deepcopy(self._provenance)
+
+    @property
     def parameters(self) -> xr.Dataset:
         """Effective W (target, source) and rates (node): alpha, and epsilon, psi if in the form."""
-        parameters: xr.Dataset = self.tree["parameters"].to_dataset()
-        return parameters[[name for name in parameters.data_vars if name != "mask"]]
+        return self._group("parameters").drop_vars("mask", errors="ignore").copy(deep=True)
 
     @property
     def history(self) -> xr.Dataset:
         """Per iteration: objective, loss, validation_loss, gradient_norm, learning_rate, stage."""
-        return self.tree["history"].to_dataset()
+        return self._group("history").copy(deep=True)
 
     @property
     def predictions(self) -> xr.DataArray:
         """Response predicted for the conditions of the fit."""
-        return self.tree["predictions"].to_dataset()["response"]
+        return self._group("predictions")["response"].copy(deep=True)
 
     @property
     def data(self) -> xr.Dataset:
         """The dataset of the fit; its ``role`` coordinate tells train from validation."""
-        return self.tree["data"].to_dataset()
+        return self._group("data").copy(deep=True)
+
+    def _group(self, name: str) -> xr.Dataset:
+        """Return a group of the tree, not copied."""
+        group: xr.Dataset = self._tree[name].to_dataset()
+        return group
 
     @property
     def backend(self) -> str:
         """Name of the backend that did the fit."""
-        return str(self.provenance["backend"])
+        return str(self._provenance["backend"])
 
     @property
     def status(self) -> str:
         """How the fit ended: "completed", or where and why it stopped."""
-        return str(self.provenance["status"])
+        return str(self._provenance["status"])
 
     def with_provenance(self, **entries: Any) -> Fit:
         """Return the same fit with more, or other, entries in its provenance."""
@@ -149,9 +167,11 @@ class Fit:
             u for all nodes of the fit; of a dataset its ``perturbation`` is taken.
         times : sequence of float, (t,), optional
             Times at which the response is wanted; by default the fit's own: the horizon for
-            steady states, the measured times for time courses.
+            steady states, the measured times for time courses. A fit of `SteadyState` reaches
+            them by that solver's integrator.
         backend : str
-            "auto" or the name of a backend.
+            A backend by name, or "auto": the backend of the fit where it is ready, else, with a
+            warning, the best that is.
 
         Returns
         -------
@@ -166,6 +186,10 @@ class Fit:
         -----
         DataWarning
             A dose is far from those that were fitted for its node.
+        BackendWarning
+            The backend of the fit is not ready.
+        NumericsWarning
+            Conditions do not settle; see `SteadyState`.
         """
         u = perturbation
         if isinstance(u, xr.Dataset):
@@ -177,22 +201,24 @@ class Fit:
                 f"perturbation is a {type(u).__name__}; it needs a DataArray with dims "
                 "('condition', 'node'), or a dataset that has one."
             )
-        doubt_extrapolation(u, self.data)
-        horizon = self.horizon if times is None else None
-        if times is None and horizon is None:
-            times = self.data["time"].values
+        doubt_extrapolation(u, self._group("data"))
+        solver, horizon = self.solver, self.horizon
+        if times is not None:
+            solver, horizon = getattr(solver, "integrator", solver), None
+        elif horizon is None:
+            times = self._group("data")["time"].values
         predicted = solve(
             self.model,
-            self.parameters,
+            self._group("parameters"),
             u.drop_vars("node_kind", errors="ignore"),  # the kinds of the fit count
-            solver=self.solver,
+            solver=solver,
             horizon=horizon,
             times=times,
-            backend=backend,
-            dtype=self.provenance["dtype"],
+            backend=get_backend(backend, own=self.backend).name,
+            dtype=self._provenance["dtype"],
         )
-        if "time" in predicted.dims and "time" in self.data.coords:
-            predicted["time"].attrs.update(self.data["time"].attrs)
+        if "time" in predicted.dims and "time" in self._group("data").coords:
+            predicted["time"].attrs.update(self._group("data")["time"].attrs)
         return predicted
 
     def evaluate(self, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:
@@ -202,6 +228,8 @@ class Fit:
         ----------
         data : Dataset
             Conditions to judge by, usually ones that were not fitted; NaN entries do not count.
+            Steady states for a fit of steady states; time courses, at any times, for one of time
+            courses.
         baselines : bool
             Also fit and score the baselines, on the fit's training and validation conditions.
 
@@ -210,8 +238,14 @@ class Fit:
         Evaluation
             Prints as a table, and above it how many of the rows the fit has seen; ``table``,
             ``by_node`` and ``by_condition`` hold the figures, without drug nodes too.
+
+        Raises
+        ------
+        DataError
+            Not a valid dataset, other nodes, no condition, or steady states for time courses.
         """
         data = validate(data, part=True)
+        check_same_kind(data, self._group("data"), "the data to evaluate")
         times = data["time"].values if "time" in data["response"].dims else None
         predicted = self.predict(data, times=times)
         return evaluate(predicted, data, training=self.data, baselines=baselines)
@@ -234,8 +268,8 @@ class Fit:
         ResultFileError
             The name has another ending, or the file cannot be written.
         """
-        groups = {name: self.tree[name].to_dataset() for name in GROUPS}
-        return write_datasets(path, {"": xr.Dataset(attrs=self.tree.attrs), **groups})
+        groups = {name: self._group(name) for name in GROUPS}
+        return write_datasets(path, {"": xr.Dataset(attrs=self._tree.attrs), **groups})
 
     def __repr__(self) -> str:
         title, rows = self._summary()

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
-from pycellbox.backends.protocol import name_unsettled
+from pycellbox.backends.protocol import SteadyStates
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import choice
-from pycellbox.errors import ModelError, SolverError
+from pycellbox.errors import ModelError, NumericsWarning, SolverError, warn
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, as_loss
 from pycellbox.problem import (
+    Array,
     Problem,
     Structure,
     kinds_of,
     parameter_arrays,
     parameter_dataset,
     perturbation_array,
-    time_grid,
 )
 from pycellbox.solvers import GRADIENTS, Gradient, Solver, SteadyState, check_solver
-
-log = logging.getLogger("pycellbox")
+from pycellbox.times import time_grid
 
 
 def solve(
@@ -90,15 +89,18 @@ def solve(
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
     arrays = parameter_arrays(structure, parameters, precision)
     conditions, u = perturbation_array(perturbation, structure.nodes, precision)
+    check_steady(solver, times is None)
     chosen = get_backend(backend)
     if not isinstance(solver, SteadyState):
-        states = chosen.solve(structure, solver, arrays, u, grid)
+        states = np.empty((0, grid.size, len(nodes)), precision)
+        if conditions:
+            states = chosen.solve(structure, solver, arrays, u, grid)
         return label_states(states, structure, conditions, None if times is None else grid)
-    check_steady(solver, times is None)
-    found = chosen.steady_states(structure, solver, arrays, u, float(grid[-1]))
-    if not found.settled.all():
-        restless = [name for name, ok in zip(conditions, found.settled, strict=True) if not ok]
-        log.warning(name_unsettled(restless, float(grid[-1])))
+    none = np.empty(0, precision)
+    found = SteadyStates(np.empty((0, len(nodes)), precision), none, none.astype(bool))
+    if conditions:
+        found = chosen.steady_states(structure, solver, arrays, u, float(grid[-1]))
+    _warn_unsettled(conditions, found.settled, float(grid[-1]))
     labelled = label_states(found.states[:, None, :], structure, conditions, None)
     return labelled.assign_coords(
         residual=("condition", found.residual), settled=("condition", found.settled)
@@ -164,7 +166,23 @@ def value_and_gradient(
     arrays = parameter_arrays(problem.structure, parameters, precision)
     session = chosen.session(problem, solver, objective, gradient)
     value, slope = session.value_and_gradient(arrays)
+    if isinstance(solver, SteadyState):
+        settled = session.settled  # type: ignore[attr-defined]
+        _warn_unsettled(problem.conditions, settled, float(problem.times[-1]))
     return value, parameter_dataset(problem.structure, slope)
+
+
+def _warn_unsettled(conditions: Sequence[str], settled: Array, horizon: float) -> None:
+    """Say which conditions have no steady state that their trajectory reaches."""
+    names = [name for name, ok in zip(conditions, settled, strict=True) if not ok]
+    if not names:
+        return
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
+    warn(
+        f"{len(names)} condition(s) do not settle in a stable steady state ({shown}); they are "
+        f"integrated to t = {horizon:g} instead.",
+        NumericsWarning,
+    )
 
 
 def check_steady(solver: Solver, steady: bool) -> None:

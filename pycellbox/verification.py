@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from pycellbox.errors import DivergenceError
+from pycellbox.backends.lowering import Lowering
+from pycellbox.errors import DivergenceError, NumericsWarning, warn
 from pycellbox.models import CellBox
+from pycellbox.problem import Structure, kinds_of, parameter_arrays
 from pycellbox.solvers import FixedStep, Solver, SteadyState, Tsit5
-from pycellbox.solving import solve
-
-log = logging.getLogger("pycellbox")
+from pycellbox.solving import nodes_of, solve
 
 # In units of the slowest decay time: enough for a network that settles at half the rate of its
 # slowest node (e⁻²⁰ is 2e-9).
@@ -37,8 +36,9 @@ def verify(
 ) -> dict[str, Any]:
     """Hold computed states to an integration.
 
-    Steady states are integrated over forty times the slowest decay time. The states of a method
-    with fixed steps are held to Tsit5 at tolerances of 1e-6 and 1e-8 by the NumPy backend, with a
+    Settled steady states are integrated over forty times the slowest decay time, by the solver's
+    own integrator on the backend that found them. The states of a method with fixed steps are held
+    to Tsit5 at tolerances of 1e-6 and 1e-8 by the NumPy backend, whatever computed them, with a
     warning where the difference is more than a hundredth of the largest response: the parameters
     then belong to those steps and not to the equation.
 
@@ -54,41 +54,71 @@ def verify(
     dict
         Plain values for provenance: an entry ``steady_state``, ``steps``, or none for adaptive
         solvers, which hold themselves to their tolerance.
+
+    Warns
+    -----
+    NumericsWarning
+        The steps leave the equation's solution, or the integration itself fails.
     """
     if isinstance(solver, SteadyState):
         settled = states["settled"].values
-        rates = parameters["alpha"].values
-        long = _SETTLING_TIMES / max(float(rates.min()), 1e-3 * float(rates.max()))
-        integrated = solve(
-            model, parameters, perturbation, solver=solver.integrator, horizon=long,
-            backend=backend, dtype=dtype,
+        long = settling_time(model, parameters, perturbation)
+        distance = _distance(
+            states.isel(condition=settled), model, parameters, perturbation.isel(condition=settled),
+            solver=solver.integrator, horizon=long, backend=backend, dtype=dtype,
         )  # fmt: skip
-        distance = np.abs(states.values - integrated.values)[settled]
         return {
             "steady_state": {
                 "unsettled": [str(c) for c in states["condition"].values[~settled]],
                 "residual": float(states["residual"].values[settled].max(initial=0.0)),
-                "distance_to_integration": float(distance.max(initial=0.0)),
+                "distance_to_integration": None if distance is None else _largest(distance),
                 "integrated_to": long,
             }
         }
     if not isinstance(solver, FixedStep):
         return {}
-    try:
-        exact = solve(
-            model, parameters, perturbation, solver=_CLOSE, horizon=horizon, times=times,
-            backend="numpy",
-        )  # fmt: skip
-    except DivergenceError as error:
-        log.warning("the states of %r could not be held to an integration: %s", solver, error)
+    distance = _distance(
+        states, model, parameters, perturbation, solver=_CLOSE, horizon=horizon, times=times,
+        backend="numpy",
+    )  # fmt: skip
+    if distance is None:
         return {"steps": {"distance_to_integration": None}}
-    distance = np.abs(states.values - exact.values)
-    largest = float(distance.max(initial=0.0))
-    if largest > _NOTICEABLE * float(np.abs(exact.values).max(initial=0.0)):
-        where = np.unravel_index(int(distance.argmax()), distance.shape)
-        log.warning(
-            "the steps of %r leave the equation's solution by up to %.2g (condition %s, node %s): "
-            "the parameters belong to these steps. A smaller dt, RK4 or Tsit5 mends it.",
-            solver, largest, states["condition"].values[where[0]], states["node"].values[where[-1]],
-        )  # fmt: skip
+    largest = _largest(distance)
+    if largest > _NOTICEABLE * float(np.abs(states.values).max(initial=0.0)):
+        where = distance.isel(distance.argmax(...))  # type: ignore[arg-type]
+        warn(
+            f"the steps of {solver!r} leave the equation's solution by up to {largest:.2g} "
+            f"(condition {where['condition'].item()}, node {where['node'].item()}): the parameters "
+            "belong to these steps. Use a smaller dt, RK4 or Tsit5.",
+            NumericsWarning,
+        )
     return {"steps": {"distance_to_integration": largest}}
+
+
+def settling_time(model: CellBox, parameters: xr.Dataset, perturbation: xr.DataArray) -> float:
+    """Forty times the slowest decay time 1/c of the nodes that move, c as the equation has it."""
+    nodes = nodes_of(parameters)
+    structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
+    arrays = parameter_arrays(structure, parameters, np.float64)
+    decay = Lowering(structure).coefficients(arrays).c
+    fastest = float(decay.max(initial=0.0))
+    if fastest == 0:  # all nodes are held where they are
+        return _SETTLING_TIMES
+    return _SETTLING_TIMES / max(float(decay[decay > 0].min()), 1e-3 * fastest)
+
+
+def _distance(states: xr.DataArray, *network: Any, **options: Any) -> xr.DataArray | None:
+    """How far states are from an integration; None, with a warning, where it fails."""
+    try:
+        exact = solve(*network, **options)
+    except DivergenceError as error:
+        warn(
+            f"the states of the fit could not be held to an integration of the equation: {error}",
+            NumericsWarning,
+        )
+        return None
+    return states.copy(data=np.abs(states.values - exact.values))
+
+
+def _largest(distance: xr.DataArray) -> float:
+    return float(distance.values.max(initial=0.0))

@@ -14,6 +14,7 @@ from pycellbox.cli import main
 from pycellbox.cli.tables import wide, write_table
 from pycellbox.networks import demo_network
 from pycellbox.simulation import perturbations, simulate
+from pycellbox.solvers import SOLVERS
 
 DRUGS = ("aMEK", "aAKT", "amTOR")
 
@@ -288,6 +289,39 @@ def test_fit_takes_every_choice_of_model_and_solver(
     assert pcb.load(out).solver == pcb.Midpoint(0.1)
 
 
+@pytest.mark.parametrize("name", ["Euler", "midpoint", "HEUN", "rk4", "tsit5", "steadystate"])
+def test_a_solver_by_name_is_that_of_the_fit(name: str, tables: Path, tmp_path: Path) -> None:
+    """With its own options where none are given, and as long steps as one hundredth."""
+    kind = {key.lower(): kind for key, kind in SOLVERS.items()}[name.lower()]
+    words = ["fit", "--data", f"{tables}/data.nc", "--iterations", "1", "--solver", name]
+    assert main([*words, "--horizon", "4", "--out", str(tmp_path / "fit.nc")]) == 0
+    solver = pcb.load(tmp_path / "fit.nc").solver
+    if kind is pcb.SteadyState:
+        assert solver == pcb.SteadyState()
+    elif kind is pcb.Tsit5:
+        proteins = pcb.open_data(tables / "data.nc")
+        proteins["node_kind"] = ("node", ["protein"] * 10)
+        fit = pcb.fit(proteins, schedule=pcb.Stage(1), progress=False)
+        assert solver == fit.solver
+    else:
+        assert solver == kind(0.04)
+        assert main([*words, "--dt", "0.3", "--out", str(tmp_path / "fit.nc")]) == 0
+        assert pcb.load(tmp_path / "fit.nc").solver == kind(0.3)
+
+
+def test_the_roles_of_a_file_are_left_out_with_a_word(
+    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pcb.open_data(tables / "data.nc")
+    roles = ["test"] * 9 + ["train"] * 9
+    pcb.save_data(data.assign_coords(role=("condition", roles)), tmp_path / "roles.nc")
+    words = ["--data", f"{tmp_path}/roles.nc", "--iterations", "1"]
+    capsys.readouterr()
+    assert main(["fit", *words, "--out", f"{tmp_path}/fit.nc"]) == 0
+    assert "the roles in" in capsys.readouterr().err
+    assert (pcb.load(tmp_path / "fit.nc").data["role"] == "train").all()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -297,7 +331,10 @@ def test_fit_takes_every_choice_of_model_and_solver(
         (["--test", "0.3", "--seed", "-1"], "--seed is -1"),
         (["--iterations", "0"], "iterations=0"),
         (["--solver", "ode45"], "choose one of euler, heun"),
-        (["--solver", "tsit5", "--dt", "0.1"], "chooses its own steps"),
+        (["--solver", "tsit5", "--dt", "0.1"], "no option dt; it has rtol, atol, max_steps"),
+        (["--solver", "steadystate", "--dt", "0.1"], "no option dt; it has tol, lead"),
+        (["--dt", "-0.1"], "dt=-0.1"),
+        (["--solver", "heun", "--horizon", "0"], "horizon=0"),
         (["--form", "7"], "form='7' is unknown"),
         (["--envelope", "tan"], "'tanh'"),
         (["--backend", "abacus"], "backend='abacus' is unknown"),

@@ -195,7 +195,7 @@ def test_an_interrupt_keeps_what_was_reached(
         calls.append(options)
         fit = pcb.fit(*args, **options)
         if len(calls) == 2:
-            fit.provenance["status"] = "interrupted in stage 0"
+            fit._provenance["status"] = "interrupted in stage 0"
         return fit
 
     monkeypatch.setattr(training, "fit_network", train)

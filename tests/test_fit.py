@@ -455,3 +455,204 @@ def test_validation_dataset_must_match():
     other = data.isel(condition=[0]).assign_coords(condition=["new"])
     with pytest.raises(DataError, match="other nodes"):
         fitted(data, validation=other.isel(node=slice(0, 6)))
+
+
+class TestHorizon:
+    """That of the last stage that ran; a stage without one has the fit's."""
+
+    @pytest.mark.parametrize(
+        ("horizons", "wanted"),
+        [
+            ([None], 4.0),
+            ([1.0], 1.0),
+            ([1.0, None], 4.0),
+            ([None, 1.0], 1.0),
+            ([1.0, 2.0, None], 4.0),
+            ([3.0, None, 2.0], 2.0),
+        ],
+        ids=repr,
+    )
+    def test_is_the_last_stages(self, horizons, wanted):
+        data = dataset(np.random.default_rng(30))
+        fit = fitted(data, schedule=[quick(2, horizon=h) for h in horizons])
+        assert fit.horizon == wanted == fit.history["horizon"][-1]
+        network = (fit.model, fit.parameters, data["perturbation"])
+        states = pcb.solve(*network, solver=fit.solver, horizon=wanted, backend="numpy")
+        np.testing.assert_array_equal(fit.predictions.values, states.values)
+        assert fit.provenance["horizon"] == 4.0
+
+    @pytest.mark.parametrize("error", [DivergenceError("too far."), KeyboardInterrupt()], ids=repr)
+    @pytest.mark.parametrize(("last", "wanted"), [(3, 1.0), (4, 2.0)])
+    def test_is_not_that_of_a_stage_that_was_not_reached(self, error, last, wanted, monkeypatch):
+        """Two iterations at 1, two at 2, two at 3; the fit ends before iteration ``last``."""
+        original, calls = loop.Objective.value_and_gradient, []
+
+        def failing(self, raw, rows=None, prefix=None):
+            if len(calls) >= last - 1:  # and every retry of it
+                raise error
+            calls.append(1)
+            return original(self, raw, rows, prefix)
+
+        monkeypatch.setattr(loop.Objective, "value_and_gradient", failing)
+        # With validation, nothing looks at the objective after the last update of a stage.
+        fit = fitted(
+            dataset(np.random.default_rng(31)), validation=0.25,
+            schedule=[quick(2, horizon=h) for h in (1.0, 2.0, 3.0)],
+        )  # fmt: skip
+        assert fit.status != "completed"
+        assert fit.history.sizes["iteration"] == last - 1
+        assert fit.horizon == wanted
+
+    def test_a_fit_that_never_began_has_its_own(self, monkeypatch):
+        def interrupt(*args, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(loop.Objective, "value_and_gradient", interrupt)
+        fit = fitted(dataset(np.random.default_rng(32)), schedule=quick(2, horizon=1.0))
+        assert fit.horizon == 4.0
+
+    def test_time_courses_have_none(self):
+        data = dataset(np.random.default_rng(33), times=(0.5, 1.0, 2.0))
+        assert fitted(data, schedule=[quick(1, horizon=1.0)]).horizon is None
+
+    def test_of_fits_joined(self):
+        from pycellbox.interop.joining import joined
+
+        data = dataset(np.random.default_rng(34))
+        fits = [fitted(data, schedule=quick(2, horizon=h)) for h in (1.0, 2.0)]
+        assert joined(fits).horizon == 2.0
+        idle = pcb.Fit(fits[1].tree)
+        idle._tree["history"] = xr.DataTree(fits[1].history.isel(iteration=slice(0, 0)))
+        assert joined([fits[0], idle]).horizon == 1.0
+
+
+class TestWhatIsGiven:
+    """It is not changed, and what is done to it afterwards does not change the fit."""
+
+    def given(self, times=None):
+        data = dataset(np.random.default_rng(40), conditions=14, times=times)
+        mask = structure(PLAIN).mask
+        rates = {"drug_to_node": 0.02, "node_to_node": 0.02}
+        return data, {
+            "model": pcb.CellBox(mask=mask, dose_saturation=None, drug_columns="free"),
+            "schedule": [quick(2, learning_rate=rates)],
+            "penalty": pcb.Penalty(l2={"node_to_node": 0.1}),
+            "validation": data.isel(condition=[0, 1]).assign_coords(condition=["v0", "v1"]),
+            "initial": fitted(data, schedule=quick(1)).parameters,
+        }
+
+    @pytest.mark.parametrize("times", [None, (0.5, 1.0)], ids=["steady", "courses"])
+    def test_is_left_alone(self, times):
+        data, options = self.given(times)
+        before = [
+            data.copy(deep=True),
+            *(options[k].copy(deep=True) for k in ("validation", "initial")),
+        ]
+        fitted(data, **options)
+        for was, now in zip(before, [data, options["validation"], options["initial"]], strict=True):
+            xr.testing.assert_identical(was, now)
+
+    @pytest.mark.parametrize("times", [None, (0.5, 1.0)], ids=["steady", "courses"])
+    def test_may_be_changed_afterwards(self, times):
+        data, options = self.given(times)
+        mask = np.array(structure(PLAIN).mask)
+        rates, l2 = {"drug_to_node": 0.02}, {"node_to_node": 0.1}
+        options["model"] = pcb.CellBox(mask=mask, dose_saturation=None, drug_columns="free")
+        options["schedule"] = [quick(2, learning_rate=rates)]
+        options["penalty"] = pcb.Penalty(l2=l2)
+        mask[:] = False
+        rates["drug_to_node"], l2["node_to_node"] = -1.0, -1.0
+        fit = fitted(data, **options)
+        predicted, kept = fit.predict(data).copy(deep=True), fit.data
+        options["schedule"].clear()
+        for given in (data, options["validation"], options["initial"]):
+            for array in given.variables.values():
+                if array.dtype.kind == "f" and array.dims != ("time",):
+                    array.values[...] = 7.0
+        u = kept["perturbation"].isel(condition=slice(2, None))
+        np.testing.assert_array_equal(fit.predict(kept), fit.predictions)
+        xr.testing.assert_identical(fit.data, kept)
+        assert u.size
+        np.testing.assert_array_equal(predicted, fit.predict(kept)[: predicted.sizes["condition"]])
+        assert fit.provenance["schedule"][0]["learning_rate"]["drug_to_node"] == 0.02
+
+
+@pytest.mark.parametrize("name", ["coordinate", "variable", "dimension", "validation"])
+def test_a_role_of_the_users_own_is_refused(name, monkeypatch):
+    monkeypatch.setattr(loop.Training, "run", lambda *a: pytest.fail("work was started"))
+    data = dataset(np.random.default_rng(41))
+    roles = ["train"] * 8 + ["test"] * 4
+    options = {}
+    if name == "coordinate":
+        data = data.assign_coords(role=("condition", roles))
+    elif name == "variable":
+        data["role"] = ("condition", roles)
+    elif name == "dimension":
+        data["other"] = ("role", [1.0, 2.0])
+    else:
+        other = data.isel(condition=[0]).assign_coords(condition=["v"], role=("condition", ["?"]))
+        options["validation"] = other
+    with pytest.raises(DataError, match=r"'role'.*drop_vars"):
+        fitted(data, **options)
+
+
+OWN = ("settled", "residual", "mask", "target", "source", "stage", "iteration", "time", "horizon")
+
+
+@pytest.mark.parametrize("solver", [pcb.SteadyState(), pcb.Heun(0.2)], ids=["steady", "heun"])
+def test_other_names_of_the_users_own_are_kept_and_change_nothing(solver, tmp_path):
+    data = dataset(np.random.default_rng(42), conditions=14)
+    named = data.assign_coords({name: ("condition", np.arange(14.0)) for name in OWN})
+    options = {"solver": solver, "validation": 0.3, "schedule": quick(3)}
+    plain, fit = fitted(data, **options), fitted(named, **options)
+    xr.testing.assert_identical(plain.parameters, fit.parameters)
+    xr.testing.assert_identical(plain.predictions, fit.predictions)
+    for name in OWN:
+        np.testing.assert_array_equal(fit.data[name], np.arange(14.0))
+    again = pcb.load(fit.save(tmp_path / "fit.nc"))
+    xr.testing.assert_identical(again.data, fit.data)
+    for result in (fit, again):
+        np.testing.assert_array_equal(result.predict(named), plain.predictions)
+        score = result.evaluate(named, baselines=False).table
+        assert score.equals(plain.evaluate(data, baselines=False).table)
+    pruned = pcb.prune(fit, edges=[8], schedule=quick(1))
+    np.testing.assert_array_equal(pruned.fit.data["settled"].sortby("condition").size, 14)
+
+
+def test_coordinates_that_one_set_has_alone_do_not_hinder():
+    data = dataset(np.random.default_rng(43))
+    other = data.isel(condition=[0, 1]).assign_coords(condition=["v0", "v1"])
+    for one, two in ((data.assign_coords(batch=("condition", [1] * 12)), other),
+                     (data, other.assign_coords(batch=("condition", [2] * 2)))):  # fmt: skip
+        fit = fitted(one, validation=two, schedule=quick(1))
+        assert (fit.data["role"].values == "validation").sum() == 2
+
+
+def test_a_split_without_validation_conditions_has_none():
+    data = dataset(np.random.default_rng(44))
+    train, validation, _ = pcb.splits.random(data, seed=0, train_fraction=1).apply(data)
+    assert validation.sizes["condition"] == 0
+    fit = fitted(train, validation=validation, schedule=quick(1))
+    assert (fit.data["role"] == "train").all()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "model", "match"),
+    [
+        (["drug", "drug", "phenotype"], {}, "1 phenotype, 2 drug.*Measure proteins"),
+        (["drug", "phenotype", "phenotype"], {"drugs": "clamped"}, "allow no interaction"),
+        (["protein"], {}, "self_interaction=True"),
+        (["phenotype", "phenotype"], {"self_interaction": True}, "a phenotype acts on nothing"),
+        (["protein", "protein", "drug"], {"mask": np.zeros((3, 3))}, "mask allows no interaction"),
+        (["protein", "protein", "drug"], {"mask": np.eye(3)}, "leave the mask out"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("times", [None, (1.0, 2.0)], ids=["steady", "courses"])
+def test_nothing_to_fit_is_said_before_any_work(kinds, model, match, times, monkeypatch):
+    monkeypatch.setattr(loop.Training, "run", lambda *a: pytest.fail("work was started"))
+    data = dataset(np.random.default_rng(45), times=times).isel(node=slice(0, len(kinds)))
+    data = data.assign_coords(node_kind=("node", kinds))
+    match = match.replace("1 phenotype, 2 drug", "2 drug, 1 phenotype")
+    with pytest.raises(ModelError, match=match):
+        pcb.fit(data, pcb.CellBox(**model), progress=False)

@@ -241,8 +241,15 @@ def test_a_drug_screen_is_integrated_by_default(backend):
     """Its default elsewhere, SteadyState, does not exist here."""
     data = dataset(np.random.default_rng(0), conditions=5)
     options = {"schedule": pcb.Stage(3), "progress": False}
-    assert isinstance(pcb.fit(data, backend="numpy", **options).solver, pcb.SteadyState)
-    assert pcb.fit(data, backend="jax", **options).solver == pcb.Heun(0.2)
+    fit = pcb.fit(data, backend="numpy", **options)
+    assert isinstance(fit.solver, pcb.SteadyState)
+    with pytest.warns(pcb.BackendWarning, match="jax backend has no SteadyState") as caught:
+        there = pcb.fit(data, backend="jax", **options)
+    assert len(caught) == 1
+    assert there.solver == pcb.Tsit5(rtol=1e-4, atol=1e-6)
+    assert there.horizon == fit.horizon
+    pcb.fit(data, backend="jax", solver=pcb.Heun(0.1), **options)  # on purpose: no word
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize("method", [pcb.Euler, pcb.Midpoint, pcb.Heun, pcb.RK4])

@@ -230,6 +230,20 @@ def test_schedules_come_back_whole_from_provenance():
     assert [s.to_dict() for s in back] == [s.to_dict() for s in stages]
 
 
+def test_refits_have_the_horizons_of_the_fit():
+    """A stage without one has the fit's, which need not be that of the last stage."""
+    data = dataset(np.random.default_rng(2), conditions=16)
+    fit = fitted(data, schedule=[quick(2), quick(4, horizon=1.5)], validation=0.25)
+    result = pcb.prune(fit, edges=[8])
+    assert [f.horizon for f in result.path] == [1.5, 1.5]
+    fit = fitted(data, schedule=[quick(2), quick(4, horizon=1.5)])
+    recipe = refits.Recipe(fit, pruning.options.stages_of(fit), None, "numpy")
+    anew = recipe.fit(None, None, fit.data.drop_vars("role"), None)
+    xr.testing.assert_identical(anew.history["horizon"], fit.history["horizon"])
+    given = pcb.prune(fit, folds=2, edges=[8], schedule=quick(1), choose="lowest")
+    assert given.path[1].horizon == 1.5
+
+
 def test_the_choice_never_looks_at_the_truth(steady, pruned, monkeypatch):
     hidden = ["true_W", "true_alpha", "true_epsilon", "true_response"]
     monkeypatch.setattr(api, "truth_of", lambda *a: pytest.fail("looked at the truth"))
@@ -378,7 +392,9 @@ def test_there_must_be_something_to_judge_by():
 
 
 def test_there_must_be_something_to_prune():
-    model = pcb.CellBox(mask=np.zeros((7, 7), dtype=bool))
+    mask = np.zeros((7, 7), dtype=bool)
+    mask[1, 0] = True
+    model = pcb.CellBox(mask=mask)
     fit = fitted(dataset(np.random.default_rng(7)), model=model, validation=0.25)
-    with pytest.raises(ModelError, match=r"0 edge\(s\)"):
+    with pytest.raises(ModelError, match=r"1 edge\(s\)"):
         pcb.prune(fit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,14 +16,11 @@ from pycellbox.backends.protocol import (
     Iteration,
     SteadyStates,
     TrainingPlan,
-    name_unsettled,
 )
 from pycellbox.errors import BackendError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
 from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
-
-log = logging.getLogger("pycellbox")
 
 # A call returns this often, so that Ctrl-C and the progress bar do not wait.
 _CALL_SECONDS = 0.1
@@ -142,7 +138,6 @@ class JuliaSession:
         self, cellbox: Any, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
     ) -> None:
         self.problem, self._cellbox = problem, cellbox
-        self._solver, self._named = solver, False
         structure = problem.structure
         self._dtype = problem.perturbation.dtype
         n = structure.n_nodes
@@ -183,27 +178,20 @@ class JuliaSession:
         value = call(
             self._cellbox.python_value_and_gradient, self._session, *_located(index), prefix or 0
         )
-        self.name_unsettled()
         return float(value), {name: array.copy() for name, array in self._gradient.items()}
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
         self._set(parameters)
         index = _rows(rows)
-        value = float(call(self._cellbox.python_value, self._session, *_located(index)))
-        self.name_unsettled()
-        return value
+        return float(call(self._cellbox.python_value, self._session, *_located(index)))
 
-    def name_unsettled(self) -> None:
-        """Log, once, which conditions did not settle in the last evaluation."""
-        if self._named or not isinstance(self._solver, SteadyState):
-            return
+    @property
+    def settled(self) -> Array:
+        """See `pycellbox.backends.protocol.Session`."""
         settled = np.empty(len(self.problem.conditions), np.uint8)
         call(self._cellbox.python_settled, self._session, address(settled))
-        if not settled.all():
-            self._named = True
-            restless = [self.problem.conditions[i] for i in np.flatnonzero(settled == 0)]
-            log.warning(name_unsettled(restless, float(self.problem.times[-1])))
+        return settled.astype(bool)
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
         """Return a run that makes many iterations in one call."""
@@ -287,7 +275,6 @@ class JuliaTrainingRun:
         self.chunk = max(1, min(1000, int(count * _CALL_SECONDS / max(seconds, 1e-6))))
         self.retried = int(call_locked(lambda: self._run.retried))
         self._read()
-        self._session.name_unsettled()
         iterations = [Iteration(*map(float, column)) for column in records.T[: int(done)]]
         return Advance(iterations, bool(stop), str(message))
 

@@ -15,7 +15,8 @@ class Session(Protocol):
     """One problem held by a backend, so that its buffers are made once and used many times.
 
     A session may also have ``training_run(plan: TrainingPlan) -> TrainingRun``; without it the
-    training loop runs AdamW itself, one `value_and_gradient` an iteration.
+    training loop runs AdamW itself, one `value_and_gradient` an iteration. A session of
+    `SteadyState` has ``settled``, bool (c,): which conditions did in the last evaluation.
     """
 
     def value_and_gradient(
@@ -181,16 +182,6 @@ class SteadyStates:
     states: Array
     residual: Array
     settled: Array
-
-
-def name_unsettled(conditions: Sequence[str], horizon: float) -> str:
-    """Say which conditions have no steady state that their trajectory reaches."""
-    shown = ", ".join(conditions[:5])
-    more = f" and {len(conditions) - 5} more" if len(conditions) > 5 else ""
-    return (
-        f"{len(conditions)} condition(s) do not settle in a stable steady state ({shown}{more}); "
-        f"they are integrated to t = {horizon:g} instead."
-    )
 
 
 class Backend(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pycellbox.backends.forks import refuse_after_fork
 from pycellbox.backends.protocol import Backend
 from pycellbox.common.options import did_you_mean
-from pycellbox.errors import BackendError
+from pycellbox.errors import BackendError, BackendWarning, warn
 
 log = logging.getLogger("pycellbox")
 
@@ -56,7 +56,7 @@ def available_backends() -> tuple[str, ...]:
     return tuple(_BACKENDS)
 
 
-def get_backend(name: str = "auto") -> Backend:
+def get_backend(name: str = "auto", own: str | None = None) -> Backend:
     """Return a backend by name, or the best that is ready for ``"auto"``.
 
     Parameters
@@ -65,12 +65,30 @@ def get_backend(name: str = "auto") -> Backend:
         "numpy", "julia", "jax", or "auto": Julia where it and its packages are installed, NumPy
         otherwise. Nothing is ever downloaded. The choice is logged once, to the logger
         ``pycellbox``.
+    own : str, optional
+        The backend of a fit, which "auto" means wherever it is ready.
 
     Raises
     ------
     BackendError
         The name is unknown, or the backend is not ready.
+
+    Warns
+    -----
+    BackendWarning
+        ``own`` is not ready, and "auto" has taken another.
     """
+    if name == "auto" and own is not None:
+        try:
+            return get_backend(own)
+        except BackendError as error:
+            chosen = _choose()
+            warn(
+                f"the fit was computed by the {own} backend and this is computed by {chosen.name}: "
+                f"{error}",
+                BackendWarning,
+            )
+            return chosen
     if name == "auto":
         return _choose(os.getpid())
     if name not in _BACKENDS:

@@ -22,6 +22,9 @@ def fit(args: argparse.Namespace) -> int:
     if args.csv is not None:
         tables.prepare_tables(args.csv, tables.FIT_TABLES, sources)
     data = inputs.read_dataset(args, inputs.node_kind_of(args.node_kind))
+    if "role" in data.coords:  # of a demo or a run
+        tables.note(f"the roles in {args.data} are left out: --test and --validation choose.")
+        data = data.drop_vars("role")
     split = inputs.choose_split(data, args.test, args.seed)
     labels = np.array([str(label) for label in data["condition"].values])
     test = np.isin(labels, () if split is None else split.test)
@@ -93,8 +96,10 @@ def evaluate(args: argparse.Namespace) -> int:
         inputs.read_perturbation(args.perturbation, args.nodes, fitted)
         parameters = fitted.parameters
         kinds = dict(zip(parameters["node"].values, parameters["node_kind"].values, strict=True))
-    data = inputs.read_dataset(args, kinds)
-    used = roles_in_fit(data, fitted.data) != UNSEEN
+    own = fitted.data
+    units = own["time"].attrs["units"] if "time" in own["response"].dims else None
+    data = inputs.read_dataset(args, kinds, units)
+    used = roles_in_fit(data, own) != UNSEEN
     if args.new_only:
         if used.all():
             raise DataError("every condition was used in the fit; nothing is left to judge by.")

@@ -19,17 +19,19 @@ from pycellbox.data.delimited import read_rows
 from pycellbox.datasets.shipped import DATASETS
 from pycellbox.errors import DataError, ModelError, SolverError
 from pycellbox.fitting import Stage
-from pycellbox.fitting.defaults import default_schedule, time_span
+from pycellbox.fitting.defaults import default_schedule, named_solver
 from pycellbox.models import CellBox
 from pycellbox.objective import Penalty
 from pycellbox.result import Fit
-from pycellbox.solvers import SOLVERS, Adaptive, Heun, Solver, Tsit5
+from pycellbox.solvers import Solver
 
 TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
 
 
-def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
-    """Read the dataset that ``--data``, ``--dataset``, or tables name."""
+def read_dataset(
+    args: argparse.Namespace, node_kind: Any = None, time_units: str | None = None
+) -> xr.Dataset:
+    """Read the dataset that ``--data``, ``--dataset``, or tables, in these units, name."""
     words = vars(args)
     tables = [
         f"--{name.replace('_', '-')}"
@@ -58,7 +60,7 @@ def read_dataset(args: argparse.Namespace, node_kind: Any = None) -> xr.Dataset:
         sigma=args.sigma,
         nodes=args.nodes,
         node_kind=node_kind,
-        time_units=words.get("time_units"),
+        time_units=words.get("time_units") or time_units,
     )
 
 
@@ -169,22 +171,11 @@ def model_of(args: argparse.Namespace) -> CellBox:
 
 def solver_of(args: argparse.Namespace, data: xr.Dataset) -> Solver | None:
     """Make the solver of ``--solver`` and ``--dt``; None leaves the choice to the fit."""
-    if args.solver is None:
-        return None if args.dt is None else Heun(args.dt)
-    # Adaptive takes the name of an algorithm of Julia: for scripts, not for this option.
-    by_name = {name.lower(): kind for name, kind in SOLVERS.items() if kind is not Adaptive}
-    kind = by_name.get(args.solver.lower())
-    if kind is None:
-        raise SolverError(
-            f"--solver {args.solver} is unknown{did_you_mean(args.solver, by_name)}; choose one of "
-            f"{', '.join(sorted(by_name))}."
-        )
-    if kind is Tsit5:
-        if args.dt is not None:
-            raise SolverError("--dt is for fixed-step solvers; tsit5 chooses its own steps.")
-        return Tsit5(rtol=1e-5, atol=1e-7) if "time" in data.dims else Tsit5()
-    step = time_span(data, args.horizon) / 100 if args.dt is None else args.dt
-    return kind(step)
+    options = {} if args.dt is None else {"dt": args.dt}
+    if args.solver is None and not options:
+        return None
+    name = "heun" if args.solver is None else args.solver
+    return named_solver(name, data, args.horizon, **options)
 
 
 def schedule_of(args: argparse.Namespace, data: xr.Dataset) -> tuple[Stage, ...] | None:

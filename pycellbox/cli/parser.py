@@ -144,14 +144,18 @@ def _training(parser: argparse.ArgumentParser) -> None:
             help=f"penalty, S times the sum of {power} beside the mean loss (default: by the data)",
         )  # fmt: skip
     training.add_argument(
-        "--solver", help="euler, midpoint, heun, rk4 or tsit5 (default: by the data)"
-    )
+        "--solver", metavar="NAME",
+        help="euler, midpoint, heun, rk4, tsit5 or steadystate (default: by the data; heun "
+        "where --dt is given)",
+    )  # fmt: skip
     training.add_argument(
-        "--dt", type=float, help="longest step of a fixed-step solver, in units of time"
-    )
+        "--dt", type=float,
+        help="longest step of euler, midpoint, heun or rk4, in units of time (default: a "
+        "hundredth of the time to be integrated)",
+    )  # fmt: skip
     training.add_argument(
         "--horizon", type=float,
-        help="time at which the steady state is read, in units of 1/α (default: 10)",
+        help="time at which the steady state is read; rates start at 1 per unit (default: 10)",
     )  # fmt: skip
     _backend(training)
 
@@ -171,7 +175,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         "--times", metavar="T,T,…",
         help="times at which the response is wanted, as 0.5,1,2 (default: those of the fit)",
     )  # fmt: skip
-    _backend(parser)
+    _backend(parser, "that of the fit")
 
 
 def _evaluate(parser: Parser) -> None:
@@ -259,7 +263,7 @@ def _nodes(parser: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
-def _backend(parser: argparse._ActionsContainer) -> None:
+def _backend(parser: argparse._ActionsContainer, default: str = "auto, the best there") -> None:
     parser.add_argument(
-        "--backend", default="auto", help="what does the computing (default: auto, the best there)"
+        "--backend", default="auto", help=f"what does the computing (default: {default})"
     )

@@ -29,10 +29,16 @@ from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.schedule import Stage, check_schedule
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty, as_loss
-from pycellbox.problem import Parameters, Problem, parameter_arrays, parameter_dataset, time_grid
+from pycellbox.problem import (
+    Parameters,
+    Problem,
+    parameter_arrays,
+    parameter_dataset,
+)
 from pycellbox.result import Fit, versions
 from pycellbox.solvers import Solver, check_solver
 from pycellbox.solving import check_dtype, check_model, check_steady
+from pycellbox.times import check_same_kind
 
 log = logging.getLogger("pycellbox")
 
@@ -67,10 +73,10 @@ def fit(
         all of ``data`` is fitted. A share keeps replicates (equal perturbations, up to rounding)
         together; labels or a dataset that part them are used as given, with a `DataWarning`.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
-        By default a tolerance-controlled `Tsit5` for time courses; `SteadyState` for drug screens
-        (steady states, drug nodes, fewer conditions than nodes) on the backends that have it
-        (NumPy, Julia); for other steady states `Heun` with fifty steps, whose fixed points are
-        the exact ones.
+        By default `SteadyState` for drug screens (steady states with nodes of kind drug); for other
+        steady states ``Tsit5(rtol=1e-4, atol=1e-6)``, which is taken, with a warning, for drug
+        screens too by the JAX backend, which has no `SteadyState`; for time courses
+        ``Tsit5(rtol=1e-5, atol=1e-7)``.
     schedule : Stage or sequence of Stage, optional
         Learning rates, iterations, batches, patience. The default follows the data; it is kept in
         ``fit.provenance["schedule"]``.
@@ -79,8 +85,8 @@ def fit(
     penalty : Penalty, optional
         On W, for every stage that has none of its own. The default follows the data.
     horizon : float, optional
-        End of the integration for steady-state data; default 10, ten times the initial 1/α.
-        Time courses end with their last time.
+        End of the integration for steady-state data; default 10, ten decay times at the rate of 1
+        from which a fit starts. Time courses end with their last time.
     initial : Initialisation or Dataset, optional
         How to draw the start, or the effective parameters to start from.
     seed : int
@@ -114,6 +120,14 @@ def fit(
     DataWarning
         The data are probably not what the model takes them for: doses that saturate, responses
         that are no log-ratios, drugs that are not declared, and the like.
+    BackendWarning
+        The backend lacks the default solver.
+    NumericsWarning
+        In the end, steps leave the equation's solution, or conditions do not settle.
+
+    Notes
+    -----
+    Nothing that is given is changed, and what is done to it afterwards does not change the fit.
     """
     began = time.perf_counter()
     model = check_model(CellBox() if model is None else model)
@@ -122,21 +136,18 @@ def fit(
     objective = as_loss(loss)
     if penalty is not None and not isinstance(penalty, Penalty):
         raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
-    data, roles = split_roles(validate(data), validation, seed)
+    data, roles = split_roles(_without_role(validate(data)), validation, seed)
     steady = "time" not in data["response"].dims
     horizon = time_span(data, horizon)
-    if steady:
-        time_grid(horizon)
     chosen = get_backend(backend)
-    if solver is None:
-        solver = default_solver(data, horizon, chosen.finds_steady_states)
-    solver = check_solver(solver)
+    solver = default_solver(data, chosen) if solver is None else check_solver(solver)
     check_steady(solver, steady)
     stages_default, penalty_default = default_schedule(data)
     stages = check_schedule(stages_default if schedule is None else schedule)
     penalty = penalty_default if penalty is None else penalty
 
     problem = Problem.from_dataset(data, model, horizon if steady else None, precision)
+    problem.structure.check_edges()
     _check_stage_horizons(stages, problem)
     train = np.flatnonzero(roles == "train")
     training_part = Problem.from_dataset(
@@ -166,7 +177,6 @@ def fit(
         solver, objective.name, len(stages), seed, precision.name,
     )  # fmt: skip
     training.run(stages)
-    last_horizon = next((s.horizon for s in reversed(stages) if s.horizon), None)
     parameters = parameter_dataset(problem.structure, parametrisation.effective(training.raw))
     fitted = Fit.assemble(
         model=model,
@@ -174,7 +184,7 @@ def fit(
         parameters=parameters,
         history=training.history.to_dataset(),
         data=data.assign_coords(role=("condition", roles)),
-        horizon=(last_horizon or horizon) if steady else None,
+        horizon=training.horizon if steady else None,
         provenance={
             "status": training.status,
             "steps_retried": training.retried,
@@ -185,6 +195,8 @@ def fit(
             "loss": objective.to_dict(),
             "penalty": penalty.to_dict(),
             "schedule": [s.to_dict() for s in stages],
+            # What a stage without one had; that of the result is the last stage's.
+            "horizon": horizon if steady else None,
             "versions": versions(chosen),
         },
     )
@@ -201,8 +213,10 @@ def split_roles(
 ) -> tuple[xr.Dataset, np.ndarray]:
     """All conditions in one dataset, and "train" or "validation" for each."""
     labels = labels_along(data, "condition")
+    if isinstance(validation, xr.Dataset) and not validation.sizes.get("condition", 1):
+        validation = None  # a split without validation conditions
     if isinstance(validation, xr.Dataset):
-        extra = validate(validation, part=True)
+        extra = _without_role(validate(validation, part=True))
         clash = sorted(set(labels) & set(labels_along(extra, "condition")))
         if clash:
             raise DataError(
@@ -210,17 +224,23 @@ def split_roles(
             )
         if set(extra["node"].values) != set(data["node"].values):
             raise DataError("the validation set has other nodes than the data.")
-        if ("time" in extra.dims) != ("time" in data.dims) or (
-            "time" in data.dims and not np.array_equal(extra["time"], data["time"])
-        ):
+        check_same_kind(extra, data, "the validation conditions")
+        if "time" in data.dims and not np.array_equal(extra["time"], data["time"]):
             raise DataError("the validation set has other times than the data.")
         if ("sigma" in extra) != ("sigma" in data):
             raise DataError("only one of data and validation set has a sigma.")
         extra = extra.sel(node=data["node"].values)
         # What else the two carry (the truth of a simulation, say) may differ: the training set's.
+        # Coordinates that one has alone are filled up, which xarray does for variables only.
+        alone = [
+            [c for c in one.coords if c not in other.coords and "condition" in one[c].dims]
+            for one, other in ((data, extra), (extra, data))
+        ]
         joined = xr.concat(
-            [data, extra], "condition", data_vars="minimal", coords="minimal", compat="override"
-        )
+            [data.reset_coords(alone[0]), extra.reset_coords(alone[1])], "condition",
+            data_vars="minimal", coords="minimal", compat="override",
+        )  # fmt: skip
+        joined = joined.set_coords(alone[0] + alone[1])
         warn_of_replicates(extra, data)
         return joined, np.array(["train"] * len(labels) + ["validation"] * extra.sizes["condition"])
     roles = np.full(len(labels), "train", dtype="<U10")
@@ -258,6 +278,18 @@ def split_roles(
     judging = roles == "validation"
     warn_of_replicates(data.isel(condition=judging), data.isel(condition=~judging))
     return data, roles
+
+
+def _without_role(data: xr.Dataset) -> xr.Dataset:
+    """Refuse data with a ``role`` of its own, which would be overwritten."""
+    if "role" in data.variables or "role" in data.dims:
+        raise DataError(
+            "the data have a coordinate 'role', the name under which a fit keeps which conditions "
+            "were trained on; it does not choose what is fitted. Take the conditions to fit, such "
+            "as data.isel(condition=(data['role'] == 'train').values), give others as "
+            "validation=, and leave it out: .drop_vars('role')."
+        )
+    return data
 
 
 def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
-from pycellbox.errors import SolverError
+from pycellbox.backends import Backend
+from pycellbox.common.options import did_you_mean
+from pycellbox.errors import BackendWarning, SolverError, warn
 from pycellbox.fitting.schedule import AdamW, Stage
 from pycellbox.objective import Penalty
-from pycellbox.solvers import Heun, Solver, SteadyState, Tsit5
+from pycellbox.solvers import SOLVERS, Adaptive, Solver, SteadyState, Tsit5
+from pycellbox.times import time_grid
 
 DEFAULT_HORIZON = 10.0
-"""End of the integration for steady states: ten times the initial 1/α, the hundred steps of 0.1
-of the first stage of Yuan et al. (2021)."""
+"""End of the integration for steady states: ten decay times at the rate 1 at which a default fit
+starts, the hundred steps of 0.1 of the first stage of Yuan et al. (2021)."""
+
+_FIXED_STEPS = 100  # as in the first stage of Yuan et al.
+# Near a steady state stability bounds the steps: they are more accurate than asked for.
+_COURSES, _STEADY = Tsit5(rtol=1e-5, atol=1e-7), Tsit5(rtol=1e-4, atol=1e-6)
 
 
 def time_span(data: xr.Dataset, horizon: float | None) -> float:
@@ -21,10 +31,10 @@ def time_span(data: xr.Dataset, horizon: float | None) -> float:
     Raises
     ------
     SolverError
-        A horizon is given for time courses, which have one of their own.
+        The horizon is not a time, or is given for time courses, which have one of their own.
     """
     if "time" not in data["response"].dims:
-        return DEFAULT_HORIZON if horizon is None else horizon
+        return float(time_grid(DEFAULT_HORIZON if horizon is None else horizon)[0])
     if horizon is not None:
         raise SolverError(
             f"horizon={horizon!r} is for steady-state data; these are time courses, which end at "
@@ -34,39 +44,90 @@ def time_span(data: xr.Dataset, horizon: float | None) -> float:
 
 
 def is_screen(data: xr.Dataset) -> bool:
-    """Whether the data are a drug screen: drug nodes, steady states, more nodes than conditions."""
-    return (
-        bool((data["node_kind"] == "drug").any())
-        and "time" not in data["response"].dims
-        and data.sizes["condition"] < data.sizes["node"]
-    )
+    """Whether the data are a drug screen: steady states with nodes of kind drug."""
+    drugs = bool((data["node_kind"] == "drug").any())
+    return drugs and "time" not in data["response"].dims
 
 
-def default_solver(data: xr.Dataset, horizon: float, finds_steady_states: bool) -> Solver:
-    """Tsit5 for time courses; the steady state itself for drug screens, else Heun in fifty steps.
+def adaptive_solver(data: xr.Dataset) -> Tsit5:
+    """Return Tsit5 at the tolerances of this kind of data."""
+    return _COURSES if "time" in data["response"].dims else _STEADY
 
-    Heun too where the backend does not find steady states.
+
+def default_solver(data: xr.Dataset, backend: Backend) -> Solver:
+    """Return the steady state itself for drug screens, else Tsit5.
 
     With the penalties of `default_schedule` the network of a drug screen is contracting: it has one
     steady state, which is found at a fraction of what an integration takes. In networks whose nodes
     act strongly on each other every steady state has to be proven, which takes longer than
     integrating (`benchmarks/steady.py`).
+
+    Warns
+    -----
+    BackendWarning
+        The backend does not find steady states, and Tsit5 takes their place.
     """
-    if "time" in data["response"].dims:
-        return Tsit5(rtol=1e-5, atol=1e-7)
-    if is_screen(data) and finds_steady_states:
+    adaptive = adaptive_solver(data)
+    if not is_screen(data):
+        return adaptive
+    if backend.finds_steady_states:
         return SteadyState()
-    return Heun(dt=horizon / 50)
+    warn(
+        f"the {backend.name} backend has no SteadyState, the default solver of drug screens: "
+        f"states at the horizon are fitted instead, by {adaptive!r}. backend='numpy' or 'julia' "
+        "has it; to integrate on purpose, give the solver.",
+        BackendWarning,
+    )
+    return adaptive
+
+
+def named_solver(name: str, data: xr.Dataset, horizon: float | None, **options: float) -> Solver:
+    """Make a solver by its name, in any case, with the options that a fit would give it.
+
+    Parameters
+    ----------
+    name : str
+        One of `SOLVERS` but Adaptive, whose algorithms are for scripts.
+    data : Dataset
+    horizon : float, optional
+        As for `pycellbox.fit`; fixed steps are the hundredth part of the time to be integrated.
+    **options
+        By name.
+
+    Raises
+    ------
+    SolverError
+        There is no such solver, or it has no such option.
+    """
+    kinds = {key.lower(): kind for key, kind in SOLVERS.items() if kind is not Adaptive}
+    kind = kinds.get(name.lower())
+    if kind is None:
+        raise SolverError(
+            f"solver {name!r} is unknown{did_you_mean(name, kinds)}; choose one of "
+            f"{', '.join(sorted(kinds))}."
+        )
+    known = [field.name for field in dataclasses.fields(kind)]
+    for option in options:
+        if option not in known:
+            raise SolverError(
+                f"{name} has no option {option}; it has {', '.join(known)}"
+                + ("." if "dt" in known else ", and chooses its own steps.")
+            )
+    own: dict[str, Any] = {}
+    if kind is Tsit5:
+        own = dataclasses.asdict(adaptive_solver(data))
+    elif "dt" in known:
+        own = {"dt": time_span(data, horizon) / _FIXED_STEPS}
+    return kind(**own | options)
 
 
 def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
     """Stages and penalty for this kind of data.
 
-    Drug screens (see `is_screen`): the edges are far more
-    than the data can tell, and the drugs' direct effects carry most of the signal. Small
-    node → node weights, learning rates and penalties by group, 150 iterations. Everything else
-    (time courses, many conditions, networks whose nodes are perturbed directly): one learning
-    rate, a light penalty, more iterations.
+    Drug screens (see `is_screen`): the edges are more than the data can tell, and the drugs'
+    direct effects carry most of the signal. Small node → node weights, learning rates and
+    penalties by group, 150 iterations. Everything else (time courses, networks whose nodes are
+    perturbed directly): one learning rate, a light penalty, more iterations.
     """
     if is_screen(data):
         rates = {

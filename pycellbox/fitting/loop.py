@@ -61,6 +61,11 @@ class Training:
     status: str = "completed"
     retried: int = 0
 
+    @property
+    def horizon(self) -> float:
+        """End of the integration in the last stage that made an iteration; at first the fit's."""
+        return self.history.latest("horizon", float(self.problem.times[-1]))
+
     def run(self, schedule: tuple[Stage, ...]) -> None:
         """Go through the stages; the best parameters of each are the start of the next."""
         with self.progress:

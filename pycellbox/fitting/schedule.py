@@ -128,6 +128,8 @@ class Stage:
             raise ModelError("L-BFGS needs the full batch; leave batch_size out or use AdamW.")
         if isinstance(self.optimiser, LBFGS) and self.prefix is not None:
             raise ModelError("L-BFGS needs all times; leave prefix out or use AdamW.")
+        if isinstance(self.learning_rate, Mapping):  # the caller's own, which may change
+            object.__setattr__(self, "learning_rate", dict(self.learning_rate))
         self.rates()
 
     def rates(self) -> dict[str, float]:

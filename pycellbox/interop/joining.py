@@ -35,13 +35,14 @@ def joined(fits: Sequence[Fit], **provenance: Any) -> Fit:
         first_stage += len(fit.provenance["schedule"])
     history = xr.concat(histories, "iteration")
     history = history.assign_coords(iteration=np.arange(history.sizes["iteration"]))
+    ran = [fit for fit in fits if fit.history.sizes["iteration"]] or fits
     return Fit.assemble(
         model=last.model,
         solver=last.solver,
         parameters=last.parameters,
         history=history,
         data=last.data,
-        horizon=last.horizon,
+        horizon=ran[-1].horizon,
         provenance={**last.provenance, **_summed(fits), **provenance},
     )
 

@@ -13,9 +13,9 @@ from pycellbox.problem import (
     kinds_of,
     parameter_arrays,
     perturbation_array,
-    time_grid,
 )
 from pycellbox.solving import check_model, nodes_of
+from pycellbox.times import time_grid
 
 
 def to_ode_problem(

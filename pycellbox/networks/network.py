@@ -61,6 +61,11 @@ class Network:
         for rate in ("epsilon", "psi"):
             if getattr(self, rate) is None:
                 object.__setattr__(self, rate, xr.ones_like(self.alpha, dtype=np.float64))
+        for name in _DIMS:
+            # Checked once, so that it may not change any more.
+            array = getattr(self, name).copy(deep=True)
+            array.values.flags.writeable = False
+            object.__setattr__(self, name, array)
         nodes = self.nodes
         if len(set(nodes)) < len(nodes):
             raise ModelError("node_kind names a node twice; every node needs a name of its own.")

@@ -141,7 +141,8 @@ def prune(
     penalty : Penalty, optional
         Of each refit; default the fit's.
     backend : str, optional
-        Default the fit's.
+        Default, and what "auto" means, the fit's where it is ready, else, with a warning, the best
+        that is.
     progress : bool
         Show a progress bar over the steps.
 
@@ -180,7 +181,7 @@ def prune(
     with once():  # the refits are fits of their own
         train, judges = parts(fit, validation, folds, choose)
         stages = check_schedule(quarter(fit) if schedule is None else schedule)
-        recipe = Recipe(fit, stages, penalty, get_backend(backend or fit.backend).name)
+        recipe = Recipe(fit, stages, penalty, get_backend(backend or "auto", own=fit.backend).name)
         total = len(steps) * (1 + (folds or 0))
         with Progress(total, progress, "prune") as bar:
             path, used = recipe.path(fit, steps, train, judges, bar)

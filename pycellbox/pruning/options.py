@@ -118,8 +118,10 @@ def stages_of(fit: Fit) -> tuple[Stage, ...]:
 
 
 def quarter(fit: Fit) -> Stage:
-    """Return the last stage of a fit, for refits that begin near their end."""
-    last = stages_of(fit)[-1]
+    """Return the last stage of a fit that ran, for refits that begin near their end."""
+    stages, ran = stages_of(fit), fit.history["stage"].values
+    # A refined fit has a stage more in its history.
+    last = stages[min(int(ran.max(initial=0)), len(stages) - 1)]
     return dataclasses.replace(last, iterations=max(1, last.iterations // _SHARE))
 
 

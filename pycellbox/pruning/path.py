@@ -46,11 +46,13 @@ class Recipe:
         """Refit ``start`` with the edges of ``keep``, or fit anew as the original was."""
         how, model, initial = self.origin.provenance, self.origin.model, None
         stages, penalty = stages_of(self.origin), Penalty(**how["penalty"])
+        horizon = how.get("horizon", self.origin.horizon)
         if start is not None:
             W = start.parameters["W"]
             model = dataclasses.replace(model, mask=W.copy(data=keep))
             initial = start.parameters.assign(W=W.where(keep, 0.0))
             stages, penalty = self.stages, self.penalty or penalty
+            horizon = self.origin.horizon
         return fit(
             train,
             model,
@@ -59,7 +61,7 @@ class Recipe:
             schedule=stages,
             loss=Loss(**how["loss"]),
             penalty=penalty,
-            horizon=self.origin.horizon,
+            horizon=horizon,
             initial=initial,
             seed=how["seed"],
             backend=self.backend,

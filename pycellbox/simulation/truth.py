@@ -61,7 +61,7 @@ def truth(data: xr.Dataset) -> xr.Dataset:
         if str(name).startswith(_PREFIX) and name != _RESPONSE
     }
     coords = {name: data.coords[name] for name in ("target", "source", "node", "node_kind")}
-    return xr.Dataset(named, coords)
+    return xr.Dataset(named, coords).copy(deep=True)
 
 
 def true_model(data: xr.Dataset) -> CellBox:

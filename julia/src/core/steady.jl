@@ -43,7 +43,8 @@ const NEARLY = 0.1
 
 "What all conditions share: a/c, and which nodes stay where they are."
 struct Gains{T}
-    # Held nodes (clamped drugs) keep their initial state and have decay 1 here.
+    # Held nodes (clamped drugs) keep their initial state; here they have the slowest decay of all
+    # others, so that none of their own counts.
     held::Vector{Bool}
     decay::Vector{T}
     gain::Vector{T}
@@ -53,7 +54,8 @@ end
 
 function Gains(k::Coefficients{T}) where {T}
     held = k.c .== 0
-    decay = ifelse.(held, one(T), k.c)
+    slowest = all(held) ? one(T) : minimum(k.c[.!held])
+    decay = ifelse.(held, slowest, k.c)
     solvable = !any(held .& ((k.a .!= 0) .| (k.b .!= 0)))
     return Gains{T}(held, decay, k.a ./ decay, solvable)
 end

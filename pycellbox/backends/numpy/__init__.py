@@ -179,6 +179,12 @@ class FiniteDifferenceSession:
     def __init__(self, session: Differentiable) -> None:
         self._session = session
 
+    @property
+    def settled(self) -> Array:
+        """As of the session."""
+        settled: Array = self._session.settled  # type: ignore[attr-defined]
+        return settled
+
     def value_and_gradient(
         self,
         parameters: Parameters,

@@ -62,7 +62,9 @@ class SteadyEquations:
         # has no steady state.
         held = k.c == 0
         self.solvable = not bool((held & ((k.a != 0) | (k.b != 0))).any())
-        decay = np.where(held, 1, k.c)
+        # Held nodes take on the slowest decay there is, so that none of their own counts.
+        slowest = 1.0 if held.all() else k.c[~held].min()
+        decay = np.where(held, slowest, k.c).astype(k.c.dtype)
         self._gain = (k.a / decay).astype(dtype)
         self._offset = np.where(held, drive.initial, 0).astype(dtype)
         if drive.outside is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,13 +13,11 @@ from pycellbox.backends.numpy.integrate import reverse
 from pycellbox.backends.numpy.losses import loss_and_seeds
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
-from pycellbox.backends.protocol import SteadyStates, name_unsettled
+from pycellbox.backends.protocol import SteadyStates
 from pycellbox.errors import DivergenceError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import SteadyState
-
-log = logging.getLogger("pycellbox")
 
 
 class NumpySteadySession:
@@ -38,7 +35,7 @@ class NumpySteadySession:
         self._states = self.drive.initial.copy()
         self._adjoint: Array | None = None
         self._correction: Array | None = None
-        self._named = False
+        self.settled = np.ones(len(problem.conditions), dtype=bool)
 
     def value(
         self,
@@ -85,10 +82,7 @@ class NumpySteadySession:
         equations.correction = self._correction
         steady = find(equations, float(problem.times[-1]), self._states[index])
         self._states[index] = steady.states
-        if not self._named and not steady.settled.all():
-            self._named = True
-            restless = [problem.conditions[i] for i in index[~steady.settled]]
-            log.warning(name_unsettled(restless, float(problem.times[-1])))
+        self.settled[index] = steady.settled
         states = steady.states[:, None, :]
         with np.errstate(over="ignore", invalid="ignore"):
             value, seeds = loss_and_seeds(

@@ -1,0 +1,73 @@
+"""Times: at which a solution is wanted, and whether two datasets have the same sort."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.common.options import number, shown
+from pycellbox.data.cells import as_numbers
+from pycellbox.data.headings import same_unit
+from pycellbox.errors import DataError, SolverError
+
+
+def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float64]:
+    """Return the times at which a solution is wanted, as float64, (t,).
+
+    Raises
+    ------
+    SolverError
+        Neither or both are given, or they are not finite, increasing and ≥ 0 (horizon > 0).
+    """
+    if (horizon is None) == (times is None):
+        raise SolverError(
+            "give either horizon= (end of the integration, for steady states) or times=; "
+            + ("neither was given." if horizon is None else "both were given.")
+        )
+    if times is None:
+        return np.array([number("horizon", horizon, above=True, error=SolverError)])
+    try:
+        cells = np.atleast_1d(np.asarray(times))
+        grid = as_numbers(cells, lambda index: f"times: entry {index[0] + 1}").astype(np.float64)
+    except (TypeError, ValueError) as error:  # as DataErrors are
+        raise SolverError(f"times={shown(times)}; they need to be numbers ({error}).") from None
+    if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all():
+        raise SolverError(f"times={shown(times)}; they need to be a list of finite numbers.")
+    if grid[0] < 0 or (np.diff(grid) <= 0).any():
+        raise SolverError(
+            f"times={shown(grid.tolist())}; they need to increase strictly from 0 or later."
+        )
+    return grid
+
+
+def check_same_kind(data: xr.Dataset, own: xr.Dataset, what: str) -> None:
+    """Refuse steady states where the fit has time courses, the reverse, and other units of time.
+
+    Raises
+    ------
+    DataError
+        With ``what`` as the name of ``data``; ``own`` is what the fit has.
+    """
+    course, own_course = ("time" in each["response"].dims for each in (data, own))
+    if course and not own_course:
+        raise DataError(
+            f"{what} are time courses, and the fit is of steady states, whose time has no unit: "
+            "take one time, data.isel(time=-1, drop=True), or compare "
+            "fit.predict(data, times=...) with what was measured by pcb.metrics."
+        )
+    if own_course and not course:
+        raise DataError(
+            f"{what} are steady states, and the fit is of time courses: give the responses with "
+            "their time, or compare fit.predict(data, times=[...]) at a late time with what was "
+            "measured by pcb.metrics."
+        )
+    if course:
+        unit, own_unit = (str(each["time"].attrs.get("units")) for each in (data, own))
+        if "1" not in (unit, own_unit) and not same_unit(unit, own_unit):  # 1 is no unit
+            raise DataError(
+                f"{what} have times in {unit!r} and the fit in {own_unit!r}: convert the times, "
+                f"and say so with data['time'].attrs['units'] = {own_unit!r}."
+            )
