@@ -10,7 +10,7 @@ import pycellbox as pcb
 from pycellbox.backends.numpy import NumpySession
 from pycellbox.errors import DataError, DivergenceError, ModelError, SolverError
 from pycellbox.fitting import loop
-from pycellbox.fitting.api import split_roles
+from pycellbox.fitting.roles import split_roles
 from tests.helpers import KINDS, NODES, dataset, labelled, structure
 
 PLAIN = pcb.CellBox(dose_saturation=None, drug_columns="free")

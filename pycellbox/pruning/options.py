@@ -16,7 +16,7 @@ from pycellbox.data import validate
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DataError, ModelError
 from pycellbox.fitting import LBFGS, AdamW, Stage
-from pycellbox.fitting.api import split_roles
+from pycellbox.fitting.roles import split_roles
 from pycellbox.objective import Penalty
 from pycellbox.result import Fit
 

@@ -1,0 +1,99 @@
+"""Which conditions are trained on and which validate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.common.labels import label_text, labels_along
+from pycellbox.common.options import as_number, number, shown
+from pycellbox.data import validate
+from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
+from pycellbox.errors import DataError
+from pycellbox.times import check_same_kind
+
+
+def split_roles(
+    data: xr.Dataset, validation: float | Sequence[str] | xr.Dataset | None, seed: int
+) -> tuple[xr.Dataset, np.ndarray]:
+    """All conditions in one dataset, and "train" or "validation" for each."""
+    labels = labels_along(data, "condition")
+    if isinstance(validation, xr.Dataset) and not validation.sizes.get("condition", 1):
+        validation = None  # a split without validation conditions
+    if isinstance(validation, xr.Dataset):
+        extra = without_role(validate(validation, part=True))
+        clash = sorted(set(labels) & set(labels_along(extra, "condition")))
+        if clash:
+            raise DataError(
+                f"condition(s) {', '.join(clash[:5])} are in both the data and the validation set."
+            )
+        if set(extra["node"].values) != set(data["node"].values):
+            raise DataError("the validation set has other nodes than the data.")
+        check_same_kind(extra, data, "the validation conditions")
+        if "time" in data.dims and not np.array_equal(extra["time"], data["time"]):
+            raise DataError("the validation set has other times than the data.")
+        if ("sigma" in extra) != ("sigma" in data):
+            raise DataError("only one of data and validation set has a sigma.")
+        extra = extra.sel(node=data["node"].values)
+        # What else the two carry (the truth of a simulation, say) may differ: the training set's.
+        # Coordinates that one has alone are filled up, which xarray does for variables only.
+        alone = [
+            [c for c in one.coords if c not in other.coords and "condition" in one[c].dims]
+            for one, other in ((data, extra), (extra, data))
+        ]
+        joined = xr.concat(
+            [data.reset_coords(alone[0]), extra.reset_coords(alone[1])], "condition",
+            data_vars="minimal", coords="minimal", compat="override",
+        )  # fmt: skip
+        joined = joined.set_coords(alone[0] + alone[1])
+        warn_of_replicates(extra, data)
+        return joined, np.array(["train"] * len(labels) + ["validation"] * extra.sizes["condition"])
+    roles = np.full(len(labels), "train", dtype="<U10")
+    if validation is None:
+        return data, roles
+    share = as_number(validation)
+    if share is not None or isinstance(validation, bool):
+        share = number("validation", validation, 0, 1, error=DataError)
+        count = round(share * len(labels))
+        if share > 0 and not 0 < count < len(labels):
+            raise DataError(
+                f"validation={share:g} of {len(labels)} conditions leaves an empty set."
+            )
+        order = np.random.default_rng([seed, 1]).permutation(len(labels))
+        picked = take_whole(order, replicates(data["perturbation"].values), count)
+        if picked.all():
+            raise DataError(
+                f"validation={share:g}: all {len(labels)} conditions are replicates of each other, "
+                "one perturbation, so that a share of them judges nothing; leave it out."
+            )
+        roles[order[picked]] = "validation"
+        return data, roles
+    if isinstance(validation, str) or not isinstance(validation, Iterable):
+        raise DataError(
+            f"validation={shown(validation)}; it needs a share, a list of condition labels, or a "
+            "dataset."
+        )
+    wanted = [label_text(v) for v in validation]
+    absent = [v for v in wanted if v not in set(labels)]
+    if absent:
+        raise DataError(f"validation names unknown condition(s) {', '.join(absent[:5])}.")
+    roles[np.isin(labels, wanted)] = "validation"
+    if (roles == "validation").all():
+        raise DataError("validation names every condition; nothing is left to fit.")
+    judging = roles == "validation"
+    warn_of_replicates(data.isel(condition=judging), data.isel(condition=~judging))
+    return data, roles
+
+
+def without_role(data: xr.Dataset) -> xr.Dataset:
+    """Refuse data with a ``role`` of its own, which would be overwritten."""
+    if "role" in data.variables or "role" in data.dims:
+        raise DataError(
+            "the data have a coordinate 'role', the name under which a fit keeps which conditions "
+            "were trained on; it does not choose what is fitted. Take the conditions to fit, such "
+            "as data.isel(condition=(data['role'] == 'train').values), give others as "
+            "validation=, and leave it out: .drop_vars('role')."
+        )
+    return data
