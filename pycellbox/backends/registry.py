@@ -82,7 +82,7 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
         try:
             return get_backend(own)
         except BackendError as error:
-            chosen = _choose()
+            chosen = get_backend()
             warn(
                 f"the fit was computed by the {own} backend and this is computed by {chosen.name}: "
                 f"{error}",
