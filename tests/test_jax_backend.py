@@ -318,7 +318,7 @@ def test_training_follows_numpy(backend, options):
     fits = [
         pcb.fit(
             data, model, schedule=pcb.Stage(50, **stage), backend=name, progress=False, seed=1,
-            **options,
+            solver=pcb.Heun(0.2), **options,
         )
         for name in ("numpy", "jax")
     ]  # fmt: skip

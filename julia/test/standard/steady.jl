@@ -167,3 +167,19 @@ end
     problem = random_problem(CB.Model(); times=[1.0])
     @test_throws CB.ModelError CB.value(steady(problem), problem.parameters; rows=[9])
 end
+
+@testset "no conditions have no steady states, and clamped drugs set no pace" begin
+    for drugs in (:input, :clamped), T in (Float64, Float32)
+        structure = CB.Structure(CB.Model(; drugs=drugs), [:protein, :protein, :drug])
+        parameters = (W=zeros(T, 3, 3), alpha=fill(T(50), 3), epsilon=fill(T(50), 3))
+        none = zeros(T, 3, 0)
+        @test map(size, CB.steady_states(structure, CB.SteadyState(), parameters, none, 10.0)) ==
+              ((3, 0), (0,), (0,))
+        for solver in (CB.Heun(0.01), CB.Tsit5())
+            @test size(CB.trajectory(structure, solver, parameters, none, [1.0, 2.0])) == (3, 2, 0)
+        end
+        network = CB.Network{T}(CB.Lowering(structure))
+        CB.load!(network, CB.Lowering(structure), parameters)
+        @test all(==(50), CB.Gains(network.coefficients).decay)
+    end
+end
