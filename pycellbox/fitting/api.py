@@ -1,0 +1,240 @@
+"""`fit`: from a labelled dataset to a fitted network."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.backends import get_backend
+from pycellbox.common.options import integer
+from pycellbox.data import validate
+from pycellbox.doubts import doubt_data
+from pycellbox.errors import ModelError
+from pycellbox.fitting.defaults import default_schedule, default_solver, time_span
+from pycellbox.fitting.loop import Training
+from pycellbox.fitting.parametrisation import (
+    Initialisation,
+    Parametrisation,
+    initial_parameters,
+    response_range,
+)
+from pycellbox.fitting.progress import Progress
+from pycellbox.fitting.roles import split_roles, without_role
+from pycellbox.fitting.schedule import Stage, check_schedule
+from pycellbox.models import CellBox
+from pycellbox.objective import Loss, Penalty, as_loss
+from pycellbox.problem import (
+    Parameters,
+    Problem,
+    parameter_arrays,
+    parameter_dataset,
+)
+from pycellbox.result import Fit, versions
+from pycellbox.solvers import Solver, check_solver
+from pycellbox.solving import check_dtype, check_model, check_steady
+
+log = logging.getLogger("pycellbox")
+
+
+def fit(
+    data: xr.Dataset,
+    model: CellBox | None = None,
+    *,
+    validation: float | Sequence[str] | xr.Dataset | None = None,
+    solver: Solver | None = None,
+    schedule: Stage | Sequence[Stage] | None = None,
+    loss: str | Loss = "mse",
+    penalty: Penalty | None = None,
+    horizon: float | None = None,
+    initial: Initialisation | xr.Dataset | None = None,
+    seed: int = 0,
+    backend: str = "auto",
+    dtype: str = "float64",
+    progress: bool = True,
+) -> Fit:
+    """Fit a network to a perturbation dataset by gradient descent through the ODE solver.
+
+    Parameters
+    ----------
+    data : Dataset
+        As made by `from_tables`, `read_csv` or `open_data`: steady state or time courses.
+    model : CellBox, optional
+        The equation and parametrisation; `CellBox()` by default.
+    validation : float, sequence of str, or Dataset, optional
+        Conditions that are not fitted but choose the best parameters and stop the fit: a share of
+        ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
+        all of ``data`` is fitted. A share keeps replicates (equal perturbations, up to rounding)
+        together; labels or a dataset that part them are used as given, with a `DataWarning`.
+    solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
+        By default `SteadyState` for drug screens (steady states with nodes of kind drug); for other
+        steady states ``Tsit5(rtol=1e-4, atol=1e-6)``, which is taken, with a warning, for drug
+        screens too by the JAX backend, which has no `SteadyState`; for time courses
+        ``Tsit5(rtol=1e-5, atol=1e-7)``.
+    schedule : Stage or sequence of Stage, optional
+        Learning rates, iterations, batches, patience. The default follows the data; it is kept in
+        ``fit.provenance["schedule"]``.
+    loss : str or Loss
+        "mse", "mae", "huber" or a `Loss`.
+    penalty : Penalty, optional
+        On W, for every stage that has none of its own. The default follows the data.
+    horizon : float, optional
+        End of the integration for steady-state data; default 10, ten decay times at the rate of 1
+        from which a fit starts. Time courses end with their last time.
+    initial : Initialisation or Dataset, optional
+        How to draw the start, or the effective parameters to start from.
+    seed : int
+        Of everything random: initial weights, validation share, batches. The same seed gives the
+        same fit to the bit on the same machine and backend.
+    backend : str
+        "auto" or the name of a backend; the result says which was taken.
+    dtype : {"float64", "float32"}
+        Precision of the integration and of the parameters.
+    progress : bool
+        Show a progress bar in terminals and notebooks, and a line every few seconds where errors go
+        to a file or a pipe. The logger ``pycellbox`` has INFO lines at the beginning, after each
+        stage and at the end, whatever this says.
+
+    Returns
+    -------
+    Fit
+        Parameters, history, predictions; see `Fit`. Its ``status`` says how the fit ended: an
+        interrupt or a blow-up that no smaller step could mend ends it early with the best
+        parameters so far.
+
+    Raises
+    ------
+    DataError, ModelError, SolverError, BackendError
+        Something given does not fit, or nothing is perturbed; nothing was computed.
+    DivergenceError
+        The trajectory is not finite at the initial parameters.
+
+    Warns
+    -----
+    DataWarning
+        The data are probably not what the model takes them for: doses that saturate, responses
+        that are no log-ratios, drugs that are not declared, and the like.
+    BackendWarning
+        The backend lacks the default solver.
+    NumericsWarning
+        In the end, steps leave the equation's solution, or conditions do not settle.
+
+    Notes
+    -----
+    Nothing that is given is changed, and what is done to it afterwards does not change the fit.
+    """
+    began = time.perf_counter()
+    model = check_model(CellBox() if model is None else model)
+    precision = check_dtype(dtype)
+    seed = integer("seed", seed, 0)
+    objective = as_loss(loss)
+    if penalty is not None and not isinstance(penalty, Penalty):
+        raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
+    data, roles = split_roles(without_role(validate(data)), validation, seed)
+    steady = "time" not in data["response"].dims
+    horizon = time_span(data, horizon)
+    chosen = get_backend(backend)
+    solver = default_solver(data, chosen) if solver is None else check_solver(solver)
+    check_steady(solver, steady)
+    stages_default, penalty_default = default_schedule(data)
+    stages = check_schedule(stages_default if schedule is None else schedule)
+    penalty = penalty_default if penalty is None else penalty
+
+    problem = Problem.from_dataset(data, model, horizon if steady else None, precision)
+    problem.structure.check_edges()
+    _check_stage_horizons(stages, problem)
+    train = np.flatnonzero(roles == "train")
+    training_part = Problem.from_dataset(
+        data.isel(condition=train), model, horizon if steady else None, precision
+    )
+    doubt_data(data.isel(condition=train), problem.structure)
+    rng = np.random.default_rng(seed)
+    start, ranges = _start(training_part, initial, rng)
+    parametrisation = Parametrisation(problem.structure, ranges.astype(precision))
+    training = Training(
+        backend=chosen,
+        problem=problem,
+        train=train,
+        validation=np.flatnonzero(roles == "validation"),
+        solver=solver,
+        loss=objective,
+        penalty=penalty,
+        parametrisation=parametrisation,
+        raw=parametrisation.raw({k: v.astype(precision) for k, v in start.items()}),
+        rng=rng,
+        progress=Progress(sum(s.iterations for s in stages), progress),
+    )
+    log.info(
+        "fit begins: %d conditions (%d for validation), %d nodes, %d time(s); %s backend, %r, loss "
+        "%s, %d stage(s), seed %d, %s",
+        roles.size, roles.size - train.size, data.sizes["node"], problem.times.size, chosen.name,
+        solver, objective.name, len(stages), seed, precision.name,
+    )  # fmt: skip
+    training.run(stages)
+    parameters = parameter_dataset(problem.structure, parametrisation.effective(training.raw))
+    fitted = Fit.assemble(
+        model=model,
+        solver=solver,
+        parameters=parameters,
+        history=training.history.to_dataset(),
+        data=data.assign_coords(role=("condition", roles)),
+        horizon=training.horizon if steady else None,
+        provenance={
+            "status": training.status,
+            "steps_retried": training.retried,
+            "seconds": round(time.perf_counter() - began, 3),
+            "backend": chosen.name,
+            "seed": seed,
+            "dtype": precision.name,
+            "loss": objective.to_dict(),
+            "penalty": penalty.to_dict(),
+            "schedule": [s.to_dict() for s in stages],
+            # What a stage without one had; that of the result is the last stage's.
+            "horizon": horizon if steady else None,
+            "versions": versions(chosen),
+        },
+    )
+    log.info(
+        "fit ends: %s after %d iterations, %s, %.2f s",
+        training.status, len(training.history), training.history.last(),
+        time.perf_counter() - began,
+    )  # fmt: skip
+    return fitted
+
+
+def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
+    for position, stage in enumerate(stages):
+        too_short = stage.horizon is not None and stage.horizon < problem.times[0]
+        if too_short and not problem.steady:
+            raise ModelError(
+                f"stage {position} ends at {stage.horizon:g}, before the first measured time "
+                f"{problem.times[0]:g}."
+            )
+        if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
+            given = "steady states" if problem.steady else f"{problem.times.size} times"
+            raise ModelError(
+                f"stage {position} has prefix={stage.prefix}, but the data has {given}; it needs "
+                "time courses with at least as many times."
+            )
+
+
+def _start(
+    problem: Problem, initial: Initialisation | xr.Dataset | None, rng: np.random.Generator
+) -> tuple[Parameters, np.ndarray[Any, Any]]:
+    """Effective parameters to start from, and each node's response range."""
+    if isinstance(initial, xr.Dataset):
+        start = parameter_arrays(problem.structure, initial, np.float64)
+        # Where the range is held, a warm start holds its own.
+        ratio = start["epsilon"] / start["alpha"] if "epsilon" in start else start["alpha"]
+        return start, ratio
+    if initial is not None and not isinstance(initial, Initialisation):
+        raise ModelError(
+            f"initial={initial!r}; it needs pcb.Initialisation(...) or a Dataset of parameters."
+        )
+    settings = initial or Initialisation()
+    ranges = response_range(problem, settings.range_factor)
+    return initial_parameters(problem.structure, settings, ranges, rng), ranges
