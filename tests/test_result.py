@@ -144,7 +144,7 @@ def test_predict_at_times_of_a_steady_state_fit(fit):
     [
         (lambda u: u.isel(node=slice(1, None)), r"lacks the node\(s\) A"),
         (lambda u: u.assign_coords(node=["Q", *NODES[1:]]), r"lacks the node\(s\) A"),
-        (lambda u: u.where(u != 0), "must be a finite number"),
+        (lambda u: u.where(u != 0), "a finite number"),
         (lambda u: u.rename(condition="row"), "'condition', 'node'"),
         (lambda u: u.values, "is a ndarray"),
         (lambda u: u.to_dataset(name="dose"), "no variable 'perturbation'"),
