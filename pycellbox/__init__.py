@@ -8,6 +8,9 @@
 
 __version__ = "0.1.0"
 
+from pycellbox.common import starting  # noqa: F401  # Ctrl-C has no traceback from here on
+
+# isort: split
 # The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
 from pycellbox import datasets, metrics, networks, plot, splits
 from pycellbox.backends import available_backends

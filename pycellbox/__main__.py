@@ -6,4 +6,8 @@ import sys
 
 from pycellbox.cli import main
 
-sys.exit(main())
+code = main()
+# Under -m Python ends itself by SIGINT, whatever the exit code, if the last text that it executed
+# was left by a KeyboardInterrupt, which a library may well execute when it is imported.
+eval("0")
+sys.exit(code)

@@ -285,8 +285,10 @@ class JuliaTrainingRun:
 
     def _read(self) -> None:
         names = tuple(self.best_raw)
-        addresses = tuple(address(self.best_raw[k]) for k in names)
+        best = {k: np.empty_like(v) for k, v in self.best_raw.items()}
+        addresses = tuple(address(best[k]) for k in names)
         call_locked(self._cellbox.python_read, self._run, names, addresses, self._judged)
+        self.best_raw = best
 
 
 def call(function: Any, *arguments: Any) -> Any:

@@ -161,7 +161,10 @@ class TrainingRun(Protocol):
 
     @property
     def best_raw(self) -> Parameters:
-        """The best raw parameters so far, the current ones where nothing judges."""
+        """The best raw parameters so far, the current ones where nothing judges.
+
+        Arrays that are not written to again: they are kept while the training goes on.
+        """
         ...
 
 

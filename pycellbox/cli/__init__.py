@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from pycellbox.cli.parser import build_parser
+from pycellbox.common import interrupts, starting
 from pycellbox.errors import PycellboxError, PycellboxWarning, once
 
 __all__ = ["main"]
 
-#: Exit codes. 2 is also argparse's for a wrong option, 130 the shell's for Ctrl-C.
-DONE, STOPPED_EARLY, ERROR, INTERRUPTED = 0, 1, 2, 130
+#: Exit codes. 2 is also argparse's for a wrong option; 130 and 143 are the shell's for Ctrl-C and
+#: SIGTERM.
+DONE, STOPPED_EARLY, ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         Exit code: 0 done; 1 the fit stopped early, what it reached is saved, or Julia is not ready;
-        2 an error, told in one line on stderr; 130 interrupted.
+        2 an error, told in one line on stderr; 130 interrupted, 143 terminated: a fit that had
+        begun is saved.
     """
+    with interrupts.terminable() as terminated:
+        code = _run(argv, terminated)
+    starting.begin()  # what is left is the end of the process, or of a test
+    return TERMINATED if terminated and code == INTERRUPTED else code
+
+
+def _run(argv: Sequence[str] | None, terminated: list[int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Greek letters must not end a run on old consoles
             stream.reconfigure(errors="replace")
@@ -45,16 +55,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return DONE
     try:
+        command = _command(arguments.command)
+        starting.done()
         with _warnings_in_one_line(), once():
-            code = _command(arguments.command)(arguments)
+            code = command(arguments)
         sys.stdout.flush()  # here, so that a closed pipe is met below
         return code
     except (PycellboxError, PycellboxWarning) as error:  # a warning under python -W error
         print("pycellbox: error:", " ".join(str(error).split()), file=sys.stderr)
         return ERROR
     except KeyboardInterrupt as interrupt:
+        starting.begin()
         where = f" {interrupt}" if interrupt.args else ""
-        print(f"pycellbox: interrupted{where}", file=sys.stderr)
+        how = "terminated" if terminated else "interrupted"
+        print(f"pycellbox: {how}{where}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ import xarray as xr
 from pycellbox import fit as fit_network
 from pycellbox import load
 from pycellbox.cli import inputs, outcome, tables
+from pycellbox.common import interrupts
 from pycellbox.data.container import write_datasets
 from pycellbox.errors import DataError
 from pycellbox.evaluation import UNSEEN, roles_in_fit
@@ -34,19 +35,20 @@ def fit(args: argparse.Namespace) -> int:
             raise DataError("--test lists validation conditions; leave --validation out.")
         validation = split.validation
     seen = data.isel(condition=~test)
-    fitted = fit_network(
-        seen,
-        inputs.model_of(args),
-        validation=validation,
-        solver=inputs.solver_of(args, data),
-        schedule=inputs.schedule_of(args, seen),
-        loss=args.loss,
-        penalty=inputs.penalty_of(args),
-        horizon=args.horizon,
-        seed=args.seed,
-        backend=args.backend,
-    )
-    saved = outcome.save(fitted, args.out)
+    with interrupts.held():
+        fitted = fit_network(
+            seen,
+            inputs.model_of(args),
+            validation=validation,
+            solver=inputs.solver_of(args, data),
+            schedule=inputs.schedule_of(args, seen),
+            loss=args.loss,
+            penalty=inputs.penalty_of(args),
+            horizon=args.horizon,
+            seed=args.seed,
+            backend=args.backend,
+        )
+        saved = outcome.save(fitted, args.out)
     print(tables.summary(fitted, data, int(test.sum()), "" if split is None else split.name))
     tabled = args.csv is not None and outcome.deserves(fitted, args.csv / tables.FIT_TABLES[0])
     if tabled:

@@ -12,7 +12,8 @@ import xarray as xr
 
 from pycellbox import AdamW, CellBox, Fit, Heun, Penalty, Stage, metrics, plot
 from pycellbox import fit as fit_network
-from pycellbox.cli import tables
+from pycellbox.cli import outcome, tables
+from pycellbox.common import interrupts
 from pycellbox.data import drugs_of, save_data
 from pycellbox.errors import PycellboxError
 from pycellbox.evaluation import Evaluation
@@ -41,28 +42,30 @@ def demo(args: argparse.Namespace) -> int:
     data, test = _experiment(network, args.seed, args.backend)
     if not args.quiet:
         print(_introduction(network, data, test), end="\n\n", flush=True)
-    fitted = fit_network(
-        data.isel(condition=~test),
-        CellBox(),
-        solver=SOLVER,
-        schedule=SCHEDULE,
-        penalty=PENALTY,
-        seed=args.seed,
-        backend=args.backend,
-        # It takes a few seconds, and is for people: files and pipes get its results alone.
-        progress=not args.quiet and sys.stderr is not None and sys.stderr.isatty(),
-    )
+    roles = np.where(test, "test", "train")
+    with interrupts.held():
+        fitted = fit_network(
+            data.isel(condition=~test),
+            CellBox(),
+            solver=SOLVER,
+            schedule=SCHEDULE,
+            penalty=PENALTY,
+            seed=args.seed,
+            backend=args.backend,
+            # It takes a few seconds, and is for people: files and pipes get its results alone.
+            progress=not args.quiet and sys.stderr is not None and sys.stderr.isatty(),
+        )
+        saved = outcome.save(fitted, args.out / "fit.nc")
     code = tables.exit_code(fitted)
     if code:
+        tables.note(f"what it reached is in {saved}.")
         return code
     if not args.quiet:
         print(_account(fitted), end="\n\n", flush=True)
     evaluation = fitted.evaluate(data.isel(condition=test))
     tables.print_scores(evaluation, f"Prediction of the {test.sum()} held-out pairs")
     print(f"\n{_recovery(fitted, network)}\n")
-    roles = np.where(test, "test", "train")
     save_data(data.assign_coords(role=("condition", roles)), args.out / "data.nc")
-    fitted.save(args.out / "fit.nc")
     edges = _edges(fitted, network)
     tables.write_table(edges, args.out / "interactions.csv", index=False)
     missing = _draw(args.out, fitted, evaluation, data.isel(condition=test), network)

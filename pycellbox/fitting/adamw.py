@@ -150,9 +150,9 @@ class AdamWRun:
             clip = self.options.clip_norm
             if clip is not None and length > clip:
                 gradient = {k: v * (clip / length) for k, v in gradient.items()}
-            self._previous = copy_raw(self.raw)
+            self._previous = self.raw
             with np.errstate(over="ignore"):  # an infinite square makes a step of zero
-                self._step(gradient, batch.factor * self._shrink)
+                self.raw = self._stepped(gradient, batch.factor * self._shrink)
             done.append(Iteration(objective, loss, validation, length))
             if stop:
                 return Advance(done, stop=True)
@@ -172,14 +172,17 @@ class AdamWRun:
                     raise
                 self.retried += 1
                 self._shrink *= 0.5
-                for name, before in self._previous.items():
-                    self.raw[name] = ((self.raw[name] + before) / 2).astype(before.dtype)
+                self.raw = {
+                    name: ((self.raw[name] + before) / 2).astype(before.dtype)
+                    for name, before in self._previous.items()
+                }
         assert self._previous is not None
-        self.raw = copy_raw(self._previous)
+        self.raw = self._previous
         return self.objective.value_and_gradient(self.raw, batch.rows, batch.prefix)
 
-    def _step(self, gradient: Raw, factor: float) -> None:
-        o = self.options
+    def _stepped(self, gradient: Raw, factor: float) -> Raw:
+        """Return the parameters after a step; those before it stay, for whoever holds them."""
+        o, after = self.options, Raw()
         self._count += 1
         correct1 = 1 - o.beta1**self._count
         correct2 = 1 - o.beta2**self._count
@@ -193,4 +196,5 @@ class AdamWRun:
             step = (m / correct1) / (np.sqrt(v / correct2) + o.epsilon)
             if o.weight_decay and name in ("W", "b0"):
                 step = step + o.weight_decay * value
-            value -= (rate * step).astype(value.dtype)
+            after[name] = value - (rate * step).astype(value.dtype)
+        return after

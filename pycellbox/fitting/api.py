@@ -25,6 +25,7 @@ from pycellbox.fitting.parametrisation import (
 )
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.roles import split_roles, without_role
+from pycellbox.fitting.safely import concluded
 from pycellbox.fitting.schedule import Stage, check_schedule
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, Penalty, as_loss
@@ -104,7 +105,8 @@ def fit(
     Fit
         Parameters, history, predictions; see `Fit`. Its ``status`` says how the fit ended: an
         interrupt or a blow-up that no smaller step could mend ends it early with the best
-        parameters so far.
+        parameters so far. Once training has begun, the first Ctrl-C ends it after the gradient
+        that is being computed, or waits for the final predictions; the second one ends all.
 
     Raises
     ------
@@ -174,36 +176,40 @@ def fit(
         roles.size, roles.size - train.size, data.sizes["node"], problem.times.size, chosen.name,
         solver, objective.name, len(stages), seed, precision.name,
     )  # fmt: skip
-    training.run(stages)
-    parameters = parameter_dataset(problem.structure, parametrisation.effective(training.raw))
-    fitted = Fit.assemble(
-        model=model,
-        solver=solver,
-        parameters=parameters,
-        history=training.history.to_dataset(),
-        data=data.assign_coords(role=("condition", roles)),
-        horizon=training.horizon if steady else None,
-        provenance={
-            "status": training.status,
-            "steps_retried": training.retried,
-            "seconds": round(time.perf_counter() - began, 3),
-            "backend": chosen.name,
-            "seed": seed,
-            "dtype": precision.name,
-            "loss": objective.to_dict(),
-            "penalty": penalty.to_dict(),
-            "schedule": [s.to_dict() for s in stages],
-            # What a stage without one had; that of the result is the last stage's.
-            "horizon": horizon if steady else None,
-            "versions": versions(chosen),
-        },
-    )
-    log.info(
-        "fit ends: %s after %d iterations, %s, %.2f s",
-        training.status, len(training.history), training.history.last(),
-        time.perf_counter() - began,
-    )  # fmt: skip
-    return fitted
+
+    def conclude() -> Fit:
+        kept, history = training.kept, training.kept_history
+        parameters = parameter_dataset(problem.structure, parametrisation.effective(kept.raw))
+        fitted = Fit.assemble(
+            model=model,
+            solver=solver,
+            parameters=parameters,
+            history=history.to_dataset(),
+            data=data.assign_coords(role=("condition", roles)),
+            horizon=training.horizon if steady else None,
+            provenance={
+                "status": training.status,
+                "steps_retried": kept.retried,
+                "seconds": round(time.perf_counter() - began, 3),
+                "backend": chosen.name,
+                "seed": seed,
+                "dtype": precision.name,
+                "loss": objective.to_dict(),
+                "penalty": penalty.to_dict(),
+                "schedule": [s.to_dict() for s in stages],
+                # What a stage without one had; that of the result is the last stage's.
+                "horizon": horizon if steady else None,
+                "versions": versions(chosen),
+            },
+        )
+        log.info(
+            "fit ends: %s after %d iterations, %s, %.2f s",
+            training.status, len(history), history.last(),
+            time.perf_counter() - began,
+        )  # fmt: skip
+        return fitted
+
+    return concluded(lambda: training.run(stages), conclude)
 
 
 def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:

@@ -21,22 +21,26 @@ class History:
     """Rows appended in iteration order, turned into a Dataset at the end."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, ...]] = []
-        self._stages: list[int] = []
+        self._rows: list[tuple[float, ...]] = []  # the columns, then the stage
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def add(self, stage: int, **values: float) -> None:
         """Append one iteration; every column must be given."""
-        self._rows.append(tuple(float(values[name]) for name in _COLUMNS))
-        self._stages.append(stage)
+        self._rows.append((*(float(values[name]) for name in _COLUMNS), stage))
+
+    def first(self, count: int) -> History:
+        """Return the first iterations alone."""
+        part = History()
+        part._rows = self._rows[:count]
+        return part
 
     def last(self) -> str:
         """Write out the losses of the last iteration."""
         if not self._rows:
             return "no loss yet"
-        row = dict(zip(_COLUMNS, self._rows[-1], strict=True))
+        row = dict(zip(_COLUMNS, self._rows[-1], strict=False))
         text = f"loss {row['loss']:.4g}"
         judged = math.isfinite(row["validation_loss"])
         return f"{text}, validation {row['validation_loss']:.4g}" if judged else text
@@ -47,11 +51,11 @@ class History:
 
     def to_dataset(self) -> xr.Dataset:
         """Dims: iteration, counted over all stages from 0."""
-        table = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(_COLUMNS))
+        table = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(_COLUMNS) + 1)
         data: dict[str, tuple[str, np.ndarray, dict[str, str]]] = {
             name: ("iteration", table[:, k].copy(), {"long_name": text})
             for k, (name, text) in enumerate(_COLUMNS.items())
         }
-        stage = np.array(self._stages, dtype=np.int64)
+        stage = table[:, -1].astype(np.int64)
         data["stage"] = ("iteration", stage, {"long_name": "stage, counted from 0"})
         return xr.Dataset(data, coords={"iteration": np.arange(len(self._rows))})

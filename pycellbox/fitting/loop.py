@@ -15,11 +15,12 @@ import numpy as np
 
 from pycellbox.backends import Backend
 from pycellbox.backends.protocol import Batch, Iteration, TrainingRun
+from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs
 from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.history import History
-from pycellbox.fitting.objective import Objective, copy_raw
+from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.parametrisation import Parametrisation, Raw
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.schedule import LBFGS, AdamW, Stage
@@ -28,6 +29,25 @@ from pycellbox.problem import Array, Problem
 from pycellbox.solvers import Solver
 
 log = logging.getLogger("pycellbox")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a training has come to: parameters of one iterate, and what led there.
+
+    Attributes
+    ----------
+    raw : dict of ndarray
+        The best parameters; not changed any more.
+    iterations : int
+        So many rows of the history belong to it.
+    retried : int
+        Steps that were taken back.
+    """
+
+    raw: Raw
+    iterations: int
+    retried: int
 
 
 @dataclass
@@ -41,9 +61,11 @@ class Training:
     train, validation : ndarray of int
         Rows of the problem.
     raw : dict of ndarray
-        Start, and in the end the best parameters.
+        Where it starts.
     status : str
-        How the fit ended, for the reader.
+        How the fit ended, for the reader; until then that it was interrupted.
+    kept : Kept
+        Parameters and history that belong together, whenever the training is interrupted.
     """
 
     backend: Backend
@@ -58,18 +80,29 @@ class Training:
     rng: np.random.Generator
     progress: Progress
     history: History = field(default_factory=History)
-    status: str = "completed"
-    retried: int = 0
+    status: str = "interrupted in stage 0"
+
+    def __post_init__(self) -> None:
+        self.kept = Kept(self.raw, 0, 0)
 
     @property
     def horizon(self) -> float:
         """End of the integration in the last stage that made an iteration; at first the fit's."""
-        return self.history.latest("horizon", float(self.problem.times[-1]))
+        return self.kept_history.latest("horizon", float(self.problem.times[-1]))
+
+    @property
+    def kept_history(self) -> History:
+        """The history that belongs to the kept parameters."""
+        return self.history.first(self.kept.iterations)
 
     def run(self, schedule: tuple[Stage, ...]) -> None:
-        """Go through the stages; the best parameters of each are the start of the next."""
+        """Go through the stages; the best parameters of each are the start of the next.
+
+        It may be left by a KeyboardInterrupt, or any other exception, in any line.
+        """
         with self.progress:
             for number, stage in enumerate(schedule):
+                self.status = f"interrupted in stage {number}"
                 began, before = time.perf_counter(), len(self.history)
                 try:
                     _StageRun(self, number, stage).run()
@@ -81,9 +114,6 @@ class Training:
                         ) from error
                     self.status = f"stopped in stage {number}: {error}"
                     return
-                except KeyboardInterrupt:
-                    self.status = f"interrupted in stage {number}"
-                    return
                 finally:
                     log.info(
                         "stage %d: %d of %d iterations (%s), %s, %.2f s",
@@ -91,6 +121,11 @@ class Training:
                         type(stage.optimiser).__name__, self.history.last(),
                         time.perf_counter() - began,
                     )  # fmt: skip
+        self.status = "completed"
+
+    def keep(self, raw: Raw, retried: int) -> None:
+        """Keep parameters that nobody changes any more, with the history so far, in one go."""
+        self.kept = Kept(raw, len(self.history), retried)
 
 
 class _StageRun:
@@ -116,56 +151,55 @@ class _StageRun:
             # Without validation a minibatch says too little to choose by.
             (stage.batch_size is None or stage.batch_size >= training.train.size)
             and stage.prefix is None,
-            training.raw,
+            training.kept.raw,
         )
 
     def run(self) -> None:
         if isinstance(self.stage.optimiser, LBFGS):
-            try:
-                self._run_lbfgs(self.stage.optimiser)
-            finally:
-                self.t.raw = copy_raw(self.judge.best_raw)
+            self._run_lbfgs(self.stage.optimiser)
         else:
-            run = self._adamw(self.stage.optimiser)
-            try:
-                self._run_adamw(run)
-            finally:
-                self.t.retried += run.retried
-                self.t.raw = copy_raw(run.best_raw)
+            self._run_adamw(self._adamw(self.stage.optimiser))
 
     def _adamw(self, options: AdamW) -> TrainingRun:
         rates = self.t.parametrisation.learning_rates(self.stage.rates())
         own = getattr(self.judge.objective.session, "training_run", None)
         if own is None:
-            return AdamWRun(self.judge, options, self.t.raw, rates)
-        run: TrainingRun = own(self.judge.plan(options, self.t.raw, rates))
+            return AdamWRun(self.judge, options, self.t.kept.raw, rates)
+        run: TrainingRun = own(self.judge.plan(options, self.t.kept.raw, rates))
         return run
 
     def _run_adamw(self, run: TrainingRun) -> None:
-        top_rate = max(self.stage.rates().values())
+        top_rate, retried = max(self.stage.rates().values()), self.t.kept.retried
         batches = itertools.islice(self._batches(), self.stage.iterations)
         while chunk := list(itertools.islice(batches, run.chunk)):
+            interrupts.check()
             advance = run.advance([batch for batch, _ in chunk])
             for (batch, generator), iteration in zip(chunk, advance.iterations, strict=False):
                 self._record(iteration, top_rate * batch.factor)
                 # Where a stage ends within a chunk, what was drawn for the rest of it must not
                 # count: how long a chunk is depends on the clock.
                 self.t.rng.bit_generator.state = generator
+            self.t.keep(run.best_raw, retried + run.retried)
+            for iteration in advance.iterations:
+                self._tell(iteration)
             if advance.failure:
                 raise DivergenceError(advance.failure)
             if advance.stop:
                 return
         run.finish()
+        self.t.keep(run.best_raw, retried + run.retried)
 
     def _run_lbfgs(self, options: LBFGS) -> None:
         def report(raw: Raw, objective: float, loss: float, length: float) -> bool:
             validation, stop = self.judge.see(raw, objective)
-            self._record(Iteration(objective, loss, validation, length), math.nan)
+            iteration = Iteration(objective, loss, validation, length)
+            self._record(iteration, math.nan)
+            self.t.keep(self.judge.best_raw, self.t.kept.retried)
+            self._tell(iteration)
             return stop
 
-        lbfgs.minimise(
-            self.judge.objective, options, self.t.raw, self.stage.iterations, self.t.train, report
-        )
+        start, most = self.t.kept.raw, self.stage.iterations
+        lbfgs.minimise(self.judge.objective, options, start, most, self.t.train, report)
 
     def _batches(self) -> Iterator[tuple[Batch, Any]]:
         """Batches without end, in an order drawn anew each epoch; the generator after each."""
@@ -193,6 +227,8 @@ class _StageRun:
             horizon=self.horizon,
             **dataclasses.asdict(iteration),
         )
+
+    def _tell(self, iteration: Iteration) -> None:
         self.t.progress.advance(self.number, iteration.loss, iteration.validation_loss)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from pycellbox.backends import Session
+from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.parametrisation import Parametrisation, Raw
 from pycellbox.objective import Penalty
@@ -54,7 +55,10 @@ class Objective:
         ------
         DivergenceError
             Anything is not finite.
+        KeyboardInterrupt
+            There was a Ctrl-C that was held back: nothing is half done here.
         """
+        interrupts.check()
         effective = self.parametrisation.effective(raw)
         loss, slope = self.session.value_and_gradient(effective, rows, prefix)
         gradient = self.parametrisation.pull_back(raw, slope)
