@@ -244,6 +244,27 @@ def test_no_flipped_bit_is_silent(fit, data, tmp_path):
                 read(path)
 
 
+@pytest.mark.parametrize("gone", [b"pycellbox sha256 ", b"pycellbox_checksum"])
+def test_a_damaged_checksum_is_no_missing_one(gone, fit, tmp_path):
+    path = fit.save(tmp_path / "fit.nc")
+    assert path.read_bytes().count(gone) == 1
+    path.write_bytes(path.read_bytes().replace(gone, b"x" * len(gone)))
+    with pytest.raises(ResultFileError, match="not as pycellbox wrote it"):
+        pcb.load(path)
+
+
+def test_a_text_that_claims_more_than_its_file_has_is_not_read(data, tmp_path):
+    path = tmp_path / "data.nc"
+    pcb.data.validate(data).to_netcdf(path, engine="h5netcdf")
+    with h5py.File(path, "r") as file:
+        place = file["condition"].id.get_offset()
+    whole = bytearray(path.read_bytes())
+    whole[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(whole)
+    with pytest.raises(ResultFileError, match=r"is not read: .* unpacks to 4295 MB"):
+        pcb.open_data(path)
+
+
 CHANGES = {
     "a value": lambda f: f["data/response"].__setitem__((0, 0), 9.0),
     "a label": lambda f: f["data/condition"].__setitem__(0, "other"),
