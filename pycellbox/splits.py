@@ -97,7 +97,7 @@ class Split:
                 f"first is {missing[0]!r}; apply a split to the data it was made from."
             )
         train, validation, test = (
-            data.isel(condition=[where[label] for label in part])
+            data.isel(condition=[where[label] for label in part]).copy(deep=True)
             for part in (self.train, self.validation, self.test)
         )
         return train, validation, test

@@ -389,6 +389,15 @@ class TestCopies:
             overwrite(array.values)
         np.testing.assert_array_equal(data["true_W"], network.W)
 
+    def test_of_splits(self):
+        network = pcb.networks.demo_network()
+        data = pcb.simulate(network, 10, times=[1.0, 2.0], backend="numpy")
+        before = data.copy(deep=True)
+        for part in pcb.splits.random(data, seed=0).apply(data):
+            for array in part.variables.values():
+                overwrite(array.values)
+        xr.testing.assert_identical(data, before)
+
     def test_of_baselines(self):
         data = dataset(np.random.default_rng(3), times=(0.5, 1.0))
         baseline = MeanResponse().fit(data)
@@ -439,6 +448,31 @@ class TestNoConditions:
         with pytest.raises(pcb.BackendError, match="'torch' is unknown"):
             fit.predict(empty, backend="torch")
 
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda fit, empty: pcb.fit(empty, progress=False),
+            lambda fit, empty: pcb.value_and_gradient(
+                fit.model, fit.parameters, empty, solver=pcb.Heun(0.1), horizon=1.0
+            ),
+            lambda fit, empty: pcb.prune(fit, validation=empty),
+            lambda fit, empty: MeanResponse().fit(empty),
+            lambda fit, empty: pcb.splits.random(empty, seed=0),
+            lambda fit, empty: pcb.plot.trajectories(empty),
+            lambda fit, empty: pcb.plot.observed_against_predicted(
+                fit.predict(empty), empty["response"]
+            ),
+            lambda fit, empty: pcb.simulate(
+                make_network(np.zeros((7, 7)), NODES), empty["perturbation"], backend="numpy"
+            ),
+        ],
+    )
+    def test_is_refused_where_something_is_made_of_it(self, fit, call):
+        pytest.importorskip("matplotlib", reason='pictures: pip install "pycellbox[plot]"')
+        empty = fit.data.drop_vars("role").isel(condition=[])
+        with pytest.raises(DataError):
+            call(fit, empty)
+
     def test_has_no_score(self, fit):
         x, empty = fit.predict(fit.data.isel(condition=[])), fit.data["response"][:0]
         for score in (pcb.metrics.mse, pcb.metrics.mae, pcb.metrics.pearson):
@@ -462,6 +496,14 @@ class TestOtherKindsOfData:
         x = fit.predict(courses, times=[1.0, 40.0])
         assert x.dims == ("condition", "time", "node")
         np.testing.assert_allclose(x[:, -1], fit.predict(courses), atol=1e-2)
+
+    def test_a_role_in_the_data_to_evaluate_changes_nothing(self, fit):
+        data = dataset(np.random.default_rng(1))
+        named = data.assign_coords(role=("condition", ["mine"] * 12))
+        plain, found = (fit.evaluate(d, baselines=False) for d in (data, named))
+        assert found.table.equals(plain.table)
+        xr.testing.assert_identical(found.by_condition, plain.by_condition)
+        np.testing.assert_array_equal(fit.predict(named), fit.predict(data))
 
     def test_steady_states_for_a_fit_of_courses(self):
         fit = fitted(times=(0.5, 1.0))
@@ -488,7 +530,8 @@ class TestBackendOfAFit:
     @pytest.fixture
     def made(self, monkeypatch):
         monkeypatch.setitem(registry._BACKENDS, "other", self.Other)
-        return fitted(validation=0.25, backend="other")
+        model = pcb.CellBox(drug_columns="free")
+        return fitted(validation=0.25, backend="other", model=model, solver=pcb.Heun(0.2))
 
     def test_is_taken(self, made, monkeypatch, recwarn):
         solved = []
@@ -514,6 +557,7 @@ class TestBackendOfAFit:
                 lambda: made.predict(data),
                 lambda: made.evaluate(data, baselines=False),
                 lambda: pcb.prune(made, edges=[8], schedule=pcb.Stage(1)),
+                lambda: pcb.refine(made, iterations=1, rounds=1),
             ):
                 with pytest.warns(pcb.BackendWarning, match=r"by the other backend.*by numpy") as w:
                     call()

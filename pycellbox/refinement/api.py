@@ -89,7 +89,8 @@ def refine(
     solver : solver, optional
         Default the fit's. A fit by `SteadyState` needs another.
     backend : str, optional
-        Default the fit's.
+        Default, and what "auto" means, the fit's where it is ready, else, with a warning, the best
+        that is.
 
     Returns
     -------
@@ -102,6 +103,8 @@ def refine(
 
     Warns
     -----
+    BackendWarning
+        The backend of the fit is not ready.
     NumericsWarning
         The fit is returned as it was given, and was not at its minimum.
 
@@ -120,7 +123,7 @@ def refine(
     """
     began = time.perf_counter()
     _check(fit, tolerance, ridge, rounds, iterations)
-    chosen = get_backend(backend or fit.backend)
+    chosen = get_backend(backend or "auto", own=fit.backend)
     solver = fit.solver if solver is None else check_solver(solver)
     data = fit.data
     rows = np.flatnonzero(data["role"].values == "train")

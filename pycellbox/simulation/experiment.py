@@ -13,6 +13,7 @@ import xarray as xr
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import choice, number
 from pycellbox.data import validate
+from pycellbox.data.schema import check_not_empty
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import CellBox
 from pycellbox.networks import Network
@@ -208,6 +209,7 @@ def _in_order(perturbation: xr.DataArray, network: Network) -> xr.DataArray:
         raise DataError(
             f"perturbation has dims {perturbation.dims}; it needs labelled ('condition', 'node')."
         )
+    check_not_empty(perturbation.sizes, "the design")
     nodes = list(network.nodes)
     odd = set(nodes) ^ set(labels_along(perturbation, "node"))
     if odd or perturbation.sizes["node"] != len(nodes):
