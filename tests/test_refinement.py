@@ -411,7 +411,7 @@ def test_a_fit_that_is_not_followed_comes_back_as_it_was() -> None:
     fit = rough_fit(networks.erdos_renyi(5, 0.3, seed=1), noise=1e-3)
     # Most conditions have one node that no network can follow.
     data = fit.data.copy(deep=True)
-    data["response"][:16, :, 0] += 100.0
+    data["response"][:16, :, 0] += 5.0
     far = pcb.fit(
         data.drop_vars("role"), initial=fit.parameters, solver=fit.solver, backend="numpy",
         schedule=pcb.Stage(1, learning_rate=0.0), progress=False,
@@ -516,6 +516,16 @@ def test_all_that_a_screen_lacks_is_said_at_once() -> None:
         progress=False,
     )  # fmt: skip
     assert refine(fit, solver=pcb.Heun(0.2)).solver == pcb.Heun(0.2)
+
+
+def test_a_default_fit_of_the_melanoma_screen_is_told_all_that_it_lacks() -> None:
+    fit = pcb.fit(
+        pcb.datasets.melanoma(), schedule=pcb.Stage(1), backend="numpy", progress=False
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="3 things") as refusal:
+        refine(fit)
+    for part in ('drug_columns="free"', "pcb.Heun(0.2)", "parameters", "CellBox(mask=...)"):
+        assert part in str(refusal.value)
 
 
 def test_too_many_parameters_are_refused(rough: pcb.Fit, monkeypatch: pytest.MonkeyPatch) -> None:

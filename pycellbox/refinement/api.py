@@ -80,8 +80,8 @@ def refine(
     ridge : float, optional
         Strength that holds what the data do not tell near zero (rates: near those of the given
         fit), in units of the residual, or of sigma where the data has one, per unit of W: the
-        noise over the size that weights may have. Default the noise as estimated: weights of
-        about 1.
+        noise over the size that weights may have. Default half of the noise as
+        estimated: weights of about 2.
     rounds : int
         At most this many times of minimising and leaving out.
     iterations : int

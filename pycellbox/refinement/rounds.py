@@ -26,6 +26,10 @@ _FAR = 10.0
 _DEAR = 5.0
 
 
+# What weights are held to unless the data say otherwise: one of 2 drives tanh to its limit.
+_SIZE = 2.0
+
+
 @dataclass
 class Rounds:
     """Where the rounds stand.
@@ -40,7 +44,7 @@ class Rounds:
     tolerance : float
         Of a response that is followed, in units of the response.
     ridge : float or None
-        None: the noise as estimated.
+        None: half of the noise as estimated.
     iterations : int
         Steps that are left.
     noise : float
@@ -119,10 +123,11 @@ class Rounds:
 
     def _minimise(self, theta: Array, support: Array, counted: Array) -> LeastSquares | None:
         weight = np.where(counted, self.sensitivity.problem.weight, 0.0)
-        ridge = self.noise if self.ridge is None else self.ridge
+        ridge = self.noise / _SIZE if self.ridge is None else self.ridge
         anchor = np.concatenate([np.zeros(int(support.sum())), self._log_rates])
+        # Half of what is left: a minimum at the end of a long valley must not cost all the rounds.
         found = minimise(
-            self.sensitivity, theta, support, weight, ridge, anchor, max(self.iterations, 0)
+            self.sensitivity, theta, support, weight, ridge, anchor, (self.iterations + 1) // 2
         )
         if found is not None:
             self.iterations -= found.steps
