@@ -23,6 +23,7 @@ from pycellbox.cli import main
 from pycellbox.common import interrupts, starting
 from pycellbox.result import Fit
 from tests.helpers import dataset
+from tests.test_configs_cellbox import Write, config  # noqa: F401  # a fixture
 
 PACKAGE = str(Path(pcb.__file__).parent) + os.sep
 STAGES = (
@@ -271,6 +272,25 @@ def test_the_command_line_saves_what_a_signal_ends(
     saved = pcb.load(tmp_path / "fit.nc")
     assert saved.history.sizes["iteration"] == (1 if when == "training" else 9)
     assert saved.status == ("interrupted in stage 0" if when == "training" else "completed")
+
+
+def test_sigterm_saves_a_demo_and_a_configuration(
+    config: Write,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    for words, status, number in (
+        (["demo"], "interrupted in stage 0", 3),
+        (["run", str(config())], "interrupted in sub-stage 2 of 3", 13),
+    ):
+        with monkeypatch.context() as patch:
+            at_call(patch, NumpySession, "value_and_gradient", number, stop)
+            assert main([*words, "--out", words[0], "--backend", "numpy"]) == 143
+        saved = pcb.load(Path(words[0]) / "fit.nc")
+        assert saved.status == status
+        assert saved.history.sizes["iteration"] == number
 
 
 def test_sigterm_elsewhere_ends_a_command_without_a_traceback(
