@@ -53,7 +53,7 @@ def evil() -> pcb.Fit:
 @pytest.fixture(scope="module")
 def views(evil: pcb.Fit) -> dict[str, object]:
     W = evil.parameters["W"].values
-    kept = evil.data.isel(condition=slice(4))
+    kept = evil.data.isel(condition=slice(4)).drop_vars("role")
     labels = tuple(EVIL)
     pruned = pcb.prune(evil, edges=[6, 2], schedule=pcb.Stage(1), choose="lowest")
     return {
