@@ -2,6 +2,7 @@
 # tested without any package: include("core.jl") in a module of your own.
 
 include("core/errors.jl")
+include("core/interrupts.jl")
 include("core/arrays.jl")
 include("core/models.jl")
 include("core/tanh.jl")

@@ -29,6 +29,7 @@ include("standard/problems.jl")
     include("standard/proofs.jl")
     include("standard/threads.jl")
     include("standard/errors.jl")
+    include("standard/limits.jl")
 end
 
 end

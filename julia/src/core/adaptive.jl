@@ -57,7 +57,7 @@ function Ensemble(
     structure::Structure, solver::Tsit5, u::Matrix{T}, times; chunks=nothing, seeds=false
 ) where {T<:AbstractFloat}
     check_perturbation(structure, u)
-    lowering, grid = Lowering(structure), Grid(times, 1.0)  # for its check of the times
+    lowering, grid = Lowering(structure), Grid(times, Inf)  # for its check of the times
     network, (n, c) = Network{T}(lowering), size(u)
     limit = _chunks(chunks)
     width = block_width(n, max(cld(c, threads_for(n, c, limit)), 1))
@@ -71,7 +71,7 @@ end
 "Threads that c conditions are worth: they wait for each other after every step."
 function threads_for(n::Int, c::Int, limit)
     limit === nothing || return parts(c, 1, limit)
-    return parts(c, worthwhile_columns(n, 7, 1), Threads.nthreads())
+    return parts(c, worthwhile_columns(n, 7, 1), usable_threads())
 end
 
 "Call `f(block)` for every block with conditions, on threads where that pays."
@@ -125,6 +125,7 @@ at)` is called for every block at the k-th of them, with the state behind entry 
 """
 function integrate!(run::Ensemble, reached::R, count::Int=length(run.times)) where {R}
     now = 0.0
+    check_reach(run, count)
     for k in 1:count
         advance!(run, now, run.times[k])
         now = run.times[k]
@@ -135,6 +136,19 @@ function integrate!(run::Ensemble, reached::R, count::Int=length(run.times)) whe
         end
     end
     return run
+end
+
+"Raise at once if even the longest stable steps are more than the solver may take."
+function check_reach(run::Ensemble, count::Int)
+    stop, most = run.times[count], run.solver.max_steps
+    stop <= run.longest * most && return nothing
+    return throw(
+        DivergenceError(
+            "Tsit5 would give up: no step is stable beyond $(run.longest), so that t = $stop " *
+            "takes more than $most steps, which is max_steps; the network is stiff or unstable: " *
+            "shorten the horizon, shrink W, or raise max_steps.",
+        ),
+    )
 end
 
 function advance!(run::Ensemble, start::Float64, stop::Float64)
@@ -166,6 +180,7 @@ function advance!(run::Ensemble, start::Float64, stop::Float64)
 end
 
 function guard!(run::Ensemble, h, now)
+    check_interrupt()
     run.attempts += 1
     run.attempts > run.solver.max_steps && throw(
         DivergenceError(

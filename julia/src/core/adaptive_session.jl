@@ -139,6 +139,7 @@ function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock)
     ws, k = block.forward, length(run.steps_at)
     fill!(back.adjoint, 0)
     for step in length(run.sizes):-1:1
+        check_interrupt()
         # k is the requested time that this step leads to, or the next one.
         while k > 1 && run.steps_at[k - 1] >= step
             k -= 1

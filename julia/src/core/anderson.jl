@@ -42,6 +42,7 @@ function fixed_point!(
     lowest = before = Inf
     image, image_last, f, f_last = ws.image, ws.image_last, ws.f, ws.f_last
     for k in 0:(limit - 1)
+        check_interrupt()
         step!(image, x)
         worst, done = residual!(residual, f, image, x, n, columns, tolerance)
         (done || !isfinite(worst)) && return nothing

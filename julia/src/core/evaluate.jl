@@ -148,6 +148,7 @@ function _reverse_sweep!(session, grid, chunk)
             )
         end
         for step in reverse(steps)
+            check_interrupt()
             # k is the requested time that this step leads to, or the next one.
             while k > 1 && grid.steps_at[k - 1] >= step
                 k -= 1

@@ -150,6 +150,7 @@ function run!(
 ) where {S,R}
     k = searchsortedfirst(grid.steps_at, first)
     for step in first:last
+        check_interrupt()
         set_step!(ws, network, grid.h[k])
         slot = keep ? step - first : 0
         # In slot 0 the state is advanced in place: the last pass of a step reads an entry of the

@@ -94,6 +94,7 @@ end
 
 "Whether N is positive definite for slopes between two bounds."
 function dissipative(proofs::Proofs, flattest, steepest_)
+    check_interrupt()
     B, t = proofs.B, proofs.t
     middle, half = (steepest_ .+ flattest) ./ 2, (steepest_ .- flattest) ./ 2
     rows = sqrt.(half ./ t) .* B
@@ -143,6 +144,7 @@ end
 "Whether proof 3 holds for a root `x`, with slopes `there`, and a state with slopes `here`."
 function near_and_stable(proofs::Proofs, x, state, there, here)
     for_each(proofs) || return false
+    check_interrupt()
     maximum(abs, state .- x) < CLOSE * (1 + maximum(abs, x)) || return false
     maximum(abs, here .- there) < SAME_SLOPE || return false
     jacobian = proofs.decay .* (there .* proofs.gained - I)

@@ -81,7 +81,7 @@ function Session(
     S, steps = stages(method), nsteps(grid)
     limit = _chunks(chunks)
     least = limit === nothing ? worthwhile_columns(n, S, steps) : 1
-    used = parts(c, least, limit === nothing ? Threads.nthreads() : min(limit, max(c, 1)))
+    used = parts(c, least, limit === nothing ? usable_threads() : min(limit, max(c, 1)))
     width = block_width(n, max(cld(c, used), 1))
     chunks = [Chunk{T}(network, lowering, S, width, length(grid.times)) for _ in 1:used]
     gradient = zero_parameters(T, structure)

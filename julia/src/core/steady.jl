@@ -222,6 +222,7 @@ function newton!(block::SteadyBlock{T}, network, j::Int, start) where {T}
     x, best = collect(start), column(block.x, n, j)
     block.residual[j] = T(Inf)
     for _ in 0:NEWTON_STEPS
+        check_interrupt()
         z = M * x .+ inside
         values = value.(Ref(φ), z)
         difference = gain .* values .+ offset .- x

@@ -127,6 +127,7 @@ function adjoint!(block::SteadyBlock{T}, network, solver, correction) where {T}
     )
     for j in 1:block.columns
         block.residual[j] <= block.tolerance[j] && continue
+        check_interrupt()
         M, weight = network.coefficients.M, column(block.weight, n, j)
         system = lu!(one(M) - M' .* weight'; check=false)
         mu, seeds = column(block.mu, n, j), column(block.seeds, n, j)

@@ -63,7 +63,7 @@ function SteadySession(
     lowering = Lowering(structure)
     # About thirty products and passes an evaluation.
     least = worthwhile_columns(n, 1, 30)
-    used = parts(c, least, Threads.nthreads())
+    used = parts(c, least, usable_threads())
     width = block_width(n, max(cld(c, used), 1))
     blocks = [SteadyBlock{T}(lowering, n, width) for _ in 1:used]
     return SteadySession(

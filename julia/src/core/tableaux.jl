@@ -84,6 +84,9 @@ function wanted_later(S, A, B, s)
     return any(q -> following_weights(S, A, B, q)[s] != 0, (s + 1):S)
 end
 
+"Of one integration with fixed steps: seconds for the smallest networks."
+const MOST_STEPS = 1_000_000
+
 """
 The steps from t = 0 through the requested times.
 
@@ -104,6 +107,12 @@ function Grid(times, dt::Real)
     if times[1] < 0 || any(k -> times[k] <= times[k - 1], 2:length(times))
         throw(SolverError("times=$times; they need to increase strictly from 0 or later."))
     end
+    times[end] / dt <= MOST_STEPS || throw(
+        SolverError(
+            "steps of $dt are $(times[end] / dt) to t = $(times[end]), and at most $MOST_STEPS " *
+            "are taken: use dt ≥ $(times[end] / MOST_STEPS), or Tsit5.",
+        ),
+    )
     steps_at, h = Int[], Float64[]
     now, total = 0.0, 0
     for time in times

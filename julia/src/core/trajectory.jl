@@ -21,14 +21,29 @@ span(total::Int, parts::Int, q::Int) = ((q - 1) * total ÷ parts + 1):(q * total
 "Number of threads to use for so many conditions, at most `limit`."
 parts(columns::Int, least::Int, limit::Int) = clamp(columns ÷ least, 1, limit)
 
+"Most threads that are used; fewer than there are where more cannot be had safely."
+const MOST_THREADS = Ref(typemax(Int))
+
+usable_threads() = min(Threads.nthreads(), MOST_THREADS[])
+
 "Call f(1), …, f(parts), each on a thread of its own where there are threads."
 function on_threads(f::F, parts::Int) where {F}
     parts == 1 && return f(1)
-    @sync begin
-        for q in 2:parts
-            Threads.@spawn f(q)
-        end
+    tasks = [Threads.@spawn f(q) for q in 2:parts]
+    try
         f(1)
+    finally
+        # However it ends: nobody may go on in buffers that the caller takes for its own.
+        foreach(wait_for, tasks)
+    end
+    foreach(wait, tasks)  # for their errors
+    return nothing
+end
+
+function wait_for(task::Task)
+    try
+        wait(task)
+    catch
     end
     return nothing
 end
@@ -95,7 +110,7 @@ function _trajectory!(states, network, method, grid, lowering, u, chunks)
     n, c = size(u)
     S = stages(method)
     least = chunks === nothing ? worthwhile_columns(n, S, nsteps(grid)) : 1
-    used = parts(c, least, chunks === nothing ? Threads.nthreads() : chunks)
+    used = parts(c, least, chunks === nothing ? usable_threads() : chunks)
     on_threads(used) do q
         share = span(c, used, q)
         ws = Forward{eltype(u)}(network, lowering, S, block_width(n, length(share)))

@@ -94,7 +94,10 @@ function longest_step(network::Network)
     k, rise = network.coefficients, steepest(network.envelope)
     B = Float64[rise * k.a[i] * k.M[i, j] for i in axes(k.M, 1), j in axes(k.M, 2)]
     all(isfinite, B) || return 0.0, Inf
-    norm = sqrt(max(eigmax(Symmetric(B'B)), 0.0))
+    # By a power of two, which changes no digit: squares must not leave the finite numbers.
+    scale = exp2(exponent(max(maximum(abs, B), floatmin(Float64))))
+    scaled = B ./ scale
+    norm = scale * sqrt(max(eigmax(Symmetric(scaled'scaled)), 0.0))
     B .= abs.(B)
     v, w = ones(size(B, 1)), zeros(size(B, 1))
     root = Inf
