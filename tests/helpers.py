@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pycellbox.backends.julia_runtime import readiness
+from pycellbox.backends.julia_project import readiness
 from pycellbox.models import CellBox
 from pycellbox.problem import Parameters, Problem, Structure
 

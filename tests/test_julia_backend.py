@@ -22,7 +22,8 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
-from pycellbox.backends.julia_runtime import OPTIONS, readiness
+from pycellbox.backends.julia_project import readiness
+from pycellbox.backends.julia_runtime import OPTIONS
 from pycellbox.backends.numpy import FiniteDifferenceSession, NumpyBackend, NumpySession
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.objective import Loss

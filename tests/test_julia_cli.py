@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
-from pycellbox.backends import available_backends, julia_runtime
+from pycellbox.backends import available_backends, get_backend, julia_project, registry
+from pycellbox.backends.julia_calls import translate
 from pycellbox.cli import julia as command
-from pycellbox.cli import julia_files, main
+from pycellbox.cli import main
+from pycellbox.errors import BackendError, BackendWarning, DivergenceError
 
 deps = pytest.importorskip("juliapkg.deps")
 find_julia = pytest.importorskip("juliapkg.find_julia")
 STATE = pytest.importorskip("juliapkg.state").STATE
 
+# As the package has it; conftest empties it.
+AUTO_ORDER = (("julia", registry._julia_missing),)
 AUTO = "julia" if "julia" in available_backends() else "numpy"
 posix = pytest.mark.skipif(os.name == "nt", reason="the program that plays Julia is a shell script")
 
@@ -68,7 +72,7 @@ def fake_julia(path: Path, calls: Path, *, code: int = 0) -> Path:
 def fill(project: Path, depot: Path, *, without: tuple[str, ...] = ()) -> None:
     """Write what Julia's Pkg leaves behind."""
     project.mkdir(parents=True, exist_ok=True)
-    names = [name for name in julia_files.wanted() if name not in without]
+    names = [name for name in julia_project.wanted() if name not in without]
     (project / "Project.toml").write_text("[deps]\n" + "".join(f'{n} = "0"\n' for n in names))
     source = project.parent / "source"
     source.mkdir(exist_ok=True)
@@ -78,9 +82,11 @@ def fill(project: Path, depot: Path, *, without: tuple[str, ...] = ()) -> None:
     for name in names:
         text += f'\n[[deps.{name}]]\ndeps = ["Random"]\n'
         text += 'path = "../source"\n' if name == "CellBox" else ""
+        text += "" if name == "CellBox" else f'git-tree-sha1 = "{"0" * 40}"\n'
         text += f'version = "{versions.get(name, "2.1.3")}"\nweakdeps = ["X"]\n'
         text += f'\n    [deps.{name}.extensions]\n    version = "no"\n'
         (depot / "packages" / name / "abcde").mkdir(parents=True, exist_ok=True)
+    text += '\n[[deps.Random]]\nuuid = "9a3f8284-a2c9-5f02-9a11-845980a1fd5c"\n'
     (project / "Manifest.toml").write_text(text)
     (depot / "compiled").mkdir(exist_ok=True)
     (depot / "compiled" / "x.so").write_bytes(bytes(2_500_000))
@@ -103,6 +109,101 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def files_of(folder: Path) -> dict[str, float]:
     return {str(path): path.stat().st_mtime for path in folder.rglob("*")}
+
+
+# ---- readiness
+
+
+def given(machine, monkeypatch, **how: Any) -> Path:
+    """Name a Julia and a project made by hand."""
+    executable = fake_julia(machine.own / "julia", machine.calls)
+    fill(machine.project, machine.depot, **how)
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(executable))
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(machine.project))
+    return executable
+
+
+@posix
+@pytest.mark.parametrize("how", ["not in the manifest", "without its files", "in a table"])
+def test_a_dependency_of_a_dependency_that_is_missing_is_named(machine, monkeypatch, capsys, how):
+    given(machine, monkeypatch)
+    manifest = machine.project / "Manifest.toml"
+    text = manifest.read_text() + '\n[[deps.Near]]\ndeps = ["Random", "Far"]\n'
+    if how == "without its files":
+        text += f'\n[[deps.Far]]\ngit-tree-sha1 = "{"0" * 40}"\n'
+    if how == "in a table":
+        text = text.replace('deps = ["Random", "Far"]', '[deps.Near.deps]\n    Far = "0"')
+    manifest.write_text(
+        text.replace("[[deps.CellBox]]\ndeps = [", '[[deps.CellBox]]\ndeps = ["Near", ')
+    )
+    code, out, _ = run(capsys, "status")
+    assert code == 1
+    assert "lacks the package(s) Far, which others in it need" in out
+    assert "ready       no" in out
+    with pytest.raises(BackendError, match="Far"):
+        get_backend("julia")
+
+
+@posix
+@pytest.mark.parametrize("answer", ["", "Python 3.11.7", "julia versions 1.10 and 1.11"])
+def test_a_program_that_is_no_julia_is_named(machine, monkeypatch, capsys, answer):
+    executable = given(machine, monkeypatch)
+    executable.write_text(f'#!/bin/sh\necho "{answer}"\n')
+    code, out, _ = run(capsys, "status")
+    assert code == 1
+    assert f"{executable} is not a Julia" in out
+    monkeypatch.delitem(sys.modules, "juliacall", raising=False)
+    with pytest.raises(BackendError, match="is not a Julia"):
+        get_backend("julia")
+
+
+def test_auto_says_why_the_julia_that_the_user_named_is_not_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "_AUTO", AUTO_ORDER)
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(tmp_path / "julia"))
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path))
+    registry._choose.cache_clear()
+    with pytest.warns(BackendWarning, match="takes numpy: julia cannot be used: .*executable"):
+        assert get_backend("auto").name == "numpy"
+    registry._choose.cache_clear()
+
+
+def test_auto_is_silent_where_nobody_asked_for_julia(monkeypatch, recwarn, caplog):
+    monkeypatch.setattr(registry, "_AUTO", AUTO_ORDER)
+    registry._choose.cache_clear()
+    with caplog.at_level("INFO", "pycellbox"):
+        assert get_backend("auto").name == "numpy"
+    assert not recwarn
+    assert "have not been installed" in caplog.text  # the reason, and not another one
+    registry._choose.cache_clear()
+
+
+ERROR = """LoadError: InitError: could not load library "libX"
+Stacktrace:
+  [1] error(s::String)
+    @ Base ./error.jl:35
+caused by: SystemError: opening file "/a/b": No such file or directory
+"""
+
+
+def test_the_useful_lines_of_an_error_of_julia_are_kept():
+    text = str(translate(RuntimeError(ERROR)))
+    assert "could not load library" in text
+    assert "No such file or directory" in text
+    assert "Stacktrace" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DivergenceError: too large\nStacktrace:\n",
+        "CellBox.DivergenceError: too large",
+        "TaskFailedException\n\n    nested task error: DivergenceError: too large\n    Stacktrace",
+    ],
+)
+def test_an_error_of_ours_is_recognised_wherever_it_was_raised(text):
+    error = translate(RuntimeError(text))
+    assert isinstance(error, DivergenceError)
+    assert str(error) == "too large"
 
 
 # ---- status
@@ -156,7 +257,7 @@ def test_status_sees_that_a_listed_package_was_never_downloaded(machine, monkeyp
     (machine.depot / "packages" / "PythonCall").rmdir()
     code, out, _ = run(capsys, "status")
     assert code == 1
-    assert "the package PythonCall is not installed" in out
+    assert "lacks the package(s) PythonCall" in out
 
 
 @posix
@@ -168,7 +269,7 @@ def test_status_says_how_to_start_from_a_read_only_project(machine, monkeypatch,
     assert f"PYTHON_JULIACALL_EXE={executable}" in out
     assert f"PYTHON_JULIACALL_PROJECT={machine.project}" in out
     assert out.count("is read-only") == 1
-    assert not julia_runtime.readiness().ready  # so that backend="auto" takes NumPy
+    assert not julia_project.readiness().ready  # so that backend="auto" takes NumPy
     # and with these the same folder will do
     monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(executable))
     monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(machine.project))
@@ -178,9 +279,9 @@ def test_status_says_how_to_start_from_a_read_only_project(machine, monkeypatch,
 def test_the_first_depot_is_the_one_julia_writes_to(monkeypatch, tmp_path):
     usual = Path.home() / ".julia"
     monkeypatch.setenv("JULIA_DEPOT_PATH", os.pathsep.join(["", str(tmp_path)]))
-    assert julia_files.depots() == [usual, tmp_path]
+    assert julia_project.depots() == [usual, tmp_path]
     monkeypatch.delenv("JULIA_DEPOT_PATH")
-    assert julia_files.depots() == [usual]
+    assert julia_project.depots() == [usual]
 
 
 # ---- install
@@ -283,10 +384,12 @@ def test_offline_install_uses_what_is_there(without, machine, monkeypatch, capfd
     monkeypatch.setattr(deps, "resolve", lambda julia_args: True)
     assert main(["julia", "install"]) == 0
     assert "Nothing is downloaded" in capfd.readouterr().out
-    # With a package absent, precompiling would download it.
-    assert machine.calls.exists() == (not without)
-    for text in () if without else ("offline=true", "already_instantiated = true"):
-        assert text in machine.calls.read_text()
+    # With Pkg, or with an absent package, it would go and ask the registry.
+    called = machine.calls.read_text()
+    assert "offline=true" in called
+    assert "import Optimisers" in called
+    assert ("import Zygote" in called) == (not without)
+    assert "Pkg" not in called
 
 
 @posix

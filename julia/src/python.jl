@@ -104,6 +104,28 @@ function python_value(s::PythonSession, address, count)
 end
 
 """
+    python_write_value(session, wish, value)
+    python_write_value_and_gradient(session, wish, value)
+
+Evaluate for the wish at an address (address and number of rows, prefix) and write the value to
+another.
+"""
+function python_write_value(s::PythonSession, wish, value)
+    at = Ptr{Int64}(UInt(wish))
+    found = python_value(s, unsafe_load(at, 1), unsafe_load(at, 2))
+    unsafe_store!(Ptr{Float64}(UInt(value)), found)
+    return nothing
+end
+function python_write_value_and_gradient(s::PythonSession, wish, value)
+    at = Ptr{Int64}(UInt(wish))
+    found = python_value_and_gradient(
+        s, unsafe_load(at, 1), unsafe_load(at, 2), unsafe_load(at, 3)
+    )
+    unsafe_store!(Ptr{Float64}(UInt(value)), found)
+    return nothing
+end
+
+"""
 Integrate the perturbation (c, n) at `u` and write the states (c, t, n) to `out`; `parameters` are
 the addresses of W and the rates.
 """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from pycellbox.backends import julia_runtime
+from pycellbox.backends.julia_calls import Errand, call, call_locked
 from pycellbox.backends.protocol import (
     Advance,
     Batch,
@@ -60,7 +61,7 @@ class JuliaBackend:
         u = np.ascontiguousarray(perturbation)
         when = np.ascontiguousarray(times, dtype=np.float64)
         out = np.empty((u.shape[0], when.size, u.shape[1]), dtype)
-        call_locked(
+        call(
             self._cellbox.python_solve,
             dtype.name,
             julia_structure(self._cellbox, structure),
@@ -79,8 +80,8 @@ class JuliaBackend:
         """Return the network as a Julia ODEProblem."""
         inputs = _in_order(structure, parameters, np.float64)
         u = np.ascontiguousarray(perturbation, dtype=np.float64)
-        call_locked(self._cellbox.load_sciml)
-        return call_locked(
+        call(self._cellbox.load_sciml)
+        return call(
             self._cellbox.python_ode_problem,
             julia_structure(self._cellbox, structure),
             u.shape,
@@ -103,7 +104,7 @@ class JuliaBackend:
         u = np.ascontiguousarray(perturbation)
         states, residual = np.empty((c, n), dtype), np.empty(c, dtype)
         settled = np.empty(c, np.uint8)
-        call_locked(
+        call(
             self._cellbox.python_steady_states,
             dtype.name,
             julia_structure(self._cellbox, structure),
@@ -153,7 +154,7 @@ class JuliaSession:
         u, y, w = self._shared
         times = np.ascontiguousarray(problem.times, dtype=np.float64)
         self._structure = julia_structure(cellbox, structure)
-        self._session = call_locked(
+        self._session = call(
             cellbox.python_session,
             self._dtype.name,
             self._structure,
@@ -165,6 +166,11 @@ class JuliaSession:
             tuple(address(v) for v in self._parameters.values()),
             tuple(address(v) for v in self._gradient.values()),
         )
+        # Address and number of rows, and the prefix; what comes of them.
+        self._wish, self._value = np.zeros(3, np.int64), np.zeros(1)
+        places = (self._session, address(self._wish), address(self._value))
+        self._to_value = Errand(cellbox.python_write_value, *places)
+        self._to_gradient = Errand(cellbox.python_write_value_and_gradient, *places)
 
     def value_and_gradient(
         self,
@@ -175,22 +181,23 @@ class JuliaSession:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
         self._set(parameters)
         index = _rows(rows)
-        value = call(
-            self._cellbox.python_value_and_gradient, self._session, *_located(index), prefix or 0
-        )
-        return float(value), {name: array.copy() for name, array in self._gradient.items()}
+        self._wish[:] = (*_located(index), prefix or 0)
+        self._to_gradient.run()
+        return float(self._value[0]), {name: array.copy() for name, array in self._gradient.items()}
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
         self._set(parameters)
         index = _rows(rows)
-        return float(call(self._cellbox.python_value, self._session, *_located(index)))
+        self._wish[:] = (*_located(index), 0)
+        self._to_value.run()
+        return float(self._value[0])
 
     @property
     def settled(self) -> Array:
         """See `pycellbox.backends.protocol.Session`."""
         settled = np.empty(len(self.problem.conditions), np.uint8)
-        call(self._cellbox.python_settled, self._session, address(settled))
+        call_locked(self._cellbox.python_settled, self._session, address(settled))
         return settled.astype(bool)
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
@@ -291,29 +298,6 @@ class JuliaTrainingRun:
         self.best_raw = best
 
 
-def call(function: Any, *arguments: Any) -> Any:
-    """Call Julia without Python's lock, and translate what goes wrong.
-
-    The arguments must be numbers, strings or Julia objects: Julia may not touch Python's.
-    """
-    return _translated(function._jl_call_nogil, arguments)
-
-
-def call_locked(function: Any, *arguments: Any) -> Any:
-    """Call Julia with arguments that are Python objects, and translate what goes wrong."""
-    return _translated(function, arguments)
-
-
-def _translated(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    try:
-        with julia_runtime.ONE_AT_A_TIME:
-            return function(*arguments)
-    except Exception as error:
-        if type(error).__name__ != "JuliaError":
-            raise
-        raise julia_runtime.translate(error) from error
-
-
 def _located(rows: Array | None) -> tuple[int, int]:
     """Address and number of rows; -1 of them are all."""
     return (0, -1) if rows is None else (address(rows), int(rows.size))
@@ -348,7 +332,7 @@ def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:
                 f"the julia backend has no gradient {gradient!r} for {type(solver).__name__}; it "
                 f"has {', '.join(_ADJOINTS)}, and discrete for Tsit5."
             )
-        call_locked(cellbox.load_sciml)
+        call(cellbox.load_sciml)
         return call_locked(
             cellbox.python_adaptive,
             solver.algorithm if isinstance(solver, Adaptive) else "Tsit5",

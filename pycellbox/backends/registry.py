@@ -39,16 +39,17 @@ def _jax() -> Backend:
     return JaxBackend()
 
 
-def _julia_ready() -> bool:
-    from pycellbox.backends.julia_runtime import readiness
+def _julia_missing() -> str:
+    from pycellbox.backends.julia_project import readiness
 
-    return readiness().ready
+    return readiness().missing
 
 
 # A backend is added here: a name, and a function that imports and makes it, or raises BackendError.
 _BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "julia": _julia, "jax": _jax}
-# In order of preference, each with a look at files that says whether it can be started; numpy can.
-_AUTO: tuple[tuple[str, Callable[[], bool]], ...] = (("julia", _julia_ready),)
+# In order of preference, each with a look at files that says what is missing to start it; numpy
+# needs nothing.
+_AUTO: tuple[tuple[str, Callable[[], str]], ...] = (("julia", _julia_missing),)
 
 
 def available_backends() -> tuple[str, ...]:
@@ -101,15 +102,25 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
 
 @functools.cache
 def _choose(process: int) -> Backend:  # anew in a forked one, where Julia cannot be used
-    for name, ready in _AUTO:
-        if not ready():
-            continue
-        try:
-            backend = _BACKENDS[name]()
-        except BackendError as error:
-            log.warning("the %s backend is installed but cannot be used: %s", name, error)
-            continue
-        log.info("backend: %s (%s)", name, backend.version())
-        return backend
-    log.info("backend: numpy; Julia is not installed (pycellbox julia install)")
+    for name, missing in _AUTO:
+        why = missing()
+        if not why:
+            try:
+                backend = _BACKENDS[name]()
+            except BackendError as error:
+                why = str(error)
+            else:
+                log.info("backend: %s (%s)", name, backend.version())
+                return backend
+        # Who names a Julia, or has one installed, wants it used.
+        if not missing() or _named(name):
+            warn(f"backend='auto' takes numpy: {name} cannot be used: {why}", BackendWarning)
+        log.info("backend: numpy; %s: %s", name, why)
     return _numpy()
+
+
+def _named(name: str) -> bool:
+    """Whether the user has said which installation of a backend to take."""
+    from pycellbox.backends.julia_project import GIVEN, option
+
+    return name == "julia" and any(option(variable) for variable in GIVEN)

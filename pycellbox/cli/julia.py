@@ -13,11 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pycellbox.backends import available_backends, julia_runtime
+from pycellbox.backends import available_backends, julia_project, julia_runtime
 from pycellbox.cli import julia_files as files
 from pycellbox.errors import BackendError
 
-_GIVEN = ("PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT")
+_BY_HAND = (
+    "for a project made by hand without the internet: set JULIA_PKG_OFFLINE=true, end "
+    "JULIA_DEPOT_PATH with a colon (on Windows a semicolon) so that Julia's own packages are "
+    "found, and name CondaPkg in the project's Project.toml where JULIA_CONDAPKG_BACKEND=Null"
+)
 
 
 def julia(args: argparse.Namespace) -> int:
@@ -30,7 +34,7 @@ def julia(args: argparse.Namespace) -> int:
 def _install() -> int:
     if hasattr(sys.stdout, "reconfigure"):  # else our lines come after those of Julia
         sys.stdout.reconfigure(line_buffering=True)
-    if given := [name for name in _GIVEN if files.option(name)]:
+    if given := [name for name in julia_project.GIVEN if julia_project.option(name)]:
         print(f"Nothing is downloaded: the Julia to use is given by {' and '.join(given)}.\n")
         return _status()
     deps, state = _juliapkg()
@@ -42,16 +46,13 @@ def _install() -> int:
             print(
                 "Nothing is downloaded: PYTHON_JULIAPKG_OFFLINE says so. What is there is used.\n"
             )
-            if files.absent(project, files.ALWAYS):
+            if julia_project.absent(project, julia_project.ALWAYS):
                 return _status()
         else:
             print(_plan(compat, packages, state))
         flags = _compile_flags()
         deps.resolve(julia_args=flags)
-        if not (
-            offline and files.absent(project, files.wanted())
-        ):  # precompiling would download these
-            _precompile(str(state["executable"]), project, flags, offline=offline)
+        _precompile(str(state["executable"]), project, flags, offline=offline)
     print()
     return _status()
 
@@ -64,7 +65,7 @@ def _plan(compat: Any, packages: list[Any], state: dict[str, Any]) -> str:
         f"{'Julia':<12}{_which_julia(compat, state)}\n"
         f"{'packages':<12}{', '.join(names)}, and what they need\n"
         f"{'project':<12}{state['project']}\n"
-        f"{'shared':<12}{files.depots()[0]}: the packages' files, for all Julia projects\n"
+        f"{'shared':<12}{julia_project.depots()[0]}: the packages' files, for all Julia projects\n"
         "It needs the internet and takes a while. What was downloaded before is kept.\n"
     )
 
@@ -94,7 +95,7 @@ def _compile_flags() -> list[str]:
     flags = []
     for name in ("OPTIMIZE", "CHECK_BOUNDS", "INLINE"):
         variable = f"PYTHON_JULIACALL_{name}"
-        if value := files.option(variable) or julia_runtime.OPTIONS.get(variable):
+        if value := julia_project.option(variable) or julia_runtime.OPTIONS.get(variable):
             flags.append(f"--{name.lower().replace('_', '-')}={value}")
     return flags
 
@@ -104,9 +105,11 @@ def _precompile(executable: str, project: Path, flags: list[str], *, offline: bo
     # As juliapkg does: PythonCall must take this Python and not look for one of its own.
     environment = {"JULIA_PYTHONCALL_EXE": sys.executable} | dict(os.environ)
     script = "using Pkg; Pkg.precompile()"
-    if offline:  # by itself Pkg downloads the registry where there is none, even when offline
+    if offline:  # Pkg asks for the registry even then; what is loaded is compiled as well
         environment["JULIA_PKG_OFFLINE"] = "true"
-        script = "using Pkg; Pkg.precompile(; already_instantiated = true)"
+        names = julia_project.wanted()
+        gone = julia_project.absent(project, names)
+        script = "; ".join(f"import {name}" for name in names if name not in gone)
     command = [executable, *flags, f"--project={project}", "--startup-file=no"]
     subprocess.run([*command, "-e", script], check=True, env=environment)
 
@@ -121,7 +124,7 @@ def _one_line_errors() -> Iterator[None]:
         raise BackendError(f"Julia ended with an error, which stands above; {again}.") from error
     except OSError as error:
         raise BackendError(
-            f"the installation stopped: {error}; {again}, or {julia_runtime.INSTALL_HINT}."
+            f"the installation stopped: {error}; {again}, or {julia_project.INSTALL_HINT}."
         ) from error
     except Exception as error:  # juliapkg raises plain exceptions
         raise BackendError(f"the installation stopped: {error}.") from error
@@ -129,56 +132,56 @@ def _one_line_errors() -> Iterator[None]:
 
 def _status() -> int:
     """Print what is ready and what is missing."""
-    state = julia_runtime.readiness()
+    state = julia_project.readiness()
     lacking = [] if state.ready else [state.missing]
     versions = [f"{name} {files.python_version(name)}" for name in ("juliacall", "juliapkg")]
     lines = [("Python", ", ".join(versions))]
     if state.executable is None:
         lines.append(("Julia", "none yet"))
     else:
-        lines.append(("Julia", f"{files.julia_version(state.executable)}, {state.executable}"))
+        version = julia_project.julia_version(state.executable)
+        lines.append(("Julia", f"{version or 'no version'}, {state.executable}"))
+        if state.ready and not version:
+            lacking.append(f"{state.executable} is not a Julia: it does not say its version")
     if state.project is not None:
         project = Path(state.project)
         lines.append(("project", f"{project} ({files.size(project)})"))
-        absent = files.absent(project, files.wanted())
+        absent = julia_project.absent(project, julia_project.wanted())
         lines += _packages(project, absent)
-        if state.ready:
-            lacking += _lacking(absent)
-    for depot in files.depots():
+    for depot in julia_project.depots():
         sizes = [f"{name} {files.size(depot / name)}" for name in ("packages", "compiled")]
         lines.append(("shared", f"{depot} ({', '.join(sizes)}), for all Julia projects"))
+    if given := [name for name in julia_project.GIVEN if julia_project.option(name)]:
+        lines.append(("given by", f"{' and '.join(given)}; {_BY_HAND}"))
     auto = "julia" if not lacking and "julia" in available_backends() else "numpy"
     lines += [("auto", f'backend="auto" takes {auto}'), ("ready", "no" if lacking else "yes")]
     lines += [("missing", text) for text in lacking]
     print("\n".join(f"{name:<12}{text}" for name, text in lines))
     if lacking:
-        print(f"\nTo use Julia, {julia_runtime.INSTALL_HINT}.")
+        print(f"\nTo use Julia, {julia_project.INSTALL_HINT}.")
     return 1 if lacking else 0
 
 
 def _packages(project: Path, absent: list[str]) -> list[tuple[str, str]]:
     """Describe the packages that are there and those that are not."""
-    found = files.manifest(project)
+    found = julia_project.manifest(project)
     texts = [
         f"{name} {found[name].get('version', '')}".strip()
         + (f", from {found[name]['path']}" if "path" in found[name] else "")
-        for name in files.wanted()
+        for name in julia_project.wanted()
         if name not in absent
     ]
     lines = [("" if i else "packages", text) for i, text in enumerate(texts)]
-    optional = [name for name in absent if name not in files.ALWAYS]
+    optional = [name for name in absent if name not in julia_project.ALWAYS]
     if texts and optional:
         lines.append(("absent", f"{', '.join(optional)}: what needs them does not work"))
     return lines
 
 
-def _lacking(absent: list[str]) -> list[str]:
-    """Say what keeps Julia from starting although it looks ready."""
-    return [f"the package {name} is not installed" for name in absent if name in files.ALWAYS]
-
-
 def _remove(*, yes: bool) -> int:
-    if given := [n for n in (*_GIVEN, "PYTHON_JULIAPKG_PROJECT") if files.option(n)]:
+    if given := [
+        n for n in (*julia_project.GIVEN, "PYTHON_JULIAPKG_PROJECT") if julia_project.option(n)
+    ]:
         raise BackendError(
             f"nothing was removed: the Julia project is given by {' and '.join(given)}, and "
             "pycellbox deletes only one of its own; unset this to do so."
@@ -209,7 +212,7 @@ def _remove(*, yes: bool) -> int:
         with contextlib.suppress(OSError):  # something of the user's is in it
             folder.rmdir()
     print(
-        f"Removed. The packages' files in {files.depots()[0]} are shared by all Julia\n"
+        f"Removed. The packages' files in {julia_project.depots()[0]} are shared by all Julia\n"
         "projects and stay; `using Pkg; Pkg.gc()` in Julia clears what no project uses. If there\n"
         "is no other, the folders packages, compiled and artifacts there can be deleted."
     )
