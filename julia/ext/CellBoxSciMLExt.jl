@@ -284,15 +284,20 @@ function forward_mode!(gradient, session::AdaptiveSession{T}, p, columns) where 
     return finish!(gradient, session, dp, value_at(session, p, columns))
 end
 
-# The first gradient by Tsit5 and GaussAdjoint, compiled at installation where that solver is there.
+# The first gradient by Tsit5 and GaussAdjoint, compiled at installation where that solver is there:
+# with drugs and without, and with the transposes that Python's W is here.
 function workload()
     Base.identify_package("OrdinaryDiffEqTsit5") === nothing && return nothing
-    structure = Structure(Model(), [false, false, true], trues(3, 3))
-    parameters = map(p -> fill!(p, 0.1), zero_parameters(Float64, structure))
     u, y = ones(3, 2), ones(3, 1, 2)
-    session = CellBox.adaptive_session(structure, u, y, y, [1.0], Loss(), Adaptive())
-    CellBox.value_and_gradient!(map(copy, parameters), session, parameters)
-    CellBox.value(session, parameters)
+    for drug in (true, false)
+        structure = Structure(Model(), [false, false, drug], trues(3, 3))
+        plain = map(p -> fill!(p, 0.1), zero_parameters(Float64, structure))
+        parameters = merge(plain, (W=transpose(plain.W),))
+        session = CellBox.adaptive_session(structure, u, y, y, [1.0], Loss(), Adaptive())
+        gradient = merge(map(copy, plain), (W=transpose(copy(plain.W)),))
+        CellBox.value_and_gradient!(gradient, session, parameters)
+        CellBox.value(session, parameters)
+    end
     return nothing
 end
 

@@ -112,6 +112,7 @@ Write dx/dt at the states `x` (both n × conditions, or vectors of as many entri
 must not share memory with `x`.
 """
 function rhs!(dx::AbstractArray, x::AbstractArray, kernel::Kernel)
+    check_interrupt()
     _same_length(kernel, dx)
     _same_length(kernel, x)
     product!(dx, 0, kernel.network.M, x, 0, _columns(kernel))
@@ -139,6 +140,7 @@ end
 Write λᵀ∂f/∂x = Mᵀ(λ∘a∘φ'(Mx+p)) − c∘λ at the states `x` to `out` (all n × conditions).
 """
 function vjp_state!(out, λ, x, kernel::Kernel)
+    check_interrupt()
     _same_length(kernel, out)
     _same_length(kernel, λ)
     _same_length(kernel, x)
