@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.arrays import unmasked
 from pycellbox.common.labels import label_text
 from pycellbox.common.options import as_integer, choice, flag, number, settle, shown
 from pycellbox.errors import ModelError
@@ -183,7 +184,7 @@ def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
                 "source": list(map(label_text, mask.columns)),
             },
         )
-    values = np.asarray(mask if labelled is None else labelled.values)
+    values = unmasked(mask) if labelled is None else labelled.values
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ModelError(f"mask has shape {values.shape}; it needs (n nodes, n nodes).")
     if values.dtype != bool:

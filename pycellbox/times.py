@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.arrays import unmasked
 from pycellbox.common.options import number, shown
 from pycellbox.data.cells import as_numbers
 from pycellbox.data.headings import same_unit
@@ -30,7 +31,7 @@ def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float6
     if times is None:
         return np.array([number("horizon", horizon, above=True, error=SolverError)])
     try:
-        cells = np.atleast_1d(np.asarray(times))
+        cells = np.atleast_1d(unmasked(times))
         grid = as_numbers(cells, lambda index: f"times: entry {index[0] + 1}").astype(np.float64)
     except (TypeError, ValueError) as error:  # as DataErrors are
         raise SolverError(f"times={shown(times)}; they need to be numbers ({error}).") from None

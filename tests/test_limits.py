@@ -145,3 +145,44 @@ def test_repeated_conditions_are_refused(data, parameters):
 def test_sizes_beyond_any_memory_are_refused_at_once(call):
     with pytest.raises(pcb.PycellboxError, match=r" to \d"):
         call()
+
+
+def masked(values, at, **options):
+    cells = np.ma.array(values, **options)
+    cells[at] = np.ma.masked
+    return cells
+
+
+MASKED = {
+    "numbers": lambda y: masked(y, (1, 2)),
+    "single precision": lambda y: masked(y.astype(np.float32), (1, 2)),
+    "integers": lambda y: masked(np.arange(y.size).reshape(y.shape), (1, 2)),
+    "objects": lambda y: masked(y.astype(object), (1, 2)),
+    "rows in a list": lambda y: [masked(row, 2) if i == 1 else row for i, row in enumerate(y)],
+    "one cell in a list": lambda y: [
+        [np.ma.masked if (i, j) == (1, 2) else y[i, j] for j in range(y.shape[1])]
+        for i in range(y.shape[0])
+    ],
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("make", MASKED.values(), ids=MASKED)
+def test_masked_cells_are_not_measured(data, make):
+    y, u = data["response"].values, data["perturbation"].values
+    labels = {"conditions": data["condition"].values, "nodes": data["node"].values}
+    made = pcb.from_tables(u, make(y), **labels)
+    assert np.argwhere(np.isnan(made["response"].values)).tolist() == [[1, 2]]
+    with pytest.raises(pcb.DataError, match="perturbation at condition 'c1', node 'C'"):
+        pcb.from_tables(make(u), y, **labels)
+
+
+def test_masked_times_and_edges_are_refused(data, parameters):
+    u = data["perturbation"]
+    with pytest.raises(pcb.SolverError, match="times"):
+        pcb.solve(
+            pcb.CellBox(), parameters, u, solver=pcb.Heun(0.1),
+            times=np.ma.array([1.0, 2.0], mask=[False, True]),
+        )  # fmt: skip
+    with pytest.raises(pcb.ModelError, match="mask"):
+        pcb.CellBox(mask=np.ma.array(np.ones((7, 7), bool), mask=np.eye(7, dtype=bool)))

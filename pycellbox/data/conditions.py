@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.arrays import unmasked
 from pycellbox.errors import DataError
 
 
@@ -37,7 +38,7 @@ def condition_labels(perturbation: npt.ArrayLike, nodes: Sequence[str]) -> list[
     >>> condition_labels([[0, 0.5], [0, 0], [0, 0.5]], ["MEK", "aMEK"])
     ['aMEK=0.5', 'control', 'aMEK=0.5#2']
     """
-    values = np.asarray(perturbation, dtype=np.float64)
+    values = unmasked(perturbation).astype(np.float64)
     if values.ndim != 2 or values.shape[1] != len(nodes):
         raise DataError(
             f"perturbation has the shape {values.shape}; it needs (condition, node) with one "

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from pycellbox.common.arrays import unmasked
 from pycellbox.common.labels import label_text
 from pycellbox.data.alignment import aligned, aligned_in_time, check_table_dims, one_unit
 from pycellbox.data.cells import as_labels, as_numbers, counted
@@ -200,7 +201,7 @@ def _labelled(table: Table, name: str, beside: Beside, around: Surroundings) -> 
             f"{name} is a {type(table).__name__}; give a pandas DataFrame, an xarray.DataArray "
             "or a NumPy array (pcb.read_csv reads files)."
         )
-    return _from_array(np.asarray(table), name, beside)
+    return _from_array(unmasked(table), name, beside)
 
 
 def _from_dataarray(table: xr.DataArray, name: str) -> xr.DataArray:
@@ -258,7 +259,7 @@ def _from_array(array: npt.NDArray[Any], name: str, beside: Beside) -> xr.DataAr
 def _given_times(name: str, beside: Beside) -> npt.NDArray[Any]:
     if beside.time is None:
         raise DataError(f"{name} is a time course; give its time points with time=[...].")
-    times = np.asarray(beside.time)
+    times = unmasked(beside.time)
     if times.ndim != 1:
         raise DataError(f"time has {times.ndim} dimensions; it needs one, a number per time point.")
     return as_numbers(times, lambda index: f"time point {index[0] + 1}")
