@@ -78,17 +78,20 @@ import time, numpy as np, pycellbox as pcb, sys
 from pycellbox.backends import get_backend
 network = pcb.networks.erdos_renyi(150, 0.1, scale=0.2)
 data = pcb.simulate(network, 200, times=[1.0, 2.0], noise=0.1, backend="julia")
-W = network.W.rename(W="W") if hasattr(network.W, "name") else network.W
-parameters = network.parameters
+parameters, u = network.parameters, data["perturbation"]
 steps = {"solver": pcb.Heun(STEP), "backend": "julia"}
+model = pcb.CellBox()
 CALLS = {
-    "value_and_gradient": lambda: pcb.value_and_gradient(pcb.CellBox(), parameters, data, **steps),
-    "solve": lambda: pcb.solve(pcb.CellBox(), parameters, data["perturbation"], times=[2.0], **steps),
-    "fit": lambda: pcb.fit(data, schedule=pcb.Stage(1000), progress=False, **{**steps}),
-    "tsit5": lambda: pcb.solve(pcb.CellBox(), parameters, data["perturbation"], times=[2.0],
-        solver=pcb.Tsit5(rtol=1e-13, atol=1e-15), backend="julia"),
-    "steady": lambda: [pcb.solve(pcb.CellBox(), parameters, data["perturbation"], horizon=10.0,
-        solver=pcb.SteadyState(), backend="julia") for _ in range(1000)],
+    "value_and_gradient": lambda: pcb.value_and_gradient(model, parameters, data, **steps),
+    "solve": lambda: pcb.solve(model, parameters, u, times=[2.0], **steps),
+    "fit": lambda: pcb.fit(data, schedule=pcb.Stage(1000), progress=False, **steps),
+    "tsit5": lambda: pcb.solve(
+        model, parameters, u, times=[2.0], solver=pcb.Tsit5(1e-13, 1e-15), backend="julia"
+    ),
+    "steady": lambda: [
+        pcb.solve(model, parameters, u, horizon=10.0, solver=pcb.SteadyState(), backend="julia")
+        for _ in range(1000)
+    ],
 }
 """
 
