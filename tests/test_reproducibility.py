@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +79,26 @@ def test_a_fit_has_the_same_bits_beside_others_and_leaves_blas_as_it_was():
         assert a.parameters.identical(b.parameters)
         assert a.history.identical(b.history)
     assert blas_counts() == before
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_fresh_process_makes_the_same_bits_with_any_number_of_threads(count, tmp_path):
+    """Small products have one BLAS thread, however many there are."""
+    script = f"""
+import numpy as np, pycellbox as pcb
+from tests.helpers import dataset
+data = dataset(np.random.default_rng(0))
+fit = pcb.fit(data, schedule=pcb.Stage(12, batch_size=5), progress=False, backend="numpy")
+np.save({str(tmp_path / "W.npy")!r}, fit.parameters["W"].values)
+"""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, count)
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=root)
+    data = dataset(np.random.default_rng(0))
+    schedule = pcb.Stage(12, batch_size=5)
+    here = pcb.fit(data, schedule=schedule, progress=False, backend="numpy")
+    np.testing.assert_array_equal(np.load(tmp_path / "W.npy"), here.parameters["W"])
 
 
 def numpys_count():

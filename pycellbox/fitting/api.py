@@ -90,7 +90,9 @@ def fit(
         How to draw the start, or the effective parameters to start from.
     seed : int
         Of everything random: initial weights, validation share, batches. The same seed gives the
-        same fit to the bit on the same machine and backend.
+        same fit to the bit on the same machine and backend, whatever else runs in the process.
+        Another machine or BLAS, or another number of Julia's threads (or of BLAS's, for networks
+        of hundreds of nodes), may change the last digits.
     backend : str
         "auto" or the name of a backend; the result says which was taken.
     dtype : {"float64", "float32"}
