@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pycellbox.common import interrupts
 from pycellbox.errors import BackendError, DivergenceError, ModelError, SolverError
 
 # Julia's own threads share one evaluation; a second one beside it would gain nothing.
@@ -53,6 +54,7 @@ class _Bridge:
         while not done.is_set():
             try:
                 done.wait(_QUICK)
+                interrupts.check()
             except KeyboardInterrupt as error:
                 # The arrays are in use until the errand has come back.
                 interrupt, self.flag.value = error, 1
