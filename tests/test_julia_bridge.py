@@ -85,9 +85,10 @@ CALLS = {
     "value_and_gradient": lambda: pcb.value_and_gradient(model, parameters, data, **steps),
     "solve": lambda: pcb.solve(model, parameters, u, times=[2.0], **steps),
     "fit": lambda: pcb.fit(data, schedule=pcb.Stage(1000), progress=False, **steps),
-    "tsit5": lambda: pcb.solve(
-        model, parameters, u, times=[2.0], solver=pcb.Tsit5(1e-13, 1e-15), backend="julia"
-    ),
+    "tsit5": lambda: [
+        pcb.solve(model, parameters, u, times=[2.0], solver=pcb.Tsit5(1e-13), backend="julia")
+        for _ in range(1000)
+    ],
     "steady": lambda: [
         pcb.solve(model, parameters, u, horizon=10.0, solver=pcb.SteadyState(), backend="julia")
         for _ in range(1000)
@@ -100,7 +101,7 @@ CALLS = {
 @pytest.mark.parametrize("call", ["value_and_gradient", "solve", "fit", "tsit5", "steady"])
 def test_ctrl_c_ends_a_long_call_soon(call):
     code = (
-        LARGE.replace("STEP", "1e-4" if call != "fit" else "1e-3")
+        LARGE.replace("STEP", "1e-4" if call != "fit" else "1e-2")
         + f"""
 pcb.value_and_gradient(pcb.CellBox(), parameters, data, solver=pcb.Heun(0.5), backend="julia")
 print("ready", flush=True)
@@ -178,31 +179,28 @@ def test_handlers_of_signals_stay_the_users():
 
 
 SESSION = """
-import numpy as np, pycellbox as pcb, time, juliacall
+import numpy as np, pycellbox as pcb
 from pycellbox.backends import get_backend
 from tests.helpers import random_parameters, random_problem
 julia, model = get_backend("julia"), pcb.CellBox()
+import juliacall
 problem = random_problem(model, np.random.default_rng(0), conditions=3000)
 parameters = random_parameters(model, np.random.default_rng(0))
-churn = "() -> for _ in 1:60; Threads.@spawn foreach(_ -> rand(9), 1:10^5); end"
-THREADS
 session = julia.session(problem, pcb.Heun(0.1), pcb.Loss())
-for _ in range(100):
+for k in range(150):
     session.value_and_gradient(parameters)
-print("done", juliacall.Main.seval("Threads.nthreads()"), julia._cellbox.MOST_THREADS[])
+    if k % 5 == 0:
+        juliacall.Main.seval("GC.gc()")
+print("done", juliacall.Main.seval("Threads.nthreads()"), julia._cellbox.usable_threads())
 """
 
 
 @pytest.mark.parametrize("started_by", ["us", "another package"])
 def test_without_julias_signals_there_is_one_thread_and_a_warning(started_by):
-    code = SESSION.replace("julia._cellbox.MOST_THREADS[]", "julia._cellbox.usable_threads()")
-    environment = {"PYTHON_JULIACALL_HANDLE_SIGNALS": "no"}
+    code, environment = SESSION, {"PYTHON_JULIACALL_HANDLE_SIGNALS": "no"}
     if started_by == "another package":
         code = "import juliacall\n" + code
         environment["PYTHON_JULIACALL_THREADS"] = "2"
-        code = code.replace("THREADS\n", "juliacall.Main.seval(churn)\n")
-    else:
-        code = code.replace("THREADS\n", "juliacall.Main.seval(churn)()\n")
     out, err = output(code, **environment)
     assert out.split()[:1] == ["done"], err[-2000:]
     assert out.split()[2] == "1"

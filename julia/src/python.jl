@@ -84,6 +84,23 @@ make_session(structure, u, y, w, times, solver, loss) =
 make_session(structure, u, y, w, times, solver::SteadyState, loss) =
     SteadySession(structure, u, y, w, times, loss, solver)
 
+# Bytes that were alive after the last full collection of ours, and how many more there may be before
+# the next one: Julia lets what sessions leave behind add up as long as there is memory.
+const ALIVE = Ref(0)
+const SPARE = 2^26
+
+"""
+Free the buffers of sessions that nobody uses any more, at once, and collect the rest of them if it is
+worth it.
+"""
+function python_release(sessions)
+    foreach(s -> release!(s.session), sessions)
+    Base.gc_live_bytes() > ALIVE[] + SPARE || return nothing
+    GC.gc(true)
+    ALIVE[] = Base.gc_live_bytes()
+    return nothing
+end
+
 "Conditions as Julia counts them, from `count` integers at `address`; -1 of them are all."
 function rows_from(address, count)
     count < 0 && return nothing

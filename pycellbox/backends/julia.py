@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,6 +133,17 @@ def default_gradient(solver: Solver) -> Gradient:
     return "adjoint" if isinstance(solver, Adaptive) else "discrete"
 
 
+# Julia's sessions of which Python's counterpart is gone.
+_GONE: list[Any] = []
+
+
+def _left_behind() -> tuple[Any, ...]:
+    gone = []
+    while _GONE:
+        gone.append(_GONE.pop())
+    return tuple(gone)
+
+
 class JuliaSession:
     """A problem whose arrays a Julia session reads and writes where they lie."""
 
@@ -154,6 +166,7 @@ class JuliaSession:
         u, y, w = self._shared
         times = np.ascontiguousarray(problem.times, dtype=np.float64)
         self._structure = julia_structure(cellbox, structure)
+        call_locked(cellbox.python_release, _left_behind())
         self._session = call(
             cellbox.python_session,
             self._dtype.name,
@@ -168,6 +181,8 @@ class JuliaSession:
         )
         # Address and number of rows, and the prefix; what comes of them.
         self._wish, self._value = np.zeros(3, np.int64), np.zeros(1)
+        # Not there and then: an object may go in any thread, and while Julia is at work.
+        weakref.finalize(self, _GONE.append, self._session)
         places = (self._session, address(self._wish), address(self._value))
         self._to_value = Errand(cellbox.python_write_value, *places)
         self._to_gradient = Errand(cellbox.python_write_value_and_gradient, *places)

@@ -46,6 +46,14 @@ function adaptive_session(
     )
 end
 
+function release!(session::Tsit5Session)
+    for block in session.run.blocks
+        release!(block.forward)
+        free!(block.seeds)
+    end
+    return nothing
+end
+
 function value(session::Tsit5Session, parameters; rows=nothing, prefix=nothing)
     return _evaluate!(session, parameters, rows, Val(false), prefix)
 end

@@ -51,6 +51,16 @@ function lengthen!(ws::Forward, network::Network, S::Int, slots::Int)
     return ws
 end
 
+"Give the memory back, and be of no use any more."
+function release!(ws::Forward)
+    foreach(free!, (ws.state, ws.phi, ws.z, ws.increment, ws.initial))
+    foreach(v -> v === nothing || free!(v), (ws.inside, ws.outside))
+    return nothing
+end
+
+"Free the memory of a vector now, where it was allocated by itself, and not when it is collected."
+free!(v::Vector) = (resize!(v, 0); sizehint!(v, 0); nothing)
+
 "Bytes that `slots` records of `width` conditions take."
 function tape_bytes(::Type{T}, φ::Envelope, n::Int, S::Int, width::Int, slots::Int) where {T}
     return n * width * S * sizeof(T) * ((slots + 1) + slots * (1 + needs_z(φ)))

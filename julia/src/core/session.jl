@@ -136,6 +136,15 @@ function segment_length(
     )
 end
 
+"Give a session's buffers back; it is of no use afterwards."
+function release!(session::Session)
+    for chunk in session.chunks
+        release!(chunk.forward)
+        foreach(free!, (chunk.seeds, chunk.checkpoints))
+    end
+    return nothing
+end
+
 """
     value(session, parameters; rows=nothing, prefix=nothing)
 

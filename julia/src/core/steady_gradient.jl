@@ -166,6 +166,9 @@ function integrating_session(s::SteadySession, integrator::Tsit5)
     )
 end
 
+release!(session::SteadySession) = release!(session.integrated)
+release!(::Any) = nothing  # SciML's, and none
+
 "Add the gradient of conditions that do not settle, through the integration."
 function add_integrated!(gradient, session::SteadySession, parameters, rows, measured)
     if session.integrated === nothing
