@@ -9,9 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -32,6 +29,8 @@ from tests.helpers import (
     dataset,
     labelled,
     need_diffeqpy,
+    output,
+    python,
     random_parameters,
     random_problem,
     structure,
@@ -452,7 +451,7 @@ def test_fits_in_several_threads_at_once(julia):
 
 
 def test_julia_is_started_by_a_thread_beside_a_running_event_loop():
-    process = run_python(
+    out, err = output(
         """
         import asyncio, numpy as np, pycellbox as pcb
         from tests.helpers import dataset
@@ -471,13 +470,12 @@ def test_julia_is_started_by_a_thread_beside_a_running_event_loop():
         asyncio.run(main())
         """
     )
-    out, err = process.communicate(timeout=240)
     assert "julia julia True" in out, err
 
 
 def test_torch_may_have_been_imported_before():
     pytest.importorskip("torch")
-    process = run_python(
+    out, err = output(
         """
         import torch
         x = torch.randn(50, 50, requires_grad=True)
@@ -490,29 +488,20 @@ def test_torch_may_have_been_imported_before():
         print(bool(x.grad.isfinite().all()))
         """
     )
-    out, err = process.communicate(timeout=240)
     assert out.split() == ["julia", "True"], err
     assert "torch was imported before Julia" in err
-
-
-def run_python(code: str, **options) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
 
 
 def test_our_options_do_not_reach_child_processes(julia):
     """There they would pass for the user's, and Ctrl-C would be left to Julia."""
     code = "from pycellbox.backends import get_backend; import os; get_backend('julia'); "
     code += f"print([name for name in {list(OPTIONS)} if name in os.environ])"
-    bare = {k: v for k, v in os.environ.items() if k not in OPTIONS}
-    out, err = run_python(code, env=bare).communicate(timeout=120)
+    out, err = output(code, **dict.fromkeys(OPTIONS))
     assert out.strip() == "[]", err
 
 
 def test_ctrl_c_returns_the_partial_result_within_a_second(julia):
-    process = run_python(
+    with python(
         """
         import time, numpy as np, pycellbox as pcb
         from tests.helpers import dataset
@@ -523,13 +512,13 @@ def test_ctrl_c_returns_the_partial_result_within_a_second(julia):
                       progress=False)
         print(fit.status, "after", fit.history.sizes["iteration"], time.time(), flush=True)
         """
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == "ready"
-    time.sleep(1.5)
-    sent = time.time()
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+        time.sleep(1.5)
+        sent = time.time()
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert "interrupted in stage 0 after" in out, err
     words = out.split()
     assert int(words[words.index("after") + 1]) > 1
@@ -539,7 +528,7 @@ def test_ctrl_c_returns_the_partial_result_within_a_second(julia):
 @pytest.mark.parametrize("solver", ["Heun(0.1)", "Tsit5()"])
 def test_garbage_is_collected_while_threads_compute(solver):
     """Julia's threads are stopped by signals for that, which must not end the process."""
-    process = run_python(
+    out, err = output(
         f"""
         import numpy as np, pycellbox as pcb
         from pycellbox.backends import get_backend
@@ -556,14 +545,13 @@ def test_garbage_is_collected_while_threads_compute(solver):
             session.value_and_gradient(parameters)
         print("done")
         """,
-        env=dict(os.environ, PYTHON_JULIACALL_THREADS="2"),
+        PYTHON_JULIACALL_THREADS="2",
     )
-    out, err = process.communicate(timeout=240)
     assert out.split() == ["done"], err[-2000:]
 
 
 def test_a_forked_process_is_told_what_to_do():
-    process = run_python(
+    out, err = output(
         """
         import os, pycellbox as pcb
         from pycellbox.backends import get_backend
@@ -577,13 +565,12 @@ def test_a_forked_process_is_told_what_to_do():
         os.wait()
         """
     )
-    out, err = process.communicate(timeout=120)
     assert "does not survive a fork" in out, err
     assert "spawn" in out
 
 
 def test_auto_takes_julia_when_it_is_ready_and_says_so_once():
-    process = run_python(
+    out, err = output(
         """
         import logging, sys
         logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
@@ -591,6 +578,5 @@ def test_auto_takes_julia_when_it_is_ready_and_says_so_once():
         print(get_backend("auto").name, get_backend("auto").name)
         """
     )
-    out, err = process.communicate(timeout=120)
     assert "julia julia" in out, err
     assert out.count("backend: julia") == 1

@@ -10,13 +10,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +21,7 @@ import pycellbox as pcb
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia_project import readiness
 from pycellbox.objective import Loss
-from tests.helpers import random_parameters, random_problem
+from tests.helpers import output, python, random_parameters, random_problem
 from tests.programs.julia_fits import WAYS, fits_in, memory
 
 STATE = readiness()
@@ -35,29 +30,6 @@ pytestmark = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-
-
-@contextmanager
-def python(code: str, **environment: str) -> Iterator[subprocess.Popen]:
-    """A process that runs the code, with Ctrl-C as in a terminal; it does not outlive the block."""
-    # A background job inherits SIGINT as ignored, and Python then leaves it so.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + (
-        textwrap.dedent(code)
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, text=True, env=dict(os.environ, **environment),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def output(code: str, seconds: float = 240, **environment: str) -> tuple[str, str]:
-    with python(code, **environment) as process:
-        return process.communicate(timeout=seconds)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -181,7 +153,7 @@ def test_handlers_of_signals_stay_the_users():
 SESSION = """
 import numpy as np, pycellbox as pcb
 from pycellbox.backends import get_backend
-from tests.helpers import random_parameters, random_problem
+from tests.helpers import output, python, random_parameters, random_problem
 julia, model = get_backend("julia"), pcb.CellBox()
 import juliacall
 problem = random_problem(model, np.random.default_rng(0), conditions=3000)

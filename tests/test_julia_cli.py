@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from pycellbox.backends import available_backends, get_backend, julia_project, registry
+from pycellbox.backends import (
+    available_backends,
+    get_backend,
+    julia_project,
+    julia_runtime,
+    registry,
+)
 from pycellbox.backends.julia_calls import translate
 from pycellbox.cli import julia as command
 from pycellbox.cli import main
@@ -155,6 +161,28 @@ def test_a_program_that_is_no_julia_is_named(machine, monkeypatch, capsys, answe
     monkeypatch.delitem(sys.modules, "juliacall", raising=False)
     with pytest.raises(BackendError, match="is not a Julia"):
         get_backend("julia")
+
+
+@posix
+def test_an_empty_depot_is_said_to_take_its_time(machine, monkeypatch, caplog):
+    given(machine, monkeypatch)
+    julia_runtime._check(julia_project.readiness())
+    assert "compiles CellBox and the packages that it needs" in caplog.text
+    assert "minute" in caplog.text
+    caplog.clear()
+    compiled = machine.depot / "compiled" / "v1.11" / "CellBox"
+    compiled.mkdir(parents=True)
+    (compiled / "abc.ji").touch()
+    julia_runtime._check(julia_project.readiness())
+    assert not caplog.text
+
+
+@posix
+def test_status_says_what_a_project_made_by_hand_needs(machine, monkeypatch, capsys):
+    given(machine, monkeypatch)
+    _, out, _ = run(capsys, "status")
+    for word in ("CondaPkg", "JULIA_CONDAPKG_BACKEND=Null", "colon", "JULIA_PKG_OFFLINE"):
+        assert word in out
 
 
 def test_auto_says_why_the_julia_that_the_user_named_is_not_taken(monkeypatch, tmp_path):

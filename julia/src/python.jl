@@ -332,12 +332,13 @@ end
 
 """
 What Python calls by address: [`run_errand`](@ref), Julia's own function after which the collector
-does not wait for this thread while it is outside of Julia, with what that takes; and where the flag
-is that gives up running evaluations.
+does not wait for a thread while it is outside of Julia, with the thread in which Julia was started;
+and where the flag is that gives up running evaluations.
 """
 function python_addresses()
-    runner = @cfunction(run_errand, Cint, (Ptr{Cvoid},))
-    enter, thread = cglobal(:jl_gc_safe_enter), ccall(:jl_get_ptls_states, Ptr{Cvoid}, ())
+    runner, enter = @cfunction(run_errand, Cint, (Ptr{Cvoid},)), cglobal(:jl_gc_safe_enter)
+    # The first of all threads, which need not be this one: another package may have started Julia.
+    thread = unsafe_load(unsafe_load(cglobal(:jl_all_tls_states, Ptr{Ptr{Cvoid}})))
     return UInt(runner), UInt(enter), UInt(thread), UInt(pointer_from_objref(INTERRUPTED))
 end
 

@@ -30,7 +30,6 @@ class _Bridge:
     Parameters
     ----------
     cellbox : Julia module
-        The package, of which `connect` is called by the thread that uses Julia first.
     """
 
     def __init__(self, cellbox: Any) -> None:
@@ -38,7 +37,8 @@ class _Bridge:
         run, enter, thread, flag = (int(a) for a in cellbox.python_addresses())
         self.run: Callable[[int], int] = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(run)
         self.flag = ctypes.c_int64.from_address(flag)
-        # With the lock held (PYFUNCTYPE), so that nothing comes between.
+        # The thread in which Julia was started counts as inside of it for ever otherwise. It is
+        # outside now, whichever it is, because this one has Python's lock (which PYFUNCTYPE keeps).
         ctypes.PYFUNCTYPE(ctypes.c_int8, ctypes.c_void_p)(enter)(thread)
         self._errands: queue.SimpleQueue[tuple[int, list[int], threading.Event]] | None = None
 
@@ -75,7 +75,7 @@ _bridge: _Bridge | None = None
 
 
 def connect(cellbox: Any) -> None:
-    """Make ready for calls; of the thread in which Julia was started."""
+    """Make ready for calls."""
     global _bridge
     _bridge = _Bridge(cellbox)
 

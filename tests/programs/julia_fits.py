@@ -75,6 +75,16 @@ WAYS = {
             list(pool.map(work, range(3)))
         check(fits)
     """,
+    "another package's Julia, used in a thread that the main one joins": """
+        import juliacall
+        fits = []
+        def run():
+            fits.extend(work(k) for k in range(N))
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        check(fits)
+    """,
     "Julia's objects freed on other threads": """
         from pycellbox.backends import get_backend
         from tests.helpers import random_problem, random_parameters
