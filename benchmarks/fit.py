@@ -60,12 +60,13 @@ def backends(wanted: list[str] | None) -> dict[str, float]:
 
 
 def ours(task: Any, backend: str, shares: list[float], seed: int) -> Iterator[Row]:
-    """Fit with the defaults and parts of their iterations."""
+    """Fit with the task's options, else the defaults, and parts of their iterations."""
     import pycellbox as pcb
     from pycellbox.fitting.defaults import default_schedule
+    from pycellbox.fitting.schedule import check_schedule
 
-    data = task.data
-    stages, _ = default_schedule(data)
+    data, options = task.data, dict(task.options)
+    stages = check_schedule(options.pop("schedule", default_schedule(data)[0]))
 
     def fit(share: float) -> pcb.Fit:
         schedule = [
@@ -77,8 +78,9 @@ def ours(task: Any, backend: str, shares: list[float], seed: int) -> Iterator[Ro
             for s in stages
         ]
         return pcb.fit(
-            data, task.model, schedule=schedule, seed=seed, backend=backend, progress=False
-        )
+            data, task.model, schedule=schedule, seed=seed, backend=backend, progress=False,
+            **options,
+        )  # fmt: skip
 
     began = time.perf_counter()
     fit(0)  # one iteration: what is compiled or loaded on first use

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -717,11 +718,10 @@ def test_a_figure_that_cannot_be_saved_leaves_the_old_file(
     path = tmp_path / "loss.png"
     path.write_bytes(b"old")
 
-    def fail(target: Path, **options: object) -> None:
-        Path(target).write_bytes(b"half")
+    def fail(source: object, target: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(figure, "savefig", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(pcb.ResultFileError, match="disk full"):
         plot.save_figure(figure, path)
     assert path.read_bytes() == b"old"

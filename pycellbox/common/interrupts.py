@@ -24,6 +24,7 @@ class Hold:
 
     def __init__(self) -> None:
         self._began = self._installed = False
+        self._outer = 0
 
     def begin(self) -> None:
         """Note the first Ctrl-C from now on; a handler that the user has set stays as it is."""
@@ -32,8 +33,9 @@ class Hold:
             return
         if _depth == 0:
             _count, _due = 0, False
+        self._outer = _depth
         self._began = True
-        _depth += 1
+        _depth = self._outer + 1
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._installed = True
             signal.signal(signal.SIGINT, request)
@@ -43,11 +45,12 @@ class Hold:
         global _depth, _due
         if not self._began:
             return
-        self._began = False
-        _depth -= 1
-        _due = _due and _depth > 0
+        # Each line may be the last one, and is then done again by the next call.
         if self._installed and signal.getsignal(signal.SIGINT) is request:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        _depth = self._outer
+        _due = _due and _depth > 0
+        self._began = False
 
     @property
     def insisted(self) -> bool:
