@@ -21,7 +21,7 @@ class PycellboxError(Exception):
 
 
 class DataError(PycellboxError, ValueError):
-    """The dataset breaks the schema: the message names what, where, and how to mend it."""
+    """The dataset breaks the schema: the message names what, where, and how to fix it."""
 
 
 class ModelError(PycellboxError, ValueError):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.common.labels import label_text, labels_along
+from pycellbox.common.labels import label_text, labels_along, listed
 from pycellbox.data import NODE_KINDS, validate
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError
@@ -337,7 +337,6 @@ def _same_labels(what: str, given: Sequence[str], wanted: Sequence[str]) -> None
     extra = [g for g in given if g not in set(wanted)]
     for problem, labels in (("repeats", doubled), ("lacks", absent), ("does not know", extra)):
         if labels:
-            shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if labels[5:] else "")
             subject = "the model" if problem == "does not know" else what
             place = f" of {what}" if problem == "does not know" else ""
-            raise DataError(f"{subject} {problem} the node(s) {shown}{place}.")
+            raise DataError(f"{subject} {problem} the node(s) {listed(labels)}{place}.")

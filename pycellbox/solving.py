@@ -10,7 +10,7 @@ import xarray as xr
 
 from pycellbox.backends import get_backend
 from pycellbox.backends.protocol import SteadyStates
-from pycellbox.common.labels import labels_along
+from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import choice
 from pycellbox.errors import ModelError, NumericsWarning, SolverError, warn
 from pycellbox.models import CellBox
@@ -177,10 +177,9 @@ def _warn_unsettled(conditions: Sequence[str], settled: Array, horizon: float) -
     names = [name for name, ok in zip(conditions, settled, strict=True) if not ok]
     if not names:
         return
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
     warn(
-        f"{len(names)} condition(s) do not settle in a stable steady state ({shown}); they are "
-        f"integrated to t = {horizon:g} instead.",
+        f"{len(names)} condition(s) do not settle in a stable steady state ({listed(names)}); they "
+        f"are integrated to t = {horizon:g} instead.",
         NumericsWarning,
     )
 

@@ -484,7 +484,7 @@ def test_predict_takes_bare_tables(fitted: Path, tables: Path, tmp_path: Path) -
         (
             "condition,aMEC\nnew,-1\n",
             [],
-            "no node of the fit: aMEC; its nodes are, for example, aMEK",
+            "no node of the fit: 'aMEC'; its nodes are, for example, aMEK",
         ),
         ("condition,aMEK\nnew,much\n", [], r"new.csv, line 2, column 2"),
         ("condition,aMEK\nnew,\n", [], "every perturbation needs a finite number"),
@@ -578,7 +578,7 @@ def test_evaluate_names_what_is_missing(
     other = tmp_path / "pert.csv"
     other.write_text("condition,stranger\na,1\n")
     words = ["--perturbation", str(other), "--response", f"{tables}/expr.csv"]
-    assert "no node of the fit: stranger" in error_of(["evaluate", str(fitted), *words], capsys)
+    assert "no node of the fit: 'stranger'" in error_of(["evaluate", str(fitted), *words], capsys)
 
 
 # ---- demo

@@ -144,7 +144,7 @@ def test_a_dependency_of_a_dependency_that_is_missing_is_named(machine, monkeypa
     )
     code, out, _ = run(capsys, "status")
     assert code == 1
-    assert "lacks the package(s) Far, which others in it need" in out
+    assert "lacks the package(s) 'Far', which others in it need" in out
     assert "ready       no" in out
     with pytest.raises(BackendError, match="Far"):
         get_backend("julia")
@@ -285,7 +285,7 @@ def test_status_sees_that_a_listed_package_was_never_downloaded(machine, monkeyp
     (machine.depot / "packages" / "PythonCall").rmdir()
     code, out, _ = run(capsys, "status")
     assert code == 1
-    assert "lacks the package(s) PythonCall" in out
+    assert "lacks the package(s) 'PythonCall'" in out
 
 
 @posix

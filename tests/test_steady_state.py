@@ -267,7 +267,7 @@ def test_labelled_solve_says_residual_and_settled():
     )  # fmt: skip
     network = (problem.structure.model, parameters)
     options = {"solver": SteadyState(), "horizon": 7.0, "backend": "numpy"}
-    said = r"3 condition\(s\) do not settle in a stable steady state \(a, b, c\).*to t = 7"
+    said = r"3 condition\(s\) do not settle in a stable steady state \('a', 'b', 'c'\).*to t = 7"
     with pytest.warns(pcb.NumericsWarning, match=said) as caught:
         x = pcb.solve(*network, u, **options)
     assert len(caught) == 1

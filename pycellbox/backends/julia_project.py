@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pycellbox
+from pycellbox.common.labels import listed
 from pycellbox.errors import BackendError
 
 INSTALL_HINT = (
@@ -100,11 +101,7 @@ def _lacking(project: Path) -> str:
         return f"the project {project} has {has}, but juliacall {wanted} needs PythonCall {wanted}"
     gone = _incomplete(project, packages)
     if gone:
-        more = f" and {len(gone) - 5} more" if gone[5:] else ""
-        return (
-            f"the project {project} lacks the package(s) {', '.join(gone[:5])}{more}, which "
-            "others in it need"
-        )
+        return f"the project {project} lacks the package(s) {listed(gone)}, which others in it need"
     return ""
 
 

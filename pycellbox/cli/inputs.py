@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import splits
-from pycellbox.common.labels import label_text, labels_along
+from pycellbox.common.labels import label_text, labels_along, listed
 from pycellbox.common.options import did_you_mean
 from pycellbox.data import open_data, read_csv, textfiles
 from pycellbox.data.delimited import read_rows
@@ -92,11 +92,10 @@ def read_perturbation(path: Path, nodes: Path | None, fit: Fit) -> tuple[xr.Data
     given = set(labels_along(perturbation, "node"))
     unknown = sorted(given - set(known))
     if unknown:
-        shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
         near = get_close_matches(unknown[0], known, n=1) or known[:5]
         raise DataError(
-            f"{path} has column(s) that are no node of the fit: {shown}; its nodes are, for "
-            f"example, {', '.join(near)}: check the spelling."
+            f"{path} has column(s) that are no node of the fit: {listed(unknown)}; its nodes are, "
+            f"for example, {', '.join(near)}: check the spelling."
         )
     return perturbation, [node for node in known if node not in given]
 

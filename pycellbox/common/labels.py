@@ -1,8 +1,9 @@
-"""The text by which a label is matched, wherever it comes from."""
+"""Labels, wherever they come from: the text by which they match, and lists of them in messages."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 _WHOLE = re.compile(r"-?\d+\.0+")
@@ -21,3 +22,15 @@ def label_text(label: object) -> str:
 def labels_along(array: Any, dim: str) -> list[str]:
     """Return the labels of a DataArray or Dataset along a dimension as text."""
     return [label_text(label) for label in array[dim].values]
+
+
+def listed(items: Iterable[object], limit: int = 5) -> str:
+    """Write out the first few items, and how many more there are."""
+    texts = [repr(str(item)) for item in items]
+    shown = ", ".join(texts[:limit])
+    return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a count with its noun: ``1 node``, ``2 nodes``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.data.cells import counted, listed
+from pycellbox.common.labels import counted, listed
 from pycellbox.data.headings import same_unit
 from pycellbox.data.schema import STEADY
 from pycellbox.errors import DataError
@@ -83,12 +83,12 @@ def _check_same_labels(
         )
         if labels
     ]
-    mend = _why_apart(ours, theirs, dimension, owners)
+    fix = _why_apart(ours, theirs, dimension, owners)
     if dimension == "node":
-        mend += ": give a node 0 where it was not perturbed and NaN where it was not measured"
+        fix += ": give a node 0 where it was not perturbed and NaN where it was not measured"
     raise DataError(
         f"{'; '.join(parts)}; every table needs the same {dimension} labels, spelt alike, in any "
-        f"order{mend}."
+        f"order{fix}."
     )
 
 

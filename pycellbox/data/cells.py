@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pycellbox.common.labels import label_text
+from pycellbox.common.labels import counted, label_text, listed
 from pycellbox.errors import DataError
 
 Labels: TypeAlias = npt.NDArray[np.str_]
@@ -20,18 +20,6 @@ Index: TypeAlias = tuple[int, ...]
 
 _MINUS = str.maketrans("\u2212\u2013", "--")  # what word processors make of a minus sign
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-
-
-def listed(items: Iterable[object], limit: int = 5) -> str:
-    """Write out the first few items, and how many more there are."""
-    texts = [repr(str(item)) for item in items]
-    shown = ", ".join(texts[:limit])
-    return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"
-
-
-def counted(count: int, noun: str) -> str:
-    """Give a count with its noun: ``1 node``, ``2 nodes``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def as_labels(labels: Iterable[object], dimension: str, owner: str) -> Labels:
@@ -88,14 +76,14 @@ def check_unique(labels: Labels, dimension: str, owner: str) -> None:
     unique, counts = np.unique(labels, return_counts=True)
     repeated = unique[counts > 1]
     if len(repeated):
-        mend = "rename them"
+        fix = "rename them"
         if dimension == "condition":
-            mend = "rename the replicates, or average them and give their spread as sigma"
+            fix = "rename the replicates, or average them and give their spread as sigma"
         if any(_number(str(label)) is not None for label in repeated):
-            mend += " (5, 5.0 and '5' are one label)"
+            fix += " (5, 5.0 and '5' are one label)"
         raise DataError(
             f"{owner}: {counted(len(repeated), f'{dimension} label')} duplicated: "
-            f"{listed(repeated)}; labels must be unique: {mend}."
+            f"{listed(repeated)}; labels must be unique: {fix}."
         )
 
 

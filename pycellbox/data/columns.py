@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pycellbox.common.labels import label_text
-from pycellbox.data.cells import counted, is_missing, is_numeric, listed
+from pycellbox.common.labels import counted, label_text, listed
+from pycellbox.data.cells import is_missing, is_numeric
 from pycellbox.data.headings import (
     TimeHeading,
     is_blank,

@@ -147,7 +147,7 @@ def _check_large(source: Path, size: int) -> None:
     if size > _WHOLE + 10 * held:
         raise ResultFileError(
             f"{str(source)!r} has {size / 1e6:.0f} MB and holds {held / 1e6:.0f} MB of data; what "
-            "the rest is cannot be told, so it is not read."
+            "the rest is is unknown, so it is not read."
         )
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from pycellbox.common.labels import counted
 from pycellbox.common.spreadsheet import unescaped
-from pycellbox.data.cells import counted, is_numeric
+from pycellbox.data.cells import is_numeric
 from pycellbox.data.headings import is_blank, names_labels
 from pycellbox.data.numerals import is_missing_text
 from pycellbox.errors import DataError

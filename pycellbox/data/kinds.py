@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -11,15 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.common.labels import label_text
-from pycellbox.data.cells import (
-    Labels,
-    as_labels,
-    check_unique,
-    counted,
-    is_missing,
-    listed,
-)
+from pycellbox.common.labels import counted, label_text, listed
+from pycellbox.common.options import as_integer
+from pycellbox.data.cells import Labels, as_labels, check_unique, is_missing
 from pycellbox.data.schema import NODE_KINDS
 from pycellbox.errors import DataError
 
@@ -212,4 +205,4 @@ def _group(group: Any) -> list[Any]:
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return as_integer(value) is not None

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from pycellbox.data.cells import as_labels, counted, listed
+from pycellbox.common.labels import counted, listed
+from pycellbox.data.cells import as_labels
 from pycellbox.data.delimited import read_rows
 from pycellbox.data.headings import is_blank
 from pycellbox.data.kinds import kinds_of_frame

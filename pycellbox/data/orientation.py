@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.data.cells import counted, listed
+from pycellbox.common.labels import counted, listed
 from pycellbox.errors import DataError
 
 # Not "wt1", which is a gene.

@@ -10,16 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.data.cells import (
-    Labels,
-    as_labels,
-    as_numbers,
-    cell_namer,
-    check_unique,
-    counted,
-    first_of,
-    listed,
-)
+from pycellbox.common.labels import counted, listed
+from pycellbox.data.cells import Labels, as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, check_text, encode, encode_attrs
 from pycellbox.errors import DataError
 
@@ -72,7 +64,7 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     Raises
     ------
     DataError
-        The dataset breaks the schema. The message names what, where, and how to mend it.
+        The dataset breaks the schema. The message names what, where, and how to fix it.
 
     Notes
     -----
@@ -308,7 +300,7 @@ def _checked_attrs(owner: str, attrs: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _check_extra(dataset: xr.Dataset, name: Hashable) -> None:
-    """Raise now if no file could keep a further variable: not when the fit is to be saved."""
+    """Raise if no file could keep a further variable; the time to say so is before the fit."""
     label = check_name(name, "the variable")
     if isinstance(dataset.indexes.get(name), pd.MultiIndex):
         raise DataError(

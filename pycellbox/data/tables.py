@@ -12,9 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.arrays import unmasked
-from pycellbox.common.labels import label_text
+from pycellbox.common.labels import counted, label_text
 from pycellbox.data.alignment import aligned, aligned_in_time, check_table_dims, one_unit
-from pycellbox.data.cells import as_labels, as_numbers, counted
+from pycellbox.data.cells import as_labels, as_numbers
 from pycellbox.data.columns import Surroundings
 from pycellbox.data.frames import from_frame, labelled_array
 from pycellbox.data.kinds import NodeKind, named_nodes, resolve_node_kinds

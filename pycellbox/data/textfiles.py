@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.data.cells import as_numbers, counted, is_numeric
+from pycellbox.common.labels import counted
+from pycellbox.data.cells import as_numbers, is_numeric
 from pycellbox.data.conditions import condition_labels
 from pycellbox.data.delimited import SEPARATORS, Rows, read_rows
 from pycellbox.data.kinds import NodeKind
@@ -128,7 +129,7 @@ def read_perturbation(
     path, nodes
         As for `read_csv`.
     known : set of str
-        Nodes that may be perturbed, so that a table without labels is told.
+        Nodes that may be perturbed, so that a table without labels is recognised.
 
     Returns
     -------

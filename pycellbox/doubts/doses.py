@@ -8,7 +8,7 @@ import xarray as xr
 
 from pycellbox.backends.lowering import Lowering
 from pycellbox.backends.numpy.envelopes import envelope_kernel
-from pycellbox.data.cells import counted, listed
+from pycellbox.common.labels import counted, listed
 from pycellbox.errors import DataError, DataWarning, warn
 from pycellbox.problem import Structure
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.data.cells import counted, listed
+from pycellbox.common.labels import counted, listed
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DataWarning, warn
 

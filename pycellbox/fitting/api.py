@@ -106,7 +106,7 @@ def fit(
     -------
     Fit
         Parameters, history, predictions; see `Fit`. Its ``status`` says how the fit ended: an
-        interrupt or a blow-up that no smaller step could mend ends it early with the best
+        interrupt or a blow-up that no smaller step could avert ends it early with the best
         parameters so far. Once training has begun, the first Ctrl-C ends it after the gradient
         that is being computed, or waits for the final predictions; the second one ends all.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.labels import label_text, labels_along
+from pycellbox.common.labels import label_text, labels_along, listed
 from pycellbox.common.options import as_number, number, shown
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
@@ -27,7 +27,7 @@ def split_roles(
         clash = sorted(set(labels) & set(labels_along(extra, "condition")))
         if clash:
             raise DataError(
-                f"condition(s) {', '.join(clash[:5])} are in both the data and the validation set."
+                f"condition(s) {listed(clash)} are in both the data and the validation set."
             )
         if set(extra["node"].values) != set(data["node"].values):
             raise DataError("the validation set has other nodes than the data.")
@@ -78,7 +78,7 @@ def split_roles(
     wanted = [label_text(v) for v in validation]
     absent = [v for v in wanted if v not in set(labels)]
     if absent:
-        raise DataError(f"validation names unknown condition(s) {', '.join(absent[:5])}.")
+        raise DataError(f"validation names unknown condition(s) {listed(absent)}.")
     roles[np.isin(labels, wanted)] = "validation"
     if (roles == "validation").all():
         raise DataError("validation names every condition; nothing is left to fit.")

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.labels import counted
 from pycellbox.common.options import integer, number
-from pycellbox.data.cells import as_labels, check_unique, counted
+from pycellbox.data.cells import as_labels, check_unique
 from pycellbox.data.kinds import NodeKind, resolve_node_kinds
 from pycellbox.errors import DataError
 from pycellbox.plot.circle import Circle
