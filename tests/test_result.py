@@ -142,8 +142,8 @@ def test_predict_at_times_of_a_steady_state_fit(fit):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda u: u.isel(node=slice(1, None)), r"lacks the node\(s\) A"),
-        (lambda u: u.assign_coords(node=["Q", *NODES[1:]]), r"lacks the node\(s\) A"),
+        (lambda u: u.isel(node=slice(1, None)), r"lacks the node\(s\) 'A'"),
+        (lambda u: u.assign_coords(node=["Q", *NODES[1:]]), r"lacks the node\(s\) 'A'"),
         (lambda u: u.where(u != 0), "a finite number"),
         (lambda u: u.rename(condition="row"), "'condition', 'node'"),
         (lambda u: u.values, "is a ndarray"),
