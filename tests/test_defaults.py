@@ -81,10 +81,10 @@ def test_a_colorectal_screen_is_not_predicted_far_worse_than_by_baselines(folder
      *(pytest.param(lambda k=k: knocked_out(k), id=f"dream4 {k}") for k in (1, 2, 3))],
 )  # fmt: skip
 def test_no_default_warns_of_its_own_choice(data):
-    """Nor does it leave the equation; as many iterations as time allows."""
+    """Nor does it leave the equation."""
     data = data()
     stages, penalty = default_schedule(data)
-    short = pcb.Stage(40, learning_rate=stages[0].learning_rate, optimiser=stages[0].optimiser)
+    short = pcb.Stage(20, learning_rate=stages[0].learning_rate, optimiser=stages[0].optimiser)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pcb.NumericsWarning)
         warnings.simplefilter("error", pcb.BackendWarning)
@@ -103,7 +103,12 @@ def test_no_default_warns_of_its_own_choice(data):
 def test_solvers_by_name_are_the_defaults(times):
     data = dataset(np.random.default_rng(2), times=times)
     span = 10.0 if times is None else 5.0
-    for name, kind in {"Heun": pcb.Heun, "rk4": pcb.RK4, "EULER": pcb.Euler}.items():
+    for name, kind in {
+        "Heun": pcb.Heun,
+        "rk4": pcb.RK4,
+        "EULER": pcb.Euler,
+        "midpoint": pcb.Midpoint,
+    }.items():
         assert named_solver(name, data, None) == kind(span / 100)
         assert named_solver(name, data, None, dt=0.5) == kind(0.5)
     default = default_solver(

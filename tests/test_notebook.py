@@ -78,8 +78,11 @@ def notebook() -> Iterator[Notebook]:
 
 
 # In this order: what pyplot and the magic do to a kernel stays.
-@pytest.mark.parametrize("before", ["", "%matplotlib inline"])
-@pytest.mark.parametrize("cell", ["{}", "f = {}", "f = {}; f", "f = {}\ndisplay(f)"])
+@pytest.mark.parametrize(
+    ("before", "cell"),
+    [("", "{}"), ("", "f = {}"), ("", "f = {}; f"), ("", "f = {}\ndisplay(f)"),
+     ("%matplotlib inline", "{}"), ("%matplotlib inline", "f = {}\ndisplay(f)")],
+)  # fmt: skip
 def test_a_call_shows_its_picture_once(notebook: Notebook, before: str, cell: str) -> None:
     call = CALLS["loss_history"].format(ax="")
     assert notebook.pictures(f"{before}\n" + cell.format(call)) == 1
@@ -100,8 +103,7 @@ def test_pictures_of_several_panels_are_shown_once(notebook: Notebook) -> None:
     assert notebook.pictures("f = trajectories(courses, truth=x)\ninteractions(W, W)") == 2
 
 
-@pytest.mark.parametrize("axes", AXES)
-@pytest.mark.parametrize("cell", ["{}", "f = {}"])
+@pytest.mark.parametrize(("axes", "cell"), zip(AXES, ("{}", "f = {}"), strict=True))
 def test_given_axes_are_shown_once(notebook: Notebook, axes: str, cell: str) -> None:
     call = CALLS["loss_history"].format(ax=f", ax={axes}")
     assert notebook.pictures("import matplotlib.pyplot as plt\n" + cell.format(call)) == 1

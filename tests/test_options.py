@@ -91,10 +91,14 @@ def every_option(integer, number):
     }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def plain():
+    return pcb.fit(dataset(np.random.default_rng(0)), progress=False, **every_option(int, float))
+
+
 @pytest.mark.parametrize("real", [np.float64, np.array, Decimal], ids=lambda f: f.__name__)
-def test_a_fit_with_options_of_any_kind_is_that_with_pythons_own(tmp_path, real):
+def test_a_fit_with_options_of_any_kind_is_that_with_pythons_own(plain, tmp_path, real):
     data = dataset(np.random.default_rng(0))
-    plain = pcb.fit(data, progress=False, **every_option(int, float))
     fit = pcb.fit(data, progress=False, **every_option(np.int64, real))
     np.testing.assert_array_equal(fit.parameters["W"], plain.parameters["W"])
     loaded = pcb.load(fit.save(tmp_path / "fit.nc"))

@@ -72,14 +72,19 @@ def test_a_fit_cut_short_takes_no_finished_fits_place(status, folder, fitted, mo
     del after["fit.unfinished.nc"]
     assert after == before
 
-    assert main([*FIT, "fit.unfinished.nc"]) in (1, 130)  # is no better
-    assert main([*FIT, "new.nc", "--csv", "new"]) in (1, 130)
-    assert pcb.load("new.nc").status == status
+
+def test_a_fit_cut_short_is_saved_where_no_finished_one_is(folder, fitted, monkeypatch):
+    cut = ended(fitted, "interrupted in stage 0", 2)
+    monkeypatch.setattr("pycellbox.cli.commands.fit_network", lambda *a, **k: cut)
+    before = contents()
+    assert main([*FIT, "new.nc", "--csv", "new"]) == 130
+    assert pcb.load("new.nc").status == cut.status
     assert Path("new/W.csv").is_file()
+    assert main([*FIT, "new.nc"]) == 130  # is no better
     monkeypatch.setattr("pycellbox.cli.commands.fit_network", lambda *a, **k: fitted)
     assert main([*FIT, "new.nc"]) == 0
     assert pcb.load("new.nc").status == "completed"
-    assert len(contents()) == len(before) + 1 + 6
+    assert len(contents()) == len(before) + 6
 
 
 @pytest.mark.parametrize("out", ["fit.nc", "new.nc"])

@@ -352,17 +352,18 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("eliminated", [True, False])
 @pytest.mark.parametrize(
-    ("drawn", "noise", "sigma", "missing", "steady"),
+    ("drawn", "noise", "sigma", "missing", "steady", "eliminated"),
     [
-        ("random", 0.0, None, 0.0, False),
-        ("random", 0.1, 0.1, 0.2, False),
-        ("random", 0.3, None, 0.0, True),
-        ("cyclic", 1e-3, 0.01, 0.0, False),
-        ("bifurcating", 1e-2, None, 0.2, False),
-        ("oscillating", 0.1, None, 0.0, False),
-        ("oscillating", 0.3, 0.1, 0.2, True),
+        ("random", 0.0, None, 0.0, False, True),
+        ("random", 0.1, 0.1, 0.2, False, True),
+        ("random", 0.3, None, 0.0, True, True),
+        ("cyclic", 1e-3, 0.01, 0.0, False, True),
+        ("bifurcating", 1e-2, None, 0.2, False, True),
+        ("oscillating", 0.3, 0.1, 0.2, True, True),
+        ("bifurcating", 1e-2, None, 0.2, False, False),
+        ("oscillating", 0.1, None, 0.0, False, False),
+        ("oscillating", 0.3, 0.1, 0.2, True, False),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pycellbox.errors.NumericsWarning")

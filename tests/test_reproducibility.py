@@ -81,9 +81,9 @@ def test_a_fit_has_the_same_bits_beside_others_and_leaves_blas_as_it_was():
     assert blas_counts() == before
 
 
-@pytest.mark.parametrize("count", ["1", "2"])
-def test_a_fresh_process_makes_the_same_bits_with_any_number_of_threads(count, tmp_path):
+def test_a_fresh_process_makes_the_same_bits_with_another_number_of_threads(tmp_path):
     """Small products have one BLAS thread, however many there are."""
+    count = "1" if max(blas_counts(), default=1) > 1 else "2"
     script = f"""
 import numpy as np, pycellbox as pcb
 from tests.helpers import dataset

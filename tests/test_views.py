@@ -67,7 +67,9 @@ def views(evil: pcb.Fit) -> dict[str, object]:
         ),
         "lbfgs": pcb.Stage(7, optimiser=pcb.LBFGS()),
         "evaluation": evil.evaluate(evil.data),
-        "notes": pcb.fit(kept, schedule=pcb.Stage(1), progress=False).evaluate(kept),
+        "notes": pcb.fit(kept, schedule=pcb.Stage(1), progress=False).evaluate(
+            kept, baselines=False
+        ),
         "pruned": pruned,
     }
 
