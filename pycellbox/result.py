@@ -24,6 +24,7 @@ from pycellbox.models import CellBox
 from pycellbox.problem import prior_mask
 from pycellbox.solvers import Solver, solver_from_dict, solver_to_dict
 from pycellbox.solving import nodes_of, solve
+from pycellbox.summary import summary
 from pycellbox.times import check_same_kind
 from pycellbox.verification import verify
 
@@ -272,45 +273,15 @@ class Fit:
         return write_datasets(path, {"": xr.Dataset(attrs=self._tree.attrs), **groups})
 
     def __repr__(self) -> str:
-        title, rows = self._summary()
+        title, rows = summary(self)
         return "\n".join([f"<pycellbox.{title}>", *(f"  {name:<9} {text}" for name, text in rows)])
 
     def _repr_html_(self) -> str:
-        title, rows = self._summary()
+        title, rows = summary(self)
         how = self.provenance
         rows.append(("solver", repr(self.solver)))
         rows.append(("settings", f"loss {how['loss']['name']}, seed {how['seed']}, {how['dtype']}"))
         return views.card(title, rows, views.strongest(self.parameters["W"]))
-
-    def _summary(self) -> tuple[str, list[tuple[str, str]]]:
-        """Return a title, and what is to be said of the fit, by name."""
-        data = self.data
-        roles = data["role"].values
-        loss = self.history["loss"].values
-        title = f"Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions fitted"
-        if n := int((roles == "validation").sum()):
-            title += f", {n} for validation"
-        went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
-        return title, [
-            ("equation", f"{self.model.equation}, φ = {self.model.envelope}"),
-            ("loss", went or "not fitted"),
-            ("W", interactions(self.parameters)),
-            ("status", f"{self.status}; {self.backend} backend, {self.provenance['seconds']:g} s"),
-        ]
-
-
-def interactions(parameters: xr.Dataset) -> str:
-    """Count the interactions with |w| > 0.001, all of them and those between each kind of node."""
-    there = np.abs(parameters["W"].transpose("target", "source").values) > 1e-3
-    kinds = parameters["node_kind"].values
-    drug, phenotype = kinds == "drug", kinds == "phenotype"
-    blocks = {
-        "drug → node": there[:, drug],
-        "node → node": there[~phenotype][:, ~drug],
-        "node → phenotype": there[phenotype][:, ~drug],
-    }
-    counts = [f"{block.sum()} {name}" for name, block in blocks.items() if block.size]
-    return f"{there.sum()} interactions with |w| > 0.001: {', '.join(counts)}"
 
 
 def versions(backend: Backend) -> dict[str, str]:

@@ -17,8 +17,8 @@ from pycellbox.data.container import write_datasets
 from pycellbox.errors import DataError, ResultFileError
 from pycellbox.evaluation import roles_in_fit
 from pycellbox.networks.network import make_network
-from pycellbox.result import interactions
 from pycellbox.simulation import truth
+from pycellbox.summary import interactions
 from tests.helpers import NODES, dataset
 
 

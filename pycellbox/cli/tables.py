@@ -15,7 +15,8 @@ from pycellbox import metrics
 from pycellbox.common.files import check_apart, check_ending, check_writable, write_whole
 from pycellbox.common.spreadsheet import csv_text
 from pycellbox.errors import ResultFileError
-from pycellbox.result import Fit, interactions
+from pycellbox.result import Fit
+from pycellbox.summary import interactions
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation

@@ -1,0 +1,42 @@
+"""A fit in a few lines: what it was of, how it went, and what it found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+if TYPE_CHECKING:
+    from pycellbox.result import Fit
+
+
+def summary(fit: Fit) -> tuple[str, list[tuple[str, str]]]:
+    """Return a title, and what is to be said of the fit, by name."""
+    data = fit.data
+    roles = data["role"].values
+    loss = fit.history["loss"].values
+    title = f"Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions fitted"
+    if n := int((roles == "validation").sum()):
+        title += f", {n} for validation"
+    went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
+    return title, [
+        ("equation", f"{fit.model.equation}, φ = {fit.model.envelope}"),
+        ("loss", went or "not fitted"),
+        ("W", interactions(fit.parameters)),
+        ("status", f"{fit.status}; {fit.backend} backend, {fit.provenance['seconds']:g} s"),
+    ]
+
+
+def interactions(parameters: xr.Dataset) -> str:
+    """Count the interactions with |w| > 0.001, all of them and those between each kind of node."""
+    there = np.abs(parameters["W"].transpose("target", "source").values) > 1e-3
+    kinds = parameters["node_kind"].values
+    drug, phenotype = kinds == "drug", kinds == "phenotype"
+    blocks = {
+        "drug → node": there[:, drug],
+        "node → node": there[~phenotype][:, ~drug],
+        "node → phenotype": there[phenotype][:, ~drug],
+    }
+    counts = [f"{block.sum()} {name}" for name, block in blocks.items() if block.size]
+    return f"{there.sum()} interactions with |w| > 0.001: {', '.join(counts)}"
