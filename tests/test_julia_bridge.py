@@ -232,3 +232,30 @@ def test_a_first_fit_without_drugs_compiles_as_little_as_one_with(tmp_path):
         assert out, err[-2000:]
         seconds[drugs] = float(out)
     assert seconds[False] < 3 * seconds[True] + 1.0
+
+
+@pytest.mark.parametrize("where", ["the main thread", "another thread"])
+def test_a_call_may_wait_for_events(where):
+    """Loading a package that is not compiled waits for the process that compiles it."""
+    out, err = output(
+        f"""
+        import threading
+        from pycellbox.backends import get_backend
+        from pycellbox.backends.julia_calls import call
+        get_backend("julia")
+        import juliacall
+        wait = juliacall.Main.seval(
+            "() -> (run(`$(first(Base.julia_cmd())) --version`); sleep(0.05); 3)"
+        )
+        def work():
+            print("got", call(wait))
+        if {where!r} == "the main thread":
+            work()
+        else:
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join(60)
+        """,
+        seconds=100,
+    )
+    assert "got 3" in out, err[-2000:]

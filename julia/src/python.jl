@@ -314,12 +314,17 @@ collector does not wait for it.
 """
 function run_errand(address::Ptr{Cvoid})
     errand = unsafe_pointer_to_objref(address)::Errand
+    # Outside of a threaded region events (the end of a process that compiles, say) are looked after
+    # by Julia's first thread alone, which is busy with Python.
+    ccall(:jl_enter_threaded_region, Cvoid, ())
     try
         errand.result = Base.invokelatest(errand.f, errand.arguments...)
         return Cint(0)
     catch error
         errand.error = INTERRUPTED[] == 0 ? error : InterruptException()
         return Cint(1)
+    finally
+        ccall(:jl_exit_threaded_region, Cvoid, ())
     end
 end
 
@@ -337,9 +342,19 @@ and where the flag is that gives up running evaluations.
 """
 function python_addresses()
     runner, enter = @cfunction(run_errand, Cint, (Ptr{Cvoid},)), cglobal(:jl_gc_safe_enter)
-    # The first of all threads, which need not be this one: another package may have started Julia.
-    thread = unsafe_load(unsafe_load(cglobal(:jl_all_tls_states, Ptr{Ptr{Cvoid}})))
-    return UInt(runner), UInt(enter), UInt(thread), UInt(pointer_from_objref(INTERRUPTED))
+    return UInt(runner), UInt(enter), UInt(first_thread()), UInt(pointer_from_objref(INTERRUPTED))
+end
+
+"""
+What Julia knows of its first thread, which need not be this one: another package may have started
+Julia. A running task has it at the same place as this task has that of this thread.
+"""
+function first_thread()
+    here = ccall(:jl_get_ptls_states, Ptr{Cvoid}, ())
+    Threads.threadid() == 1 && return here
+    words(task) = Ptr{Ptr{Cvoid}}(pointer_from_objref(task))
+    place = findfirst(k -> unsafe_load(words(current_task()), k) == here, 1:32)
+    return place === nothing ? here : unsafe_load(words(Base.roottask), place)
 end
 
 "Whether Julia handles signals, which its garbage collector needs with more than one thread."
