@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +10,21 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pycellbox.backends import julia_runtime
-from pycellbox.backends.julia_calls import Errand, call, call_locked
-from pycellbox.backends.protocol import (
-    Advance,
-    Batch,
-    Iteration,
-    SteadyStates,
-    TrainingPlan,
+from pycellbox.backends.julia_calls import (
+    Errand,
+    address,
+    call,
+    call_locked,
+    located,
+    row_numbers,
 )
+from pycellbox.backends.julia_training import JuliaTrainingRun
+from pycellbox.backends.protocol import SteadyStates, TrainingPlan
 from pycellbox.errors import BackendError
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem, Structure
 from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
 
-# A call returns this often, so that Ctrl-C and the progress bar do not wait.
-_CALL_SECONDS = 0.1
 _ADJOINTS = {
     "adjoint": "gauss",
     "gauss": "gauss",
@@ -195,16 +194,16 @@ class JuliaSession:
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
         self._set(parameters)
-        index = _rows(rows)
-        self._wish[:] = (*_located(index), prefix or 0)
+        index = row_numbers(rows)
+        self._wish[:] = (*located(index), prefix or 0)
         self._to_gradient.run()
         return float(self._value[0]), {name: array.copy() for name, array in self._gradient.items()}
 
     def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
         """See `pycellbox.backends.protocol.Session.value`."""
         self._set(parameters)
-        index = _rows(rows)
-        self._wish[:] = (*_located(index), 0)
+        index = row_numbers(rows)
+        self._wish[:] = (*located(index), 0)
         self._to_value.run()
         return float(self._value[0])
 
@@ -243,89 +242,6 @@ def julia_structure(cellbox: Any, structure: Structure) -> Any:
         address(is_drug),
         address(mask),
     )
-
-
-class JuliaTrainingRun:
-    """AdamW in Julia (Optimisers.jl), as many iterations a call as fit into a fraction of a second.
-
-    The counterpart of `pycellbox.fitting.adamw.AdamWRun`: same batches, same arithmetic, same
-    judgement of the best parameters.
-    """
-
-    def __init__(self, session: JuliaSession, plan: TrainingPlan) -> None:
-        self.retried, self.chunk = 0, 1
-        self._session, self._cellbox, dtype = session, session._cellbox, session._dtype
-        self.best_raw = {name: array.copy() for name, array in plan.raw.items()}
-        self._judged = plan.full_batch or plan.validation.size > 0
-        sets = [
-            {k: np.ascontiguousarray(part.get(k, 0 * v), dtype=dtype) for k, v in plan.raw.items()}
-            for part in (plan.raw, plan.learning_rates, plan.l1, plan.l2)
-        ]
-        held = None if plan.held is None else np.ascontiguousarray(plan.held, dtype=dtype)
-        train, validation = _rows(plan.train), _rows(plan.validation)
-        self._run = call_locked(
-            self._cellbox.python_training,
-            session._session,
-            session._structure,
-            dtype.name,
-            plan.shared,
-            0 if held is None else address(held),
-            (plan.beta1, plan.beta2, plan.epsilon, plan.weight_decay, plan.clip_norm),
-            tuple(plan.raw),
-            tuple(tuple(address(part[k]) for part in sets) for k in plan.raw),
-            _located(train),
-            _located(validation),
-            plan.patience,
-            plan.full_batch,
-        )
-
-    def advance(self, batches: list[Batch]) -> Advance:
-        """See `pycellbox.backends.protocol.TrainingRun.advance`."""
-        count = len(batches)
-        records = np.empty((4, count))
-        rows = np.concatenate([b.rows for b in batches]).astype(np.int64)
-        ends = np.cumsum([b.rows.size for b in batches], dtype=np.int64)
-        prefixes = np.array([b.prefix or 0 for b in batches], dtype=np.int64)
-        epochs = np.array([b.closes_epoch for b in batches], dtype=np.uint8)
-        factors = np.array([b.factor for b in batches], dtype=np.float64)
-        began = time.perf_counter()
-        done, stop, message = call(
-            self._cellbox.python_advance, self._run, count, address(records), address(rows),
-            address(ends), address(prefixes), address(epochs), address(factors),
-        )  # fmt: skip
-        seconds = time.perf_counter() - began
-        self.chunk = max(1, min(1000, int(count * _CALL_SECONDS / max(seconds, 1e-6))))
-        self.retried = int(call_locked(lambda: self._run.retried))
-        self._read()
-        iterations = [Iteration(*map(float, column)) for column in records.T[: int(done)]]
-        return Advance(iterations, bool(stop), str(message))
-
-    def finish(self) -> None:
-        """See `pycellbox.backends.protocol.TrainingRun.finish`."""
-        call(getattr(self._cellbox, "finish!"), self._run)
-        self._read()
-
-    def _read(self) -> None:
-        names = tuple(self.best_raw)
-        best = {k: np.empty_like(v) for k, v in self.best_raw.items()}
-        addresses = tuple(address(best[k]) for k in names)
-        call_locked(self._cellbox.python_read, self._run, names, addresses, self._judged)
-        self.best_raw = best
-
-
-def _located(rows: Array | None) -> tuple[int, int]:
-    """Address and number of rows; -1 of them are all."""
-    return (0, -1) if rows is None else (address(rows), int(rows.size))
-
-
-def address(array: Array) -> int:
-    """Address of the first entry of a C-contiguous array."""
-    assert array.flags.c_contiguous
-    return int(array.ctypes.data)
-
-
-def _rows(rows: Sequence[int] | Array | None) -> Array | None:
-    return None if rows is None else np.ascontiguousarray(rows, dtype=np.int64)
 
 
 def _solver(cellbox: Any, solver: Solver, gradient: Gradient) -> Any:

@@ -12,11 +12,14 @@ import ctypes
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from pycellbox.common import interrupts
 from pycellbox.errors import BackendError, DivergenceError, ModelError, SolverError
+from pycellbox.problem import Array
 
 # Julia's own threads share one evaluation; a second one beside it would gain nothing.
 _ONE_AT_A_TIME = threading.RLock()
@@ -170,3 +173,19 @@ def useful_lines(text: str) -> str:
 
 def _tells(line: str, telling: tuple[str, ...]) -> bool:
     return any(word in line for word in telling)
+
+
+def located(rows: Array | None) -> tuple[int, int]:
+    """Address and number of rows; -1 of them are all."""
+    return (0, -1) if rows is None else (address(rows), int(rows.size))
+
+
+def address(array: Array) -> int:
+    """Address of the first entry of a C-contiguous array."""
+    assert array.flags.c_contiguous
+    return int(array.ctypes.data)
+
+
+def row_numbers(rows: Sequence[int] | Array | None) -> Array | None:
+    """Rows as Julia takes them; None are all."""
+    return None if rows is None else np.ascontiguousarray(rows, dtype=np.int64)
