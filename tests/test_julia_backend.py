@@ -337,7 +337,7 @@ def test_a_session_survives_an_error(julia):
     assert value == pytest.approx(NumpySession(problem, pcb.Heun(0.1), Loss()).value(calm))
 
 
-def test_a_blow_up_in_training_is_mended_the_same_way(julia):
+def test_a_blow_up_in_training_is_averted_the_same_way(julia):
     data = dataset(np.random.default_rng(13))
     model = pcb.CellBox(envelope="linear", dose_saturation=None, drug_columns="free")
     a, b = (

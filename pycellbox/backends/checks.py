@@ -99,7 +99,7 @@ def check_gradient(gradient: Parameters, why: str) -> None:
     Raises
     ------
     DivergenceError
-        With the parameter's name, and ``why`` as the likely reason and its mending.
+        With the parameter's name, and ``why`` as the likely reason and its remedy.
     """
     for name, array in gradient.items():
         if not np.isfinite(array).all():

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import pycellbox
 from pycellbox.common.labels import listed
 from pycellbox.errors import BackendError
 
@@ -140,7 +139,7 @@ def wanted() -> tuple[str, ...]:
     BackendError
         ``juliapkg.json`` is in neither of its places.
     """
-    package = Path(pycellbox.__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package, package.parent):  # a wheel, a checkout
         try:
             text = (folder / "juliapkg.json").read_text(encoding="utf-8")

@@ -96,7 +96,7 @@ class Advance:
     stop : bool
         Whether patience has run out.
     failure : str
-        Why there were no more, where a blow-up could not be mended; else empty.
+        Why there were no more, where a blow-up could not be averted; else empty.
     """
 
     iterations: list[Iteration]

@@ -1,4 +1,4 @@
-"""What of Julia is on this machine, told from files: nothing is written or downloaded."""
+"""What takes how much room on this machine, and which versions are there."""
 
 from __future__ import annotations
 
