@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
+from pycellbox.common.options import as_integer
 from pycellbox.data.cells import Labels, as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, check_text, encode, encode_attrs
 from pycellbox.errors import DataError
@@ -108,10 +109,11 @@ def check_not_empty(sizes: Mapping[Any, int], owner: str) -> None:
 
 
 def _check_version(attrs: Mapping[Any, Any]) -> None:
-    version = attrs.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, bool) or not isinstance(version, int | np.integer) or version < 1:
+    given = attrs.get("schema_version", SCHEMA_VERSION)
+    version = as_integer(given)
+    if version is None or version < 1:
         raise DataError(
-            f"the attribute schema_version is {version!r}; it needs a positive integer, for "
+            f"the attribute schema_version is {given!r}; it needs a positive integer, for "
             f"this version of pycellbox {SCHEMA_VERSION}."
         )
     if version > SCHEMA_VERSION:

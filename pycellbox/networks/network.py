@@ -72,7 +72,7 @@ class Network:
         for name, dims in _DIMS.items():
             array = getattr(self, name)
             if array.dims != dims or any(
-                dim not in array.coords or _names(array, dim) != nodes for dim in dims
+                dim not in array.coords or tuple(labels_along(array, dim)) != nodes for dim in dims
             ):
                 raise ModelError(
                     f"{name} has dims {array.dims}; it needs {dims} with the labels of node_kind, "
@@ -95,7 +95,7 @@ class Network:
     @property
     def nodes(self) -> tuple[str, ...]:
         """Node names, in order."""
-        return _names(self.node_kind, "node")
+        return tuple(labels_along(self.node_kind, "node"))
 
     @property
     def drugs(self) -> tuple[str, ...]:
@@ -164,7 +164,3 @@ def make_network(
         alpha=xr.DataArray(rates, dims=("node",), coords=coords),
         self_interaction=bool(np.diagonal(W).any()),
     )
-
-
-def _names(array: xr.DataArray, dim: str) -> tuple[str, ...]:
-    return tuple(labels_along(array, dim))

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.common.labels import counted
+from pycellbox.common.labels import counted, labels_along
 from pycellbox.common.options import integer, number
 from pycellbox.data.cells import as_labels, check_unique
 from pycellbox.data.kinds import NodeKind, resolve_node_kinds
 from pycellbox.errors import DataError
 from pycellbox.plot.circle import Circle
 from pycellbox.plot.glyphs import FILLS, EdgeKey, Names, draw_node, edge
-from pycellbox.plot.labels import Interactions, interactions_of, names_along
+from pycellbox.plot.labels import Interactions, interactions_of
 from pycellbox.plot.layout import circular_order
 from pycellbox.plot.style import BLACK, DARK_GREY, KINDS, PLURALS, SMALL, figure_of, one_axes
 from pycellbox.result import Fit
@@ -79,9 +79,9 @@ def network(
     labels = as_labels(W["target"].values, "target", "W")
     check_unique(labels, "target", "W")
     nodes = labels.tolist()
-    if sorted(names_along(W, "source")) != sorted(nodes):
+    if sorted(labels_along(W, "source")) != sorted(nodes):
         raise DataError("W needs the same nodes as targets and as sources, each once.")
-    W = W.assign_coords(target=nodes, source=names_along(W, "source")).sel(source=nodes)
+    W = W.assign_coords(target=nodes, source=labels_along(W, "source")).sel(source=nodes)
     kinds = _kinds(fit, W, node_kind, labels)
     edges, title = _strongest(W.values, threshold, top)
     shown = list(range(len(nodes)))
@@ -124,7 +124,7 @@ def _kinds(fit: Interactions, W: xr.DataArray, given: NodeKind, labels: Any) -> 
         given = fit.data["node_kind"]
     elif given is None and "node_kind" in W.coords:
         along = W["node_kind"]
-        given = dict(zip(names_along(along, str(along.dims[0])), along.values, strict=True))
+        given = dict(zip(labels_along(along, str(along.dims[0])), along.values, strict=True))
     kinds = resolve_node_kinds(given, labels)
     for node, kind in zip(labels, kinds, strict=True):
         if kind not in KINDS:

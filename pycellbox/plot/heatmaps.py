@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.plot.labels import Interactions, interactions_of, like, names_along, short
+from pycellbox.common.labels import labels_along
+from pycellbox.plot.labels import Interactions, interactions_of, like, short
 from pycellbox.plot.style import BLACK, DIVERGING, KINDS, PLURALS, SMALL, TINY, new_figure
 from pycellbox.result import Fit
 
@@ -64,7 +65,7 @@ def interactions(
     large = n > MAX_NAMED
     top = _largest(list(panels.values()), share_ends=large)
     side = min(max(2.2, _CELL * n), _LARGEST)
-    names = [short(name) for dim in ("target", "source") for name in names_along(W, dim)]
+    names = [short(name) for dim in ("target", "source") for name in labels_along(W, dim)]
     margin = 0.4 + max(map(len, names)) * 0.6 * SMALL / 72  # names, and the label of the axis
     width, height = side * len(panels) + margin + 1.2, side + margin + 0.3
     with new_figure(width, height, layout="compressed") as figure:
@@ -102,7 +103,7 @@ def _name_nodes(ax: Axes, W: xr.DataArray, pitch: float) -> None:
     size = SMALL if pitch >= _LINE * SMALL else TINY
     every = int(np.ceil(_LINE * size / pitch))
     for axis, dim in ((ax.xaxis, "source"), (ax.yaxis, "target")):
-        names = [short(name) for name in names_along(W, dim)]
+        names = [short(name) for name in labels_along(W, dim)]
         axis.set_ticks(range(0, len(names), every), names[::every])
     ax.tick_params(labelsize=size)
     ax.tick_params(axis="x", rotation=90)

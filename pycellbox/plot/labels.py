@@ -40,8 +40,8 @@ def interactions_of(fit: Interactions) -> xr.DataArray:
 def like(array: xr.DataArray, W: xr.DataArray) -> xr.DataArray:
     """Put another matrix of interactions into the order of W."""
     metrics.recovery(W, array)  # names what does not fit
-    order = {dim: names_along(array, dim) for dim in ("target", "source")}
-    places = {dim: [order[dim].index(name) for name in names_along(W, dim)] for dim in order}
+    order = {dim: labels_along(array, dim) for dim in ("target", "source")}
+    places = {dim: [order[dim].index(name) for name in labels_along(W, dim)] for dim in order}
     ordered: xr.DataArray = array.isel(places).transpose("target", "source")
     return ordered
 
@@ -60,11 +60,6 @@ def kinds_along_node(*arrays: xr.DataArray) -> npt.NDArray[np.str_]:
         if "node_kind" in array.coords:
             return np.asarray(array["node_kind"].values, dtype=np.str_)
     return np.full(arrays[0].sizes["node"], "protein")
-
-
-def names_along(array: xr.DataArray, dim: str) -> list[str]:
-    """Return the labels of a dim as text."""
-    return labels_along(array, dim)
 
 
 def short(label: str, longest: int = 22) -> str:
@@ -91,7 +86,7 @@ def response_label(response: xr.DataArray) -> str:
 
 def chosen(wanted: Sequence[str] | str | None, array: xr.DataArray, dim: str) -> list[str]:
     """Return the labels asked for along a dim, all of which must exist."""
-    known = names_along(array, dim)
+    known = labels_along(array, dim)
     if wanted is None:
         return known
     names = [wanted] if isinstance(wanted, str) else [label_text(name) for name in wanted]
