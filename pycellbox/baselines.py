@@ -20,6 +20,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
+from pycellbox.common.options import flag, number, several
+from pycellbox.data.given import as_array, as_dataset, real_numbers
+from pycellbox.data.schema import COURSE, STEADY
 from pycellbox.errors import BackendError, DataError, ModelError
 
 __all__ = ["AdditiveEffects", "Baseline", "MeanResponse", "Ridge", "all_baselines"]
@@ -74,17 +77,12 @@ class Baseline(ABC):
         BackendError
             The baseline needs scikit-learn, which is not installed.
         """
-        for name in ("perturbation", "response"):
-            if name not in data:
-                raise DataError(f"the dataset has no variable {name!r}.")
+        as_dataset(data, "perturbation", "response")
         nodes, doses = _doses(data["perturbation"])
         response = data["response"]
-        if set(response.dims) - {"time"} != {"condition", "node"}:
-            raise DataError(
-                f"response has dims {response.dims}; it needs ('condition'[, 'time'], 'node')."
-            )
-        dims = [dim for dim in ("condition", "time", "node") if dim in response.dims]
-        response = response.transpose(*dims).astype(np.float64)
+        dims = COURSE if "time" in response.dims else STEADY
+        response = as_array(response, "response", *dims)
+        response = response.copy(data=real_numbers(response, "response").astype(np.float64))
         if response.sizes["condition"] == 0:
             raise DataError("the dataset has no condition to learn from.")
         template = response.isel(condition=0, drop=True).copy(deep=True)
@@ -217,9 +215,11 @@ class Ridge(Baseline):
     alpha_: float = field(default=float("nan"), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.alphas = tuple(float(a) for a in self.alphas)
-        if not self.alphas or not all(0 < a < np.inf for a in self.alphas):
-            raise ModelError(f"alphas={self.alphas}; ridge needs finite strengths > 0.")
+        flag("fit_intercept", self.fit_intercept)
+        given = several("alphas", self.alphas)
+        self.alphas = tuple(number("a strength of alphas", a, above=True) for a in given)
+        if not self.alphas:
+            raise ModelError("alphas is empty; ridge needs finite strengths > 0.")
 
     def _estimate(self, X: _Floats, Y: _Floats) -> tuple[_Floats, _Floats]:
         linear_model = _linear_model()
@@ -277,15 +277,8 @@ def _linear_model() -> Any:
 
 def _doses(perturbation: xr.DataArray) -> tuple[tuple[str, ...], _Floats]:
     """Node labels and doses (condition, node)."""
-    if set(perturbation.dims) != {"condition", "node"} or not {"condition", "node"} <= set(
-        perturbation.coords
-    ):
-        raise DataError(
-            f"perturbation has dims {perturbation.dims} and labels along "
-            f"{sorted(map(str, perturbation.indexes))}; it needs labelled dims "
-            "('condition', 'node')."
-        )
-    doses = perturbation.transpose("condition", "node").values.astype(np.float64)
+    perturbation = as_array(perturbation, "perturbation", *STEADY)
+    doses = real_numbers(perturbation, "perturbation").astype(np.float64)
     if not np.isfinite(doses).all():
         raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
     return tuple(labels_along(perturbation, "node")), doses

@@ -12,10 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.common.options import integer
+from pycellbox.common.options import instance, integer
+from pycellbox.data.given import as_dataset, real_numbers
 from pycellbox.errors import once
 from pycellbox.fitting import AdamW, Stage, fit
 from pycellbox.metrics import html_table, rate_recovery, recovery
+from pycellbox.metrics.labels import aligned
 from pycellbox.networks.drawing import Rate
 from pycellbox.objective import Penalty
 from pycellbox.refinement import refine, standard_errors
@@ -121,9 +123,11 @@ def score(fitted: Fit, test: xr.Dataset) -> dict[str, float]:
     -------
     dict
     """
-    true = truth(test)
+    instance("fitted", fitted, Fit, "what pcb.fit returns")
+    true = truth(as_dataset(test, "true_W", "true_alpha", "true_response", name="test"))
     predicted = fitted.predict(test, backend=fitted.backend)
-    error = np.abs(predicted.values - test["true_response"].values)
+    found_there, clean = aligned(predicted, test["true_response"], "predicted", "true_response")
+    error = np.abs(found_there.values - real_numbers(clean, "true_response"))
     W, true_W = fitted.parameters["W"], true["W"]
     found = recovery(W, true_W, self_loops=True)
     edge, kept = true_W.values != 0, W.values != 0

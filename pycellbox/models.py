@@ -131,7 +131,7 @@ class CellBox:
         if self.envelope not in _WITH_ORDER:
             if self.order is not None:
                 raise ModelError(
-                    f"order={self.order!r} has no meaning for the {self.envelope} envelope; "
+                    f"order={shown(self.order)} has no meaning for the {self.envelope} envelope; "
                     f"leave it out or choose one of {', '.join(_WITH_ORDER)}."
                 )
             return

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import label_text, labels_along, listed
+from pycellbox.common.options import instance
 from pycellbox.data import NODE_KINDS, validate
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError
@@ -220,6 +221,8 @@ def parameter_arrays(
         positive, or W has an entry where the model allows none.
     """
     nodes = structure.nodes
+    needs = "a Dataset with W(target, source) and the rates (node), such as fit.parameters"
+    instance("parameters", parameters, xr.Dataset, needs)
     missing = [p for p in ("W", *structure.model.rates) if p not in parameters]
     if missing:
         raise ModelError(
@@ -266,10 +269,12 @@ def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
     )
 
 
-def kinds_of(nodes: Sequence[str], *sources: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
+def kinds_of(nodes: Sequence[str], *sources: object) -> tuple[str, ...]:
     """Node kinds from the first source that carries a ``node_kind`` coordinate, in node order."""
     for source in sources:
-        if "node_kind" in source.coords:
+        if isinstance(source, xr.DataArray | xr.Dataset) and "node_kind" in source.coords:
+            if source["node_kind"].dims != ("node",) or "node" not in source.coords:
+                raise DataError("node_kind needs the dim 'node', with labels: one kind for each.")
             given = dict(
                 zip(
                     labels_along(source, "node"),

@@ -14,11 +14,12 @@ import xarray as xr
 
 from pycellbox import __version__, views
 from pycellbox.backends import Backend, get_backend
+from pycellbox.common.options import flag, instance, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
 from pycellbox.doubts import doubt_extrapolation
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, ModelError
 from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.models import CellBox
 from pycellbox.problem import prior_mask
@@ -50,6 +51,12 @@ class Fit:
 
     def __init__(self, tree: xr.DataTree) -> None:
         """Wrap a tree as made by `fit` or read by `load`; users call those."""
+        instance("tree", tree, xr.DataTree, "what pcb.fit made: pcb.load reads fits")
+        if missing := [name for name in GROUPS if name not in tree.children]:
+            raise ModelError(f"the tree lacks {', '.join(missing)}; pcb.load reads fits.")
+        for name in ("model", "solver", "horizon", "provenance"):
+            if name not in tree.attrs:
+                raise ModelError(f"the tree has no attribute {name!r}; pcb.load reads fits.")
         self._tree = tree.copy(deep=True)
         attrs = tree.attrs
         parameters = tree["parameters"].to_dataset()
@@ -152,9 +159,23 @@ class Fit:
         return str(self._provenance["status"])
 
     def with_provenance(self, **entries: Any) -> Fit:
-        """Return the same fit with more, or other, entries in its provenance."""
+        """Return the same fit with more, or other, entries in its provenance.
+
+        Raises
+        ------
+        ModelError
+            An entry is none that JSON can hold.
+        """
         tree = self.tree.copy()
-        tree.attrs = {**tree.attrs, "provenance": json.dumps({**self.provenance, **entries})}
+        try:
+            text = json.dumps({**self.provenance, **entries})
+            read_json(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ModelError(
+                f"provenance holds plain values, as JSON does, and was given {shown(entries)}: "
+                f"{error}."
+            ) from error
+        tree.attrs = {**tree.attrs, "provenance": text}
         return Fit(tree)
 
     def predict(
@@ -245,6 +266,7 @@ class Fit:
         DataError
             Not a valid dataset, other nodes, no condition, or steady states for time courses.
         """
+        baselines = flag("baselines", baselines)
         data = validate(data, part=True)
         check_same_kind(data, self._group("data"), "the data to evaluate")
         times = data["time"].values if "time" in data["response"].dims else None

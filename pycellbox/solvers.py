@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from pycellbox.common.options import integer, number, settle
+from pycellbox.common.options import integer, number, settle, shown
 from pycellbox.errors import SolverError
 
 Gradient = Literal[
@@ -140,7 +140,7 @@ class Adaptive:
         _count(self, "max_steps")
         if not isinstance(self.algorithm, str) and not _is_julia(self.algorithm):
             raise SolverError(
-                f"Adaptive was given algorithm={self.algorithm!r}; it needs a name such as "
+                f"Adaptive was given algorithm={shown(self.algorithm)}; it needs a name such as "
                 "'Rodas5P', or a Julia algorithm object."
             )
 
@@ -188,8 +188,8 @@ class SteadyState:
         _positive(self, "tol", "lead")
         if not isinstance(self.integrator, Euler | Midpoint | Heun | RK4 | Tsit5):
             raise SolverError(
-                f"SteadyState was given integrator={self.integrator!r}; it needs one of Euler, "
-                "Midpoint, Heun, RK4, Tsit5."
+                f"SteadyState was given integrator={shown(self.integrator)}; it needs one of "
+                "Euler, Midpoint, Heun, RK4, Tsit5."
             )
         _count(self, "max_iterations")
 
@@ -216,7 +216,7 @@ def check_solver(solver: object) -> Solver:
         return Adaptive(solver)
     if not isinstance(solver, Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive | SteadyState):
         raise SolverError(
-            f"solver is {solver!r}; use one of {', '.join(SOLVERS)}, e.g. pcb.Heun(dt=0.1)."
+            f"solver is {shown(solver)}; use one of {', '.join(SOLVERS)}, e.g. pcb.Heun(dt=0.1)."
         )
     return solver
 

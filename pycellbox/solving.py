@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import xarray as xr
 from pycellbox.backends import get_backend
 from pycellbox.backends.protocol import SteadyStates
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import choice
+from pycellbox.common.options import choice, shown
 from pycellbox.errors import ModelError, NumericsWarning, SolverError, warn
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, as_loss
@@ -196,18 +197,18 @@ def check_steady(solver: Solver, steady: bool) -> None:
 def check_model(model: object) -> CellBox:
     """Return ``model`` if it is one, else say what is needed."""
     if not isinstance(model, CellBox):
-        raise ModelError(f"model is {model!r}; make one with pcb.CellBox(...).")
+        raise ModelError(f"model is {shown(model)}; make one with pcb.CellBox(...).")
     return model
 
 
 def check_dtype(dtype: object) -> np.dtype[Any]:
     """float64 or float32 as a NumPy dtype."""
-    try:
-        resolved = np.dtype(dtype)  # type: ignore[call-overload]
-    except TypeError:
-        resolved = None
+    resolved = None
+    if isinstance(dtype, str | type | np.dtype):  # None would be float64 to NumPy
+        with contextlib.suppress(TypeError, ValueError):
+            resolved = np.dtype(dtype)
     if resolved not in (np.float64, np.float32):
-        raise ModelError(f"dtype={dtype!r}; choose 'float64' or 'float32'.")
+        raise ModelError(f"dtype={shown(dtype)}; choose 'float64' or 'float32'.")
     return resolved  # type: ignore[no-any-return]
 
 
@@ -238,6 +239,6 @@ def nodes_of(parameters: object) -> tuple[str, ...]:
             "W(target, source) and the rates (node)."
         )
     for dim in ("node", "target"):
-        if dim in parameters.coords:
+        if dim in parameters.indexes:
             return tuple(labels_along(parameters, dim))
     raise ModelError("parameters have no node labels; give them target, source and node coords.")

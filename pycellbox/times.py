@@ -14,6 +14,8 @@ from pycellbox.data.cells import as_numbers
 from pycellbox.data.headings import same_unit
 from pycellbox.errors import DataError, SolverError
 
+MOST_TIMES = 1_000_000
+
 
 def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float64]:
     """Return the times at which a solution is wanted, as float64, (t,).
@@ -32,6 +34,8 @@ def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float6
         return np.array([number("horizon", horizon, above=True, error=SolverError)])
     try:
         cells = np.atleast_1d(unmasked(times))
+        if cells.size > MOST_TIMES:
+            raise DataError(f"there are {cells.size:,}, and at most {MOST_TIMES:,} can be")
         grid = as_numbers(cells, lambda index: f"times: entry {index[0] + 1}").astype(np.float64)
     except (TypeError, ValueError) as error:  # as DataErrors are
         raise SolverError(f"times={shown(times)}; they need to be numbers ({error}).") from None

@@ -192,7 +192,7 @@ def test_ridge_needs_two_conditions():
 
 @pytest.mark.parametrize("alphas", [[], [0.0], [np.inf]])
 def test_ridge_strengths_are_checked(alphas):
-    with pytest.raises(ModelError, match="finite strengths > 0"):
+    with pytest.raises(ModelError, match="alphas"):
         baselines.Ridge(alphas=alphas)
 
 

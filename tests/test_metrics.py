@@ -364,9 +364,9 @@ def test_recovery_of_a_pandas_table():
 
 
 def test_recovery_needs_target_and_source():
-    with pytest.raises(DataError, match=r"needs \('target', 'source'\)"):
+    with pytest.raises(DataError, match=r"needs labelled dims \('target', 'source'\)"):
         metrics.recovery(array([[1.0]]), array([[1.0]]))
-    with pytest.raises(DataError, match=r"truth has dims ndarray"):
+    with pytest.raises(DataError, match="truth is a ndarray; it needs a DataArray"):
         metrics.recovery(network(TRUTH), np.array(TRUTH))
 
 

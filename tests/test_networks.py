@@ -83,7 +83,7 @@ def test_random_network_needs_a_protein():
 
 @pytest.mark.parametrize("density", [0.0, 1.5])
 def test_random_network_density_is_checked(density):
-    with pytest.raises(ModelError, match=f"density is {density}"):
+    with pytest.raises(ModelError, match=f"density={density}"):
         random_network(4, density, n_drugs=1, n_phenotypes=1, seed=0)
 
 

@@ -166,7 +166,7 @@ def test_too_few_conditions():
 
 @pytest.mark.parametrize(("name", "value"), [("fit_fraction", 1.0), ("train_fraction", 0.0)])
 def test_fractions_are_checked(pairs, name, value):
-    with pytest.raises(DataError, match=f"{name} is {value}"):
+    with pytest.raises(DataError, match=f"{name}={value}; it needs a finite number"):
         splits.random(pairs, seed=0, **{name: value})
 
 

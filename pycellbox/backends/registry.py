@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pycellbox.backends.forks import refuse_after_fork
 from pycellbox.backends.protocol import Backend
-from pycellbox.common.options import did_you_mean
+from pycellbox.common.options import choice
 from pycellbox.errors import BackendError, BackendWarning, warn
 
 log = logging.getLogger("pycellbox")
@@ -79,6 +79,7 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
     BackendWarning
         ``own`` is not ready, and "auto" has taken another.
     """
+    name = choice("backend", name, ("auto", *_BACKENDS), error=BackendError)
     if name == "auto" and own is not None:
         try:
             return get_backend(own)
@@ -92,11 +93,6 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
             return chosen
     if name == "auto":
         return _choose(os.getpid())
-    if name not in _BACKENDS:
-        raise BackendError(
-            f"backend={name!r} is unknown{did_you_mean(name, ['auto', *_BACKENDS])}; choose 'auto' "
-            f"or one of {', '.join(_BACKENDS)}."
-        )
     return _BACKENDS[name]()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def sources_of(args: argparse.Namespace) -> list[Path | None]:
 
 def node_kind_of(text: str | None) -> Any:
     """Leave the name of a file as it is, and read protein=82,drug=12 as a mapping."""
-    if text is None or Path(text).exists() or "=" not in text:
+    if text is None or os.path.exists(text) or "=" not in text:
         return text
     counts: dict[str, int] = {}
     for part in text.split(","):
@@ -126,7 +127,7 @@ def choose_split(data: xr.Dataset, test: str | None, seed: int) -> splits.Split 
 def _listed_split(data: xr.Dataset, test: str) -> splits.Split:
     """Read a file of test conditions, or of conditions and roles; the rest is for training."""
     path = Path(test)
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for names that no file can have
         raise DataError(
             f"--test is {test!r}: neither a share, nor random, combinations or drug:NAME, nor a "
             "file."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pycellbox import load
@@ -34,7 +35,7 @@ def save(fit: Fit, path: Path) -> Path:
 
 def deserves(fit: Fit, path: Path) -> bool:
     """Whether a fit may replace what is at a path: it is finished, or nothing better is there."""
-    if fit.status == "completed" or not path.exists():
+    if fit.status == "completed" or not os.path.exists(path):
         return True
     try:
         return load(path).status != "completed"

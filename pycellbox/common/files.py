@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pycellbox.common.options import shown
 from pycellbox.errors import ResultFileError
 
 # A part file of another machine, or of a process whose number was given anew, is removed when it
@@ -94,11 +95,29 @@ def check_ending(path: str | os.PathLike[str], endings: Sequence[str]) -> None:
     """Raise a `ResultFileError` unless a name ends in one of ``endings``, or is of a folder."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     if isinstance(text, bytes) or not text:
-        raise ResultFileError(f"cannot write {path!r}: give the file's name as a text or a Path.")
+        raise ResultFileError(
+            f"cannot write {shown(path)}: give the file's name as a text or a Path."
+        )
     if endings and not os.path.isdir(text) and Path(text).suffix.lower() not in endings:
         raise ResultFileError(
             f"cannot write {str(path)!r}: the name needs to end in {', '.join(endings)}."
         )
+
+
+def given_path(path: object, error: type[Exception] = ResultFileError) -> Path:
+    """Return the path of a file to read, or raise an error if none could have it."""
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    if isinstance(text, bytes) or not text or "\0" in text or not _encodes(text):
+        raise error(f"cannot read {shown(path)}: give the file's name as a text or a Path.")
+    return Path(text)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path | str | None]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Sequence, Sized
 from decimal import Decimal
 from numbers import Real
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ import numpy as np
 from pycellbox.errors import ModelError
 
 T = TypeVar("T")
+#: Of a list that is gone through one by one; a range can have any number.
+MOST_ENTRIES = 10_000_000
 
 
 def as_integer(value: object) -> int | None:
@@ -115,6 +118,43 @@ def flag(name: str, value: object, *, error: type[Exception] = ModelError) -> bo
     if not isinstance(value, bool | np.bool_):
         raise error(f"{name}={shown(value)}; it needs True or False.")
     return bool(value)
+
+
+def instance(
+    name: str,
+    value: object,
+    kinds: type[T] | tuple[type[T], ...],
+    needs: str,
+    *,
+    error: type[Exception] = ModelError,
+) -> T:
+    """Return a value that is of one of the kinds, or say what is needed."""
+    if not isinstance(value, kinds):
+        raise error(f"{name} is a {type(value).__name__}; it needs {needs}.")
+    return value
+
+
+def text(name: str, value: object, *, error: type[Exception] = ModelError) -> str:
+    """Return a text as ``str``, NumPy's too, or say that it is none."""
+    return str(instance(name, value, str, "a text", error=error))
+
+
+def length(values: object) -> int:
+    """Return the number of entries to go through one by one, of a range too; 0 of an array."""
+    if isinstance(values, np.ndarray) or not isinstance(values, Sized):
+        return 0
+    try:
+        return len(values)
+    except OverflowError:  # of a range
+        return sys.maxsize
+
+
+def several(name: str, values: object, *, error: type[Exception] = ModelError) -> list[Any]:
+    """Return the entries of a list, an array or the like, or say that there are none such."""
+    scalar = isinstance(values, str | bytes) or not isinstance(values, Sized)
+    if scalar or not np.iterable(values) or length(values) > MOST_ENTRIES:
+        raise error(f"{name}={shown(values)}; it needs a list.")
+    return list(values)
 
 
 def settle(owner: object, name: str, value: object) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pycellbox.common.labels import counted, label_text, listed
+from pycellbox.common.options import as_number, several, shown
 from pycellbox.errors import DataError
 
 Labels: TypeAlias = npt.NDArray[np.str_]
@@ -44,7 +45,8 @@ def as_labels(labels: Iterable[object], dimension: str, owner: str) -> Labels:
         A label is missing, blank, or neither text nor a number.
     """
     texts: list[str] = []
-    for position, label in enumerate(labels):
+    given = several(f"{owner}: the {dimension} labels", labels, error=DataError)
+    for position, label in enumerate(given):
         hint = ""
         if is_missing(label):
             text = ""
@@ -59,7 +61,7 @@ def as_labels(labels: Iterable[object], dimension: str, owner: str) -> Labels:
             if isinstance(label, datetime.date | np.datetime64):
                 fix = "labels are text; was it a name that a spreadsheet made into a date?"
             raise DataError(
-                f"{owner}: {dimension} label {label!r} at position {position + 1} is a "
+                f"{owner}: {dimension} label {shown(label)} at position {position + 1} is a "
                 f"{type(label).__name__}; {fix.rstrip('.')}."
             )
         if not text.strip():
@@ -173,7 +175,7 @@ def _number(cell: object) -> float | None:
         return float("nan")
     # NumPy counts a timedelta among the integers.
     if isinstance(cell, numbers.Real | np.bool_) and not isinstance(cell, np.timedelta64):
-        return float(cell)
+        return float(cell) if isinstance(cell, bool | np.bool_) else as_number(cell)
     # float() also reads digit groups like 1_000, which no table means as a number.
     if isinstance(cell, str) and "_" not in cell:
         try:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.arrays import unmasked
+from pycellbox.data.cells import as_labels, as_numbers, cell_namer
+from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.errors import DataError
 
 
@@ -38,13 +40,15 @@ def condition_labels(perturbation: npt.ArrayLike, nodes: Sequence[str]) -> list[
     >>> condition_labels([[0, 0.5], [0, 0], [0, 0.5]], ["MEK", "aMEK"])
     ['aMEK=0.5', 'control', 'aMEK=0.5#2']
     """
-    values = unmasked(perturbation).astype(np.float64)
-    if values.ndim != 2 or values.shape[1] != len(nodes):
+    names = as_labels(nodes, "node", "nodes")
+    values = unmasked(perturbation)
+    if values.ndim != 2 or values.shape[1] != len(names):
         raise DataError(
             f"perturbation has the shape {values.shape}; it needs (condition, node) with one "
-            f"column for each of the {len(nodes)} nodes."
+            f"column for each of the {len(names)} nodes."
         )
-    names = np.asarray(nodes, dtype=np.str_)
+    axes = {"row": np.arange(len(values)), "node": names}
+    values = as_numbers(values, cell_namer("perturbation", axes))
     seen: dict[str, int] = {}
     labels = []
     for row in values:
@@ -80,11 +84,8 @@ def drugs_of(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     >>> drugs_of(dataset)[:2]  # doctest: +SKIP
     [('aMEK',), ('aMEK', 'aHDAC')]
     """
-    if "perturbation" not in dataset.variables:
-        raise DataError(
-            "the dataset has no variable 'perturbation'; it tells which nodes were perturbed: "
-            "pcb.from_tables makes a dataset with one."
-        )
-    perturbation = dataset["perturbation"].transpose("condition", "node").values
-    nodes = np.asarray(dataset["node"].values, dtype=np.str_)
-    return [tuple(nodes[row != 0].tolist()) for row in perturbation]
+    given = as_dataset(dataset, "perturbation", name="dataset")["perturbation"]
+    perturbation = as_array(given, "perturbation", "condition", "node")
+    nodes = as_labels(perturbation["node"].values, "node", "dataset")
+    doses = real_numbers(perturbation, "perturbation")
+    return [tuple(nodes[row != 0].tolist()) for row in doses]

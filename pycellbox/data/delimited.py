@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import lzma
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -233,7 +234,7 @@ def _unmarked(raw: bytes) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"there is no file {str(path)!r}; check the path.")
     try:
         raw = path.read_bytes()

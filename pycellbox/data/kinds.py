@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import counted, label_text, listed
-from pycellbox.common.options import as_integer
+from pycellbox.common.options import as_integer, shown
 from pycellbox.data.cells import Labels, as_labels, check_unique, is_missing
 from pycellbox.data.schema import NODE_KINDS
 from pycellbox.errors import DataError
@@ -56,16 +56,16 @@ def resolve_node_kinds(node_kind: NodeKind, nodes: Labels) -> list[str]:
         return ["protein"] * len(nodes)
     if isinstance(node_kind, str):
         raise DataError(
-            f"node_kind is the text {node_kind!r}; give a kind for each node as a mapping "
+            f"node_kind is the text {shown(node_kind)}; give a kind for each node as a mapping "
             "{node: kind} or a sequence in node order."
         )
     by_node = _by_node(node_kind)
     if by_node is not None:
         return _from_nodes(by_node, nodes)
     if isinstance(node_kind, Mapping):
-        single = [label_text(node) for node in node_kind.values()]
         if not all(_is_integer(count) for count in node_kind.values()):
             return _from_members(node_kind, nodes)
+        single = [label_text(node) for node in node_kind.values()]
         # {"protein": 5604, "drug": 1}: a node each, or counts?
         if sorted(single) == sorted(nodes.tolist()):
             if sum(node_kind.values()) != len(nodes):
@@ -75,7 +75,7 @@ def resolve_node_kinds(node_kind: NodeKind, nodes: Labels) -> list[str]:
                 "write labels as lists, {kind: [nodes]}."
             )
         return _from_counts(node_kind, nodes)
-    kinds = [str(kind) for kind in node_kind]
+    kinds: list[str] = as_labels(node_kind, "node_kind", "node_kind").tolist()
     if len(kinds) != len(nodes):
         raise DataError(
             f"node_kind has {counted(len(kinds), 'entry').replace('entrys', 'entries')} for "

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
-from pycellbox.common.options import as_integer
+from pycellbox.common.options import as_integer, flag, shown
 from pycellbox.data.cells import Labels, as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, check_text, encode, encode_attrs
 from pycellbox.errors import DataError
@@ -77,6 +77,7 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     >>> import pycellbox as pcb
     >>> checked = pcb.data.validate(dataset)  # doctest: +SKIP
     """
+    part = flag("part", part, error=DataError)
     if not isinstance(dataset, xr.Dataset):
         raise DataError(
             f"a dataset is needed and a {type(dataset).__name__} was given; make an "
@@ -113,7 +114,7 @@ def _check_version(attrs: Mapping[Any, Any]) -> None:
     version = as_integer(given)
     if version is None or version < 1:
         raise DataError(
-            f"the attribute schema_version is {given!r}; it needs a positive integer, for "
+            f"the attribute schema_version is {shown(given)}; it needs a positive integer, for "
             f"this version of pycellbox {SCHEMA_VERSION}."
         )
     if version > SCHEMA_VERSION:

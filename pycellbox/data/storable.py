@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from pycellbox.common.options import shown
 from pycellbox.errors import DataError
 
 Note: TypeAlias = dict[str, Any]
@@ -71,16 +72,17 @@ def check_name(name: object, what: str) -> str:
     """Return the name of a variable, a dimension or an attribute, if a file can keep it."""
     if not isinstance(name, str):
         raise DataError(
-            f"{what} {name!r} has a {type(name).__name__} for a name; names are text: rename it."
+            f"{what} {shown(name)} has a {type(name).__name__} for a name; names are text: rename "
+            "it."
         )
     check_text(name, f"the name of {what}")
     if not name or "/" in name or name in (".", "..") or not name.isprintable():
         raise DataError(
-            f"{what} {name!r} has a name that no file keeps; names need at least one character, "
-            "and no slash or line break: rename it."
+            f"{what} {shown(name)} has a name that no file keeps; names need at least one "
+            "character, and no slash or line break: rename it."
         )
     if _RESERVED.fullmatch(name):
-        raise DataError(f"{what} {name!r} has a name that HDF5 keeps for itself; rename it.")
+        raise DataError(f"{what} {shown(name)} has a name that HDF5 keeps for itself; rename it.")
     return name
 
 
@@ -92,7 +94,7 @@ def encode(variable: xr.Variable, name: str) -> tuple[npt.NDArray[Any], dict[str
     DataError
         No file would give the variable back; the message names it and says what to do.
     """
-    what = f"the variable {name!r}"
+    what = f"the variable {shown(name)}"
     values, extra, note = _plain(variable, what)
     attrs, kinds = encode_attrs(variable.attrs, what)
     added = {key: value for key, value in extra.items() if key not in attrs}
@@ -115,7 +117,7 @@ def encode_attrs(attrs: Mapping[Any, Any], owner: str) -> tuple[dict[str, Any], 
     kinds: Note = {}
     for key, value in attrs.items():
         name = check_name(key, f"{owner}'s attribute" if isinstance(key, str) else owner)
-        what = f"the attribute {name!r} of {owner}"
+        what = f"the attribute {shown(name)} of {owner}"
         if isinstance(value, str) and not isinstance(value, Enum):
             check_text(value, what)
             plain[name] = str(value)
@@ -222,7 +224,7 @@ def _plain_cells(
         plain = plain.item() if isinstance(plain, np.generic) else plain
         if type(plain) not in _CELLS:
             raise DataError(
-                f"{what} holds {cell!r}, a {type(cell).__name__}, which a file does not keep; "
+                f"{what} holds {shown(cell)}, a {type(cell).__name__}, which a file does not keep; "
                 "convert it to numbers, booleans, text or dates with .astype(...), or remove it."
             )
         kinds.setdefault(_CELLS[type(plain)][0], cell)
@@ -232,8 +234,8 @@ def _plain_cells(
     if len(kinds) > 1:
         first, second = list(kinds.values())[:2]
         raise DataError(
-            f"{what} mixes {first!r} and {second!r}, {' and '.join(list(kinds)[:2])}; a file keeps "
-            "one kind of cell: convert them with .astype(str), or remove the variable."
+            f"{what} mixes {shown(first)} and {shown(second)}, {' and '.join(list(kinds)[:2])}; a "
+            "file keeps one kind of cell: convert them with .astype(str), or remove the variable."
         )
     note: Note = {"dtype": dtype, "cells": next(iter(kinds), "text")}
     if missing:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from pycellbox.common.arrays import unmasked
 from pycellbox.common.labels import counted, label_text
+from pycellbox.common.options import instance, shown, text
 from pycellbox.data.alignment import aligned, aligned_in_time, check_table_dims, one_unit
 from pycellbox.data.cells import as_labels, as_numbers
 from pycellbox.data.columns import Surroundings
@@ -22,6 +23,7 @@ from pycellbox.data.orientation import check_doses, check_orientation
 from pycellbox.data.schema import COURSE, STEADY, check_not_empty, validate
 from pycellbox.errors import DataError
 
+_PLAIN = (Sequence, np.ndarray)
 Table: TypeAlias = pd.DataFrame | xr.DataArray | npt.NDArray[Any] | Sequence[Any]
 
 
@@ -110,6 +112,10 @@ def assemble(
     files: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Make a checked dataset from tables by name, and the files that they stand in, if any."""
+    if attrs is not None:
+        instance("attrs", attrs, Mapping, "a mapping of names to values", error=DataError)
+    if time_units is not None:
+        time_units = text("time_units", time_units, error=DataError)
     if node_kind is None:
         node_kind = _carried_kinds(given)
     named = named_nodes(node_kind)
@@ -137,6 +143,12 @@ def labelled(
     given: Mapping[str, Table], beside: Beside, named: Set[str], files: Mapping[str, str]
 ) -> dict[str, xr.DataArray]:
     """Turn tables of any kind into float64 DataArrays with canonical dims and string labels."""
+    for name, table in given.items():
+        if isinstance(table, str) or not (has_labels(table) or isinstance(table, _PLAIN)):
+            raise DataError(
+                f"{name} is a {type(table).__name__}; give a pandas DataFrame, an xarray.DataArray "
+                "or a NumPy array (pcb.read_csv reads files)."
+            )
     beside.check_use(given)
     columns = {name: _columns_of(table) for name, table in given.items()}
     result = {}
@@ -159,7 +171,9 @@ class Beside:
         """Raise a `DataError` if labels are given that no table would use, or are missing."""
         for name, labels in (("conditions", self.conditions), ("nodes", self.nodes)):
             if isinstance(labels, str) or not (labels is None or np.iterable(labels)):
-                raise DataError(f"{name} is {labels!r}; give a sequence with one label for each.")
+                raise DataError(
+                    f"{name} is {shown(labels)}; give a sequence with one label for each."
+                )
         plain = [name for name, table in tables.items() if not has_labels(table)]
         for name, labels in (("conditions", self.conditions), ("nodes", self.nodes)):
             if labels is None and plain:
@@ -171,7 +185,7 @@ class Beside:
                 raise DataError(
                     f"{name} was given, and every table has labels of its own; leave it out."
                 )
-        if self.time is not None and not any(np.ndim(tables[name]) == 3 for name in plain):
+        if self.time is not None and not any(unmasked(tables[name]).ndim == 3 for name in plain):
             raise DataError(
                 "time was given, and no table is a plain (condition, time, node) array; for a "
                 "time course in a DataFrame put time into a (condition, time) MultiIndex."
@@ -196,11 +210,6 @@ def _labelled(table: Table, name: str, beside: Beside, around: Surroundings) -> 
         return from_frame(table, name, around)
     if isinstance(table, xr.DataArray):
         return _from_dataarray(table, name)
-    if isinstance(table, str) or not isinstance(table, Sequence | np.ndarray):
-        raise DataError(
-            f"{name} is a {type(table).__name__}; give a pandas DataFrame, an xarray.DataArray "
-            "or a NumPy array (pcb.read_csv reads files)."
-        )
     return _from_array(unmasked(table), name, beside)
 
 

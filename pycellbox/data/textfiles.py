@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence, Set
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from pycellbox.common.files import given_path
 from pycellbox.common.labels import counted
 from pycellbox.data.cells import as_numbers, is_numeric
 from pycellbox.data.conditions import condition_labels
@@ -95,7 +95,10 @@ def read_csv(
     paths = {"perturbation": perturbation, "response": response}
     if sigma is not None:
         paths["sigma"] = sigma
-    files = {name: read_rows(Path(path), header=nodes is None) for name, path in paths.items()}
+    files = {
+        name: read_rows(given_path(path, DataError), header=nodes is None)
+        for name, path in paths.items()
+    }
     if isinstance(node_kind, str | os.PathLike):
         node_kind = read_node_kinds(node_kind)
     tables: dict[str, Table]
@@ -141,7 +144,7 @@ def read_perturbation(
     DataError
         As for `read_csv`.
     """
-    file = read_rows(Path(path), header=nodes is None)
+    file = read_rows(given_path(path, DataError), header=nodes is None)
     table: Table
     if nodes is None:
         table, beside = _labelled_frame(file), Beside(None, None, None)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
-from pycellbox.common.options import integer
+from pycellbox.common.options import flag, integer, shown
 from pycellbox.data import validate
 from pycellbox.doubts import doubt_data
 from pycellbox.errors import ModelError
@@ -135,9 +135,10 @@ def fit(
     model = check_model(CellBox() if model is None else model)
     precision = check_dtype(dtype)
     seed = integer("seed", seed, 0)
+    progress = flag("progress", progress)
     objective = as_loss(loss)
     if penalty is not None and not isinstance(penalty, Penalty):
-        raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
+        raise ModelError(f"penalty={shown(penalty)}; make one with pcb.Penalty(...).")
     data, roles = split_roles(without_role(validate(data)), validation, seed)
     steady = "time" not in data["response"].dims
     horizon = time_span(data, horizon)
@@ -241,7 +242,8 @@ def _start(
         return start, ratio
     if initial is not None and not isinstance(initial, Initialisation):
         raise ModelError(
-            f"initial={initial!r}; it needs pcb.Initialisation(...) or a Dataset of parameters."
+            f"initial={shown(initial)}; it needs pcb.Initialisation(...) or a Dataset of "
+            "parameters."
         )
     settings = initial or Initialisation()
     ranges = response_range(problem, settings.range_factor)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import Backend
-from pycellbox.common.options import did_you_mean
+from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import BackendWarning, SolverError, warn
 from pycellbox.fitting.schedule import AdamW, Stage
 from pycellbox.objective import Penalty
@@ -37,8 +37,8 @@ def time_span(data: xr.Dataset, horizon: float | None) -> float:
         return float(time_grid(DEFAULT_HORIZON if horizon is None else horizon)[0])
     if horizon is not None:
         raise SolverError(
-            f"horizon={horizon!r} is for steady-state data; these are time courses, which end at "
-            f"{float(data['time'].values[-1]):g}. Stage(horizon=...) fits only their beginning."
+            f"horizon={shown(horizon)} is for steady-state data; these are time courses, which end "
+            f"at {float(data['time'].values[-1]):g}. Stage(horizon=...) fits only their beginning."
         )
     return float(data["time"].values[-1])
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.labels import label_text, labels_along, listed
+from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import as_number, number, shown
 from pycellbox.data import validate
+from pycellbox.data.cells import as_labels
 from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
 from pycellbox.errors import DataError
 from pycellbox.times import check_same_kind
@@ -70,12 +71,12 @@ def split_roles(
             )
         roles[order[picked]] = "validation"
         return data, roles
-    if isinstance(validation, str) or not isinstance(validation, Iterable):
+    if isinstance(validation, str) or not np.iterable(validation):
         raise DataError(
             f"validation={shown(validation)}; it needs a share, a list of condition labels, or a "
             "dataset."
         )
-    wanted = [label_text(v) for v in validation]
+    wanted = as_labels(validation, "condition", "validation").tolist()
     absent = [v for v in wanted if v not in set(labels)]
     if absent:
         raise DataError(f"validation names unknown condition(s) {listed(absent)}.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pycellbox import views
-from pycellbox.common.options import choice, integer, number, settle
+from pycellbox.common.options import choice, integer, number, settle, shown
 from pycellbox.errors import ModelError
 from pycellbox.objective import EDGE_GROUPS, Penalty
 
@@ -121,9 +121,9 @@ class Stage:
             settle(self, "horizon", number("horizon", self.horizon, above=True))
         settle(self, "decay", choice("decay", self.decay, ("constant", "cosine")))
         if self.penalty is not None and not isinstance(self.penalty, Penalty):
-            raise ModelError(f"penalty={self.penalty!r}; make one with pcb.Penalty(...).")
+            raise ModelError(f"penalty={shown(self.penalty)}; make one with pcb.Penalty(...).")
         if not isinstance(self.optimiser, AdamW | LBFGS):
-            raise ModelError(f"optimiser={self.optimiser!r}; use pcb.AdamW() or pcb.LBFGS().")
+            raise ModelError(f"optimiser={shown(self.optimiser)}; use pcb.AdamW() or pcb.LBFGS().")
         if isinstance(self.optimiser, LBFGS) and self.batch_size is not None:
             raise ModelError("L-BFGS needs the full batch; leave batch_size out or use AdamW.")
         if isinstance(self.optimiser, LBFGS) and self.prefix is not None:
@@ -200,9 +200,10 @@ def check_schedule(schedule: Stage | Sequence[Stage]) -> tuple[Stage, ...]:
     """Return a non-empty tuple of stages, or say what was given instead."""
     if isinstance(schedule, Stage):
         return (schedule,)
-    stages = tuple(schedule) if isinstance(schedule, Sequence) else ()
+    listed = isinstance(schedule, list | tuple)
+    stages = tuple(schedule) if listed else ()  # type: ignore[arg-type]
     if not stages or not all(isinstance(s, Stage) for s in stages):
         raise ModelError(
-            f"schedule={schedule!r}; it needs a pcb.Stage(...) or a non-empty list of them."
+            f"schedule={shown(schedule)}; it needs a pcb.Stage(...) or a non-empty list of them."
         )
     return stages

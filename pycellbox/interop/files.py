@@ -96,7 +96,7 @@ def read_configuration(path: Path, read: Callable[[str], Any]) -> Any:
 
 def check_unfinished(folder: Path) -> None:
     """Raise a `ResultFileError` if a folder holds a finished run."""
-    if (folder / FIT_FILE).exists():
+    if os.path.exists(folder / FIT_FILE):
         raise ResultFileError(
             f"{folder} holds the result of a run ({FIT_FILE}); choose another folder (--out), "
             "replace it (--overwrite), or remove it."
@@ -125,7 +125,7 @@ def workplace(folder: Path, inputs: Sequence[Path]) -> Iterator[Path]:
     """
     there = [path for path in _results(folder) if path.name != "config.json"]
     check_apart(there, inputs)
-    finished = (folder / FIT_FILE).exists()
+    finished = os.path.exists(folder / FIT_FILE)
     place = folder.with_name(f"{folder.name}.unfinished") if finished else folder
     try:
         place.mkdir(parents=True, exist_ok=True)

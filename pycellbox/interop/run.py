@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -76,7 +77,7 @@ def run_config(
     time. The port has no seed, so nothing is the same number by number.
     """
     source = Path(path)
-    if source.is_dir():
+    if os.path.isdir(source):
         source = source / "config.yaml"
     index = integer("index", index, 0)
     wish = _Wish(

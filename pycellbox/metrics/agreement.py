@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pycellbox.common.options import instance, shown
+from pycellbox.data.given import real_numbers
 from pycellbox.errors import DataError
 from pycellbox.metrics.labels import Bools, Floats, aligned, pearson_rows
 
 By = Literal["node", "condition"]
+BY: tuple[By, ...] = ("node", "condition")
 
 
 @overload
@@ -114,7 +117,10 @@ def compare(predictions: Mapping[str, xr.DataArray], observed: xr.DataArray) -> 
         As for `pearson`; the message names the model.
     """
     rows = {}
-    for name, predicted in predictions.items():
+    needs = "a mapping of names to predictions"
+    for name, predicted in instance(
+        "predictions", predictions, Mapping, needs, error=DataError
+    ).items():
         try:
             rows[name] = {
                 "pearson": pearson(predicted, observed),
@@ -138,13 +144,13 @@ def _apply(
 ) -> float | xr.DataArray:
     """Align, lay out as (group, entries), and score each row."""
     p, o = aligned(predicted, observed, "predicted", "observed")
-    if by is not None and (by not in ("node", "condition") or by not in o.dims):
-        raise DataError(f'by={by!r}; use None, "node" or "condition", a dim of the arrays.')
+    if by is not None and not (isinstance(by, str) and by in BY and by in o.dims):
+        raise DataError(f'by={shown(by)}; use None, "node" or "condition", a dim of the arrays.')
     if by is not None:
         p, o = p.transpose(by, ...), o.transpose(by, ...)
     shape = (1 if by is None else o.sizes[by], -1)
-    ov = np.asarray(o.values, dtype=np.float64)
-    pv = np.asarray(p.values, dtype=np.float64)
+    ov = real_numbers(o, "observed").astype(np.float64)
+    pv = real_numbers(p, "predicted").astype(np.float64)
     measured = ~np.isnan(ov)
     bad = np.argwhere(measured & ~np.isfinite(pv))
     if len(bad):

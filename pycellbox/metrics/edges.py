@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.options import flag
+from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.errors import DataError
 from pycellbox.metrics.agreement import pearson
 from pycellbox.metrics.labels import Bools, Floats, aligned, pearson_rows
@@ -70,17 +72,14 @@ def recovery(
     BEELINE leaves self-loops out, takes the area under precision and recall by trapezoids and, at
     a tie for the k-th place, all entries of the tie; without ties the differences are small.
     """
-    if not isinstance(truth, xr.DataArray) or set(truth.dims) != {"target", "source"}:
-        got = getattr(truth, "dims", type(truth).__name__)
-        raise DataError(f"truth has dims {got}; it needs ('target', 'source').")
-    fitted, true = aligned(W, truth.transpose("target", "source"), "W", "truth")
+    fitted, true = aligned(W, as_array(truth, "truth", "target", "source"), "W", "truth")
     counts = np.ones(true.shape, dtype=bool)
-    if not self_loops:
+    if not flag("self_loops", self_loops, error=DataError):
         counts &= true["target"].values[:, None] != true["source"].values[None, :]
     if mask is not None:
-        counts &= aligned(mask, true, "mask", "truth")[0].values.astype(bool)
-    f = np.asarray(fitted.values, dtype=np.float64)[counts]
-    t = np.asarray(true.values, dtype=np.float64)[counts]
+        counts &= real_numbers(aligned(mask, true, "mask", "truth")[0], "mask") != 0
+    f = real_numbers(fitted, "W").astype(np.float64)[counts]
+    t = real_numbers(true, "truth").astype(np.float64)[counts]
     for name, values in (("W", f), ("truth", t)):
         if not np.isfinite(values).all():
             raise DataError(f"{name} is NaN or infinite at {np.sum(~np.isfinite(values))} entries.")
@@ -120,6 +119,8 @@ def rate_recovery(parameters: xr.Dataset, truth: xr.Dataset) -> dict[str, float]
     DataError
         They have no rate in common, nodes differ, or a fitted rate is NaN or infinite.
     """
+    for name, value in (("parameters", parameters), ("truth", truth)):
+        as_dataset(value, name=name)
     rates = [rate for rate in _RATES if rate in parameters and rate in truth]
     if not rates:
         raise DataError(f"parameters and truth share none of the rates {', '.join(_RATES)}.")

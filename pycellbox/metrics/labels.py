@@ -32,6 +32,8 @@ def aligned(
         if dim not in left.indexes or dim not in right.indexes:
             raise DataError(f"{left_name} and {right_name} need labels along {dim!r}.")
         a, b = left.indexes[dim], right.indexes[dim]
+        if isinstance(a, pd.MultiIndex) or isinstance(b, pd.MultiIndex):
+            raise DataError(f"labels along {dim!r} are a MultiIndex; give one label for each.")
         if not (a.is_unique and b.is_unique):
             raise DataError(f"labels along {dim!r} are not unique.")
         odd = a.symmetric_difference(b, sort=False)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from pycellbox.common.options import as_number, choice, integer, number
+from pycellbox.common.options import as_number, choice, integer, number, shown
 from pycellbox.errors import ModelError
 from pycellbox.networks.network import Network, make_network
 
@@ -77,7 +77,7 @@ def draw_rate(
         if 0 < low <= high < np.inf:
             return rng.uniform(low, high, n_nodes) if low < high else np.full(n_nodes, low)
     raise ModelError(
-        f"{name}={rate!r}; it needs a number > 0, or (lowest, highest) to draw from evenly."
+        f"{name}={shown(rate)}; it needs a number > 0, or (lowest, highest) to draw from evenly."
     )
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pycellbox.common.options import integer
+from pycellbox.common.options import flag, integer
 from pycellbox.networks.drawing import Draw, Rate, Weights, check_size
 from pycellbox.networks.network import Network
 
@@ -68,6 +68,7 @@ def erdos_renyi(
     Responses stay bounded, but a network of strong and many interactions need not come to rest:
     with k regulators a node of root-mean-square strength s that is so where s·√k exceeds α.
     """
+    self_loops = flag("self_loops", self_loops)
     draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
     edges = draw.chance(density)
     if not self_loops:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.common.labels import labels_along
+from pycellbox.common.options import flag, instance, settle
 from pycellbox.errors import ModelError
 from pycellbox.models import CellBox
 from pycellbox.problem import Structure
@@ -58,9 +59,15 @@ class Network:
     self_interaction: bool = False
 
     def __post_init__(self) -> None:
+        settle(self, "self_interaction", flag("self_interaction", self.self_interaction))
         for rate in ("epsilon", "psi"):
-            if getattr(self, rate) is None:
+            if getattr(self, rate) is None and isinstance(self.alpha, xr.DataArray):
                 object.__setattr__(self, rate, xr.ones_like(self.alpha, dtype=np.float64))
+        for name, dims in _DIMS.items():
+            needs = f"a DataArray with the dims {dims} and their labels"
+            array = instance(name, getattr(self, name), xr.DataArray, needs)
+            if array.dims != dims:
+                raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
         for name in _DIMS:
             # Checked once, so that it may not change any more.
             array = getattr(self, name).copy(deep=True)
@@ -78,6 +85,8 @@ class Network:
                     f"{name} has dims {array.dims}; it needs {dims} with the labels of node_kind, "
                     "in the same order."
                 )
+            if name != "node_kind" and array.dtype.kind not in "biuf":
+                raise ModelError(f"{name} has dtype {array.dtype}; it needs real numbers.")
             if name != "node_kind" and not np.isfinite(array.values).all():
                 raise ModelError(f"{name} holds NaN or infinity.")
         for name in RATES:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pycellbox.common.options import integer, number
 from pycellbox.errors import ModelError
 from pycellbox.models import CellBox
-from pycellbox.networks.drawing import check_seed
+from pycellbox.networks.drawing import check_seed, check_size
 from pycellbox.networks.network import Network, make_network
 from pycellbox.problem import Structure
 
@@ -94,14 +95,16 @@ def random_network(
     ModelError
         The counts or the density cannot be.
     """
+    n_nodes = check_size(n_nodes, 1)
+    n_drugs = integer("n_drugs", n_drugs, 0)
+    n_phenotypes = integer("n_phenotypes", n_phenotypes, 0)
     n_proteins = n_nodes - n_drugs - n_phenotypes
-    if min(n_drugs, n_phenotypes) < 0 or n_proteins < 1:
+    if n_proteins < 1:
         raise ModelError(
             f"{n_nodes} nodes with {n_drugs} drugs and {n_phenotypes} phenotypes leave "
             f"{n_proteins} protein(s); at least one is needed."
         )
-    if not 0 < density <= 1:
-        raise ModelError(f"density is {density!r}; it needs a number above 0 and at most 1.")
+    density = number("density", density, 0, 1, above=True, up_to=True)
     rng = np.random.default_rng(check_seed(seed))
     names = {"P": n_proteins, "Y": n_phenotypes, "D": n_drugs}
     nodes = [f"{letter}{i + 1}" for letter, n in names.items() for i in range(n)]

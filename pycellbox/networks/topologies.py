@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pycellbox.common.options import did_you_mean
+from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import ModelError
 from pycellbox.networks.drawing import Rate, Weights, draw_magnitudes, draw_rate, generators
 from pycellbox.networks.network import Network, make_network
@@ -207,8 +207,9 @@ def beeline(
 def canonical_name(name: object) -> str:
     """Return the name as it stands in `BEELINE`, or say which there are."""
     known = {known.lower(): known for known in BEELINE}
-    given = str(name).lower()
-    if isinstance(name, str) and given in known:
-        return known[given]
+    if isinstance(name, str) and name.lower() in known:
+        return known[name.lower()]
     hint = did_you_mean(name, BEELINE)
-    raise ModelError(f"there is no BEELINE network {name!r}{hint}; choose of {', '.join(BEELINE)}.")
+    raise ModelError(
+        f"there is no BEELINE network {shown(name)}{hint}; choose of {', '.join(BEELINE)}."
+    )

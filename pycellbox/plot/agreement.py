@@ -9,6 +9,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import metrics
+from pycellbox.common.options import text
+from pycellbox.data.given import real_numbers
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import kinds_along_node, response_label
 from pycellbox.plot.style import GREY, KINDS, PLURALS, figure_of, one_axes
@@ -48,10 +50,13 @@ def observed_against_predicted(
     PycellboxError
         matplotlib is not installed.
     """
+    title = None if title is None else text("title", title, error=DataError)
     score = f"Pearson {metrics.pearson(predicted, observed):.3f}\n"
     score += f"MSE {metrics.mse(predicted, observed):.3g}"
     predicted = predicted.sel({d: observed[d].values for d in observed.dims})
     predicted = predicted.transpose(*observed.dims)
+    predicted = predicted.copy(data=real_numbers(predicted, "predicted"))
+    observed = observed.copy(data=real_numbers(observed, "observed"))
     kinds = kinds_along_node(observed, predicted)
     measured = np.isfinite(observed.values)
     if not measured.any():

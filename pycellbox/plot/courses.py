@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
+from pycellbox.common.options import instance
 from pycellbox.data import validate
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import chosen, response_label, short, with_unit
@@ -69,6 +70,8 @@ def trajectories(
         matplotlib is not installed.
     """
     data = validate(data, part=True)
+    if fit is not None:
+        instance("fit", fit, Fit, "what pcb.fit returns", error=DataError)
     response = data["response"]
     if "time" not in response.dims:
         raise DataError(

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pycellbox.common.files import write_whole
-from pycellbox.errors import PycellboxError
+from pycellbox.common.files import check_ending, write_whole
+from pycellbox.common.options import instance
+from pycellbox.errors import DataError, PycellboxError
+from pycellbox.plot.style import require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +42,12 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     ResultFileError
         The folder is missing, or the file cannot be written.
     """
+    require_matplotlib()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    instance("figure", figure, Figure, "a figure of pcb.plot", error=DataError)
+    check_ending(path, ())
     form = Path(path).suffix.lower().lstrip(".")
     known = figure.canvas.get_supported_filetypes()
     if form not in known:
@@ -47,8 +55,6 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
             f"cannot write a picture to {str(path)!r}: the file name needs one of the endings "
             f"{', '.join('.' + name for name in sorted(known))}."
         )
-    from matplotlib import rc_context
-
     image = io.BytesIO()
     with rc_context(_SAVING):
         figure.savefig(image, format=form, dpi=DPI, bbox_inches="tight", pad_inches=_MARGIN)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
+from pycellbox.common.options import flag
+from pycellbox.errors import DataError
 from pycellbox.plot.labels import Interactions, interactions_of, like, short
 from pycellbox.plot.style import BLACK, DIVERGING, KINDS, PLURALS, SMALL, TINY, new_figure
 from pycellbox.result import Fit
@@ -54,6 +56,7 @@ def interactions(
     PycellboxError
         matplotlib is not installed.
     """
+    difference = flag("difference", difference, error=DataError)
     W = interactions_of(fit)
     panels = {"": W}
     if truth is not None:

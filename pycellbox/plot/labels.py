@@ -10,7 +10,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import metrics
-from pycellbox.common.labels import label_text, labels_along
+from pycellbox.common.labels import labels_along
+from pycellbox.common.options import shown
+from pycellbox.data.cells import as_labels
+from pycellbox.data.given import real_numbers
 from pycellbox.errors import DataError
 from pycellbox.result import Fit
 
@@ -27,7 +30,7 @@ def interactions_of(fit: Interactions) -> xr.DataArray:
             f"such as fit.parameters['W']; a {type(W).__name__}{dims} was given."
         )
     matrix: xr.DataArray = W.transpose("target", "source")
-    bad = np.argwhere(~np.isfinite(matrix.values))
+    bad = np.argwhere(~np.isfinite(real_numbers(matrix, "W")))
     if len(bad):
         target, source = (matrix[d].values[i] for d, i in zip(matrix.dims, bad[0], strict=True))
         raise DataError(
@@ -89,11 +92,11 @@ def chosen(wanted: Sequence[str] | str | None, array: xr.DataArray, dim: str) ->
     known = labels_along(array, dim)
     if wanted is None:
         return known
-    names = [wanted] if isinstance(wanted, str) else [label_text(name) for name in wanted]
+    names = as_labels([wanted] if isinstance(wanted, str) else wanted, dim, f"{dim}s").tolist()
     strange = [name for name in names if name not in known]
     if strange or not names:
         raise DataError(
-            f"{dim}s={names!r}: "
+            f"{dim}s={shown(names)}: "
             + (f"there is no {dim} {strange[0]!r}" if strange else f"no {dim} is left")
             + f"; choose from {', '.join(known[:5])}{', …' if known[5:] else ''}."
         )

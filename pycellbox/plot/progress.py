@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from pycellbox.data.given import as_dataset
 from pycellbox.errors import DataError
 from pycellbox.plot.style import BLUE, DARK_GREY, GREY, SMALL, VERMILION, figure_of, one_axes
 from pycellbox.result import Fit
@@ -42,6 +43,7 @@ def loss_history(fit: Fit | xr.Dataset, *, ax: Axes | None = None) -> Figure:
         matplotlib is not installed.
     """
     history = fit.history if isinstance(fit, Fit) else fit
+    history = as_dataset(history, "iteration", "loss", "validation_loss", "stage", name="fit")
     if history.sizes.get("iteration", 0) == 0:
         raise DataError("the history holds no iteration: there is no loss to draw.")
     iteration = history["iteration"].values

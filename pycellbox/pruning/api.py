@@ -12,7 +12,7 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.backends import get_backend
-from pycellbox.common.options import choice
+from pycellbox.common.options import choice, flag, shown
 from pycellbox.errors import ModelError, once
 from pycellbox.fitting import Stage
 from pycellbox.fitting.progress import Progress
@@ -174,14 +174,20 @@ def prune(
     """
     if not isinstance(fit, Fit):
         raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
+    progress = flag("progress", progress)
     choose = choice("choose", choose, get_args(Choose))
     if penalty is not None and not isinstance(penalty, Penalty):
-        raise ModelError(f"penalty={penalty!r}; make one with pcb.Penalty(...).")
+        raise ModelError(f"penalty={shown(penalty)}; make one with pcb.Penalty(...).")
     steps = steps_to_take(fit, edges, thresholds)
     with once():  # the refits are fits of their own
         train, judges = parts(fit, validation, folds, choose)
         stages = check_schedule(quarter(fit) if schedule is None else schedule)
-        recipe = Recipe(fit, stages, penalty, get_backend(backend or "auto", own=fit.backend).name)
+        recipe = Recipe(
+            fit,
+            stages,
+            penalty,
+            get_backend("auto" if backend is None else backend, own=fit.backend).name,
+        )
         total = len(steps) * (1 + (folds or 0))
         with Progress(total, progress, "prune") as bar:
             path, used = recipe.path(fit, steps, train, judges, bar)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.options import as_integer, as_number, integer, shown
+from pycellbox.common.options import as_integer, as_number, integer, several, shown
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DataError, ModelError
@@ -96,9 +96,9 @@ def steps_to_take(
 
 
 def _listed(name: str, values: object) -> list[Any]:
-    listed = list(values) if isinstance(values, Sequence | np.ndarray) else []
-    if isinstance(values, str) or not listed:
-        raise ModelError(f"{name}={values!r}; it needs a non-empty list of numbers.")
+    listed = several(name, values)
+    if not listed:
+        raise ModelError(f"{name}={shown(values)}; it needs a non-empty list of numbers.")
     return listed
 
 

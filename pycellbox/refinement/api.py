@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
-from pycellbox.common.options import integer, number
+from pycellbox.common.options import flag, integer, number
 from pycellbox.errors import ModelError, NumericsWarning, warn
 from pycellbox.fitting.history import History
 from pycellbox.problem import Problem, parameter_arrays, parameter_dataset
@@ -123,7 +123,8 @@ def refine(
     """
     began = time.perf_counter()
     _check(fit, tolerance, ridge, rounds, iterations)
-    chosen = get_backend(backend or "auto", own=fit.backend)
+    eliminate = flag("eliminate", eliminate)
+    chosen = get_backend("auto" if backend is None else backend, own=fit.backend)
     solver = fit.solver if solver is None else check_solver(solver)
     data = fit.data
     rows = np.flatnonzero(data["role"].values == "train")

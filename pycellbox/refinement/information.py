@@ -8,13 +8,14 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
-from pycellbox.common.options import as_number, number, shown
-from pycellbox.errors import ModelError
+from pycellbox.common.options import as_number, number
 from pycellbox.models import CellBox
 from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
 from pycellbox.refinement.sensitivity import Sensitivity
 from pycellbox.solvers import Solver, check_solver
 from pycellbox.solving import check_model, label_states
+
+_SQUARES = (1e-100, 1e100)  # between which squares and their inverses are numbers
 
 
 def standard_errors(
@@ -82,10 +83,9 @@ def standard_errors(
     >>> standard_errors(JI_MODEL, truth(train), train, noise=0.001, solver=pcb.RK4(0.25),
     ...                 predict=test)  # doctest: +SKIP
     """
-    noise = number("noise", noise, above=True)
-    for name, value in (("spread", spread), ("steepest", steepest)):
-        if not (as_number(value) or 0.0) > 0:
-            raise ModelError(f"{name}={shown(value)}; it needs a number > 0, or infinity.")
+    noise = number("noise", noise, *_SQUARES)
+    spread = _or_infinite("spread", spread, *_SQUARES)
+    steepest = _or_infinite("steepest", steepest, 0.0, math.inf)
     sensitivity, J = _jacobian(model, parameters, data, solver, horizon, backend)
     problem = sensitivity.problem
     measured = (problem.weight > 0) & (np.linalg.norm(J, axis=-1) <= steepest)
@@ -111,6 +111,10 @@ def standard_errors(
     sd = np.sqrt(np.maximum(variance, 0.0))
     labelled = label_states(sd, ahead.problem.structure, ahead.problem.conditions, times)
     return out.assign(response=labelled)
+
+
+def _or_infinite(name: str, value: object, low: float, high: float) -> float:
+    return math.inf if as_number(value) == math.inf else number(name, value, low, high, above=True)
 
 
 def _jacobian(

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.common.labels import label_text, labels_along
-from pycellbox.common.options import as_integer, choice, integer, number, shown
+from pycellbox.common.labels import labels_along
+from pycellbox.common.options import as_integer, choice, flag, integer, number, several, shown
 from pycellbox.data import condition_labels
+from pycellbox.data.cells import as_labels
 from pycellbox.errors import DataError
 from pycellbox.networks import Network
 
@@ -59,11 +60,17 @@ def perturbations(
     if isinstance(nodes, xr.DataArray):
         names = labels_along(nodes, "node")
     else:
-        names = [label_text(node) for node in nodes]
-    strange = [drug for drug in drugs if drug not in names]
-    if isinstance(drugs, str) or strange or not drugs or len(set(drugs)) < len(drugs):
-        raise DataError(f"drugs={drugs!r}; they need to be different nodes of {', '.join(names)}.")
-    amounts = [float(dose) for dose in doses]
+        names = as_labels(nodes, "node", "nodes").tolist()
+    combinations = flag("combinations", combinations, error=DataError)
+    drugs = [] if isinstance(drugs, str) else as_labels(drugs, "drug", "drugs").tolist()
+    if not set(drugs) <= set(names) or not drugs or len(set(drugs)) < len(drugs):
+        raise DataError(
+            f"drugs={shown(drugs)}; they need to be different nodes of {', '.join(names)}."
+        )
+    given = several("doses", doses, error=DataError)
+    amounts = [number("doses", dose, -np.inf, error=DataError) for dose in given]
+    if len(amounts) * len(drugs) > MOST_CONDITIONS**0.5 and combinations:
+        raise DataError(f"all pairs of {len(drugs)} drugs at {len(amounts)} doses are too many.")
     if not amounts or len(set(amounts)) < len(amounts):
         raise DataError(f"doses={amounts}; there needs to be at least one, each given once.")
     if not all(np.isfinite(a) and a != 0 for a in amounts):
@@ -162,10 +169,11 @@ def _columns(network: Network, nodes: Sequence[str] | None) -> npt.NDArray[np.in
     kinds = network.node_kind.values
     if nodes is None:
         return np.flatnonzero(kinds == "drug" if network.drugs else kinds != "phenotype")
+    nodes = as_labels(nodes, "node", "perturbed_nodes").tolist()
     strange = [node for node in nodes if node not in network.nodes]
-    if isinstance(nodes, str) or strange or not len(nodes) or len(set(nodes)) < len(nodes):
+    if strange or not nodes or len(set(nodes)) < len(nodes):
         raise DataError(
-            f"perturbed_nodes={nodes!r}; they need to be different nodes of the network"
+            f"perturbed_nodes={shown(nodes)}; they need to be different nodes of the network"
             + (f", which has no {strange[0]!r}." if strange else ".")
         )
     return np.sort([network.nodes.index(node) for node in nodes])

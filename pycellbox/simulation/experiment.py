@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import choice, number
+from pycellbox.common.options import choice, instance, number
 from pycellbox.data import validate
 from pycellbox.data.schema import check_not_empty
 from pycellbox.errors import DataError, ModelError
@@ -129,6 +129,9 @@ def simulate(
     >>> network = networks.beeline("HSC")
     >>> data = simulate(network, 30, times=[1, 2, 4, 8], noise=0.01)  # doctest: +SKIP
     """
+    instance("network", network, Network, "one of pcb.networks")
+    if model is not None:
+        check_model(model)
     _check_errors(noise, noise_kind, outliers, outlier_size, missing)
     if model is None:
         model = CellBox(self_interaction=network.self_interaction)

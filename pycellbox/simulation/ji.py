@@ -10,6 +10,7 @@ from typing import Literal
 
 import xarray as xr
 
+from pycellbox.common.options import as_integer, shown
 from pycellbox.errors import DataError
 from pycellbox.models import CellBox
 from pycellbox.networks import beeline
@@ -100,7 +101,7 @@ def ji_experiment(
         beeline(name),
         sum(counts),
         model=JI_MODEL,
-        alpha=fixed_alpha if alpha == "published" else alpha,
+        alpha=fixed_alpha if isinstance(alpha, str) and alpha == "published" else alpha,
         times=TIMES,
         perturb="latin-hypercube",
         max_perturbed=2,
@@ -117,9 +118,10 @@ def ji_experiment(
 
 def _check_counts(counts: object) -> tuple[int, int, int]:
     given = tuple(counts) if isinstance(counts, tuple | list) else ()
-    if len(given) == 3 and all(type(n) is int and n >= 1 for n in given):
-        return given
+    numbers = [as_integer(count) or 0 for count in given]
+    if len(numbers) == 3 and min(numbers) >= 1:
+        return numbers[0], numbers[1], numbers[2]
     raise DataError(
-        f"n_conditions={counts!r}; it needs three integers ≥ 1: how many conditions to train, to "
-        "validate and to test, such as (20, 5, 5)."
+        f"n_conditions={shown(counts)}; it needs three integers ≥ 1: how many conditions to train, "
+        "to validate and to test, such as (20, 5, 5)."
     )

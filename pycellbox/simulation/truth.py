@@ -7,6 +7,7 @@ import json
 import xarray as xr
 
 from pycellbox.common.texts import read_json
+from pycellbox.data.given import as_dataset
 from pycellbox.errors import DataError
 from pycellbox.models import CellBox
 
@@ -51,7 +52,7 @@ def truth(data: xr.Dataset) -> xr.Dataset:
     --------
     >>> metrics.recovery(fit.parameters["W"], truth(data)["W"])  # doctest: +SKIP
     """
-    if "true_W" not in data:
+    if "true_W" not in as_dataset(data):
         raise DataError(
             "the dataset has no variable 'true_W'; only one that pcb.simulate made has a truth."
         )
@@ -60,13 +61,16 @@ def truth(data: xr.Dataset) -> xr.Dataset:
         for name, array in data.data_vars.items()
         if str(name).startswith(_PREFIX) and name != _RESPONSE
     }
-    coords = {name: data.coords[name] for name in ("target", "source", "node", "node_kind")}
+    wanted = ("target", "source", "node", "node_kind")
+    if missing := [name for name in wanted if name not in data.coords]:
+        raise DataError(f"the dataset has no {', '.join(missing)}, which its truth needs.")
+    coords = {name: data.coords[name] for name in wanted}
     return xr.Dataset(named, coords).copy(deep=True)
 
 
 def true_model(data: xr.Dataset) -> CellBox:
     """Model that made a simulated dataset; arguments and errors as for `truth`."""
-    if _MODEL not in data.attrs:
+    if _MODEL not in as_dataset(data).attrs:
         raise DataError(
             f"the dataset has no attribute {_MODEL!r}; only one that pcb.simulate made has a truth."
         )

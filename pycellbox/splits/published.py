@@ -18,7 +18,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import label_text
+from pycellbox.common.options import flag, integer, number
+from pycellbox.data.cells import as_labels, check_unique
+from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.data.replicates import dose_levels, replicates, take_whole
+from pycellbox.data.schema import STEADY
 from pycellbox.errors import DataError
 from pycellbox.splits.split import Split, labels_of
 
@@ -68,8 +72,8 @@ def random(
         perturbations) that a part would be empty.
     """
     labels, _, group, _ = _read(data, together)
-    if not 0 < fit_fraction < 1:
-        raise DataError(f"fit_fraction is {fit_fraction!r}; it needs a number between 0 and 1.")
+    fit_fraction = number("fit_fraction", fit_fraction, 0, 1, above=True, error=DataError)
+    seed = _seed(seed)
     n = len(labels)
     rows = np.random.RandomState(seed).permutation(n)
     name = f"random, seed {seed}"
@@ -145,6 +149,7 @@ def leave_one_drug_out(
         combination with ``keep_singles=True``.
     """
     labels, perturbed, group, nodes = _read(data, together)
+    keep_singles = flag("keep_singles", keep_singles, error=DataError)
     drugs = [nodes[i] for i in np.flatnonzero(perturbed.any(axis=0))]
     if not drugs:
         raise DataError("no node is perturbed in any condition; there is no drug to leave out.")
@@ -213,7 +218,7 @@ def _by_mask(
     train_fraction: float,
 ) -> Split:
     rows = np.flatnonzero(~test)
-    rows = rows[np.random.RandomState(seed).permutation(rows.size)]
+    rows = rows[np.random.RandomState(_seed(seed)).permutation(rows.size)]
     train, validation = _train_and_validation(rows, group, train_fraction, name)
     return _split(name, labels, train, validation, np.flatnonzero(test))
 
@@ -227,10 +232,9 @@ def _part(rows: _Rows, group: _Rows, count: int) -> tuple[_Rows, _Rows]:
 def _train_and_validation(
     rows: _Rows, group: _Rows, train_fraction: float, name: str
 ) -> tuple[_Rows, _Rows]:
-    if not 0 < train_fraction <= 1:
-        raise DataError(
-            f"train_fraction is {train_fraction!r}; it needs a number above 0 and at most 1."
-        )
+    train_fraction = number(
+        "train_fraction", train_fraction, 0, 1, above=True, up_to=True, error=DataError
+    )
     n_train = int(rows.size * train_fraction)
     if n_train == 0:
         raise DataError(
@@ -255,15 +259,18 @@ def _read(
     data: xr.Dataset, together: bool
 ) -> tuple[list[str], npt.NDArray[np.bool_], _Rows, list[str]]:
     """Condition labels, which node is perturbed where, what stays together, and node labels."""
-    if "perturbation" not in data:
-        raise DataError("the dataset has no variable 'perturbation'.")
-    perturbation = data["perturbation"]
-    if set(perturbation.dims) != {"condition", "node"}:
-        raise DataError(
-            f"perturbation has dims {perturbation.dims}; it needs ('condition', 'node')."
-        )
-    values = perturbation.transpose("condition", "node").values
+    given = as_dataset(data, "perturbation")["perturbation"]
+    perturbation = as_array(given, "perturbation", *STEADY)
+    for dim in STEADY:
+        check_unique(as_labels(perturbation[dim].values, dim, "data"), dim, "data")
+    values = real_numbers(perturbation, "perturbation")
     if not np.isfinite(values).all():
         raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
+    together = flag("together", together, error=DataError)
     group = replicates(values) if together else np.arange(len(values))
     return labels_of(data, "condition"), dose_levels(values) != 0, group, labels_of(data, "node")
+
+
+def _seed(seed: object) -> int:
+    """Return a seed for the generator of old, which takes 32 bits."""
+    return integer("seed", seed, 0, 2**32 - 1, error=DataError)

@@ -12,7 +12,10 @@ from typing import Literal
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.common.labels import label_text, labels_along
+from pycellbox.common.labels import labels_along
+from pycellbox.common.options import settle, shown
+from pycellbox.data.cells import as_labels
+from pycellbox.data.given import as_dataset
 from pycellbox.errors import DataError
 
 
@@ -44,8 +47,10 @@ class Split:
         for part in ("train", "validation", "test"):
             given = getattr(self, part)
             if isinstance(given, str):
-                raise DataError(f"{part} is the text {given!r}; give a sequence of conditions.")
-            object.__setattr__(self, part, tuple(label_text(label) for label in given))
+                raise DataError(
+                    f"{part} is the text {shown(given)}; give a sequence of conditions."
+                )
+            settle(self, part, tuple(as_labels(given, "condition", part).tolist()))
             if not getattr(self, part) and part != "validation":
                 raise DataError(f"split {self.name!r} has no {part} condition.")
         labels = (*self.train, *self.validation, *self.test)
@@ -108,6 +113,6 @@ class Split:
 
 def labels_of(data: xr.Dataset, dim: Literal["condition", "node"]) -> list[str]:
     """Return the labels along a dim as text, or say that there are none."""
-    if dim not in data.coords:
+    if dim not in as_dataset(data).indexes:
         raise DataError(f"the dataset has no {dim} labels.")
     return labels_along(data, dim)

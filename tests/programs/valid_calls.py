@@ -1,0 +1,460 @@
+"""A valid call of everything that is public, for tests.programs.calls to spoil."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import pycellbox as pcb
+from pycellbox import baselines, experiments, simulation
+from pycellbox.backends import get_backend
+from pycellbox.backends.julia_project import readiness
+from pycellbox.cli import main as command_line
+from pycellbox.cli.tables import write_table
+from pycellbox.data import condition_labels, drugs_of
+from pycellbox.refinement import standard_errors
+from tests.helpers import dataset
+
+Call: TypeAlias = tuple[Callable[..., Any], dict[str, Any]]
+
+_EULER = pcb.Euler(0.5)
+_STAGE = pcb.Stage(2)
+
+
+def on_the_command_line(**options: Any) -> int:
+    """Run words in this process; options become words, whatever they are."""
+    words = [_text(options.pop("command"))]
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        words += [] if name.startswith("_") else [f"--{name.replace('_', '-')}"]
+        words += [] if value is True else [_text(value)]
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        return command_line(words)
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return "?"
+
+
+def valid_calls(folder: Path) -> dict[str, Call]:
+    """One valid call of everything that is public, all quick."""
+    rng = np.random.default_rng(0)
+    data, course = dataset(rng), dataset(rng, 8, (1.0, 2.0))
+    data["perturbation"][:4, 5:] = -1.0  # combinations
+    options = {"solver": _EULER, "progress": False, "backend": "numpy"}
+    fit = pcb.fit(data, pcb.CellBox(drug_columns="free"), schedule=_STAGE, horizon=2.0, **options)
+    course_fit = pcb.fit(course, schedule=_STAGE, **options)
+    network = pcb.networks.cyclic(5, 0.2)
+    simulated = pcb.simulate(network, 6, times=[1.0], seed=0, backend="numpy")
+    simulated_fit = pcb.fit(simulated, schedule=_STAGE, **options)
+    u, y = data["perturbation"], data["response"]
+    labels = {"conditions": list(data["condition"].values), "nodes": list(data["node"].values)}
+    kinds = dict(zip(labels["nodes"], data["node_kind"].values, strict=True))
+    split = pcb.splits.random(data, seed=0)
+    solved = {"model": fit.model, "parameters": fit.parameters, "solver": _EULER, "horizon": 2.0}
+    ridge = baselines.AdditiveEffects().fit(data)
+    files = {name: folder / f"{name}.csv" for name in ("perturbation", "response")}
+    for name, path in files.items():
+        write_table(data[name].to_pandas(), path)
+    written, open_fit = pcb.save_data(data, folder / "data.nc"), fit.save(folder / "fit.nc")
+    numpy = {"backend": "numpy"}
+    weights = {"weights": "uniform", "scale": 1.0, "gap": 0.1, "alpha": 1.0, "seed": 0}
+    W, truth = fit.parameters["W"], course_fit.parameters["W"]
+    table = pcb.metrics.compare({"a": y}, y)
+    simulate = {
+        "network": network,
+        "design": 4,
+        "model": None,
+        "alpha": None,
+        "horizon": None,
+        "times": [1.0, 2.0],
+        "perturb": "normal",
+        "max_perturbed": 2,
+        "scale": 1.0,
+        "sign": "both",
+        "perturbed_nodes": None,
+        "noise": 0.1,
+        "noise_kind": "absolute",
+        "outliers": 0.1,
+        "outlier_size": 1.0,
+        "missing": 0.1,
+        "solver": pcb.RK4(0.5),
+        "seed": 0,
+        **numpy,
+    }
+    calls: dict[str, Call] = {
+        "predict": (fit.predict, {"perturbation": u, "times": None, **numpy}),
+        "predict a course": (course_fit.predict, {"perturbation": u, "times": [1.0, 3.0], **numpy}),
+        "evaluate": (fit.evaluate, {"data": data, "baselines": False}),
+        "evaluate a course": (course_fit.evaluate, {"data": course, "baselines": True}),
+        "with_provenance": (fit.with_provenance, {"note": "x"}),
+        "save": (fit.save, {"path": folder / "saved.nc"}),
+        "Fit": (pcb.Fit, {"tree": fit.tree}),
+        "solve": (
+            pcb.solve,
+            {**solved, "perturbation": u, "times": None, "dtype": "float64", **numpy},
+        ),
+        "solve at times": (
+            pcb.solve,
+            {**solved, "perturbation": u, "horizon": None, "times": [1.0], **numpy},
+        ),
+        "solve adaptively": (
+            pcb.solve,
+            {**solved, "perturbation": u, "solver": pcb.Tsit5(), **numpy},
+        ),
+        "steady states": (
+            pcb.solve,
+            {**solved, "perturbation": u, "solver": pcb.SteadyState(), **numpy},
+        ),
+        "value_and_gradient": (
+            pcb.value_and_gradient,
+            {**solved, "data": data, "loss": "mse", "gradient": None, "dtype": "float64", **numpy},
+        ),
+        "fit": (
+            pcb.fit,
+            {
+                "data": data,
+                "model": fit.model,
+                "validation": 0.2,
+                "schedule": _STAGE,
+                "loss": "mse",
+                "penalty": pcb.Penalty(0.1),
+                "horizon": 2.0,
+                "initial": None,
+                "seed": 0,
+                "dtype": "float64",
+                **options,
+            },
+        ),
+        "fit a course": (
+            pcb.fit,
+            {"data": course, "initial": fit.parameters, "schedule": [_STAGE], **options},
+        ),
+        "prune": (
+            pcb.prune,
+            {
+                "fit": fit,
+                "edges": [3],
+                "thresholds": None,
+                "validation": None,
+                "folds": 2,
+                "choose": "sparsest",
+                "schedule": _STAGE,
+                "penalty": None,
+                "progress": False,
+                **numpy,
+            },
+        ),
+        "refine": (
+            pcb.refine,
+            {
+                "fit": fit,
+                "eliminate": True,
+                "tolerance": 0.05,
+                "ridge": None,
+                "rounds": 1,
+                "iterations": 2,
+                "solver": _EULER,
+                **numpy,
+            },
+        ),
+        "standard_errors": (
+            standard_errors,
+            {**solved, "data": data, "noise": 0.1, "spread": 1.0, "steepest": 1000.0, **numpy},
+        ),
+        "validate": (pcb.validate, {"dataset": data, "part": False}),
+        "validate a course": (pcb.validate, {"dataset": course}),
+        "from_tables": (
+            pcb.from_tables,
+            {
+                "perturbation": u.values,
+                "response": y.values,
+                "sigma": np.ones(y.shape),
+                "node_kind": kinds,
+                "time": None,
+                "attrs": {"a": 1},
+                **labels,
+            },
+        ),
+        "from frames": (
+            pcb.from_tables,
+            {"perturbation": u.to_pandas(), "response": y.to_pandas(), "node_kind": kinds},
+        ),
+        "from course": (
+            pcb.from_tables,
+            {
+                "perturbation": u.values[:8],
+                "response": course["response"].values,
+                "time": [1.0, 2.0],
+                "time_units": "h",
+                "nodes": labels["nodes"],
+                "conditions": range(8),
+            },
+        ),
+        "read_csv": (
+            pcb.read_csv,
+            {
+                **files,
+                "sigma": None,
+                "nodes": None,
+                "node_kind": kinds,
+                "conditions": None,
+                "time": None,
+                "time_units": None,
+                "attrs": None,
+            },
+        ),
+        "open_data": (pcb.open_data, {"path": written}),
+        "save_data": (pcb.save_data, {"dataset": data, "path": folder / "copy.nc"}),
+        "load": (pcb.load, {"path": open_fit}),
+        "condition_labels": (
+            condition_labels,
+            {"perturbation": u.values, "nodes": labels["nodes"]},
+        ),
+        "drugs_of": (drugs_of, {"dataset": data}),
+        "get_backend": (get_backend, {"name": "numpy", "own": None}),
+        "to_ode_problem": (
+            pcb.to_ode_problem,
+            {k: v for k, v in solved.items() if k != "solver"} | {"perturbation": u},
+        ),
+        "baseline.fit": (ridge.fit, {"data": data}),
+        "baseline.predict": (ridge.predict, {"perturbation": u}),
+        "splits.random": (
+            pcb.splits.random,
+            {"data": data, "seed": 0, "fit_fraction": 0.7, "train_fraction": 0.8, "together": True},
+        ),
+        "splits.leave_one_drug_out": (
+            pcb.splits.leave_one_drug_out,
+            {
+                "data": data,
+                "keep_singles": False,
+                "drug": "x",
+                "seed": 0,
+                "train_fraction": 0.8,
+                "together": True,
+            },
+        ),
+        "splits.single_to_combo": (
+            pcb.splits.single_to_combo,
+            {"data": data, "seed": 0, "train_fraction": 0.8, "together": True},
+        ),
+        "Split": (
+            pcb.splits.Split,
+            {"name": "a", "train": ("a",), "validation": (), "test": ("b",)},
+        ),
+        "Split.apply": (split.apply, {"data": data}),
+        "simulate": (pcb.simulate, simulate),
+        "simulate a design": (
+            pcb.simulate,
+            {
+                "network": network,
+                "design": simulated["perturbation"],
+                "horizon": 2.0,
+                "noise": 0.0,
+                **numpy,
+            },
+        ),
+        "perturbations": (
+            simulation.perturbations,
+            {"drugs": ["x"], "nodes": labels["nodes"], "doses": [1.0], "combinations": True},
+        ),
+        "truth": (simulation.truth, {"data": simulated}),
+        "true_model": (simulation.true_model, {"data": simulated}),
+        "ji_experiment": (
+            simulation.ji_experiment,
+            {
+                "name": "GSD",
+                "n_conditions": (2, 1, 1),
+                "noise": 0.1,
+                "alpha": 1.0,
+                "seed": 0,
+                **numpy,
+            },
+        ),
+        "score": (experiments.score, {"fitted": simulated_fit, "test": simulated}),
+        "Network": (
+            pcb.networks.Network,
+            {
+                "W": network.W,
+                "node_kind": network.node_kind,
+                "alpha": network.alpha,
+                "epsilon": network.epsilon,
+                "psi": None,
+                "self_interaction": True,
+            },
+        ),
+        "networks.erdos_renyi": (
+            pcb.networks.erdos_renyi,
+            {"n_nodes": 5, "density": 0.2, "self_loops": False, **weights},
+        ),
+        "networks.acyclic": (pcb.networks.acyclic, {"n_nodes": 5, "density": 0.2, **weights}),
+        "networks.cyclic": (pcb.networks.cyclic, {"n_nodes": 5, "density": 0.2, **weights}),
+        "networks.symmetric": (pcb.networks.symmetric, {"n_nodes": 5, "density": 0.2, **weights}),
+        "networks.bifurcating": (
+            pcb.networks.bifurcating,
+            {"n_nodes": 7, "n_upstream": 2, **weights},
+        ),
+        "networks.oscillating": (
+            pcb.networks.oscillating,
+            {"n_nodes": 5, "density": 0.1, "n_ring": 3, **weights},
+        ),
+        "networks.beeline": (pcb.networks.beeline, {"name": "GSD", **weights}),
+        "networks.demo_network": (pcb.networks.demo_network, {"seed": 0}),
+        "networks.random_network": (
+            pcb.networks.random_network,
+            {"n_nodes": 9, "density": 0.2, "n_drugs": 2, "n_phenotypes": 1, "seed": 0},
+        ),
+        "metrics.compare": (pcb.metrics.compare, {"predictions": {"a": y}, "observed": y}),
+        "metrics.format_table": (pcb.metrics.format_table, {"table": table, "title": "t"}),
+        "metrics.html_table": (pcb.metrics.html_table, {"table": table}),
+        "metrics.rate_recovery": (
+            pcb.metrics.rate_recovery,
+            {"parameters": fit.parameters, "truth": fit.parameters},
+        ),
+        "metrics.recovery": (
+            pcb.metrics.recovery,
+            {"W": W, "truth": truth, "self_loops": False, "mask": None},
+        ),
+        "plot.fitted_against_true": (
+            pcb.plot.fitted_against_true,
+            {"fit": fit, "truth": truth, "mask": None, "ax": None},
+        ),
+        "plot.interactions": (
+            pcb.plot.interactions,
+            {"fit": fit, "truth": truth, "difference": True},
+        ),
+        "plot.loss_history": (pcb.plot.loss_history, {"fit": fit, "ax": None}),
+        "plot.network": (
+            pcb.plot.network,
+            {"fit": fit, "node_kind": kinds, "threshold": None, "top": 3, "ax": None},
+        ),
+        "plot.observed_against_predicted": (
+            pcb.plot.observed_against_predicted,
+            {"predicted": fit.predictions, "observed": y, "title": "t", "ax": None},
+        ),
+        "plot.precision_recall": (
+            pcb.plot.precision_recall,
+            {"fits": {"a": fit}, "truth": truth, "mask": None, "ax": None},
+        ),
+        "plot.trajectories": (
+            pcb.plot.trajectories,
+            {
+                "data": course,
+                "fit": course_fit,
+                "predictions": None,
+                "truth": None,
+                "conditions": ["c0"],
+                "nodes": ["A"],
+            },
+        ),
+        "plot.save_figure": (
+            pcb.plot.save_figure,
+            {"figure": pcb.plot.loss_history(fit), "path": folder / "a.svg"},
+        ),
+        "CellBox": (
+            pcb.CellBox,
+            {
+                "envelope": "hill",
+                "form": 0,
+                "degree": 1,
+                "order": 2,
+                "drugs": "input",
+                "dose_saturation": 0.25,
+                "response_range": "free",
+                "drug_columns": "shared",
+                "self_interaction": False,
+                "mask": np.ones((7, 7), bool),
+            },
+        ),
+        "Loss": (pcb.Loss, {"name": "huber", "delta": 1.0}),
+        "Penalty": (pcb.Penalty, {"l1": {"node_to_node": 0.1}, "l2": 0.1, "scale": "mean"}),
+        "Stage": (
+            pcb.Stage,
+            {
+                "iterations": 2,
+                "learning_rate": {"rates": 0.1},
+                "horizon": 2.0,
+                "penalty": None,
+                "patience": 2,
+                "batch_size": 2,
+                "prefix": 1,
+                "decay": "cosine",
+                "warmup": 1,
+                "optimiser": pcb.AdamW(),
+            },
+        ),
+        "AdamW": (
+            pcb.AdamW,
+            {"beta1": 0.9, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.1, "clip_norm": 1.0},
+        ),
+        "LBFGS": (pcb.LBFGS, {"memory": 3, "tolerance": 0.1}),
+        "Initialisation": (
+            pcb.Initialisation,
+            {"weight_scale": 0.1, "alpha": 1.0, "range_factor": 1.5},
+        ),
+        "Ridge": (baselines.Ridge, {"fit_intercept": True, "alphas": (1.0, 2.0)}),
+        "Tsit5": (pcb.Tsit5, {"rtol": 0.1, "atol": 0.1, "max_steps": 9}),
+        "Adaptive": (
+            pcb.Adaptive,
+            {"algorithm": "Tsit5", "rtol": 0.1, "atol": 0.1, "max_steps": 9},
+        ),
+        "SteadyState": (
+            pcb.SteadyState,
+            {"tol": 0.1, "lead": 1.0, "integrator": _EULER, "max_iterations": 3},
+        ),
+        "pycellbox fit": (
+            on_the_command_line,
+            {
+                "command": "fit",
+                "data": written,
+                "out": folder / "cli.nc",
+                "iterations": 2,
+                "no_baselines": True,
+                "test": 0.3,
+                "validation": 0.2,
+                "seed": 0,
+                "horizon": 2.0,
+                "solver": "euler",
+                "dt": 0.5,
+                "envelope": "tanh",
+                "form": 0,
+                "degree": 1,
+                "loss": "mse",
+                "learning_rate": 0.1,
+                "l1": 0.1,
+                **numpy,
+            },
+        ),
+        "pycellbox predict": (
+            on_the_command_line,
+            {
+                "command": "predict",
+                "_fit": open_fit,
+                "perturbation": files["perturbation"],
+                "out": folder / "predicted.csv",
+                "times": None,
+                **numpy,
+            },
+        ),
+        "pycellbox evaluate": (
+            on_the_command_line,
+            {"command": "evaluate", "_fit": open_fit, "data": written, "no_baselines": True},
+        ),
+    }
+    if readiness().ready:  # a call that is right would start Julia, in each worker
+        del calls["to_ode_problem"]
+    for one in (pcb.Euler, pcb.Midpoint, pcb.Heun, pcb.RK4):
+        calls[one.__name__] = (one, {"dt": 0.1})
+    for name in ("mae", "mse", "pearson"):
+        scored = {"predicted": fit.predictions, "observed": y, "by": "node"}
+        calls[f"metrics.{name}"] = (getattr(pcb.metrics, name), scored)
+    return calls
