@@ -149,11 +149,13 @@ def length(values: object) -> int:
         return sys.maxsize
 
 
-def several(name: str, values: object, *, error: type[Exception] = ModelError) -> list[Any]:
+def several(
+    name: str, values: object, needs: str = "a list", *, error: type[Exception] = ModelError
+) -> list[Any]:
     """Return the entries of a list, an array or the like, or say that there are none such."""
     scalar = isinstance(values, str | bytes) or not isinstance(values, Sized)
     if scalar or not np.iterable(values) or length(values) > MOST_ENTRIES:
-        raise error(f"{name}={shown(values)}; it needs a list.")
+        raise error(f"{name}={shown(values)}; it needs {needs}.")
     return list(values)
 
 

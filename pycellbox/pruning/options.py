@@ -96,7 +96,7 @@ def steps_to_take(
 
 
 def _listed(name: str, values: object) -> list[Any]:
-    listed = several(name, values)
+    listed = several(name, values, "a non-empty list of numbers")
     if not listed:
         raise ModelError(f"{name}={shown(values)}; it needs a non-empty list of numbers.")
     return listed
