@@ -645,7 +645,7 @@ def test_an_interrupt_between_sub_stages_saves_those_that_are_done(
 ) -> None:
     path = config()
     monkeypatch.setattr("pycellbox.interop.cellbox.training.fit_network", interrupting(after=2))
-    assert main(["run", str(path), "--out", "out"]) == 130
+    assert main(["run", str(path), "--out", "out", "--no-baselines"]) == 130
     fit = pcb.load("out/fit.nc")
     assert fit.status == "interrupted after sub-stage 2 of 3"
     assert len(fit.provenance["schedule"]) == 2
@@ -662,7 +662,7 @@ def test_a_run_that_reaches_nothing_leaves_nothing(
         run_config(path, out="out")
     was = snapshot(Path())
     monkeypatch.setattr("pycellbox.interop.cellbox.training.fit_network", interrupting(after=0))
-    assert main(["run", str(path), "--out", "out", "--overwrite"]) == 130
+    assert main(["run", str(path), "--out", "out", "--overwrite", "--no-baselines"]) == 130
     assert "nothing is saved" in capsys.readouterr().err
     assert snapshot(Path()) == was
 
@@ -676,7 +676,7 @@ def test_overwriting_keeps_the_finished_run_until_the_new_one_is_finished(
     was = snapshot(Path("out"))
     with monkeypatch.context() as patch:
         patch.setattr("pycellbox.interop.cellbox.training.fit_network", interrupting(after=1))
-        assert main(["run", str(path), "--out", "out", "--overwrite"]) == 130
+        assert main(["run", str(path), "--out", "out", "--overwrite", "--no-baselines"]) == 130
     assert snapshot(Path("out")) == was
     assert "out.unfinished" in capsys.readouterr().err
     assert pcb.load("out.unfinished/fit.nc").status.startswith("interrupted")
@@ -686,7 +686,7 @@ def test_overwriting_keeps_the_finished_run_until_the_new_one_is_finished(
 
     with monkeypatch.context() as patch:
         patch.setattr("pycellbox.interop.cellbox.training.joined", failing)
-        assert main(["run", str(path), "--out", "out", "--overwrite"]) == 2
+        assert main(["run", str(path), "--out", "out", "--overwrite", "--no-baselines"]) == 2
     assert snapshot(Path("out")) == was
 
     short = config(stages=[{"nT": 5, "sub_stages": [{"lr_val": 0.1}]}])
