@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import xarray as xr
 
 from pycellbox import splits
 from pycellbox.common.labels import label_text, labels_along, listed
-from pycellbox.common.options import did_you_mean
+from pycellbox.common.options import did_you_mean, nearest
 from pycellbox.data import open_data, read_csv, textfiles
 from pycellbox.data.delimited import read_rows
 from pycellbox.datasets.shipped import DATASETS
@@ -93,7 +92,8 @@ def read_perturbation(path: Path, nodes: Path | None, fit: Fit) -> tuple[xr.Data
     given = set(labels_along(perturbation, "node"))
     unknown = sorted(given - set(known))
     if unknown:
-        near = get_close_matches(unknown[0], known, n=1) or known[:5]
+        meant = nearest(unknown[0], known)
+        near = known[:5] if meant is None else [meant]
         raise DataError(
             f"{path} has column(s) that are no node of the fit: {listed(unknown)}; its nodes are, "
             f"for example, {', '.join(near)}: check the spelling."

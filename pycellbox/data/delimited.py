@@ -108,12 +108,8 @@ class _Table:
         """Whether it is a table, of columns, with a whole header, and how much is numbers."""
         if self.fault:
             # Of what is no table, the one with the most columns explains the most; blanks do not.
-            return (
-                False,
-                False,
-                False,
-                len(self.rows[0]) if self.rows and self.separator != " " else 0,
-            )
+            columns = len(self.rows[0]) if self.rows and self.separator != " " else 0
+            return False, False, False, columns
         whole = not self.header or bool(self.rows[0][0])
         numbers = sum(is_numeric(cell) for row in self.rows[:50] for cell in row)
         return True, len(self.rows[0]) > 1, whole, numbers

@@ -25,7 +25,6 @@ _FAR = 10.0
 # How many times dearer than others an interaction may be that leads a condition astray.
 _DEAR = 5.0
 
-
 # What weights are held to unless the data say otherwise: one of 2 drives tanh to its limit.
 _SIZE = 2.0
 
