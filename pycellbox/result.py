@@ -169,7 +169,7 @@ class Fit:
         tree = self.tree.copy()
         try:
             text = json.dumps({**self.provenance, **entries})
-            read_json(text)
+            read_json(text, constants=True)
         except (TypeError, ValueError, RecursionError) as error:
             raise ModelError(
                 f"provenance holds plain values, as JSON does, and was given {shown(entries)}: "
@@ -295,11 +295,11 @@ class Fit:
         return write_datasets(path, {"": xr.Dataset(attrs=self._tree.attrs), **groups})
 
     def __repr__(self) -> str:
-        title, rows = summary(self)
+        title, rows = summary(self.model, self._tree, self._provenance)
         return "\n".join([f"<pycellbox.{title}>", *(f"  {name:<9} {text}" for name, text in rows)])
 
     def _repr_html_(self) -> str:
-        title, rows = summary(self)
+        title, rows = summary(self.model, self._tree, self._provenance)
         how = self.provenance
         rows.append(("solver", repr(self.solver)))
         rows.append(("settings", f"loss {how['loss']['name']}, seed {how['seed']}, {how['dtype']}"))

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-if TYPE_CHECKING:
-    from pycellbox.result import Fit
+from pycellbox.models import CellBox
 
 
-def summary(fit: Fit) -> tuple[str, list[tuple[str, str]]]:
-    """Return a title, and what is to be said of the fit, by name."""
-    data = fit.data
+def summary(
+    model: CellBox, tree: xr.DataTree, provenance: Mapping[str, Any]
+) -> tuple[str, list[tuple[str, str]]]:
+    """Return a title, and what is to be said of a fit with these groups, by name."""
+    data = tree["data"].to_dataset()
     roles = data["role"].values
-    loss = fit.history["loss"].values
+    loss = tree["history"].to_dataset()["loss"].values
+    how = f"{provenance['backend']} backend, {provenance['seconds']:g} s"
     title = f"Fit: {data.sizes['node']} nodes, {(roles == 'train').sum()} conditions fitted"
     if n := int((roles == "validation").sum()):
         title += f", {n} for validation"
     went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
     return title, [
-        ("equation", f"{fit.model.equation}, φ = {fit.model.envelope}"),
+        ("equation", f"{model.equation}, φ = {model.envelope}"),
         ("loss", went or "not fitted"),
-        ("W", interactions(fit.parameters)),
-        ("status", f"{fit.status}; {fit.backend} backend, {fit.provenance['seconds']:g} s"),
+        ("W", interactions(tree["parameters"].to_dataset())),
+        ("status", f"{provenance['status']}; {how}"),
     ]
 
 

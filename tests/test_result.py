@@ -245,6 +245,13 @@ def test_other_nodes_cannot_be_told_seen_or_unseen(fit):
         roles_in_fit(fit.data.isel(node=slice(6)), fit.data)
 
 
+def test_provenance_may_hold_what_is_no_number(fit, tmp_path):
+    entries = {"far": float("inf"), "unknown": float("nan")}
+    kept = pcb.load(fit.with_provenance(**entries).save(tmp_path / "fit.nc")).provenance
+    assert kept["far"] == float("inf")
+    assert np.isnan(kept["unknown"])
+
+
 def groups_of(fit):
     """What `read_datasets` makes of the saved fit, to be changed."""
     return {"": xr.Dataset(attrs=fit.tree.attrs)} | {
