@@ -88,6 +88,8 @@ class Baseline(ABC):
         template = response.isel(condition=0, drop=True).copy(deep=True)
         # Time points of a node are outputs of their own.
         outputs = response.values.reshape(len(doses), -1)
+        if np.isinf(outputs).any():
+            raise DataError("response holds infinity; write NaN where nothing was measured.")
         if np.isnan(outputs).all():
             raise DataError("no response was measured in the training conditions.")
         active = (doses != 0).any(axis=0)

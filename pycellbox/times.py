@@ -34,6 +34,8 @@ def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float6
         return np.array([number("horizon", horizon, above=True, error=SolverError)])
     try:
         cells = np.atleast_1d(unmasked(times))
+        if cells.dtype.kind == "b":
+            raise DataError("True and False are no times")
         if cells.size > MOST_TIMES:
             raise DataError(f"there are {cells.size:,}, and at most {MOST_TIMES:,} can be")
         grid = as_numbers(cells, lambda index: f"times: entry {index[0] + 1}").astype(np.float64)

@@ -85,3 +85,16 @@ def deep(kind):
 def test_what_is_nested_without_end_is_refused(call, kind):
     with pytest.raises(pcb.PycellboxError):
         call(dataset(np.random.default_rng(0)), deep(kind))
+
+
+@pytest.mark.parametrize("labels", [["A"] * 7, [""] * 7, [np.nan] * 7, [b"A"] * 7], ids=str)
+def test_labels_that_name_nothing_or_two_are_refused_everywhere(labels):
+    data = dataset(np.random.default_rng(0))
+    bad = data.drop_vars("node").assign_coords(node=np.array(labels, dtype=object))
+    fit = pcb.fit(data, schedule=pcb.Stage(1), solver=pcb.Euler(0.5), progress=False)
+    for call in (fit.predict, fit.evaluate, pcb.validate, MeanResponse().fit):
+        with pytest.raises(pcb.DataError):
+            call(bad)
+    for draw in (lambda d: pcb.splits.random(d, seed=0), pcb.splits.single_to_combo):
+        with pytest.raises(pcb.DataError):
+            draw(bad)

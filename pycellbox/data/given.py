@@ -10,7 +10,7 @@ import xarray as xr
 
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
-from pycellbox.data.cells import as_numbers, cell_namer
+from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique
 from pycellbox.errors import DataError
 
 
@@ -25,7 +25,7 @@ def as_dataset(value: object, *variables: str, name: str = "data") -> xr.Dataset
 
 
 def as_array(value: object, name: str, *dims: str) -> xr.DataArray:
-    """Return a DataArray in this order of its dims, all labelled, or raise a `DataError`."""
+    """Return a DataArray in this order of its dims, each label once, or raise a `DataError`."""
     needs = f"a DataArray with the dims ({', '.join(dims)})"
     array = instance(name, value, xr.DataArray, needs, error=DataError)
     if set(array.dims) != set(dims) or not set(dims) <= set(array.coords):
@@ -33,6 +33,9 @@ def as_array(value: object, name: str, *dims: str) -> xr.DataArray:
             f"{name} has dims {array.dims} and labels along {sorted(map(str, array.indexes))}; it "
             f"needs labelled dims {dims}."
         )
+    for dim in dims:
+        if dim != "time":
+            check_unique(as_labels(array[dim].values, dim, name), dim, name)
     return array.transpose(*dims)
 
 

@@ -152,6 +152,8 @@ def _apply(
     ov = real_numbers(o, "observed").astype(np.float64)
     pv = real_numbers(p, "predicted").astype(np.float64)
     measured = ~np.isnan(ov)
+    if np.isinf(ov).any():
+        raise DataError("observed holds infinity; write NaN where nothing was measured.")
     bad = np.argwhere(measured & ~np.isfinite(pv))
     if len(bad):
         at = ", ".join(f"{d} {o.indexes[d][i]!r}" for d, i in zip(o.dims, bad[0], strict=True))

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.common.labels import labels_along
+from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import flag, instance, settle
+from pycellbox.data import NODE_KINDS
 from pycellbox.errors import ModelError
 from pycellbox.models import CellBox
 from pycellbox.problem import Structure
@@ -73,6 +74,11 @@ class Network:
             array = getattr(self, name).copy(deep=True)
             array.values.flags.writeable = False
             object.__setattr__(self, name, array)
+        strange = {*map(str, self.node_kind.values)} - {*NODE_KINDS}
+        if strange:
+            raise ModelError(
+                f"unknown node_kind {listed(sorted(strange))}; allowed: {', '.join(NODE_KINDS)}."
+            )
         nodes = self.nodes
         if len(set(nodes)) < len(nodes):
             raise ModelError("node_kind names a node twice; every node needs a name of its own.")

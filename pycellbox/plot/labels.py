@@ -17,6 +17,7 @@ from pycellbox.data.given import real_numbers
 from pycellbox.errors import DataError
 from pycellbox.result import Fit
 
+_LARGEST = 1e300  # of an interaction: axes and colours need room for differences
 Interactions: TypeAlias = Fit | xr.DataArray
 
 
@@ -30,12 +31,12 @@ def interactions_of(fit: Interactions) -> xr.DataArray:
             f"such as fit.parameters['W']; a {type(W).__name__}{dims} was given."
         )
     matrix: xr.DataArray = W.transpose("target", "source")
-    bad = np.argwhere(~np.isfinite(real_numbers(matrix, "W")))
+    bad = np.argwhere(~(np.abs(real_numbers(matrix, "W")) <= _LARGEST))
     if len(bad):
         target, source = (matrix[d].values[i] for d, i in zip(matrix.dims, bad[0], strict=True))
         raise DataError(
-            f"{len(bad)} interaction(s) are NaN or infinite, the first that of {str(source)!r} "
-            f"on {str(target)!r}; write 0 where there is none."
+            f"{len(bad)} interaction(s) are beyond {_LARGEST:g}, NaN or infinite, the first that of "
+            f"{str(source)!r} on {str(target)!r}; write 0 where there is none."
         )
     return matrix
 

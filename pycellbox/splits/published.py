@@ -19,7 +19,6 @@ import xarray as xr
 
 from pycellbox.common.labels import label_text
 from pycellbox.common.options import flag, integer, number
-from pycellbox.data.cells import as_labels, check_unique
 from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.data.replicates import dose_levels, replicates, take_whole
 from pycellbox.data.schema import STEADY
@@ -261,8 +260,6 @@ def _read(
     """Condition labels, which node is perturbed where, what stays together, and node labels."""
     given = as_dataset(data, "perturbation")["perturbation"]
     perturbation = as_array(given, "perturbation", *STEADY)
-    for dim in STEADY:
-        check_unique(as_labels(perturbation[dim].values, dim, "data"), dim, "data")
     values = real_numbers(perturbation, "perturbation")
     if not np.isfinite(values).all():
         raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
