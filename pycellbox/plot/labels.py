@@ -35,8 +35,8 @@ def interactions_of(fit: Interactions) -> xr.DataArray:
     if len(bad):
         target, source = (matrix[d].values[i] for d, i in zip(matrix.dims, bad[0], strict=True))
         raise DataError(
-            f"{len(bad)} interaction(s) are beyond {_LARGEST:g}, NaN or infinite, the first that of "
-            f"{str(source)!r} on {str(target)!r}; write 0 where there is none."
+            f"{len(bad)} interaction(s) are beyond {_LARGEST:g}, NaN or infinite, the first that "
+            f"of {str(source)!r} on {str(target)!r}; write 0 where there is none."
         )
     return matrix
 

@@ -14,6 +14,7 @@ from pycellbox.common.labels import labels_along
 from pycellbox.common.options import as_integer, choice, flag, integer, number, several, shown
 from pycellbox.data import condition_labels
 from pycellbox.data.cells import as_labels
+from pycellbox.data.given import as_array
 from pycellbox.errors import DataError
 from pycellbox.networks import Network
 
@@ -58,7 +59,7 @@ def perturbations(
         finite.
     """
     if isinstance(nodes, xr.DataArray):
-        names = labels_along(nodes, "node")
+        names = labels_along(as_array(nodes, "nodes", "node"), "node")
     else:
         names = as_labels(nodes, "node", "nodes").tolist()
     combinations = flag("combinations", combinations, error=DataError)
