@@ -140,6 +140,7 @@ def test_repeated_conditions_are_refused(data, parameters):
         lambda: pcb.networks.acyclic(10**6, 0.1),
         lambda: pcb.simulate(pcb.networks.cyclic(3), 10**12, times=[1.0]),
         lambda: pcb.LBFGS(memory=10**9),
+        lambda: pcb.Stage(10**30),
     ],
 )
 def test_sizes_beyond_any_memory_are_refused_at_once(call):

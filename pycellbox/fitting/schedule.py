@@ -13,6 +13,7 @@ from pycellbox.common.options import choice, integer, number, settle, shown
 from pycellbox.errors import ModelError
 from pycellbox.objective import EDGE_GROUPS, Penalty
 
+MOST_ITERATIONS = 1_000_000_000
 RATE_GROUPS = (*EDGE_GROUPS, "rates")
 """Keys of a learning rate by group: the edge groups, and ``rates`` for α, ε, ψ."""
 
@@ -112,7 +113,7 @@ class Stage:
     optimiser: AdamW | LBFGS = field(default_factory=AdamW)
 
     def __post_init__(self) -> None:
-        settle(self, "iterations", integer("iterations", self.iterations))
+        settle(self, "iterations", integer("iterations", self.iterations, 1, MOST_ITERATIONS))
         for name in ("patience", "batch_size", "prefix"):
             if getattr(self, name) is not None:
                 settle(self, name, integer(name, getattr(self, name)))

@@ -173,7 +173,7 @@ POOL: dict[str, Callable[[], Any]] = {
     "a Tsit5 of 1e-15": lambda: pcb.Tsit5(1e-15, 1e-15, 10**15),
     "an exact SteadyState": lambda: pcb.SteadyState(tol=1e-300, max_iterations=10**12),
     "an Adaptive": pcb.Adaptive,
-    "a long stage": lambda: pcb.Stage(10**30, patience=1),
+    "a long stage": lambda: pcb.Stage(10**9, patience=1),
 }
 
 Labelled: TypeAlias = Any
