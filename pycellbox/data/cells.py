@@ -118,9 +118,10 @@ def as_numbers(values: npt.NDArray[Any], describe: Callable[[Index], str]) -> np
     for index in np.ndindex(values.shape):
         number = _number(values[index])
         if number is None:
+            cell = values[index]
+            text = repr(str(cell)) if pd.api.types.is_scalar(cell) else shown(cell)
             raise DataError(
-                f"{describe(index)} is {str(values[index])!r}, which is not a real number; "
-                f"{_fix_of(values[index])}."
+                f"{describe(index)} is {text}, which is not a real number; {_fix_of(cell)}."
             )
         result[index] = number
     return result

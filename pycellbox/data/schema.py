@@ -150,6 +150,7 @@ def _check_variables(dataset: xr.Dataset) -> None:
                 f"the dimension {name} has no labels; add them with "
                 f"dataset.assign_coords({name}=[...])."
             )
+        _check_dims(dataset[name], (name,))
 
 
 def _check_dims(variable: xr.DataArray, *allowed: tuple[str, ...]) -> None:

@@ -74,10 +74,11 @@ def draw_rate(
     numbers = [as_number(bound) for bound in bounds]
     if len(numbers) == 2 and None not in numbers:
         low, high = cast("list[float]", numbers)
-        if 0 < low <= high < np.inf:
+        if 1e-100 <= low <= high <= 1e100:  # products of rates stay numbers
             return rng.uniform(low, high, n_nodes) if low < high else np.full(n_nodes, low)
     raise ModelError(
-        f"{name}={shown(rate)}; it needs a number > 0, or (lowest, highest) to draw from evenly."
+        f"{name}={shown(rate)}; it needs a number > 0, or (lowest, highest) to draw from "
+        "evenly, from 1e-100 to 1e100."
     )
 
 
