@@ -259,3 +259,20 @@ def test_a_call_may_wait_for_events(where):
         seconds=100,
     )
     assert "got 3" in out, err[-2000:]
+
+
+def test_a_julia_that_another_thread_has_started_is_warned_of():
+    out, err = output(
+        """
+        import os, threading, time, juliacall
+        from pycellbox.backends import get_backend
+        thread = threading.Thread(target=lambda: get_backend("julia"), daemon=True)
+        thread.start()
+        time.sleep(2)  # whether or not it hangs
+        print("over", flush=True)
+        os._exit(0)
+        """,
+        seconds=100,
+    )
+    assert "over" in out
+    assert "another package has started Julia, in another thread" in err

@@ -335,26 +335,10 @@ function python_result(errand::Errand)
     return error === nothing ? result : throw(error)
 end
 
-"""
-What Python calls by address: [`run_errand`](@ref), Julia's own function after which the collector
-does not wait for a thread while it is outside of Julia, with the thread in which Julia was started;
-and where the flag is that gives up running evaluations.
-"""
+"What Python calls by address, and where the flag is that gives up running evaluations."
 function python_addresses()
-    runner, enter = @cfunction(run_errand, Cint, (Ptr{Cvoid},)), cglobal(:jl_gc_safe_enter)
-    return UInt(runner), UInt(enter), UInt(first_thread()), UInt(pointer_from_objref(INTERRUPTED))
-end
-
-"""
-What Julia knows of its first thread, which need not be this one: another package may have started
-Julia. A running task has it at the same place as this task has that of this thread.
-"""
-function first_thread()
-    here = ccall(:jl_get_ptls_states, Ptr{Cvoid}, ())
-    Threads.threadid() == 1 && return here
-    words(task) = Ptr{Ptr{Cvoid}}(pointer_from_objref(task))
-    place = findfirst(k -> unsafe_load(words(current_task()), k) == here, 1:32)
-    return place === nothing ? here : unsafe_load(words(Base.roottask), place)
+    runner = @cfunction(run_errand, Cint, (Ptr{Cvoid},))
+    return UInt(runner), UInt(pointer_from_objref(INTERRUPTED))
 end
 
 "Whether Julia handles signals, which its garbage collector needs with more than one thread."

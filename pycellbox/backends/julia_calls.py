@@ -37,12 +37,9 @@ class _Bridge:
 
     def __init__(self, cellbox: Any) -> None:
         self.cellbox = cellbox
-        run, enter, thread, flag = (int(a) for a in cellbox.python_addresses())
+        run, flag = (int(address) for address in cellbox.python_addresses())
         self.run: Callable[[int], int] = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(run)
         self.flag = ctypes.c_int64.from_address(flag)
-        # The thread in which Julia was started counts as inside of it for ever otherwise. It is
-        # outside now, whichever it is, because this one has Python's lock (which PYFUNCTYPE keeps).
-        ctypes.PYFUNCTYPE(ctypes.c_int8, ctypes.c_void_p)(enter)(thread)
         self._errands: queue.SimpleQueue[tuple[int, list[int], threading.Event]] | None = None
 
     def run_aside(self, address: int) -> int:
@@ -72,6 +69,20 @@ class _Bridge:
             address, outcome, done = self._errands.get()
             outcome.append(self.run(address))
             done.set()
+
+
+def leave_first_thread(main: Any) -> bool:
+    """Let Julia's garbage collector run while the thread in which Julia was started is in Python.
+
+    That thread counts as inside of Julia for ever otherwise, and the collector waits for it. False
+    if this is another thread: it can be done by the thread itself alone.
+    """
+    enter, number = main.seval("UInt(cglobal(:jl_gc_safe_enter)), Threads.threadid()")
+    if int(number) != 1:
+        return False
+    # PYFUNCTYPE keeps Python's lock, so that nothing comes between.
+    ctypes.PYFUNCTYPE(ctypes.c_int8)(int(enter))()
+    return True
 
 
 _bridge: _Bridge | None = None

@@ -45,6 +45,10 @@ _NO_SIGNALS = (
     "Julia computes on one thread here, because it does not handle signals: with more, the process "
     "would crash in a garbage collection. {remedy}"
 )
+_OTHER_THREAD = (
+    "another package has started Julia, in another thread: while that thread waits in Python, "
+    "calls into Julia can hang. Call pycellbox.backends.get_backend('julia') in that thread before."
+)
 
 
 def start() -> Any:
@@ -79,6 +83,8 @@ def _start() -> Any:
             with _handlers_kept() if keep else contextlib.nullcontext():
                 import juliacall
 
+            if not julia_calls.leave_first_thread(juliacall.Main):
+                warn(_OTHER_THREAD, BackendWarning)
             juliacall.Main.seval("import CellBox")
             # Now and then Ctrl-C reaches Julia's own waiting thread all the same: it shall raise
             # InterruptException in our call (see `translate`) and not end the process.

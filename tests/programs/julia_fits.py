@@ -77,6 +77,8 @@ WAYS = {
     """,
     "another package's Julia, used in a thread that the main one joins": """
         import juliacall
+        from pycellbox.backends import get_backend
+        get_backend("julia")  # as the warning that comes without it says
         fits = []
         def run():
             fits.extend(work(k) for k in range(N))
