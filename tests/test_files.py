@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -50,20 +51,26 @@ WRITERS = {
 }
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """No file of this process grows beyond 8 kB: a write fails half-way, as on a full disk."""
+    """No file of this process grows beyond 8 kB: a write fails half-way, as on a full disk.
+
+    Within a test alone: what pytest itself writes, to a file perhaps, would fail too.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_full_disk_leaves_the_old_file_and_nothing_beside(name, data, fit, tmp_path, full_disk):
+def test_a_full_disk_leaves_the_old_file_and_nothing_beside(name, data, fit, tmp_path):
     path = tmp_path / name
     path.write_text("old")
-    with pytest.raises(ResultFileError, match=f"cannot write .*{name}.*File too large"):
+    failure = pytest.raises(ResultFileError, match=f"cannot write .*{name}.*File too large")
+    with failure, full_disk():
         WRITERS[name](path, data, fit)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == [name]
