@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from pycellbox.backends import registry
 from pycellbox.datasets.shipped import FILES
+
+# A background job inherits Ctrl-C as ignored, and Python leaves it so: the tests, and the processes
+# that they start, mean to have it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # "auto" means NumPy in tests, whatever is installed: Julia has tests of its own.
 registry._AUTO = ()
