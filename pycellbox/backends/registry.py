@@ -99,8 +99,8 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
 @functools.cache
 def _choose(process: int) -> Backend:  # anew in a forked one, where Julia cannot be used
     for name, missing in _AUTO:
-        why = missing()
-        if not why:
+        ready = not (why := missing())
+        if ready:
             try:
                 backend = _BACKENDS[name]()
             except BackendError as error:
@@ -109,7 +109,7 @@ def _choose(process: int) -> Backend:  # anew in a forked one, where Julia canno
                 log.info("backend: %s (%s)", name, backend.version())
                 return backend
         # Who names a Julia, or has one installed, wants it used.
-        if not missing() or _named(name):
+        if ready or _named(name):
             warn(f"backend='auto' takes numpy: {name} cannot be used: {why}", BackendWarning)
         log.info("backend: numpy; %s: %s", name, why)
     return _numpy()

@@ -30,6 +30,13 @@ def work(seed):
     return pcb.fit(DATA, schedule=pcb.Stage(6, batch_size=5), seed=seed, backend="julia",
                    progress=False)
 
+def joined():
+    fits = []
+    thread = threading.Thread(target=lambda: fits.extend(work(k) for k in range(N)))
+    thread.start()
+    thread.join()
+    return fits
+
 def check(fits):
     for seed, fit in enumerate(fits):
         again = work(seed)
@@ -40,13 +47,7 @@ def check(fits):
 WAYS = {
     "one thread that the main thread joins": """
         work(0)
-        fits = []
-        def run():
-            fits.extend(work(k) for k in range(N))
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        check(fits)
+        check(joined())
     """,
     "a pool of four": """
         work(0)
@@ -79,13 +80,7 @@ WAYS = {
         import juliacall
         from pycellbox.backends import get_backend
         get_backend("julia")  # as the warning that comes without it says
-        fits = []
-        def run():
-            fits.extend(work(k) for k in range(N))
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        check(fits)
+        check(joined())
     """,
     "Julia's objects freed on other threads": """
         from pycellbox.backends import get_backend
