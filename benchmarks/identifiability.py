@@ -23,10 +23,10 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.errors import PycellboxError
+from pycellbox.ji import JI_MODEL, TIMES, ji_experiment
 from pycellbox.networks import BEELINE, beeline
 from pycellbox.refinement import standard_errors
-from pycellbox.simulation import JI_MODEL, ji_experiment, simulate, truth
-from pycellbox.simulation.ji import TIMES
+from pycellbox.simulation import simulate, truth
 
 SOLVER = pcb.RK4(0.25)
 TO_MAE = float(np.sqrt(2 / np.pi))  # mean of |e| of a Gaussian error

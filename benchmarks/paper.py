@@ -28,7 +28,7 @@ import pandas as pd
 
 import pycellbox as pcb
 from pycellbox.errors import PycellboxError
-from pycellbox.experiments import Recovery, recover_beeline
+from pycellbox.ji import Recovery, recover_beeline
 from pycellbox.networks import BEELINE
 from pycellbox.simulation import truth
 

@@ -39,7 +39,8 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox import metrics, networks
 from pycellbox.backends import get_backend
-from pycellbox.simulation import JI_MODEL, truth
+from pycellbox.ji import JI_MODEL
+from pycellbox.simulation import truth
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.scaling_figures import figure
@@ -187,7 +188,7 @@ def run(cell: Cell) -> dict[str, Any]:
         decay="cosine",
         warmup=20,
         batch_size=BATCH,
-        optimiser=pcb.AdamW(beta2=0.99, clip_norm=float(np.sqrt(cell.nodes))),
+        optimizer=pcb.AdamW(beta2=0.99, clip_norm=float(np.sqrt(cell.nodes))),
     )
     began = time.perf_counter()
     try:

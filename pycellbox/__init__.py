@@ -6,8 +6,7 @@
 >>> fit.predict(data["perturbation"])
 """
 
-__version__ = "0.1.0"
-
+from pycellbox._version import __version__
 from pycellbox.common import starting  # noqa: F401  # Ctrl-C has no traceback from here on
 
 # isort: split
@@ -29,17 +28,20 @@ from pycellbox.errors import (
     ResultFileError,
     SolverError,
 )
-from pycellbox.fitting import LBFGS, AdamW, Initialisation, Stage, fit
+from pycellbox.evaluation import Evaluation
+from pycellbox.fitting import LBFGS, AdamW, Initialization, Stage, fit
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import CellBox
+from pycellbox.networks import Network
 from pycellbox.objective import Loss, Penalty
-from pycellbox.pruning import prune
+from pycellbox.pruning import Pruned, prune
 from pycellbox.refinement import refine
 from pycellbox.result import Fit
 from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
+from pycellbox.splits import Split
 
 __all__ = [
     "LBFGS",
@@ -53,19 +55,23 @@ __all__ = [
     "DataWarning",
     "DivergenceError",
     "Euler",
+    "Evaluation",
     "FileWarning",
     "Fit",
     "Heun",
-    "Initialisation",
+    "Initialization",
     "Loss",
     "Midpoint",
     "ModelError",
+    "Network",
     "NumericsWarning",
     "Penalty",
+    "Pruned",
     "PycellboxError",
     "PycellboxWarning",
     "ResultFileError",
     "SolverError",
+    "Split",
     "Stage",
     "SteadyState",
     "Tsit5",
@@ -90,3 +96,8 @@ __all__ = [
     "validate",
     "value_and_gradient",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names alone, for completion."""
+    return __all__

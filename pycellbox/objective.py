@@ -1,4 +1,4 @@
-"""What a fit minimises: a loss over the measured entries, and penalties on the interactions."""
+"""What a fit minimizes: a loss over the measured entries, and penalties on the interactions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Penalty:
     l1, l2 : float or mapping
         One strength for the whole of W, or one for each of the groups ``drug_to_node``,
         ``drug_shared``, ``node_to_node``, ``node_to_phenotype``; groups left out are not
-        penalised, but ``drug_shared`` and ``node_to_phenotype`` follow ``drug_to_node`` and
+        penalized, but ``drug_shared`` and ``node_to_phenotype`` follow ``drug_to_node`` and
         ``node_to_node`` when only those two are named.
     scale : {"mean", "sum"}
         "mean": s = 1, the strengths stand beside the mean loss, as in CellBox's configurations.

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox import __version__, views
+from pycellbox import views
+from pycellbox._version import __version__
 from pycellbox.backends import Backend, get_backend
 from pycellbox.common.options import flag, instance, shown
 from pycellbox.common.texts import read_json

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends.lowering import Lowering
 from pycellbox.errors import DivergenceError, NumericsWarning, warn
 from pycellbox.models import CellBox
+from pycellbox.numerics.lowering import Lowering
 from pycellbox.problem import Structure, kinds_of, parameter_arrays
 from pycellbox.solvers import FixedStep, Solver, SteadyState, Tsit5
 from pycellbox.solving import nodes_of, solve

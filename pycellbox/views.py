@@ -1,4 +1,4 @@
-"""HTML views for notebooks: small, without style sheets or scripts, in the colours of the page."""
+"""HTML views for notebooks: small, without style sheets or scripts, in the colors of the page."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ def test_the_stage_is_what_the_keys_say(config: Write) -> None:
     assert (stage.iterations, stage.learning_rate, stage.batch_size) == (120, 0.01, 1)
     assert stage.prefix is None  # every update sees all four times
     assert stage.patience == 20  # 100 epochs of 4 updates are 20 passes over 20 conditions
-    assert stage.optimiser == pcb.AdamW(beta2=0.999, weight_decay=0.01, clip_norm=0.5)
+    assert stage.optimizer == pcb.AdamW(beta2=0.999, weight_decay=0.01, clip_norm=0.5)
     assert read_config(config(n_iter_tol=0)).stage(1).patience is None
     assert read_config(config(n_iter_tol=5, n_iter_burnin=30)).stage(1).patience == 30
     assert read_config(config(n_exp_val=0)).stage(1).patience is None
@@ -296,7 +296,7 @@ def test_a_network_can_be_drawn(config: Write) -> None:
     assert len(set(truth["true_alpha"].values)) == 20
 
 
-def test_a_network_can_be_randomised(config: Write) -> None:
+def test_a_network_can_be_randomized(config: Write) -> None:
     drawn = material(read_config(config(randomize_network=0.1))).data["true_W"].values
     assert ((drawn != 0) == (W != 0)).all()
     assert not np.allclose(drawn, W)

@@ -84,7 +84,7 @@ def test_no_default_warns_of_its_own_choice(data):
     """Nor does it leave the equation."""
     data = data()
     stages, penalty = default_schedule(data)
-    short = pcb.Stage(20, learning_rate=stages[0].learning_rate, optimiser=stages[0].optimiser)
+    short = pcb.Stage(20, learning_rate=stages[0].learning_rate, optimizer=stages[0].optimizer)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pcb.NumericsWarning)
         warnings.simplefilter("error", pcb.BackendWarning)

@@ -113,9 +113,9 @@ CHANGES: dict[str, tuple[Callable[[], xr.Dataset], str, str]] = {
         "so small",
         "1 node ",
     ),
-    "standardised doses": (
+    "standardized doses": (
         lambda: with_doses(lab(), lambda u: np.where(u.any(0), u - u.mean(0), 0).round(3)),
-        "standardised",
+        "standardized",
         "'aMEK', 'aAKT', 'aERK'",
     ),
     "no drug declared": (lambda: undeclared(lab()), "node_kind", "'aMEK', 'aAKT', 'aERK'"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.models import ENVELOPES, CellBox
+from pycellbox.numerics.envelopes import envelope_kernel
 
 ALL = [
     CellBox(envelope=e, order=k)

@@ -11,7 +11,7 @@ import pytest
 
 import pycellbox as pcb
 from pycellbox.errors import ModelError
-from pycellbox.experiments import recover_beeline, score
+from pycellbox.ji import JI_MODEL, recover_beeline, score
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -47,7 +47,7 @@ def test_recovery_prints_its_table(recovery: pcb.experiments.Recovery) -> None:
 
 
 def test_of_several_starts_the_validation_set_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycellbox.experiments._GOOD", 0.0)  # no start is good enough
+    monkeypatch.setattr("pycellbox.ji.recovery._GOOD", 0.0)  # no start is good enough
     options = {"seed": 21, "iterations": 60, "backend": "numpy"}
     several = recover_beeline("CY", starts=2, **options)
     first = recover_beeline("CY", starts=1, **options)
@@ -63,7 +63,7 @@ def test_of_several_starts_the_validation_set_chooses(monkeypatch: pytest.Monkey
 def test_score_of_the_truth_is_perfect(recovery: pcb.experiments.Recovery) -> None:
     true = pcb.simulation.truth(recovery.test)
     exact = pcb.fit(
-        recovery.train, pcb.simulation.JI_MODEL, initial=true, solver=pcb.Tsit5(1e-9, 1e-11),
+        recovery.train, JI_MODEL, initial=true, solver=pcb.Tsit5(1e-9, 1e-11),
         schedule=pcb.Stage(1, learning_rate=0.0), backend="numpy", progress=False,
     )  # fmt: skip
     scores = score(exact, recovery.test)

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
-from pycellbox.backends.numpy import NumpySession
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import DataError, DivergenceError, ModelError, SolverError
 from pycellbox.fitting import loop
 from pycellbox.fitting.roles import split_roles
@@ -66,7 +66,7 @@ def test_a_known_network_is_found(times):
 
 def test_lbfgs_finds_it_too():
     data, truth = known_network()
-    stage = pcb.Stage(150, optimiser=pcb.LBFGS())
+    stage = pcb.Stage(150, optimizer=pcb.LBFGS())
     fit = fitted(data, schedule=stage)
     assert fit.history["loss"][-1] < 1e-6
     assert (np.diff(fit.history["objective"]) <= 0).all()
@@ -76,7 +76,7 @@ def test_lbfgs_finds_it_too():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"batch_size": 5}, {"optimiser": pcb.LBFGS()}, {"optimiser": pcb.AdamW(clip_norm=0.1)}],
+    [{}, {"batch_size": 5}, {"optimizer": pcb.LBFGS()}, {"optimizer": pcb.AdamW(clip_norm=0.1)}],
     ids=["full batch", "minibatch", "L-BFGS", "clipped"],
 )
 def test_same_seed_same_bits(options):
@@ -237,7 +237,7 @@ def test_a_prefix_needs_times():
     with pytest.raises(ModelError, match="prefix=1, but the data has steady states"):
         fitted(dataset(np.random.default_rng(6)), schedule=quick(5, prefix=1))
     with pytest.raises(ModelError, match="L-BFGS needs all times"):
-        pcb.Stage(5, prefix=2, optimiser=pcb.LBFGS())
+        pcb.Stage(5, prefix=2, optimizer=pcb.LBFGS())
 
 
 def test_missing_entries_and_sigma_count_as_they_should():
@@ -277,36 +277,36 @@ def test_objective_gradient_agrees_with_finite_differences(model):
     """Through softplus, mask, shared columns, held range and penalties."""
     from pycellbox.backends import get_backend
     from pycellbox.fitting.objective import Objective
-    from pycellbox.fitting.parametrisation import Parametrisation
+    from pycellbox.fitting.parametrization import Parametrization
     from tests.helpers import random_parameters, random_problem
 
     rng = np.random.default_rng(9)
     problem = random_problem(model, rng)
     session = get_backend("numpy").session(problem, pcb.Heun(0.2), pcb.Loss(), "discrete")
-    par = Parametrisation(problem.structure, rng.uniform(1, 2, len(NODES)))
+    par = Parametrization(problem.structure, rng.uniform(1, 2, len(NODES)))
     groups = {"drug_to_node": 0.1, "drug_shared": 0.3, "node_to_node": 0.2}
     objective = Objective(session, par, pcb.Penalty(l1=groups, l2=groups), 50)
     raw = par.raw(random_parameters(model, rng, scale=0.5))
     _, _, gradient = objective.value_and_gradient(raw)
     for name, array in raw.items():
         for index in zip(*(rng.integers(0, s, 12) for s in array.shape), strict=True):
-            h, centre = 1e-6, array[index]
+            h, center = 1e-6, array[index]
             ends = []
             for sign in (1, -1):
-                array[index] = centre + sign * h
+                array[index] = center + sign * h
                 ends.append(objective.value_and_gradient(raw)[0])
-            array[index] = centre
+            array[index] = center
             wanted = (ends[0] - ends[1]) / (2 * h)
             assert gradient[name][index] == pytest.approx(wanted, abs=1e-7), (name, index)
 
 
 def test_raw_and_effective_parameters_go_back_and_forth():
-    from pycellbox.fitting.parametrisation import Parametrisation
+    from pycellbox.fitting.parametrization import Parametrization
     from tests.helpers import random_parameters
 
     for model in (pcb.CellBox(), pcb.CellBox(form=2), pcb.CellBox(form="ji-code")):
         p = random_parameters(model, np.random.default_rng(10))
-        par = Parametrisation(structure(model), np.ones(len(NODES)))
+        par = Parametrization(structure(model), np.ones(len(NODES)))
         back = par.effective(par.raw(p))
         assert set(back) == set(p)
         for name in p:
@@ -342,7 +342,7 @@ class TestBlowUp:
         fit = fitted(
             dataset(np.random.default_rng(13)), model=self.linear, solver=pcb.Heun(0.5),
             horizon=400.0, schedule=quick(40, learning_rate=1.0),
-            initial=pcb.Initialisation(weight_scale=0.01),
+            initial=pcb.Initialization(weight_scale=0.01),
         )  # fmt: skip
         assert fit.provenance["steps_retried"] > 0
         assert np.isfinite(fit.parameters["W"]).all()
@@ -365,16 +365,16 @@ class TestBlowUp:
         assert np.isfinite(fit.parameters["W"]).all()
 
     def test_a_start_that_blows_up_is_an_error(self):
-        with pytest.raises(DivergenceError, match=r"cannot start.*Initialisation"):
+        with pytest.raises(DivergenceError, match=r"cannot start.*Initialization"):
             fitted(
                 dataset(np.random.default_rng(15)), model=self.linear, horizon=400.0,
-                initial=pcb.Initialisation(weight_scale=5.0),
+                initial=pcb.Initialization(weight_scale=5.0),
             )  # fmt: skip
 
     def test_lbfgs_comes_back_from_a_blow_up(self):
         fit = fitted(
             dataset(np.random.default_rng(16)), model=self.linear, solver=pcb.Heun(0.5),
-            horizon=300.0, schedule=pcb.Stage(30, optimiser=pcb.LBFGS()),
+            horizon=300.0, schedule=pcb.Stage(30, optimizer=pcb.LBFGS()),
         )  # fmt: skip
         assert np.isfinite(fit.parameters["W"]).all()
         assert fit.history["loss"][-1] < fit.history["loss"][0]
@@ -426,7 +426,7 @@ def test_time_courses_may_be_fitted_up_to_a_horizon():
         ({"seed": 1.5}, ModelError, "seed=1.5"),
         ({"penalty": 0.1}, ModelError, "pcb.Penalty"),
         ({"loss": "rmse"}, ModelError, "loss='rmse'"),
-        ({"initial": 3}, ModelError, "Initialisation"),
+        ({"initial": 3}, ModelError, "Initialization"),
         ({"solver": "Heun"}, SolverError, "use one of"),
         ({"backend": "torch"}, pcb.BackendError, "'torch' is unknown.*numpy"),
         ({"validation": 1.5}, DataError, "≥ 0 and < 1"),

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import pycellbox.backends.numpy  # noqa: F401
-from pycellbox.backends.numpy import NumpyBackend, NumpySession, folded, tape
-from pycellbox.backends.numpy.envelopes import envelope_kernel
+from pycellbox.backends.numpy import NumpyBackend, folded, tape
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.models import FORMS, CellBox
+from pycellbox.numerics.envelopes import envelope_kernel
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
 from tests.helpers import random_parameters, random_problem, structure

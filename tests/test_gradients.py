@@ -8,10 +8,12 @@ import itertools
 import numpy as np
 import pytest
 
-from pycellbox.backends.numpy import FiniteDifferenceSession, NumpyBackend, NumpySession
-from pycellbox.backends.numpy.tableaux import TABLEAUX
+from pycellbox.backends.numpy import NumpyBackend
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.models import ENVELOPES, FORMS, CellBox
+from pycellbox.numerics.differences import FiniteDifferenceSession
+from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
 from tests.helpers import random_parameters, random_problem

@@ -18,7 +18,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox import cli
-from pycellbox.backends.numpy import NumpySession
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.cli import main
 from pycellbox.common import interrupts, starting
 from pycellbox.result import Fit
@@ -29,7 +29,7 @@ PACKAGE = str(Path(pcb.__file__).parent) + os.sep
 STAGES = (
     pcb.Stage(2, 0.05),
     pcb.Stage(2, 0.05, batch_size=2),
-    pcb.Stage(2, optimiser=pcb.LBFGS()),
+    pcb.Stage(2, optimizer=pcb.LBFGS()),
 )
 COLUMNS = ("objective", "loss", "validation_loss", "gradient_norm", "learning_rate", "horizon")
 
@@ -198,7 +198,7 @@ def test_a_second_ctrl_c_ends_what_the_first_has_begun(
 def test_ctrl_c_before_the_training_is_an_ordinary_one(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_call(monkeypatch, pcb.fitting.api, "Parametrisation", 1, ctrl_c)
+    at_call(monkeypatch, pcb.fitting.api, "Parametrization", 1, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         fit(data)
 

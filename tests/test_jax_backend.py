@@ -15,9 +15,10 @@ import pytest
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
-from pycellbox.backends.numpy import NumpyBackend, NumpySession
+from pycellbox.backends.numpy import NumpyBackend
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import BackendError, DivergenceError
-from pycellbox.fitting.parametrisation import Parametrisation
+from pycellbox.fitting.parametrization import Parametrization
 from pycellbox.models import ENVELOPES, FORMS
 from pycellbox.objective import Loss
 from tests.helpers import dataset, random_parameters, random_problem
@@ -145,7 +146,7 @@ def test_a_long_trajectory_is_reversed_in_segments(backend, monkeypatch):
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_saturated_envelopes_have_finite_slopes(envelope):
     from pycellbox.backends.jax.envelopes import envelope as make
-    from pycellbox.backends.numpy.envelopes import envelope_kernel
+    from pycellbox.numerics.envelopes import envelope_kernel
 
     order = 3 if envelope in ("polynomial", "hill") else None
     model = pcb.CellBox(envelope=envelope, order=order)
@@ -410,9 +411,9 @@ os.wait()
 
 def test_a_raw_parameter_has_the_precision_of_the_fit():
     structure = random_problem(pcb.CellBox(), np.random.default_rng(0), dtype="float32").structure
-    parametrisation = Parametrisation(structure, np.ones(structure.n_nodes, np.float32))
+    parametrization = Parametrization(structure, np.ones(structure.n_nodes, np.float32))
     parameters = random_parameters(pcb.CellBox(), np.random.default_rng(0), dtype="float32")
-    raw = parametrisation.raw(parameters)
+    raw = parametrization.raw(parameters)
     assert "b0" in raw
     assert {a.dtype.name for a in raw.values()} == {"float32"}
-    assert {a.dtype.name for a in parametrisation.effective(raw).values()} == {"float32"}
+    assert {a.dtype.name for a in parametrization.effective(raw).values()} == {"float32"}

@@ -21,8 +21,10 @@ import pycellbox as pcb
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia_project import readiness
 from pycellbox.backends.julia_runtime import OPTIONS
-from pycellbox.backends.numpy import FiniteDifferenceSession, NumpyBackend, NumpySession
+from pycellbox.backends.numpy import NumpyBackend
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.objective import Loss
 from tests.helpers import (
     NODES,
@@ -233,7 +235,7 @@ def test_gradient_of_settled_conditions_at_loose_tolerances(julia, gradient):
         {"model": pcb.CellBox(form=2, degree=2)},
         {"stage": {"batch_size": 5}},
         {"stage": {"prefix": 1, "batch_size": 5}, "times": (0.3, 0.8, 1.5)},
-        {"stage": {"optimiser": pcb.AdamW(clip_norm=0.05, weight_decay=0.1)}},
+        {"stage": {"optimizer": pcb.AdamW(clip_norm=0.05, weight_decay=0.1)}},
         {"stage": {"patience": 8}, "validation": 0.4},
         {"penalty": pcb.Penalty(l1={"drug_to_node": 0.01}, l2=0.02, scale="sum")},
     ],
@@ -264,7 +266,7 @@ def test_training_follows_numpy(julia, options):
 
 def test_lbfgs_in_python_over_julia_gradients(julia):
     data = dataset(np.random.default_rng(6))
-    stage = pcb.Stage(20, optimiser=pcb.LBFGS())
+    stage = pcb.Stage(20, optimizer=pcb.LBFGS())
     a, b = (
         pcb.fit(data, schedule=stage, backend=name, progress=False, penalty=pcb.Penalty(l2=1e-3))
         for name in ("numpy", "julia")
@@ -344,7 +346,7 @@ def test_a_blow_up_in_training_is_averted_the_same_way(julia):
         pcb.fit(
             data, model, solver=pcb.Heun(0.5), horizon=400.0, penalty=pcb.Penalty(),
             schedule=pcb.Stage(40, learning_rate=1.0), backend=name, progress=False,
-            initial=pcb.Initialisation(weight_scale=0.01),
+            initial=pcb.Initialization(weight_scale=0.01),
         )
         for name in ("numpy", "julia")
     )  # fmt: skip

@@ -228,7 +228,7 @@ def test_the_useful_lines_of_an_error_of_julia_are_kept():
         "TaskFailedException\n\n    nested task error: DivergenceError: too large\n    Stacktrace",
     ],
 )
-def test_an_error_of_ours_is_recognised_wherever_it_was_raised(text):
+def test_an_error_of_ours_is_recognized_wherever_it_was_raised(text):
     error = translate(RuntimeError(text))
     assert isinstance(error, DivergenceError)
     assert str(error) == "too large"

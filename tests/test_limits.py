@@ -40,7 +40,7 @@ def test_steps_without_end_are_refused_with_their_number(data, parameters, solve
 
 def test_a_record_of_steps_beyond_the_memory_is_refused_with_its_size(monkeypatch):
     problem = random_problem(pcb.CellBox(), np.random.default_rng(0))
-    monkeypatch.setattr("pycellbox.backends.checks._memory", lambda: 2e6)
+    monkeypatch.setattr("pycellbox.numerics.checks._memory", lambda: 2e6)
     steps = r"Heun\(dt=0.001\) takes 2,000 steps, whose records take .* GB"
     with pytest.raises(pcb.SolverError, match=steps):
         get_backend("numpy").session(problem, pcb.Heun(0.001), Loss())

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 
-from pycellbox.backends.numpy import NumpySession
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem, Structure

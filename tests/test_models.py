@@ -49,8 +49,8 @@ def test_order_defaults_to_two_where_it_has_a_meaning():
 def test_model_goes_through_plain_values():
     model = pcb.CellBox(envelope="hill", order=4, form=2, degree=2, dose_saturation=None)
     assert pcb.CellBox.from_dict(model.to_dict()) == model
-    with pytest.raises(ModelError, match=r"unknown model option.*colour"):
-        pcb.CellBox.from_dict({"colour": "red"})
+    with pytest.raises(ModelError, match=r"unknown model option.*color"):
+        pcb.CellBox.from_dict({"color": "red"})
 
 
 def test_structural_mask():
@@ -116,13 +116,13 @@ def test_clamping_needs_drugs():
         (lambda: pcb.Stage(10, batch_size=0), "batch_size=0"),
         (lambda: pcb.Stage(10, decay="step"), "decay='step'"),
         (lambda: pcb.Stage(10, penalty=0.1), "pcb.Penalty"),
-        (lambda: pcb.Stage(10, optimiser="adam"), "pcb.AdamW"),
-        (lambda: pcb.Stage(10, optimiser=pcb.LBFGS(), batch_size=4), "full batch"),
+        (lambda: pcb.Stage(10, optimizer="adam"), "pcb.AdamW"),
+        (lambda: pcb.Stage(10, optimizer=pcb.LBFGS(), batch_size=4), "full batch"),
         (lambda: pcb.AdamW(beta1=1), "beta1"),
         (lambda: pcb.AdamW(clip_norm=0), "clip_norm"),
         (lambda: pcb.LBFGS(memory=0), "memory"),
-        (lambda: pcb.Initialisation(alpha=0), "alpha=0"),
-        (lambda: pcb.Initialisation(weight_scale=-1), "weight_scale"),
+        (lambda: pcb.Initialization(alpha=0), "alpha=0"),
+        (lambda: pcb.Initialization(weight_scale=-1), "weight_scale"),
     ],
 )
 def test_bad_objective_or_schedule(make, match):

@@ -77,15 +77,15 @@ def every_option(integer, number):
                 integer(2), learning_rate={"rates": number(0.5)}, horizon=number(2.5),
                 patience=integer(3), batch_size=integer(3), warmup=integer(1),
                 penalty=pcb.Penalty(l2=number(0.5)),
-                optimiser=pcb.AdamW(
+                optimizer=pcb.AdamW(
                     number(0.5), number(0.5), number(0.5), number(0.5), number(0.5)
                 ),
             ),
-            pcb.Stage(integer(2), optimiser=pcb.LBFGS(integer(3), number(0.5))),
+            pcb.Stage(integer(2), optimizer=pcb.LBFGS(integer(3), number(0.5))),
         ],
         "solver": pcb.Heun(number(0.5)),
         "horizon": number(2.5),
-        "initial": pcb.Initialisation(number(0.5), number(0.5), number(0.5)),
+        "initial": pcb.Initialization(number(0.5), number(0.5), number(0.5)),
         "seed": integer(3),
         "validation": number(0.25),
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -47,6 +48,30 @@ def test_everything_public_exists_and_is_documented():
     for name in pcb.__all__:
         thing = getattr(pcb, name)
         assert name == "__version__" or thing.__doc__, name
+
+
+def test_completion_shows_the_public_names_alone():
+    assert set(dir(pcb)) == set(pcb.__all__)
+    assert {"Split", "Evaluation", "Network", "Pruned"} <= set(dir(pcb))
+
+
+def test_package_faces_only_hand_names_on():
+    faces = [p for p in (ROOT / "pycellbox").rglob("__init__.py") if p.parent.name != "pycellbox"]
+    for face in faces:
+        for node in ast.parse(face.read_text()).body:
+            assigned = [t.id for t in node.targets] if isinstance(node, ast.Assign) else []
+            harmless = isinstance(node, ast.ImportFrom | ast.Expr) or assigned == ["__all__"]
+            assert harmless, f"{face}:{node.lineno}"
+
+
+def test_no_backend_imports_another():
+    rooms = [p for p in (ROOT / "pycellbox/backends").iterdir() if (p / "__init__.py").exists()]
+    for room in rooms:
+        others = tuple(f"pycellbox.backends.{other.name}" for other in rooms if other != room)
+        for source in room.rglob("*.py"):
+            for node in ast.walk(ast.parse(source.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    assert not node.module.startswith(others), f"{source}:{node.lineno}"
 
 
 def test_version_stands_once():

@@ -211,12 +211,12 @@ def test_interactions_beside_the_truth_share_scale_and_order(
     assert [ax.get_title() for ax in figure.axes[:3]] == ["true", "fitted", "fitted − true"]
     assert true.get_clim() == fitted.get_clim() == difference.get_clim()
     low, high = fitted.get_clim()
-    assert low == -high  # zero is in the middle of the colours
+    assert low == -high  # zero is in the middle of the colors
     assert high >= np.abs(network.W).max()
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == list(network.nodes)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(network.nodes)
     assert {"source node", "target node"} <= set(texts(figure).splitlines())
-    # Two panels and the bar of colours.
+    # Two panels and the bar of colors.
     assert len(plot.interactions(fit, truth).axes) == 3
 
 
@@ -366,11 +366,11 @@ def test_trajectories_show_measurements_truth_and_fit(
     bar = ax.containers[0].lines[2][0].get_segments()[0]
     np.testing.assert_allclose(np.ptp(bar[:, 1]), 0.1)  # from −σ to σ
 
-    colour = ax.containers[0].lines[0].get_color()
-    dashed = [line for line in ax.lines if line.is_dashed() and line.get_color() == colour]
+    color = ax.containers[0].lines[0].get_color()
+    dashed = [line for line in ax.lines if line.is_dashed() and line.get_color() == color]
     truth = courses["true_response"].sel(condition="aMEK", node="MEK")
     np.testing.assert_array_equal(dashed[0].get_xydata(), np.column_stack([truth["time"], truth]))
-    own = [line for line in ax.lines if line.get_color() == colour]
+    own = [line for line in ax.lines if line.get_color() == color]
     solid = max(own, key=lambda line: len(line.get_xdata()))
     at = np.asarray(solid.get_xdata())
     assert len(at) >= 200
@@ -407,7 +407,7 @@ def test_trajectories_choose_and_say_what_they_show(courses: xr.Dataset) -> None
     assert " of " not in texts(quiet)
 
 
-def test_every_node_has_a_colour_and_a_marker_of_its_own(courses: xr.Dataset) -> None:
+def test_every_node_has_a_color_and_a_marker_of_its_own(courses: xr.Dataset) -> None:
     figure = plot.trajectories(courses, conditions=["aMEK"])
     dots = [c.lines[0] for c in figure.axes[0].containers]
     assert len({dot.get_color() for dot in dots}) == len(dots) == 7
@@ -439,7 +439,7 @@ def test_trajectories_name_what_does_not_fit(
 # ---- network
 
 
-def test_signs_are_told_by_head_line_and_colour(network: Network) -> None:
+def test_signs_are_told_by_head_line_and_color(network: Network) -> None:
     figure = plot.network(network.W)
     assert isinstance(by_gid(figure, "MEK activates ERK: arrow"), Polygon)
     assert isinstance(by_gid(figure, "ERK inhibits RAF: bar"), Line2D)
@@ -459,7 +459,7 @@ def test_signs_are_told_by_head_line_and_colour(network: Network) -> None:
     assert {"activates (w > 0)", "inhibits (w < 0)"} <= set(texts(figure).splitlines())
 
 
-def centre(figure: Figure, node: str) -> np.ndarray:
+def center(figure: Figure, node: str) -> np.ndarray:
     path = by_gid(figure, node)
     return path.get_patch_transform().transform(path.get_path().vertices)[:-1].mean(axis=0)
 
@@ -477,7 +477,7 @@ def paths(figure: Figure) -> dict[tuple[str, str], np.ndarray]:
 def test_edges_go_from_source_to_target_and_touch_no_other_node(n: int) -> None:
     W = large_matrix(n, prefix="n")
     figure = plot.network(W, top=2 * n)
-    at = {node: centre(figure, node) for node in W["target"].values}
+    at = {node: center(figure, node) for node in W["target"].values}
     edges = paths(figure)
     assert len(edges) == 2 * n
     for (source, target), path in edges.items():

@@ -15,7 +15,7 @@ import pycellbox as pcb
 from pycellbox.fitting import progress
 from tests.helpers import dataset
 
-STAGES = (pcb.Stage(4), pcb.Stage(2, optimiser=pcb.LBFGS()))
+STAGES = (pcb.Stage(4), pcb.Stage(2, optimizer=pcb.LBFGS()))
 
 
 @pytest.fixture

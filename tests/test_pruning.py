@@ -222,8 +222,8 @@ def test_refits_start_from_where_the_network_stood(steady):
 
 def test_schedules_come_back_whole_from_provenance():
     stages = [
-        quick(7, optimiser=pcb.AdamW(clip_norm=0.5), penalty=pcb.Penalty(l2=0.1), batch_size=4),
-        pcb.Stage(9, optimiser=pcb.LBFGS(memory=5), horizon=2.0, patience=3),
+        quick(7, optimizer=pcb.AdamW(clip_norm=0.5), penalty=pcb.Penalty(l2=0.1), batch_size=4),
+        pcb.Stage(9, optimizer=pcb.LBFGS(memory=5), horizon=2.0, patience=3),
     ]
     fit = fitted(dataset(np.random.default_rng(1)), schedule=stages)
     back = pruning.options.stages_of(fit)

@@ -12,11 +12,12 @@ import pycellbox as pcb
 from pycellbox import networks
 from pycellbox.backends import get_backend
 from pycellbox.errors import DivergenceError, ModelError, NumericsWarning, SolverError
+from pycellbox.ji.experiment import JI_MODEL, ji_experiment
+from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Problem
 from pycellbox.refinement import refine, standard_errors
 from pycellbox.refinement.elimination import eliminate, inverse
-from pycellbox.refinement.sensitivity import Sensitivity
-from pycellbox.simulation import JI_MODEL, ji_experiment, truth
+from pycellbox.simulation import truth
 
 SOLVER = pcb.RK4(0.25)
 
@@ -94,7 +95,7 @@ def test_jacobian_agrees_with_differences(
         differences[..., q] = (up - down) / 2e-5
     largest = np.abs(differences).max()
     np.testing.assert_allclose(J, differences, atol=0.03 * largest)
-    monkeypatch.setattr("pycellbox.refinement.sensitivity._STEP", 0.05)
+    monkeypatch.setattr("pycellbox.numerics.sensitivity._STEP", 0.05)
     exact = sensitivity.jacobian(sensitivity.unpack(theta, support), support)
     np.testing.assert_allclose(exact, differences, atol=1e-5 * largest)
 

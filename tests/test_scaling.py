@@ -13,7 +13,8 @@ import pytest
 import pycellbox as pcb
 from benchmarks import melanoma, scaling
 from benchmarks.scaling import Cell, Table
-from pycellbox.simulation import JI_MODEL, true_model, truth
+from pycellbox.ji import JI_MODEL
+from pycellbox.simulation import true_model, truth
 
 SMALL = Cell("size", nodes=3, conditions=6, times=2, noise=0.0, updates=15)
 

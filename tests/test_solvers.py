@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from pycellbox.backends.lowering import Lowering
 from pycellbox.backends.numpy import NumpyBackend
-from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError, ModelError, SolverError
 from pycellbox.models import FORMS, CellBox
+from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
 from pycellbox.solving import solve
 from tests.helpers import NODES, labelled, random_parameters, random_problem, structure
@@ -79,10 +79,10 @@ def test_tsit5_error_follows_the_tolerance():
 
 def test_tsit5_of_fixed_length_has_order_five():
     """The tableau itself, with step control out of play."""
-    from pycellbox.backends.numpy.envelopes import envelope_kernel
     from pycellbox.backends.numpy.integrate import Tape
     from pycellbox.backends.numpy.kernel import Stepper
-    from pycellbox.backends.numpy.tableaux import TABLEAUX
+    from pycellbox.numerics.envelopes import envelope_kernel
+    from pycellbox.numerics.tableaux import TABLEAUX
 
     rng = np.random.default_rng(3)
     model = CellBox(dose_saturation=None)

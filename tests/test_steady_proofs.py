@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pycellbox.backends.lowering import Lowering
 from pycellbox.backends.numpy import NumpyBackend
-from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.proofs import Proofs, parts
 from pycellbox.backends.numpy.steady import SteadyEquations, find
 from pycellbox.models import CellBox
+from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.lowering import Lowering
 from pycellbox.problem import Structure
 from pycellbox.solvers import SteadyState, Tsit5
 
@@ -119,15 +119,15 @@ def test_nothing_is_proven_of_what_is_not_a_number():
 
 
 def test_large_networks_are_spared_what_takes_longer_than_integrating(monkeypatch):
-    """No eigenvalues, and no factorisation for each condition, where there are many nodes."""
+    """No eigenvalues, and no factorization for each condition, where there are many nodes."""
     rng = np.random.default_rng(2)
     B = rng.normal(0, 2 / np.sqrt(300), (300, 300))
     monkeypatch.setattr(np.linalg, "eigvals", None)
-    factorised, cholesky = [], np.linalg.cholesky
-    monkeypatch.setattr(np.linalg, "cholesky", lambda N: factorised.append(0) or cholesky(N))
+    factorized, cholesky = [], np.linalg.cholesky
+    monkeypatch.setattr(np.linalg, "cholesky", lambda N: factorized.append(0) or cholesky(N))
     found = find(equations(B, rng.normal(size=(12, 300))), 3.0)
     assert not found.settled.any()
-    assert len(factorised) <= 3
+    assert len(factorized) <= 3
     # One proof for all of them together is tried, and here it is enough.
     B *= 0.62 / 2
     assert not proofs(B)._perron[2] < 1

@@ -9,13 +9,15 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
-from pycellbox.backends.lowering import Lowering
-from pycellbox.backends.numpy import FiniteDifferenceSession, NumpyBackend, NumpySession
-from pycellbox.backends.numpy.envelopes import envelope_kernel
+from pycellbox.backends.numpy import NumpyBackend
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.backends.numpy.steady import SteadyEquations, _lead_times, find
 from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.errors import BackendError, SolverError
 from pycellbox.models import ENVELOPES, FORMS, CellBox
+from pycellbox.numerics.differences import FiniteDifferenceSession
+from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.lowering import Lowering
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem, Structure
 from pycellbox.solvers import RK4, SteadyState, Tsit5, solver_from_dict, solver_to_dict

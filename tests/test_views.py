@@ -65,7 +65,7 @@ def views(evil: pcb.Fit) -> dict[str, object]:
         "other stage": pcb.Stage(
             7, {"rates": 0.125}, 2.5, pcb.Penalty(l1=0.5), 3, 4, 5, "cosine", 6
         ),
-        "lbfgs": pcb.Stage(7, optimiser=pcb.LBFGS()),
+        "lbfgs": pcb.Stage(7, optimizer=pcb.LBFGS()),
         "evaluation": evil.evaluate(evil.data),
         "notes": pcb.fit(kept, schedule=pcb.Stage(1), progress=False).evaluate(
             kept, baselines=False
@@ -88,9 +88,9 @@ def test_views_are_safe_and_stand_alone(views: dict[str, object], name: str) -> 
     assert set(page.attributes) == {"style"}  # no handler, no link
     styles = ";".join(page.attributes["style"])
     assert "url(" not in styles
-    # Legible on white and on black: no text colour and no background of its own.
-    colours = re.findall(r"(?:^|;)\s*(?:color|background(?:-color)?):([^;]*)", styles)
-    assert set(colours) <= {"inherit", "none"}
+    # Legible on white and on black: no text color and no background of its own.
+    colors = re.findall(r"(?:^|;)\s*(?:color|background(?:-color)?):([^;]*)", styles)
+    assert set(colors) <= {"inherit", "none"}
 
 
 def test_views_say_what_was_asked(views: dict[str, object]) -> None:

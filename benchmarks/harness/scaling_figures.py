@@ -76,7 +76,7 @@ def _heat(axes: Any, rows: pd.DataFrame, varied: tuple[str, str], score: str) ->
     # Larger networks are sparser, so that chance is far from perfect.
     wide = score == "auprc_ratio" and high > 10 * low
     log = (SCORES[score][1] or wide) and low > 0
-    # One value, or none but equal ones, still need a range of colours.
+    # One value, or none but equal ones, still need a range of colors.
     norm = LogNorm(low / 1.01, high * 1.01) if log else Normalize(min(low, 0.0), max(high, 1.0))
     axes.set_facecolor("#CCCCCC")
     image = axes.imshow(values, norm=norm, cmap="viridis", aspect="auto", origin="lower")
@@ -84,8 +84,8 @@ def _heat(axes: Any, rows: pd.DataFrame, varied: tuple[str, str], score: str) ->
         if np.isfinite(value):
             text = f"{value:.1g}" if abs(value) < 1e-3 else f"{value:.2g}"
             text = f"{value:.0f}" if abs(value) >= 100 else text
-            colour = "white" if norm(value) < 0.6 else "black"
-            axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
+            color = "white" if norm(value) < 0.6 else "black"
+            axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=color)
     axes.set_xticks(range(len(table.columns)), [f"{v:g}" for v in table.columns])
     axes.set_yticks(range(len(table.index)), [f"{v:g}" for v in table.index])
     axes.set_xlabel(LABELS[across])
@@ -98,10 +98,10 @@ def _heat(axes: Any, rows: pd.DataFrame, varied: tuple[str, str], score: str) ->
 def _lines(axes: Any, rows: pd.DataFrame, varied: tuple[str, str], score: str) -> None:
     """Draw a line for each number of conditions: mean over seeds, and every seed as a dot."""
     across, of_line = varied
-    for (value, part), colour, marker in zip(rows.groupby(of_line), COLOURS, MARKERS, strict=False):
+    for (value, part), color, marker in zip(rows.groupby(of_line), COLOURS, MARKERS, strict=False):
         mean = part.groupby(across)[score].mean()
-        axes.plot(mean.index, mean, color=colour, marker=marker, label=f"{value} conditions")
-        axes.plot(part[across], part[score], ".", color=colour, alpha=0.4, ms=4, zorder=0)
+        axes.plot(mean.index, mean, color=color, marker=marker, label=f"{value} conditions")
+        axes.plot(part[across], part[score], ".", color=color, alpha=0.4, ms=4, zorder=0)
     axes.set_xscale("log")
     ticks = sorted(rows[across].unique())
     axes.set_xticks(ticks, [f"{v:g}" for v in ticks])

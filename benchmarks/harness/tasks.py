@@ -134,7 +134,7 @@ def recovery(seed: int = 0) -> Task:
             "penalty": pcb.Penalty(l1=1e-5, l2=1e-6),
             "schedule": pcb.Stage(
                 1000, learning_rate=0.02, decay="cosine", warmup=20,
-                optimiser=pcb.AdamW(beta2=0.999, clip_norm=float(np.sqrt(len(network.nodes)))),
+                optimizer=pcb.AdamW(beta2=0.999, clip_norm=float(np.sqrt(len(network.nodes)))),
             ),
         },
     )  # fmt: skip

@@ -102,7 +102,7 @@ def train(
     }
     for leaf in raw.values():
         leaf.requires_grad_()
-    optimiser = torch.optim.Adam(list(raw.values()))
+    optimizer = torch.optim.Adam(list(raw.values()))
 
     def effective() -> tuple[Any, Any, Any]:
         positive = torch.nn.functional.softplus
@@ -126,7 +126,7 @@ def train(
     spent, updates = 0.0, 0
     for number, stage in enumerate(schedule):
         end = spent + (seconds - spent) / (len(schedule) - number)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate
         # The mean starts from a loss that is too large to be true, as in the original.
         recent, best, waited = deque([1000.0], maxlen=RUNNING), 1000.0, 0
@@ -134,9 +134,9 @@ def train(
         training, watching = _batches(u, y, generator), _batches(u_valid, y_valid, generator)
         while waited <= stage.patience and in_stage <= MOST and spent < end:
             began = time.perf_counter()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             objective(*next(training), stage).backward()
-            optimiser.step()
+            optimizer.step()
             with torch.no_grad():
                 recent.append(float(objective(*next(watching), stage)))
             mean = sum(recent) / len(recent)

@@ -37,8 +37,8 @@ def refuse_after_fork(name: str) -> None:
 def _jax_runs() -> bool:
     """Whether JAX runs here, started by us or by the user's own code."""
     bridge = sys.modules.get("jax._src.xla_bridge")
-    initialised = getattr(bridge, "backends_are_initialized", None)
-    return bool(initialised()) if callable(initialised) else "JAX" in _running
+    initialized = getattr(bridge, "backends_are_initialized", None)
+    return bool(initialized()) if callable(initialized) else "JAX" in _running
 
 
 def _after_fork() -> None:

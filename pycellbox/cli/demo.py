@@ -29,7 +29,7 @@ HELD_OUT = 0.5  # of the pairs
 SOLVER = Heun(dt=0.2)
 PENALTY = Penalty(l1=3e-4)
 SCHEDULE = Stage(
-    iterations=600, learning_rate=0.03, decay="cosine", warmup=20, optimiser=AdamW(beta2=0.99)
+    iterations=600, learning_rate=0.03, decay="cosine", warmup=20, optimizer=AdamW(beta2=0.99)
 )
 
 

@@ -89,7 +89,7 @@ def _which_julia(compat: Any, state: dict[str, Any]) -> str:
 def _compile_flags() -> list[str]:
     """Return the flags juliacall will start Julia with that compiled packages depend on.
 
-    Julia compiles packages again if they were compiled at a lower optimisation level or with
+    Julia compiles packages again if they were compiled at a lower optimization level or with
     other bounds checks or inlining (`jl_match_cache_flags` in its `staticdata_utils.c`).
     """
     flags = []

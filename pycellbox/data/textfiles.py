@@ -132,7 +132,7 @@ def read_perturbation(
     path, nodes
         As for `read_csv`.
     known : set of str
-        Nodes that may be perturbed, so that a table without labels is recognised.
+        Nodes that may be perturbed, so that a table without labels is recognized.
 
     Returns
     -------

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.backends.lowering import Lowering
-from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.common.labels import counted, listed
 from pycellbox.errors import DataError, DataWarning, warn
+from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.lowering import Lowering
 from pycellbox.problem import Structure
 
 # A dose is on the flat part of the saturation if half of it does this share of what it does.
@@ -102,16 +102,16 @@ def _shown(levels: npt.NDArray[np.floating], limit: int = 5) -> str:
     return ", ".join(texts if len(texts) <= limit else [*texts[: limit - 1], "…", texts[-1]])
 
 
-def doubt_standardised(data: xr.Dataset) -> None:
+def doubt_standardized(data: xr.Dataset) -> None:
     """Warn of doses with the mean taken off: nothing is then 0 where no dose was given."""
     u, nodes = data["perturbation"].values, data["node"].values
     largest = np.abs(u).max(axis=0)
     # As far as a table's decimals tell.
-    centred = (u != 0).all(axis=0) & (np.abs(u.mean(axis=0)) <= 1e-3 * largest)
-    if centred.any():
+    centerd = (u != 0).all(axis=0) & (np.abs(u.mean(axis=0)) <= 1e-3 * largest)
+    if centerd.any():
         warn(
-            f"doses of {counted(int(centred.sum()), 'node')} have the mean 0 and are never 0, as "
-            f"standardised values are: {listed(nodes[centred])}; 0 has to mean that nothing was "
+            f"doses of {counted(int(centerd.sum()), 'node')} have the mean 0 and are never 0, as "
+            f"standardized values are: {listed(nodes[centerd])}; 0 has to mean that nothing was "
             "given: give the doses as they were, divided by a reference if need be.",
             DataWarning,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycellbox.fitting.api import fit
-from pycellbox.fitting.parametrisation import Initialisation
+from pycellbox.fitting.parametrization import Initialization
 from pycellbox.fitting.schedule import LBFGS, AdamW, Stage
 
-__all__ = ["LBFGS", "AdamW", "Initialisation", "Stage", "fit"]
+__all__ = ["LBFGS", "AdamW", "Initialization", "Stage", "fit"]

@@ -9,7 +9,7 @@ import numpy as np
 from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.objective import Objective, copy_raw, norm
-from pycellbox.fitting.parametrisation import Raw
+from pycellbox.fitting.parametrization import Raw
 from pycellbox.fitting.schedule import AdamW
 from pycellbox.problem import Array
 
@@ -60,15 +60,15 @@ class Judge:
 
     def plan(self, options: AdamW, raw: Raw, learning_rates: Raw) -> TrainingPlan:
         """Return the stage as plain arrays, for a backend that trains by itself."""
-        parametrisation = self.objective.parametrisation
+        parametrization = self.objective.parametrization
         l1, l2 = self.objective.strengths
         return TrainingPlan(
             raw=raw,
             learning_rates=learning_rates,
             l1=l1,
             l2=l2,
-            shared=parametrisation.shared,
-            held=parametrisation.held,
+            shared=parametrization.shared,
+            held=parametrization.held,
             beta1=options.beta1,
             beta2=options.beta2,
             epsilon=options.epsilon,
@@ -97,7 +97,7 @@ class Judge:
         if not self.validation.size:
             return math.nan
         try:
-            parameters = self.objective.parametrisation.effective(raw)
+            parameters = self.objective.parametrization.effective(raw)
             return self.objective.session.value(parameters, self.validation)
         except DivergenceError:
             return math.inf

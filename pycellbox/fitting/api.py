@@ -17,9 +17,9 @@ from pycellbox.doubts import doubt_data
 from pycellbox.errors import ModelError
 from pycellbox.fitting.defaults import default_schedule, default_solver, time_span
 from pycellbox.fitting.loop import Training
-from pycellbox.fitting.parametrisation import (
-    Initialisation,
-    Parametrisation,
+from pycellbox.fitting.parametrization import (
+    Initialization,
+    Parametrization,
     initial_parameters,
     response_range,
 )
@@ -52,7 +52,7 @@ def fit(
     loss: str | Loss = "mse",
     penalty: Penalty | None = None,
     horizon: float | None = None,
-    initial: Initialisation | xr.Dataset | None = None,
+    initial: Initialization | xr.Dataset | None = None,
     seed: int = 0,
     backend: str = "auto",
     dtype: str = "float64",
@@ -65,7 +65,7 @@ def fit(
     data : Dataset
         As made by `from_tables`, `read_csv` or `open_data`: steady state or time courses.
     model : CellBox, optional
-        The equation and parametrisation; `CellBox()` by default.
+        The equation and parametrization; `CellBox()` by default.
     validation : float, sequence of str, or Dataset, optional
         Conditions that are not fitted but choose the best parameters and stop the fit: a share of
         ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
@@ -86,7 +86,7 @@ def fit(
     horizon : float, optional
         End of the integration for steady-state data; default 10, ten decay times at the rate of 1
         from which a fit starts. Time courses end with their last time.
-    initial : Initialisation or Dataset, optional
+    initial : Initialization or Dataset, optional
         How to draw the start, or the effective parameters to start from.
     seed : int
         Of everything random: initial weights, validation share, batches. The same seed gives the
@@ -159,7 +159,7 @@ def fit(
     doubt_data(data.isel(condition=train), problem.structure)
     rng = np.random.default_rng(seed)
     start, ranges = _start(training_part, initial, rng)
-    parametrisation = Parametrisation(problem.structure, ranges.astype(precision))
+    parametrization = Parametrization(problem.structure, ranges.astype(precision))
     training = Training(
         backend=chosen,
         problem=problem,
@@ -168,8 +168,8 @@ def fit(
         solver=solver,
         loss=objective,
         penalty=penalty,
-        parametrisation=parametrisation,
-        raw=parametrisation.raw({k: v.astype(precision) for k, v in start.items()}),
+        parametrization=parametrization,
+        raw=parametrization.raw({k: v.astype(precision) for k, v in start.items()}),
         rng=rng,
         progress=Progress(sum(s.iterations for s in stages), progress),
     )
@@ -182,7 +182,7 @@ def fit(
 
     def conclude() -> Fit:
         kept, history = training.kept, training.kept_history
-        parameters = parameter_dataset(problem.structure, parametrisation.effective(kept.raw))
+        parameters = parameter_dataset(problem.structure, parametrization.effective(kept.raw))
         fitted = Fit.assemble(
             model=model,
             solver=solver,
@@ -232,7 +232,7 @@ def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
 
 
 def _start(
-    problem: Problem, initial: Initialisation | xr.Dataset | None, rng: np.random.Generator
+    problem: Problem, initial: Initialization | xr.Dataset | None, rng: np.random.Generator
 ) -> tuple[Parameters, np.ndarray[Any, Any]]:
     """Effective parameters to start from, and each node's response range."""
     if isinstance(initial, xr.Dataset):
@@ -240,11 +240,11 @@ def _start(
         # Where the range is held, a warm start holds its own.
         ratio = start["epsilon"] / start["alpha"] if "epsilon" in start else start["alpha"]
         return start, ratio
-    if initial is not None and not isinstance(initial, Initialisation):
+    if initial is not None and not isinstance(initial, Initialization):
         raise ModelError(
-            f"initial={shown(initial)}; it needs pcb.Initialisation(...) or a Dataset of "
+            f"initial={shown(initial)}; it needs pcb.Initialization(...) or a Dataset of "
             "parameters."
         )
-    settings = initial or Initialisation()
+    settings = initial or Initialization()
     ranges = response_range(problem, settings.range_factor)
     return initial_parameters(problem.structure, settings, ranges, rng), ranges

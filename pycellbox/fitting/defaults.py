@@ -141,7 +141,7 @@ def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
             learning_rate=rates,
             decay="cosine",
             warmup=10,
-            optimiser=AdamW(beta2=0.99),
+            optimizer=AdamW(beta2=0.99),
         )
         strengths = {
             "node_to_node": 1.0,
@@ -155,6 +155,6 @@ def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
         learning_rate=0.02,
         decay="cosine",
         warmup=20,
-        optimiser=AdamW(beta2=0.999, clip_norm=float(np.sqrt(data.sizes["node"]))),
+        optimizer=AdamW(beta2=0.999, clip_norm=float(np.sqrt(data.sizes["node"]))),
     )
     return (stage,), Penalty(l1=1e-5, l2=1e-6)

@@ -8,12 +8,12 @@ import numpy as np
 
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.objective import Objective, norm
-from pycellbox.fitting.parametrisation import Raw
+from pycellbox.fitting.parametrization import Raw
 from pycellbox.fitting.schedule import LBFGS, RATE_GROUPS
 from pycellbox.problem import Array
 
 
-def minimise(
+def minimize(
     objective: Objective,
     options: LBFGS,
     raw: Raw,
@@ -21,7 +21,7 @@ def minimise(
     rows: Array | None,
     report: Callable[[Raw, float, float, float], bool],
 ) -> None:
-    """Minimise from ``raw``.
+    """Minimize from ``raw``.
 
     ``report`` sees every accepted iterate (raw parameters, objective, loss, norm of the gradient)
     and returns True to stop.
@@ -37,7 +37,7 @@ def minimise(
     from scipy.optimize import minimize
 
     # Only entries that may move: the rest would blur the curvature.
-    free = objective.parametrisation.learning_rates(dict.fromkeys(RATE_GROUPS, 1.0))
+    free = objective.parametrization.learning_rates(dict.fromkeys(RATE_GROUPS, 1.0))
     names = list(raw)
     index = {name: np.nonzero(free[name].ravel())[0] for name in names}
     base = {name: raw[name].copy() for name in names}

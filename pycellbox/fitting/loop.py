@@ -21,7 +21,7 @@ from pycellbox.fitting import lbfgs
 from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.history import History
 from pycellbox.fitting.objective import Objective
-from pycellbox.fitting.parametrisation import Parametrisation, Raw
+from pycellbox.fitting.parametrization import Parametrization, Raw
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.schedule import LBFGS, AdamW, Stage
 from pycellbox.objective import Loss, Penalty
@@ -75,7 +75,7 @@ class Training:
     solver: Solver
     loss: Loss
     penalty: Penalty
-    parametrisation: Parametrisation
+    parametrization: Parametrization
     raw: Raw
     rng: np.random.Generator
     progress: Progress
@@ -110,7 +110,7 @@ class Training:
                     if not self.history:
                         raise DivergenceError(
                             f"the fit cannot start: {error} Or start from smaller weights: "
-                            "initial=pcb.Initialisation(weight_scale=...)."
+                            "initial=pcb.Initialization(weight_scale=...)."
                         ) from error
                     self.status = f"stopped in stage {number}: {error}"
                     return
@@ -118,7 +118,7 @@ class Training:
                     log.info(
                         "stage %d: %d of %d iterations (%s), %s, %.2f s",
                         number, len(self.history) - before, stage.iterations,
-                        type(stage.optimiser).__name__, self.history.last(),
+                        type(stage.optimizer).__name__, self.history.last(),
                         time.perf_counter() - began,
                     )  # fmt: skip
         self.status = "completed"
@@ -139,7 +139,7 @@ class _StageRun:
         train_weight = problem.weight[training.train]
         objective = Objective(
             session,
-            training.parametrisation,
+            training.parametrization,
             stage.penalty or training.penalty,
             max(int(np.count_nonzero(train_weight)), 1),
         )
@@ -155,13 +155,13 @@ class _StageRun:
         )
 
     def run(self) -> None:
-        if isinstance(self.stage.optimiser, LBFGS):
-            self._run_lbfgs(self.stage.optimiser)
+        if isinstance(self.stage.optimizer, LBFGS):
+            self._run_lbfgs(self.stage.optimizer)
         else:
-            self._run_adamw(self._adamw(self.stage.optimiser))
+            self._run_adamw(self._adamw(self.stage.optimizer))
 
     def _adamw(self, options: AdamW) -> TrainingRun:
-        rates = self.t.parametrisation.learning_rates(self.stage.rates())
+        rates = self.t.parametrization.learning_rates(self.stage.rates())
         own = getattr(self.judge.objective.session, "training_run", None)
         if own is None:
             return AdamWRun(self.judge, options, self.t.kept.raw, rates)
@@ -199,7 +199,7 @@ class _StageRun:
             return stop
 
         start, most = self.t.kept.raw, self.stage.iterations
-        lbfgs.minimise(self.judge.objective, options, start, most, self.t.train, report)
+        lbfgs.minimize(self.judge.objective, options, start, most, self.t.train, report)
 
     def _batches(self) -> Iterator[tuple[Batch, Any]]:
         """Batches without end, in an order drawn anew each epoch; the generator after each."""

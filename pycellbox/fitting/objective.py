@@ -11,7 +11,7 @@ import numpy as np
 from pycellbox.backends import Session
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting.parametrisation import Parametrisation, Raw
+from pycellbox.fitting.parametrization import Parametrization, Raw
 from pycellbox.objective import Penalty
 from pycellbox.problem import Array
 
@@ -24,14 +24,14 @@ class Objective:
     ----------
     session : Session
         Of the training conditions, or of all; ``rows`` picks the training ones.
-    parametrisation : Parametrisation
+    parametrization : Parametrization
     penalty : Penalty
     n_entries : int
         Measured training entries, for penalties on the sum's scale.
     """
 
     session: Session
-    parametrisation: Parametrisation
+    parametrization: Parametrization
     penalty: Penalty
     n_entries: int
 
@@ -42,7 +42,7 @@ class Objective:
 
         def scaled(kind: Literal["l1", "l2"]) -> Raw:
             by_group = self.penalty.strengths(kind)
-            return self.parametrisation.strengths({g: scale * s for g, s in by_group.items()})
+            return self.parametrization.strengths({g: scale * s for g, s in by_group.items()})
 
         return scaled("l1"), scaled("l2")
 
@@ -59,9 +59,9 @@ class Objective:
             There was a Ctrl-C that was held back: nothing is half done here.
         """
         interrupts.check()
-        effective = self.parametrisation.effective(raw)
+        effective = self.parametrization.effective(raw)
         loss, slope = self.session.value_and_gradient(effective, rows, prefix)
-        gradient = self.parametrisation.pull_back(raw, slope)
+        gradient = self.parametrization.pull_back(raw, slope)
         total = loss
         weak, strong = self.strengths
         for name, l1 in weak.items():

@@ -1,4 +1,4 @@
-"""Schedules: optimisers and the stages of a fit, as declarations."""
+"""Schedules: optimizers and the stages of a fit, as declarations."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Stage:
         Course of the learning rate; "cosine" falls to zero over the stage.
     warmup : int
         Iterations over which the learning rate rises linearly at the start.
-    optimiser : AdamW or LBFGS
+    optimizer : AdamW or LBFGS
     """
 
     iterations: int
@@ -110,7 +110,7 @@ class Stage:
     prefix: int | None = None
     decay: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
-    optimiser: AdamW | LBFGS = field(default_factory=AdamW)
+    optimizer: AdamW | LBFGS = field(default_factory=AdamW)
 
     def __post_init__(self) -> None:
         settle(self, "iterations", integer("iterations", self.iterations, 1, MOST_ITERATIONS))
@@ -123,11 +123,11 @@ class Stage:
         settle(self, "decay", choice("decay", self.decay, ("constant", "cosine")))
         if self.penalty is not None and not isinstance(self.penalty, Penalty):
             raise ModelError(f"penalty={shown(self.penalty)}; make one with pcb.Penalty(...).")
-        if not isinstance(self.optimiser, AdamW | LBFGS):
-            raise ModelError(f"optimiser={shown(self.optimiser)}; use pcb.AdamW() or pcb.LBFGS().")
-        if isinstance(self.optimiser, LBFGS) and self.batch_size is not None:
+        if not isinstance(self.optimizer, AdamW | LBFGS):
+            raise ModelError(f"optimizer={shown(self.optimizer)}; use pcb.AdamW() or pcb.LBFGS().")
+        if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
             raise ModelError("L-BFGS needs the full batch; leave batch_size out or use AdamW.")
-        if isinstance(self.optimiser, LBFGS) and self.prefix is not None:
+        if isinstance(self.optimizer, LBFGS) and self.prefix is not None:
             raise ModelError("L-BFGS needs all times; leave prefix out or use AdamW.")
         if isinstance(self.learning_rate, Mapping):  # the caller's own, which may change
             object.__setattr__(self, "learning_rate", dict(self.learning_rate))
@@ -169,13 +169,13 @@ class Stage:
         options = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.name not in ("penalty", "optimiser", "learning_rate")
+            if f.name not in ("penalty", "optimizer", "learning_rate")
         }
         options["learning_rate"] = self.rates()
         options["penalty"] = None if self.penalty is None else self.penalty.to_dict()
-        options["optimiser"] = {
-            "name": type(self.optimiser).__name__,
-            **dataclasses.asdict(self.optimiser),
+        options["optimizer"] = {
+            "name": type(self.optimizer).__name__,
+            **dataclasses.asdict(self.optimizer),
         }
         return options
 

@@ -87,7 +87,7 @@ def random_network(
     Network
         Weights of either sign, 0.5–2 in magnitude, α = ε = 1. If protein ← protein edges would
         make the network unstable at rest they are scaled down together, until every disturbance
-        of the linearised network decays at a rate of at least 0.2. A drug drawn without a target
+        of the linearized network decays at a rate of at least 0.2. A drug drawn without a target
         gets one.
 
     Raises

@@ -64,7 +64,7 @@ def observed_against_predicted(
     with one_axes(ax, 4.0, 4.0) as ax:
         limits = identity_line(ax, observed.values[measured], predicted.values[measured])
         size, alpha = dot(int(measured.sum()))
-        for kind, (colour, marker) in KINDS.items():
+        for kind, (color, marker) in KINDS.items():
             which = measured & np.broadcast_to(
                 (kinds == kind).reshape([-1 if d == "node" else 1 for d in observed.dims]),
                 observed.shape,
@@ -72,7 +72,7 @@ def observed_against_predicted(
             if which.any():
                 ax.plot(
                     predicted.values[which], observed.values[which], marker, ls="none", ms=size,
-                    mfc=colour, mec="none", alpha=alpha, label=PLURALS[kind],
+                    mfc=color, mec="none", alpha=alpha, label=PLURALS[kind],
                 )  # fmt: skip
         ax.set(xlim=limits, ylim=limits, aspect="equal", title=title or "")
         quantity = response_label(observed)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
 _GAP = 0.012  # between a node and the end of an edge, of the circle's radius
-# Of the end of an edge from the direction to the centre, radian: an edge to a neighbour goes there
+# Of the end of an edge from the direction to the center, radian: an edge to a neighbor goes there
 # straight, one to another node bends inwards, away from the nodes between.
 _TO_NEIGHBOUR, _TO_OTHERS = 1.4, 0.9
 _APART = 0.55  # radian, between the ends of edges at a node
@@ -47,11 +47,11 @@ class Circle:
         return 0.9 * self.radius
 
     def outside(self, looped: bool) -> float:
-        """Return how far from the centre a node ends, with its edge to itself if it has one."""
+        """Return how far from the center a node ends, with its edge to itself if it has one."""
         return 1 + self.radius + _GAP + (2 * self.loop_radius if looped else 0.0)
 
     def at(self, angle: float, distance: float = 1.0) -> _Floats:
-        """Return the point in that direction from the centre."""
+        """Return the point in that direction from the center."""
         return distance * np.array([math.cos(angle), math.sin(angle)])
 
     def ports(self, edges: Sequence[tuple[int, int]], angles: _Floats) -> _Floats:
@@ -66,7 +66,7 @@ class Circle:
         Returns
         -------
         (e, 2)
-            Direction from the node's centre at which each edge leaves its source and reaches its
+            Direction from the node's center at which each edge leaves its source and reaches its
             target, in the order of the nodes at the other ends, so that edges do not tangle.
         """
         at = np.array([self.at(angle) for angle in angles])
@@ -77,10 +77,10 @@ class Circle:
                 continue
             for side, (node, other) in enumerate(((source, target), (target, source))):
                 x, y = at[other] - at[node]
-                # From the direction to the centre; on a circle always less than a right angle.
+                # From the direction to the center; on a circle always less than a right angle.
                 turned = math.remainder(math.atan2(y, x) - angles[node] - math.pi, 2 * math.pi)
                 ends.setdefault(node, []).append((turned, side, k))
-        nearest = math.pi / 2 - math.pi / max(self.n, 2)  # how far a neighbour is turned
+        nearest = math.pi / 2 - math.pi / max(self.n, 2)  # how far a neighbor is turned
         for node, around in ends.items():
             # Of an edge there and an edge back, the one that leaves is on the right on both sides.
             around.sort()
@@ -107,9 +107,9 @@ class Circle:
 
     def loop(self, angle: float) -> _Floats:
         """Return a circle outside the node, from the node to itself."""
-        centre = self.at(angle, 1 + self.radius + 0.8 * self.loop_radius)
+        center = self.at(angle, 1 + self.radius + 0.8 * self.loop_radius)
         t = angle + math.pi + np.linspace(0, 2 * math.pi, 80)
-        path = centre + self.loop_radius * np.column_stack([np.cos(t), np.sin(t)])
+        path = center + self.loop_radius * np.column_stack([np.cos(t), np.sin(t)])
         outside: _Floats = path[np.hypot(*(path - self.at(angle)).T) > self.radius + _GAP]
         return outside
 

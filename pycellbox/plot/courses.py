@@ -37,7 +37,7 @@ def trajectories(
     conditions: Sequence[str] | None = None,
     nodes: Sequence[str] | None = None,
 ) -> Figure:
-    """Draw time courses, a panel for each condition and a colour for each node.
+    """Draw time courses, a panel for each condition and a color for each node.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def trajectories(
     ------
     DataError
         The data are steady states or break the schema, a label is unknown, more nodes are asked
-        for than there are colours, or arrays do not cover what is to be drawn.
+        for than there are colors, or arrays do not cover what is to be drawn.
     PycellboxError
         matplotlib is not installed.
     """
@@ -128,7 +128,7 @@ def _nodes(wanted: Sequence[str] | None, response: xr.DataArray) -> list[str]:
     if wanted is not None:
         if len(names) > len(PALETTE):
             raise DataError(
-                f"{len(names)} nodes are asked for, and there are {len(PALETTE)} colours; draw "
+                f"{len(names)} nodes are asked for, and there are {len(PALETTE)} colors; draw "
                 "them in several pictures."
             )
         return names

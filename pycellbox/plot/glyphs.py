@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
-# Fills are none of the edges' colours; shapes tell the kinds apart in black and white.
+# Fills are none of the edges' colors; shapes tell the kinds apart in black and white.
 FILLS = {"protein": "#D0D0D0", "phenotype": "#F0E442", "drug": "#009E73"}
 
 _UPRIGHT = 150
@@ -43,7 +43,7 @@ def edge(path: _Floats, activates: bool, width: float, head: float, name: str) -
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
 
-    colour = ACTIVATES if activates else INHIBITS
+    color = ACTIVATES if activates else INHIBITS
     tip = path[-1]
     if activates:  # the line ends inside the head, or its width would blunt the point
         before = path[np.hypot(*(path - tip).T) > 0.8 * head]
@@ -52,18 +52,18 @@ def edge(path: _Floats, activates: bool, width: float, head: float, name: str) -
     along = back / np.hypot(*back)
     across = np.array([-along[1], along[0]])
     line = Line2D(
-        *path.T, color=colour, lw=width, ls="-" if activates else (0, (3.5, 1.3)),
+        *path.T, color=color, lw=width, ls="-" if activates else (0, (3.5, 1.3)),
         solid_capstyle="butt", dash_capstyle="butt", zorder=2, gid=name,
     )  # fmt: skip
     end: Artist
     if activates:
         base = tip - head * along
         corners = np.array([tip, base + 0.45 * head * across, base - 0.45 * head * across])
-        end = Polygon(corners, closed=True, fc=colour, ec="none", zorder=3, gid=f"{name}: arrow")
+        end = Polygon(corners, closed=True, fc=color, ec="none", zorder=3, gid=f"{name}: arrow")
     else:
         bar = np.array([tip + 0.7 * head * across, tip - 0.7 * head * across])
         end = Line2D(
-            *bar.T, color=colour, lw=max(1.6, 0.8 * width), solid_capstyle="butt", zorder=3,
+            *bar.T, color=color, lw=max(1.6, 0.8 * width), solid_capstyle="butt", zorder=3,
             gid=f"{name}: bar",
         )  # fmt: skip
     return [line, end]

@@ -47,7 +47,7 @@ def interactions(
         Red for activation, blue for inhibition, white for none. Nodes are named where there are
         at most 40. In larger networks every second or third is, the blocks of proteins,
         phenotypes and drugs of a fit are named beside them, and the few strongest percent of
-        the interactions share the ends of the colour scale, so that the weaker ones can be seen.
+        the interactions share the ends of the color scale, so that the weaker ones can be seen.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def interactions(
 
 
 def _largest(panels: list[xr.DataArray], share_ends: bool) -> float:
-    """Return the interaction at the end of the colour scale."""
+    """Return the interaction at the end of the color scale."""
     magnitude = np.abs(np.concatenate([panel.values.ravel() for panel in panels]))
     edges = magnitude[magnitude > 0]
     if not edges.size:

@@ -17,7 +17,7 @@ from pycellbox.data.given import real_numbers
 from pycellbox.errors import DataError
 from pycellbox.result import Fit
 
-_LARGEST = 1e300  # of an interaction: axes and colours need room for differences
+_LARGEST = 1e300  # of an interaction: axes and colors need room for differences
 Interactions: TypeAlias = Fit | xr.DataArray
 
 

@@ -93,19 +93,19 @@ def _costs(node: int, rest: list[int], pairs: _Ints) -> tuple[_Ints, _Floats]:
 
 def _walk(n: int, pairs: _Ints) -> list[int]:
     """List the nodes breadth first from the best linked, those without an edge last."""
-    neighbours: list[list[int]] = [[] for _ in range(n)]
+    neighbors: list[list[int]] = [[] for _ in range(n)]
     for a, b in pairs.tolist():
-        neighbours[a].append(b)
-        neighbours[b].append(a)
+        neighbors[a].append(b)
+        neighbors[b].append(a)
     order: list[int] = []
     seen: set[int] = set()
-    for start in sorted(range(n), key=lambda node: -len(neighbours[node])):
+    for start in sorted(range(n), key=lambda node: -len(neighbors[node])):
         queue = [start] if start not in seen else []
         seen.update(queue)
         while queue:
             node = queue.pop(0)
             order.append(node)
-            new = [other for other in neighbours[node] if other not in seen]
+            new = [other for other in neighbors[node] if other not in seen]
             seen.update(new)
             queue += new
     return order

@@ -1,4 +1,4 @@
-"""The one style of all pictures: sizes, and colours that everybody can tell apart."""
+"""The one style of all pictures: sizes, and colors that everybody can tell apart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _Layout: TypeAlias = Literal["constrained", "compressed"]
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): told apart under all common forms of
-# colour blindness. Its yellow is left out, which is too pale for lines on white. Shapes or dashes
+# color blindness. Its yellow is left out, which is too pale for lines on white. Shapes or dashes
 # differ as well, for print in black and white.
 BLACK, BLUE, VERMILION, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"

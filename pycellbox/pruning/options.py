@@ -106,11 +106,11 @@ def stages_of(fit: Fit) -> tuple[Stage, ...]:
     """Rebuild the schedule of a fit from its provenance."""
     stages = []
     for options in fit.provenance["schedule"]:
-        optimiser = dict(options["optimiser"])
-        kind = {"AdamW": AdamW, "LBFGS": LBFGS}[optimiser.pop("name")]
+        optimizer = dict(options["optimizer"])
+        kind = {"AdamW": AdamW, "LBFGS": LBFGS}[optimizer.pop("name")]
         own = options["penalty"]
         changed = {
-            "optimiser": kind(**optimiser),
+            "optimizer": kind(**optimizer),
             "penalty": None if own is None else Penalty(**own),
         }
         stages.append(Stage(**{**options, **changed}))

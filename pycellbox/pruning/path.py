@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.backends.numpy.losses import loss_and_seeds
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import Stage, fit
 from pycellbox.fitting.progress import Progress
+from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.objective import Loss, Penalty
 from pycellbox.problem import Problem
 from pycellbox.pruning.options import count, stages_of

@@ -14,6 +14,7 @@ from pycellbox.backends import get_backend
 from pycellbox.common.options import flag, integer, number
 from pycellbox.errors import ModelError, NumericsWarning, warn
 from pycellbox.fitting.history import History
+from pycellbox.numerics.sensitivity import Sensitivity, obstacles, refuse
 from pycellbox.problem import Problem, parameter_arrays, parameter_dataset
 from pycellbox.refinement.criterion import (
     criterion,
@@ -22,7 +23,6 @@ from pycellbox.refinement.criterion import (
     variance_of,
 )
 from pycellbox.refinement.rounds import Rounds
-from pycellbox.refinement.sensitivity import Sensitivity, obstacles, refuse
 from pycellbox.result import Fit, versions
 from pycellbox.solvers import Solver, check_solver, solver_to_dict
 
@@ -83,7 +83,7 @@ def refine(
         noise over the size that weights may have. Default half of the noise as
         estimated: weights of about 2.
     rounds : int
-        At most this many times of minimising and leaving out.
+        At most this many times of minimizing and leaving out.
     iterations : int
         At most this many steps in all, refused ones included; some twenty to sixty are usual.
     solver : solver, optional

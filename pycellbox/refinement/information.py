@@ -10,8 +10,8 @@ import xarray as xr
 from pycellbox.backends import get_backend
 from pycellbox.common.options import as_number, number
 from pycellbox.models import CellBox
+from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
-from pycellbox.refinement.sensitivity import Sensitivity
 from pycellbox.solvers import Solver, check_solver
 from pycellbox.solving import check_model, label_states
 

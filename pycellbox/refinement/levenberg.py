@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Array
-from pycellbox.refinement.sensitivity import Sensitivity
 
 _LONGEST = 1.0  # change of any weight, or of the logarithm of any rate, in one step
 _LOG_RATES = np.array([[-6.0], [6.0]])  # change of the logarithm of any rate, in all
@@ -39,7 +39,7 @@ class LeastSquares:
     steps: int
 
 
-def minimise(
+def minimize(
     sensitivity: Sensitivity,
     theta: Array,
     support: Array,
@@ -48,7 +48,7 @@ def minimise(
     anchor: Array,
     iterations: int,
 ) -> LeastSquares | None:
-    """Minimise Σ (weight∘(x − y))² + ridge²·|θ − anchor|².
+    """Minimize Σ (weight∘(x − y))² + ridge²·|θ − anchor|².
 
     A step after which the trajectory or its derivative is not finite counts as infinitely bad: it
     is refused, and a shorter one tried. None if that holds for the start.

@@ -1,4 +1,4 @@
-"""Rounds of minimising, leaving out, and following more of the trajectories."""
+"""Rounds of minimizing, leaving out, and following more of the trajectories."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Array
 from pycellbox.refinement.criterion import (
     criterion,
@@ -16,8 +17,7 @@ from pycellbox.refinement.criterion import (
 )
 from pycellbox.refinement.elimination import eliminate as eliminate_weights
 from pycellbox.refinement.elimination import inverse
-from pycellbox.refinement.levenberg import LeastSquares, minimise
-from pycellbox.refinement.sensitivity import Sensitivity
+from pycellbox.refinement.levenberg import LeastSquares, minimize
 
 # A response further off than this many standard deviations of the noise is not followed.
 _FAR = 10.0
@@ -72,7 +72,7 @@ class Rounds:
         self.noise = robust_scale(problem, self.sensitivity.states(start))
 
     def go(self, eliminate: bool, rounds: int) -> bool:
-        """Minimise and leave out until nothing changes; False if there is nothing to start from."""
+        """Minimize and leave out until nothing changes; False if there is nothing to start from."""
         measured = self.sensitivity.problem.weight > 0
         counted = self._kept(self.theta, self.support, 4 * self.tolerance)
         if not (counted & measured).any():
@@ -80,7 +80,7 @@ class Rounds:
         found: LeastSquares | None = None
         for _ in range(rounds):
             if found is None:
-                found = self._minimise(self.theta, self.support, counted)
+                found = self._minimize(self.theta, self.support, counted)
                 if found is None and not self.losses:
                     return False
                 if found is None:
@@ -120,12 +120,12 @@ class Rounds:
         near = np.logical_and.accumulate(~far.any(axis=2), axis=1)
         return np.broadcast_to(near[:, :, None], x.shape)
 
-    def _minimise(self, theta: Array, support: Array, counted: Array) -> LeastSquares | None:
+    def _minimize(self, theta: Array, support: Array, counted: Array) -> LeastSquares | None:
         weight = np.where(counted, self.sensitivity.problem.weight, 0.0)
         ridge = self.noise / _SIZE if self.ridge is None else self.ridge
         anchor = np.concatenate([np.zeros(int(support.sum())), self._log_rates])
         # Half of what is left: a minimum at the end of a long valley must not cost all the rounds.
-        found = minimise(
+        found = minimize(
             self.sensitivity, theta, support, weight, ridge, anchor, (self.iterations + 1) // 2
         )
         if found is not None:
@@ -154,7 +154,7 @@ class Rounds:
             gone = int(np.count_nonzero(~alive))
             support = self._without(alive)
             if gone and self._kept(theta[alive], support).sum() >= followed:
-                less = self._minimise(theta[alive], support, counted)
+                less = self._minimize(theta[alive], support, counted)
                 if (
                     less is not None
                     and criterion(less.squares, variance, n_weights - gone, self._price) <= value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pycellbox.simulation.design import perturbations
 from pycellbox.simulation.experiment import simulate
-from pycellbox.simulation.ji import JI_MODEL, ji_experiment
 from pycellbox.simulation.truth import true_model, truth
 
-__all__ = ["JI_MODEL", "ji_experiment", "perturbations", "simulate", "true_model", "truth"]
+__all__ = ["perturbations", "simulate", "true_model", "truth"]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import pycellbox as pcb
-from pycellbox import baselines, experiments, simulation
+from pycellbox import baselines, ji, simulation
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia_project import readiness
 from pycellbox.cli import main as command_line
@@ -270,7 +270,7 @@ def valid_calls(folder: Path) -> dict[str, Call]:
         "truth": (simulation.truth, {"data": simulated}),
         "true_model": (simulation.true_model, {"data": simulated}),
         "ji_experiment": (
-            simulation.ji_experiment,
+            ji.ji_experiment,
             {
                 "name": "GSD",
                 "n_conditions": (2, 1, 1),
@@ -280,7 +280,7 @@ def valid_calls(folder: Path) -> dict[str, Call]:
                 **numpy,
             },
         ),
-        "score": (experiments.score, {"fitted": simulated_fit, "test": simulated}),
+        "score": (ji.score, {"fitted": simulated_fit, "test": simulated}),
         "Network": (
             pcb.networks.Network,
             {
@@ -389,7 +389,7 @@ def valid_calls(folder: Path) -> dict[str, Call]:
                 "prefix": 1,
                 "decay": "cosine",
                 "warmup": 1,
-                "optimiser": pcb.AdamW(),
+                "optimizer": pcb.AdamW(),
             },
         ),
         "AdamW": (
@@ -397,8 +397,8 @@ def valid_calls(folder: Path) -> dict[str, Call]:
             {"beta1": 0.9, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.1, "clip_norm": 1.0},
         ),
         "LBFGS": (pcb.LBFGS, {"memory": 3, "tolerance": 0.1}),
-        "Initialisation": (
-            pcb.Initialisation,
+        "Initialization": (
+            pcb.Initialization,
             {"weight_scale": 0.1, "alpha": 1.0, "range_factor": 1.5},
         ),
         "Ridge": (baselines.Ridge, {"fit_intercept": True, "alphas": (1.0, 2.0)}),

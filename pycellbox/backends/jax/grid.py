@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pycellbox.backends.numpy.integrate import fixed_steps
+from pycellbox.numerics.steps import fixed_steps
 from pycellbox.problem import Array
 from pycellbox.solvers import FixedStep
 

@@ -17,7 +17,7 @@ from jax import lax
 
 from pycellbox.backends.jax.envelopes import envelope
 from pycellbox.backends.jax.grid import Grid
-from pycellbox.backends.numpy.tableaux import Tableau
+from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
 
 

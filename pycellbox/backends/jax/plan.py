@@ -7,14 +7,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from pycellbox.backends.checks import check_adaptive, check_steps
 from pycellbox.backends.jax import kernel
 from pycellbox.backends.jax.grid import Grid
-from pycellbox.backends.lowering import Coefficients, Drive, Lowering
-from pycellbox.backends.numpy.envelopes import envelope_kernel
-from pycellbox.backends.numpy.integrate import first_step, fixed_steps, longest_step
-from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.lowering import Coefficients, Drive, Lowering
+from pycellbox.numerics.steps import (
+    check_adaptive,
+    check_steps,
+    first_step,
+    fixed_steps,
+    longest_step,
+)
+from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.problem import Array, Structure
 from pycellbox.solvers import FixedStep, Solver, Tsit5
 

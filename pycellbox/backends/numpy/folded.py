@@ -24,9 +24,9 @@ from functools import cached_property
 
 import numpy as np
 
-from pycellbox.backends.lowering import Coefficients, Drive
-from pycellbox.backends.numpy.envelopes import EnvelopeKernel
-from pycellbox.backends.numpy.tableaux import Tableau
+from pycellbox.numerics.envelopes import EnvelopeKernel
+from pycellbox.numerics.lowering import Coefficients, Drive
+from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
 
 # Measured: beyond these, zeros cost more than calls. Every new step length needs new matrices.

@@ -7,26 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pycellbox.backends.checks import check_adaptive, check_step_count, check_steps
-from pycellbox.backends.lowering import Coefficients, Drive
-from pycellbox.backends.numpy.envelopes import EnvelopeKernel
 from pycellbox.backends.numpy.folded import FoldedStepper, pays
 from pycellbox.backends.numpy.kernel import Reverser, Stepper
-from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.backends.numpy.tape import Record
 from pycellbox.backends.numpy.tape import Tape as Tape
 from pycellbox.errors import DivergenceError
+from pycellbox.numerics.envelopes import EnvelopeKernel
+from pycellbox.numerics.lowering import Coefficients, Drive
+from pycellbox.numerics.steps import (
+    check_adaptive,
+    check_steps,
+    first_step,
+    fixed_steps,
+    longest_step,
+)
+from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.problem import Array
 from pycellbox.solvers import FixedStep, Solver, Tsit5
 
-# Tsit5's region of stability holds |hλ| up to the first within 72° of the negative real axis and up
-# to the second within 87°: all decaying modes but the nearly undamped.
-_REACH_72, _REACH_87 = 3.3, 2.5
 # The elementary controller (Hairer, Nørsett, Wanner I, II.4): the bound on the step is what the
 # smoother ones are for, and they take a third more steps to grow from those of the beginning.
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
-# Of the first step, h·|λ| is this times the fifth root of rtol.
-_FIRST = 2.0
 
 
 @dataclass(frozen=True)
@@ -108,24 +109,6 @@ def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
             reverser.collect(block, sweep, end - start)
             end = start
     return reverser.gradient()
-
-
-def fixed_steps(solver: FixedStep, times: Array) -> list[tuple[int, float]]:
-    """How many steps of which length lead from each requested time to the next, from 0 on.
-
-    Raises
-    ------
-    SolverError
-        They are too many.
-    """
-    check_step_count(solver, float(times[-1]))
-    steps, now, dt = [], 0.0, solver.dt
-    for end in map(float, times):
-        # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
-        count = max(math.ceil((end - now) / dt * (1 - 1e-12)), int(end > now))
-        steps.append((count, (end - now) / max(count, 1)))
-        now = end
-    return steps
 
 
 def _run_folded(
@@ -247,48 +230,6 @@ class _Adaptive:
         z = None if record.z is None else record.z[0]
         st.increment(record.state[0], record.phi[0], z, st.kh[0])
         return min(end, first_step(self.solver, self._largest))
-
-
-def first_step(solver: Tsit5, largest: float) -> float:
-    """First step of Tsit5 from a bound of |λ|.
-
-    The trajectory starts at rest, where the usual estimate from x/f has nothing to go by. Along a
-    mode e^λt, which leaves rest as hλ does, the relative error is of order (hλ)⁵.
-    """
-    return _FIRST * math.pow(solver.rtol, 1 / 5) / largest
-
-
-def longest_step(c: Coefficients, envelope: EnvelopeKernel) -> tuple[float, float]:
-    """Longest step of Tsit5 that damps what decays, and a bound of |λ|, for every state.
-
-    The Jacobian is diag(a∘φ')M − diag(c). Its eigenvalues are within r of the interval from −max c
-    to −min c, with the smaller of two r for B = sup|φ'|·diag(a)M, both of which hold for every
-    φ' ≤ sup|φ'|: the spectral norm ‖B‖₂, and the Perron root of |B|, which is itself bounded from
-    above at every iterate v > 0 by max (|B|v)/v (Collatz-Wielandt). The first is much the smaller
-    one for a network of many nodes without a pattern, the second for a sparse one whose strong
-    edges do not form a loop. So |λ| ≤ max c + r; and where λ is more than 72° from the negative
-    real axis, |λ| ≤ r/sin 72°, because its imaginary part is at most r.
-    """
-    B = np.asarray(c.M * (c.a * envelope.steepest)[:, None], dtype=np.float64)
-    if not np.isfinite(B).all():
-        return 0.0, math.inf
-    # By a power of two, which changes no digit: squares must not leave the finite numbers.
-    scale = math.ldexp(0.5, math.frexp(float(np.abs(B).max(initial=0.0)))[1])
-    scaled = B / scale
-    norm = scale * math.sqrt(max(float(np.linalg.eigvalsh(scaled.T @ scaled)[-1]), 0.0))
-    np.abs(B, out=B)
-    v = np.ones(B.shape[0])
-    root = math.inf
-    for _ in range(30):
-        w = B @ v
-        root = min(root, float((w / v).max()))
-        # Zero rows would end the iteration; a little of everything keeps v positive.
-        v = w + 1e-3 * max(float(w.max()), 1e-300)
-        v /= v.max()
-    tiny = float(np.finfo(float).tiny)
-    radius = max(min(norm, root), tiny)
-    largest = float(np.abs(c.c).max()) + radius
-    return min(_REACH_72 / largest, _REACH_87 * math.sin(math.radians(72)) / radius), largest
 
 
 def _rms(values: Array) -> float:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pycellbox.backends.lowering import Coefficients, Drive
-from pycellbox.backends.numpy.envelopes import EnvelopeKernel
-from pycellbox.backends.numpy.tableaux import Tableau
 from pycellbox.backends.numpy.tape import Block, Record, Sweep
+from pycellbox.numerics.envelopes import EnvelopeKernel
+from pycellbox.numerics.lowering import Coefficients, Drive
+from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
 
 

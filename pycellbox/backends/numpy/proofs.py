@@ -26,7 +26,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pycellbox.backends.numpy.envelopes import EnvelopeKernel
+from pycellbox.numerics.envelopes import EnvelopeKernel
 from pycellbox.problem import Array
 
 # "Close" in proof 3, relative to 1 + |x*|, and the change of slope that still counts as linear.

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pycellbox.backends.lowering import Coefficients, Drive
 from pycellbox.backends.numpy.anderson import fixed_point
-from pycellbox.backends.numpy.envelopes import EnvelopeKernel
 from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate
 from pycellbox.backends.numpy.proofs import Proofs, parts
-from pycellbox.backends.numpy.tableaux import TABLEAUX
 from pycellbox.backends.protocol import SteadyStates
+from pycellbox.numerics.envelopes import EnvelopeKernel
+from pycellbox.numerics.lowering import Coefficients, Drive
+from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.problem import Array
 from pycellbox.solvers import SteadyState
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pycellbox.backends.checks import check_gradient
-from pycellbox.backends.lowering import Coefficients, Lowering
-from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.backends.numpy.integrate import reverse
-from pycellbox.backends.numpy.losses import loss_and_seeds
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
 from pycellbox.backends.protocol import SteadyStates
 from pycellbox.errors import DivergenceError
+from pycellbox.numerics.checks import check_gradient
+from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.losses import loss_and_seeds
+from pycellbox.numerics.lowering import Coefficients, Lowering
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import SteadyState

@@ -59,7 +59,7 @@ class SubStage:
             penalty=Penalty(l1=self.l1, l2=self.l2, scale="mean"),
             patience=math.ceil(self.patience / per_epoch),
             batch_size=batch_size if batch_size < n_train else None,
-            optimiser=AdamW(beta1=0.9, beta2=0.999, epsilon=1e-8),
+            optimizer=AdamW(beta1=0.9, beta2=0.999, epsilon=1e-8),
         )
 
 

@@ -116,7 +116,7 @@ class JuliaConfig:
             patience=patience,
             batch_size=1 if v["n_exp_train"] > 1 else None,
             prefix=v["batch_size"] if v["batch_size"] < v["ntotal"] else None,
-            optimiser=AdamW(
+            optimizer=AdamW(
                 beta1=0.9,
                 beta2=0.999,
                 epsilon=1e-8,

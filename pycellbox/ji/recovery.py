@@ -16,13 +16,14 @@ from pycellbox.common.options import instance, integer
 from pycellbox.data.given import as_dataset, real_numbers
 from pycellbox.errors import once
 from pycellbox.fitting import AdamW, Stage, fit
+from pycellbox.ji.experiment import JI_MODEL, ji_experiment
 from pycellbox.metrics import html_table, rate_recovery, recovery
 from pycellbox.metrics.labels import aligned
 from pycellbox.networks.drawing import Rate
 from pycellbox.objective import Penalty
 from pycellbox.refinement import refine, standard_errors
 from pycellbox.result import Fit
-from pycellbox.simulation import JI_MODEL, ji_experiment, truth
+from pycellbox.simulation import truth
 from pycellbox.solvers import RK4
 
 # A start has led to the minimum if nearly all responses are followed and the validation set is
@@ -43,7 +44,7 @@ class Recovery:
     name : str
         Of the network.
     train, validation, test : Dataset
-        As `pycellbox.simulation.ji_experiment` made them.
+        As `pycellbox.ji.ji_experiment` made them.
     rough, refined : Fit
         After AdamW, and after `pycellbox.refinement.refine`; of the start that was chosen.
     starts : int
@@ -176,7 +177,7 @@ def ji_fit(
         prefix=1,
         decay="cosine",
         warmup=20,
-        optimiser=AdamW(clip_norm=1.0),
+        optimizer=AdamW(clip_norm=1.0),
     )
     return fit(
         train,
@@ -214,7 +215,7 @@ def recover_beeline(
     Parameters
     ----------
     name, noise, n_conditions, alpha
-        As for `pycellbox.simulation.ji_experiment`.
+        As for `pycellbox.ji.ji_experiment`.
     seed : int
         Of the experiment, the initial weights and the prefixes.
     iterations : int, optional

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from pycellbox.backends import Backend
-from pycellbox.backends.lowering import Coefficients, Lowering
-from pycellbox.backends.numpy.envelopes import envelope_kernel
 from pycellbox.errors import DivergenceError, ModelError, SolverError
+from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.lowering import Coefficients, Lowering
 from pycellbox.problem import Array, Parameters, Problem, Structure
 from pycellbox.solvers import Solver, SteadyState
 

@@ -1,4 +1,4 @@
-"""Raw parameters, which an optimiser may move freely, and the effective ones they stand for."""
+"""Raw parameters, which an optimizer may move freely, and the effective ones they stand for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pycellbox.backends.lowering import map_dose
 from pycellbox.common.options import number, settle
 from pycellbox.errors import ModelError
+from pycellbox.numerics.lowering import map_dose
 from pycellbox.objective import EDGE_GROUPS
 from pycellbox.problem import Array, Parameters, Problem, Structure
 
@@ -17,7 +17,7 @@ Raw = dict[str, Array]
 
 
 @dataclass(frozen=True)
-class Initialisation:
+class Initialization:
     """Where a fit starts.
 
     Parameters
@@ -65,7 +65,7 @@ def response_range(problem: Problem, factor: float) -> Array:
     return ranges
 
 
-class Parametrisation:
+class Parametrization:
     """Maps raw to effective parameters and gradients back.
 
     Raw values: ``W`` (n, n), with shared drug columns the deviations B_j in those columns and
@@ -153,7 +153,7 @@ class Parametrisation:
 
 
 def initial_parameters(
-    structure: Structure, start: Initialisation, ranges: Array, rng: np.random.Generator
+    structure: Structure, start: Initialization, ranges: Array, rng: np.random.Generator
 ) -> Parameters:
     """Draw the effective parameters at which a fit starts, float64."""
     n = structure.n_nodes

@@ -1,4 +1,4 @@
-"""The CellBox model family: which equation, which edges, which parametrisation.
+"""The CellBox model family: which equation, which edges, which parametrization.
 
 A model is a declaration. It holds no data and computes nothing; backends turn it into numbers.
 

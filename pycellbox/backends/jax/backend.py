@@ -1,0 +1,103 @@
+"""JAX: the same numerics compiled by XLA, on a GPU where JAX has one."""
+
+from __future__ import annotations
+
+from importlib import metadata, util
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from pycellbox.backends.forks import started
+from pycellbox.backends.jax import kernel, programs
+from pycellbox.backends.jax.plan import Plan, network_of
+from pycellbox.backends.jax.session import JaxSession
+from pycellbox.errors import BackendError
+from pycellbox.numerics.differences import FiniteDifferenceSession
+from pycellbox.objective import Loss
+from pycellbox.problem import Array, Parameters, Problem, Structure
+from pycellbox.solvers import Gradient, Solver
+
+_SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
+
+
+class JaxBackend:
+    """All conditions as one matrix ODE, compiled by XLA for JAX's default device.
+
+    Fixed steps are a scan, whose exact reverse is a scan too. For Tsit5 diffrax chooses the steps
+    and the same scans take and reverse them. The first call for a shape compiles, for about a
+    second (Tsit5: several); later ones, in this and in other sessions of the process, do not.
+
+    Notes
+    -----
+    Calls run with JAX's 64-bit types switched on for their own thread and duration; the
+    configuration of the process, and with it other code that uses JAX, stays as it is. Problems
+    of dtype float32 are computed in float32.
+    """
+
+    name = "jax"
+    finds_steady_states = False
+
+    def __init__(self) -> None:
+        started("JAX")
+
+    def version(self) -> str:
+        """Return the versions of JAX and diffrax, and the device."""
+        found = f"jax {jax.__version__}"
+        if util.find_spec("diffrax") is not None:
+            found += f", diffrax {metadata.version('diffrax')}"
+        device = jax.devices()[0]
+        kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
+        return f"{found} on {device.platform}{kind}"
+
+    def solve(
+        self,
+        structure: Structure,
+        solver: Solver,
+        parameters: Parameters,
+        perturbation: Array,
+        times: Array,
+    ) -> Array:
+        """See `pycellbox.backends.protocol.Backend.solve`."""
+        plan = Plan(structure, solver, perturbation, times)
+        coefficients = plan.lowering.coefficients(parameters)
+        with programs.float64():
+            network, drive = network_of(coefficients), kernel.Inputs(*plan.arrays)
+            method, steps = plan.steps(coefficients, network, drive, None, times.size)
+            method = method._replace(segments=1)
+            states = jax.device_get(programs.solution(method, network, drive, steps, times.size))
+        plan.check(np.isfinite(states).all(axis=(1, 2)), times.size)
+        return np.array(states, order="C")
+
+    def session(
+        self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
+    ) -> JaxSession | FiniteDifferenceSession:
+        """See `pycellbox.backends.protocol.Backend.session`."""
+        gradient = gradient or "discrete"
+        if gradient not in _SUPPORTED:
+            raise BackendError(
+                f"the jax backend has no gradient {gradient!r}; it has "
+                f"{', '.join(_SUPPORTED)} (discrete is exact)."
+            )
+        session = JaxSession(problem, solver, loss)
+        return session if gradient == "discrete" else FiniteDifferenceSession(session)
+
+    def steady_states(
+        self,
+        structure: Structure,
+        solver: Any,
+        parameters: Parameters,
+        perturbation: Array,
+        horizon: float,
+    ) -> NoReturn:
+        """Say who has a solver for steady states.
+
+        Raises
+        ------
+        BackendError
+            Always.
+        """
+        raise BackendError(
+            f"the jax backend has no solver {solver!r}; backend='numpy' and 'julia' have it. "
+            "Fixed steps or Tsit5 reach steady states here."
+        )

@@ -1,0 +1,83 @@
+"""A problem held by the JAX backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from pycellbox.backends.jax import kernel, programs
+from pycellbox.backends.jax.plan import Plan, network_of
+from pycellbox.errors import DivergenceError
+from pycellbox.numerics.checks import UNSTABLE, check_gradient
+from pycellbox.numerics.lowering import Coefficients
+from pycellbox.objective import Loss
+from pycellbox.problem import Array, Parameters, Problem
+from pycellbox.solvers import Solver
+
+
+class JaxSession:
+    """A problem whose arrays lie on the device."""
+
+    def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
+        self.problem, self.loss = problem, loss
+        self._plan = Plan(problem.structure, solver, problem.perturbation, problem.times)
+        with programs.float64():
+            # Copies: JAX may otherwise use an array's memory, which is the caller's to change.
+            on_device = [None if a is None else jax.numpy.array(a) for a in self._plan.arrays]
+            self._data = programs.Data(
+                kernel.Inputs(*on_device),
+                jax.numpy.array(problem.response),
+                jax.numpy.array(problem.weight),
+            )
+
+    def value_and_gradient(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        outcome, slope = self._run(programs.value_and_gradient, parameters, rows, prefix)
+        value = self._checked(outcome, prefix)
+        gradient = self._plan.lowering.pull_back(Coefficients(*slope))
+        check_gradient(gradient, UNSTABLE)
+        return value, gradient
+
+    def value(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        return self._checked(self._run(programs.value, parameters, rows, prefix), prefix)
+
+    def _run(
+        self,
+        program: Any,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None,
+        prefix: int | None,
+    ) -> Any:
+        plan, data, used = self._plan, self._data, self._used(prefix)
+        coefficients = plan.lowering.coefficients(parameters)
+        network = network_of(coefficients)
+        index = None if rows is None else np.asarray(rows, dtype=np.int32)
+        with programs.float64():
+            method, steps = plan.steps(coefficients, network, data.drive, index, used)
+            outcome = program(method, self.loss, network, data, index, steps, np.int32(used))
+        return jax.tree.map(np.asarray, outcome)
+
+    def _used(self, prefix: int | None) -> int:
+        """Return how many times count; a prefix is meant as the end of a slice."""
+        return len(range(self.problem.times.size)[:prefix])
+
+    def _checked(self, outcome: programs.Outcome, prefix: int | None) -> float:
+        value = float(outcome.value)
+        if not np.isfinite(value):
+            self._plan.check(np.asarray(outcome.finite), self._used(prefix))
+            raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
+        return value

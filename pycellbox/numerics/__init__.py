@@ -1,0 +1,1 @@
+"""What all backends share: the kernel of a model, step control, losses, sensitivities."""

@@ -1,0 +1,52 @@
+"""What every backend refuses: gradients that blew up, records beyond the memory."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from pycellbox.errors import DivergenceError, SolverError
+from pycellbox.problem import Parameters
+from pycellbox.solvers import Solver
+
+
+def check_memory(solver: Solver, steps: int, size: float) -> None:
+    """Raise if the records of the steps, in bytes, take more than half of the machine's memory.
+
+    Raises
+    ------
+    SolverError
+        With the number of steps and the bytes.
+    """
+    most = _memory() / 2
+    if size > most:
+        raise SolverError(
+            f"{solver!r} takes {steps:,} steps, whose records take {size / 1e9:,.1f} GB for the "
+            f"gradient, of the {most / 1e9:,.1f} GB that may be used here: use longer steps, "
+            "Tsit5, or the julia or jax backend, which keep only some of them."
+        )
+
+
+def _memory() -> float:
+    """Bytes of memory that the machine has."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return 8e9
+
+
+def check_gradient(gradient: Parameters, why: str) -> None:
+    """Raise if an entry is not finite.
+
+    Raises
+    ------
+    DivergenceError
+        With the parameter's name, and ``why`` as the likely reason and its remedy.
+    """
+    for name, array in gradient.items():
+        if not np.isfinite(array).all():
+            raise DivergenceError(f"the gradient with respect to {name} is not finite: {why}")
+
+
+UNSTABLE = "the network is unstable over this horizon; shorten it, use a smaller step, or shrink W."
