@@ -29,10 +29,12 @@ def load(path: str | Path) -> Fit:
     Parameters
     ----------
     path : str or Path
+        Of the file.
 
     Returns
     -------
     Fit
+        As it was saved.
 
     Raises
     ------

@@ -29,7 +29,7 @@ class Loss:
     Parameters
     ----------
     name : {"mse", "mae", "huber"}
-        r², |r|, or Huber's r²/2 up to ``delta`` and δ(|r| − δ/2) beyond.
+        r², ``|r|``, or Huber's r²/2 up to ``delta`` and ``δ(|r| − δ/2)`` beyond.
     delta : float
         Huber's threshold, in units of r: of sigma where the data has one, else of the response.
     """
@@ -42,7 +42,13 @@ class Loss:
         settle(self, "delta", number("delta (Huber's threshold)", self.delta, above=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options as plain values, for provenance."""
+        """Return the options as plain values, for provenance.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         return dataclasses.asdict(self)
 
 
@@ -85,11 +91,28 @@ class Penalty:
                 object.__setattr__(self, kind, dict(given))
 
     def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
-        """Strength of every group, before scaling."""
+        """Strength of every group, before scaling.
+
+        Parameters
+        ----------
+        kind : {"l1", "l2"}
+            Which of the two.
+
+        Returns
+        -------
+        dict of str to float
+            By group, all of them.
+        """
         return dict(self._l1 if kind == "l1" else self._l2)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options as plain values, for provenance."""
+        """Return the options as plain values, for provenance.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         return {"l1": self.strengths("l1"), "l2": self.strengths("l2"), "scale": self.scale}
 
 

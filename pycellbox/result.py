@@ -40,9 +40,15 @@ class Fit:
 
     All arrays and provenance that it hands out are copies: to change them does not change the fit.
 
+    Parameters
+    ----------
+    tree : DataTree
+        As `fit` makes it; users call that, or `load`.
+
     Attributes
     ----------
     model : CellBox
+        The equation.
     solver : Solver
         As used in training; predictions use it too.
     horizon : float or None
@@ -51,7 +57,6 @@ class Fit:
     """
 
     def __init__(self, tree: xr.DataTree) -> None:
-        """Wrap a tree as made by `fit` or read by `load`; users call those."""
         instance("tree", tree, xr.DataTree, "what pcb.fit made: pcb.load reads fits")
         if missing := [name for name in GROUPS if name not in tree.children]:
             raise ModelError(f"the tree lacks {', '.join(missing)}; pcb.load reads fits.")
@@ -79,7 +84,18 @@ class Fit:
         horizon: float | None,
         provenance: Mapping[str, Any],
     ) -> Fit:
-        """Build the tree of a finished fit; predicts the fitted conditions and verifies that."""
+        """Build the tree of a finished fit; predicts the fitted conditions and verifies that.
+
+        Parameters
+        ----------
+        model, solver, parameters, history, data, horizon, provenance : optional
+            What `Fit` has under these names.
+
+        Returns
+        -------
+        Fit
+            With its predictions, and how far they are from the equation's solution.
+        """
         if model.mask is not None:
             mask = prior_mask(model.mask, nodes_of(parameters))
             parameters = parameters.assign(mask=(("target", "source"), mask))
@@ -162,6 +178,16 @@ class Fit:
     def with_provenance(self, **entries: Any) -> Fit:
         """Return the same fit with more, or other, entries in its provenance.
 
+        Parameters
+        ----------
+        **entries
+            Plain values, as JSON has them.
+
+        Returns
+        -------
+        Fit
+            A copy.
+
         Raises
         ------
         ModelError
@@ -187,7 +213,7 @@ class Fit:
         Parameters
         ----------
         perturbation : DataArray (condition, node) or Dataset
-            u for all nodes of the fit; of a dataset its ``perturbation`` is taken.
+            Doses u for all nodes of the fit; of a dataset its ``perturbation`` is taken.
         times : sequence of float, (t,), optional
             Times at which the response is wanted; by default the fit's own: the horizon for
             steady states, the measured times for time courses. A fit of `SteadyState` reaches
@@ -199,6 +225,7 @@ class Fit:
         Returns
         -------
         DataArray, (condition, node) or (condition, time, node)
+            The response x, as log-ratio to the unperturbed control.
 
         Raises
         ------
@@ -286,6 +313,7 @@ class Fit:
         Returns
         -------
         Path
+            That of the file.
 
         Raises
         ------

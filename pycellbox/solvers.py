@@ -52,28 +52,52 @@ class FixedStep:
 
 @dataclass(frozen=True)
 class Euler(FixedStep):
-    """Explicit Euler, order 1, one stage."""
+    """Explicit Euler, order 1, one stage.
+
+    Parameters
+    ----------
+    dt : float
+        Longest step, in units of time; the steps between two requested times are equal.
+    """
 
     order: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
 class Midpoint(FixedStep):
-    """Explicit midpoint rule, order 2, two stages."""
+    """Explicit midpoint rule, order 2, two stages.
+
+    Parameters
+    ----------
+    dt : float
+        Longest step, in units of time; the steps between two requested times are equal.
+    """
 
     order: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
 class Heun(FixedStep):
-    """Heun's trapezoidal rule, order 2, two stages: the original CellBox default."""
+    """Heun's trapezoidal rule, order 2, two stages: the original CellBox default.
+
+    Parameters
+    ----------
+    dt : float
+        Longest step, in units of time; the steps between two requested times are equal.
+    """
 
     order: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
 class RK4(FixedStep):
-    """The classical Runge-Kutta method, order 4, four stages."""
+    """The classical Runge-Kutta method, order 4, four stages.
+
+    Parameters
+    ----------
+    dt : float
+        Longest step, in units of time; the steps between two requested times are equal.
+    """
 
     order: ClassVar[int] = 4
     # 1 + z + z²/2 + z³/6 + z⁴/24 = 1
@@ -159,8 +183,8 @@ class SteadyState:
     Parameters
     ----------
     tol : float
-        Largest change |G(x) − x| of the fixed-point map, relative to 1 + |x|. The distance to the
-        exact steady state is larger by a factor 1/(1 − contraction).
+        Largest change ``|G(x) − x|`` of the fixed-point map, relative to ``1 + |x|``.
+        The distance to the exact steady state is larger by a factor 1/(1 − contraction).
     lead : float
         Time integrated first, in units of the slowest decay time 1/min α.
     integrator : Euler, Midpoint, Heun, RK4 or Tsit5

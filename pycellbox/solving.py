@@ -50,8 +50,8 @@ def solve(
         Effective values: ``W`` (target, source) and the rates of the model's form (node):
         ``alpha``, and ``epsilon``, ``psi`` where the form has them.
     perturbation : DataArray, (condition, node)
-        u, dimensionless. Node kinds are read from its ``node_kind`` coordinate, else from that of
-        ``parameters``; nodes without one are proteins.
+        Perturbations u, dimensionless. Node kinds are read from its ``node_kind`` coordinate,
+        else from that of ``parameters``; nodes without one are proteins.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState
         The method; fixed-step methods take equal steps of at most ``dt`` between requested times.
         `Adaptive` needs the Julia backend; `SteadyState` gives steady states, at a ``horizon``, on
@@ -124,13 +124,17 @@ def value_and_gradient(
 
     Parameters
     ----------
-    model, parameters, solver, backend, dtype
+    model : CellBox
+        The equation.
+    parameters : Dataset
         As in `solve`.
     data : Dataset
         Steady-state or time-course data; entries that are NaN do not count, ``sigma`` scales the
         residuals.
     loss : str or Loss
         "mse", "mae", "huber", or a `Loss`.
+    solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState
+        As in `solve`.
     horizon : float, optional
         End of the integration; needed for steady-state data, not allowed for time courses, whose
         times are their own.
@@ -140,10 +144,13 @@ def value_and_gradient(
         `SteadyState`; "adjoint", the continuous one, for `Adaptive`. Julia has for `Tsit5` and
         `Adaptive` also "gauss" (which "adjoint" is), "interpolating" and "quadrature" adjoints and
         "forward" sensitivities; NumPy and JAX have "finite-difference", to check by.
+    backend, dtype : str
+        As in `solve`.
 
     Returns
     -------
     value : float
+        The loss, without penalties.
     gradient : Dataset
         Like ``parameters``, with respect to the effective values; zero for edges that the model
         does not allow.

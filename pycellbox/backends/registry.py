@@ -53,7 +53,13 @@ _AUTO: tuple[tuple[str, Callable[[], str]], ...] = (("julia", _julia_missing),)
 
 
 def available_backends() -> tuple[str, ...]:
-    """Names that ``backend=`` takes besides ``"auto"``."""
+    """Name the backends that there are.
+
+    Returns
+    -------
+    tuple of str
+        What ``backend=`` takes besides ``"auto"``.
+    """
     return tuple(_BACKENDS)
 
 

@@ -46,9 +46,9 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
         ``perturbation(condition, node)``, dimensionless, finite; ``response(condition[, time],
         node)``, log-ratio to the unperturbed control, NaN where not measured; optionally
         ``sigma``, dims as the response, positive wherever the response is measured;
-        ``node_kind(node)``, each one of `NODE_KINDS`; unique labels ``condition`` and ``node``;
-        for time courses ``time``, strictly increasing from 0 or later, with the attribute
-        ``units``. Dims may come in any order.
+        ``node_kind(node)``, "protein", "phenotype" or "drug"; unique labels ``condition`` and
+        ``node``; for time courses ``time``, strictly increasing from 0 or later, with the
+        attribute ``units``. Dims may come in any order.
     part : bool
         Whether this is a part of a dataset, some held-out conditions say, in which a node may
         happen to be measured nowhere.

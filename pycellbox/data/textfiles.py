@@ -60,8 +60,8 @@ def read_csv(
     node_kind : path, mapping, Series or sequence, optional
         As for `from_tables`, or the path of a file with the two columns node and kind.
     conditions : path or sequence of str, optional
-        Condition labels of bare matrices. By default `condition_labels` makes them from the
-        perturbed nodes.
+        Condition labels of bare matrices. By default they are made from the perturbed
+        nodes.
     time : sequence of float, optional
         Time points of bare matrices: the response then has the rows of the first condition at
         all times, then those of the second, and so on.

@@ -20,7 +20,7 @@ def melanoma() -> xr.Dataset:
     Returns
     -------
     Dataset
-        As `read_csv` makes it of ``pert.csv``, ``expr.csv`` and ``node_Index.csv`` of
+        As `pycellbox.read_csv` makes it of ``pert.csv``, ``expr.csv`` and ``node_Index.csv`` of
         sanderlab/CellBox: ``perturbation`` and ``response`` (89 conditions, 99 nodes), steady
         states, log-ratio to the untreated control. Conditions are named after their doses, as
         ``"aMEK=-0.863+aHDAC=-0.551"``; an inhibitor is negative.

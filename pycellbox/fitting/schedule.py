@@ -99,6 +99,7 @@ class Stage:
     warmup : int
         Iterations over which the learning rate rises linearly at the start.
     optimizer : AdamW or LBFGS
+        Which method, with its options.
     """
 
     iterations: int
@@ -134,7 +135,13 @@ class Stage:
         self.rates()
 
     def rates(self) -> dict[str, float]:
-        """Learning rate of every group."""
+        """Learning rate of every group.
+
+        Returns
+        -------
+        dict of str to float
+            By group, all of them.
+        """
         given = self.learning_rate
         if isinstance(given, Mapping):
             unknown = sorted(set(given) - set(RATE_GROUPS))
@@ -151,7 +158,18 @@ class Stage:
         return {g: number(f"learning_rate of {g}", rate) for g, rate in full.items()}
 
     def factor(self, iteration: int) -> float:
-        """Learning rate at an iteration, relative to its nominal value."""
+        """Learning rate at an iteration, relative to its nominal value.
+
+        Parameters
+        ----------
+        iteration : int
+            Counted from 0 within the stage.
+
+        Returns
+        -------
+        float
+            At most 1: warmup and decay together.
+        """
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         if self.decay == "constant":
             return rise
@@ -165,7 +183,13 @@ class Stage:
         return views.card("Stage", rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options as plain values, for provenance."""
+        """Return the options as plain values, for provenance.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         options = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)

@@ -25,7 +25,9 @@ def to_ode_problem(
 
     Parameters
     ----------
-    model, parameters, perturbation
+    model : CellBox
+        The equation.
+    parameters, perturbation : Dataset, DataArray
         As in `pycellbox.solve`.
     horizon : float
         End of the integration.

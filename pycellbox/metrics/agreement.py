@@ -18,6 +18,8 @@ from pycellbox.errors import DataError
 from pycellbox.metrics.labels import Bools, Floats, aligned, pearson_rows
 
 By = Literal["node", "condition"]
+"""Of what there is a score each: see `pearson`."""
+
 BY: tuple[By, ...] = ("node", "condition")
 
 
@@ -57,7 +59,14 @@ def mse(predicted: xr.DataArray, observed: xr.DataArray, by: By) -> xr.DataArray
 def mse(
     predicted: xr.DataArray, observed: xr.DataArray, by: By | None = None
 ) -> float | xr.DataArray:
-    """Mean squared error, in squared units of the response; arguments as for `pearson`.
+    """Mean squared error, in squared units of the response.
+
+    Parameters
+    ----------
+    predicted, observed : DataArray (condition[, time], node)
+        As for `pearson`.
+    by : {None, "node", "condition"}
+        As for `pearson`.
 
     Returns
     -------
@@ -79,7 +88,14 @@ def mae(predicted: xr.DataArray, observed: xr.DataArray, by: By) -> xr.DataArray
 def mae(
     predicted: xr.DataArray, observed: xr.DataArray, by: By | None = None
 ) -> float | xr.DataArray:
-    """Mean absolute error, in units of the response; arguments as for `pearson`.
+    """Mean absolute error, in units of the response.
+
+    Parameters
+    ----------
+    predicted, observed : DataArray (condition[, time], node)
+        As for `pearson`.
+    by : {None, "node", "condition"}
+        As for `pearson`.
 
     Returns
     -------

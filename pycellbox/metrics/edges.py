@@ -32,7 +32,7 @@ def recovery(
     ----------
     W, truth : DataArray (target, source)
         Fitted and true interactions, with the same labels in any order. A true edge is where
-        ``truth`` is not zero; fitted interactions are ranked by their size |W|.
+        ``truth`` is not zero; fitted interactions are ranked by their size ``|W|``.
     self_loops : bool
         Whether interactions of a node with itself count.
     mask : DataArray of bool (target, source), optional

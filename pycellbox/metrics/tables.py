@@ -47,7 +47,18 @@ def format_table(table: pd.DataFrame, *, title: str | None = None) -> str:
 
 
 def html_table(table: pd.DataFrame) -> str:
-    """Write a table of scores as HTML, with the numbers of `format_table`."""
+    """Write a table of scores as HTML.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As for `format_table`.
+
+    Returns
+    -------
+    str
+        A ``<table>`` with the numbers of `format_table`.
+    """
     names, *lines = zip(*_columns(table), strict=True)
     return views.table(names, lines)
 

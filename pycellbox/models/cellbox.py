@@ -45,7 +45,7 @@ class CellBox:
     ----------
     envelope : {"tanh", "polynomial", "hill", "linear", "clip", "sigmoid"}
         The saturating function φ. With k the ``order``: polynomial is
-        sign(x)·|x|ᵏ/(1+|x|ᵏ); hill is 2(1−1/(1+max(x+1,0)ᵏ))−1; clip limits to [−1, 1];
+        ``sign(x)·|x|ᵏ/(1+|x|ᵏ)``; hill is 2(1−1/(1+max(x+1,0)ᵏ))−1; clip limits to [−1, 1];
         sigmoid is 1/(1+e⁻ˣ), which is not zero at rest, so that an unperturbed node moves.
     form : {0, 1, 2, "ji", "ji-code"}
         Where the perturbation u enters. 0: inside φ. 1: outside, scaled by ε, ε∘(φ(Wx)+u) − α∘x.
@@ -155,12 +155,36 @@ class CellBox:
         return _EQUATIONS[self.form]
 
     def to_dict(self) -> dict[str, Any]:
-        """Every option but the mask, as plain values for provenance."""
+        """Every option but the mask, as plain values for provenance.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "mask"}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> CellBox:
-        """Rebuild a model from `to_dict`; unknown options are an error."""
+        """Rebuild a model from what `to_dict` made.
+
+        Parameters
+        ----------
+        options : mapping
+            Options by name.
+        mask : array-like of bool, optional
+            The one option that is not among them.
+
+        Returns
+        -------
+        CellBox
+            The same model.
+
+        Raises
+        ------
+        ModelError
+            An option is unknown.
+        """
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(options) - known)
         if unknown:

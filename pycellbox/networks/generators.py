@@ -45,8 +45,9 @@ def erdos_renyi(
     self_loops : bool
         Whether a node may act on itself.
     weights : {"unit", "uniform", "normal"}
-        Strengths |w|. "unit": 1. "uniform": drawn evenly between ``gap`` and ``scale``. "normal":
-        from |N(0, scale²)|, at least ``gap``. Either sign is as likely, unless said otherwise.
+        Strengths ``|w|``. "unit": 1. "uniform": drawn evenly between ``gap`` and ``scale``.
+        "normal": from ``|N(0, scale²)|``, at least ``gap``. Either sign is as likely, unless said
+        otherwise.
     scale, gap : float
         Of the drawn strengths, dimensionless; 0 ≤ gap ≤ scale.
     alpha : float or (float, float)
@@ -57,6 +58,7 @@ def erdos_renyi(
     Returns
     -------
     Network
+        Its nodes in the order of their numbers.
 
     Raises
     ------
@@ -88,8 +90,27 @@ def acyclic(
 ) -> Network:
     """No path leads back to where it began: a node acts only on nodes after it.
 
-    Parameters and errors as for `erdos_renyi`; ``density`` is the chance that a node acts on a
-    given later one, so that half as many edges come about. The steady state is unique.
+    The steady state is unique.
+
+    Parameters
+    ----------
+    n_nodes : int
+        Number of nodes.
+    density : float
+        Chance that a node acts on a given later one: half as many edges come about as for
+        `erdos_renyi`.
+    weights, scale, gap, alpha, seed : optional
+        As for `erdos_renyi`.
+
+    Returns
+    -------
+    Network
+        Its nodes in an order in which each acts on later ones alone.
+
+    Raises
+    ------
+    ModelError
+        A number is out of range.
     """
     draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
     return draw.network(draw.signed(np.tril(draw.chance(density), k=-1)))
@@ -107,8 +128,26 @@ def cyclic(
 ) -> Network:
     """One ring through all nodes, in random order, and further edges across it.
 
-    Parameters and errors as for `erdos_renyi`; ``density`` is the chance of an edge that is not on
-    the ring. From every node a path leads to every other.
+    From every node a path leads to every other.
+
+    Parameters
+    ----------
+    n_nodes : int
+        Number of nodes, at least 2.
+    density : float
+        Chance of each edge that is not on the ring.
+    weights, scale, gap, alpha, seed : optional
+        As for `erdos_renyi`.
+
+    Returns
+    -------
+    Network
+        Its nodes in the order of their numbers.
+
+    Raises
+    ------
+    ModelError
+        A number is out of range.
     """
     draw = Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
     edges = draw.chance(density)
@@ -130,8 +169,24 @@ def symmetric(
 ) -> Network:
     """Two nodes act on each other alike or not at all: W equals its transpose.
 
-    Parameters and errors as for `erdos_renyi`; ``density`` is the chance that two given nodes
-    interact.
+    Parameters
+    ----------
+    n_nodes : int
+        Number of nodes.
+    density : float
+        Chance that two given nodes interact.
+    weights, scale, gap, alpha, seed : optional
+        As for `erdos_renyi`.
+
+    Returns
+    -------
+    Network
+        Its nodes in the order of their numbers.
+
+    Raises
+    ------
+    ModelError
+        A number is out of range.
     """
     draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
     W = draw.signed(np.tril(draw.chance(density), k=-1))
@@ -160,13 +215,14 @@ def bifurcating(
         Number of nodes, at least 2.
     n_upstream : int, optional
         How many of them are upstream; by default a third of those that are not in the switch.
-    weights, scale, gap, alpha, seed
+    weights, scale, gap, alpha, seed : optional
         As for `erdos_renyi`. The four interactions of the switch have the signs above and are
         strengthened together, beyond ``scale`` if need be, until rest is unstable at ε = 1.
 
     Returns
     -------
     Network
+        Its nodes in the order of their numbers.
 
     Raises
     ------
@@ -220,13 +276,14 @@ def oscillating(
         Chance of each further edge from a node to a given later one outside the ring.
     n_ring : int
         Number of nodes in the ring, at least 3.
-    weights, scale, gap, alpha, seed
+    weights, scale, gap, alpha, seed : optional
         As for `erdos_renyi`. The interactions of the ring are strengthened together, beyond
         ``scale`` if need be, until rest is unstable at ε = 1.
 
     Returns
     -------
     Network
+        Its nodes in the order of their numbers.
 
     Raises
     ------

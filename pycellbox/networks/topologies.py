@@ -160,8 +160,8 @@ def beeline(
     name : str
         One of `BEELINE`; upper and lower case are alike.
     weights : {"unit", "uniform", "normal"}
-        Strengths |w|. "unit": 1. "uniform": drawn evenly between ``gap`` and ``scale``. "normal":
-        from |N(0, scale²)|, at least ``gap``. The signs are those of the network.
+        Strengths ``|w|``. "unit": 1. "uniform": drawn evenly between ``gap`` and ``scale``.
+        "normal": from ``|N(0, scale²)|``, at least ``gap``. The signs are those of the network.
     scale, gap : float
         Of the drawn strengths, dimensionless; 0 ≤ gap ≤ scale.
     alpha : float or (float, float)

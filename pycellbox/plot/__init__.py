@@ -1,6 +1,6 @@
 """Pictures of data, fits and networks, as matplotlib figures.
 
-Every function returns a `matplotlib.figure.Figure`, which `save_figure` writes to a file; those
+Every function returns a ``matplotlib.figure.Figure``, which `save_figure` writes to a file; those
 that need a single axes also draw into one that is given (``ax=``), in the style it has. A notebook
 shows each picture once, at the end of the cell that made it, as the cell left it and whether or not
 it was assigned; a script shows none. New figures are not pyplot's: nothing pops up and nothing has

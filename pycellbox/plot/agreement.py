@@ -42,6 +42,7 @@ def observed_against_predicted(
     Returns
     -------
     matplotlib.figure.Figure
+        A dot for each response, the identity as a line, correlation and mean squared error.
 
     Raises
     ------

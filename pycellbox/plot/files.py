@@ -27,6 +27,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     figure : matplotlib.figure.Figure
+        As the functions of `pycellbox.plot` return it.
     path : str or path-like
         The suffix says the format: .png, .pdf, .svg and what else matplotlib knows.
 

@@ -54,7 +54,7 @@ def network(
         Kind of every node, as `pycellbox.from_tables` takes it; by default the fit's, or the
         coordinate ``node_kind`` of W, else all are proteins.
     threshold : float, optional
-        Draw only interactions with |w| of at least this.
+        Draw only interactions with ``|w|`` of at least this.
     top : int, optional
         Draw only so many, the strongest. Without either, the 60 strongest.
     ax : matplotlib.axes.Axes, optional
@@ -64,7 +64,7 @@ def network(
     -------
     matplotlib.figure.Figure
         Activating edges are red, solid, and end in an arrow; inhibiting ones blue, dashed, and
-        end in a bar. Their width grows with |w|. The title says how many are drawn if not all;
+        end in a bar. Their width grows with ``|w|``. The title says how many are drawn if not all;
         with more than 40 nodes, those without a drawn edge are left out.
 
     Raises

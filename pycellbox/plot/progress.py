@@ -25,7 +25,8 @@ def loss_history(fit: Fit | xr.Dataset, *, ax: Axes | None = None) -> Figure:
 
     Parameters
     ----------
-    fit : Fit, or Dataset as ``fit.history``
+    fit : Fit, or Dataset
+        A fit, or its ``history``.
     ax : matplotlib.axes.Axes, optional
         Where to draw instead of a new figure.
 

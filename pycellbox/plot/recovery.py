@@ -47,6 +47,7 @@ def fitted_against_true(
     Returns
     -------
     matplotlib.figure.Figure
+        A dot for each interaction, and their correlation.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def precision_recall(
 ) -> Figure:
     """Draw how many of the strongest fitted interactions exist, and how many of those that exist.
 
-    Going down the list of fitted interactions from the strongest |w|, precision is the share of
+    Going down the list of fitted interactions from the strongest ``|w|``, precision is the share of
     true interactions among those passed, recall the share of the true ones passed. Signs do not
     count. Interactions of equal strength are passed together.
 

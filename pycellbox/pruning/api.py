@@ -111,7 +111,7 @@ def prune(
 ) -> Pruned:
     """Remove small weights step by step, refit what is left, let unseen conditions choose.
 
-    Each step takes the network of the step before, removes its smallest |W|, and fits the rest
+    Each step takes the network of the step before, removes its smallest ``|W|``, and fits the rest
     from where it stands. Removed edges never come back. All edges are compared with each other,
     those of drugs and phenotypes too.
 
@@ -123,7 +123,7 @@ def prune(
         How many edges to keep at each step, falling. Default: twelve steps, each keeping the same
         fraction, from all edges down to half as many as there are nodes.
     thresholds : sequence of float, optional
-        Instead: at each step remove every |W| below this, rising.
+        Instead: at each step remove every ``|W|`` below this, rising.
     validation : Dataset, optional
         Conditions that judge, unseen by the fit; default the validation conditions of the fit.
     folds : int, optional

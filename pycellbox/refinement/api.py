@@ -101,13 +101,6 @@ def refine(
         ``criterion`` ``before`` and ``after`` with its ``variance``. Where less than half of the
         responses are followed or the criterion would rise, the given fit, with the ``reason``.
 
-    Warns
-    -----
-    BackendWarning
-        The backend of the fit is not ready.
-    NumericsWarning
-        The fit is returned as it was given, and was not at its minimum.
-
     Raises
     ------
     ModelError
@@ -115,6 +108,13 @@ def refine(
         trajectory, the network is too large: all that stands in the way at once.
     DivergenceError
         The trajectory is not finite at the start.
+
+    Warns
+    -----
+    BackendWarning
+        The backend of the fit is not ready.
+    NumericsWarning
+        The fit is returned as it was given, and was not at its minimum.
 
     Examples
     --------

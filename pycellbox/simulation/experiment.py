@@ -73,7 +73,7 @@ def simulate(
         Times of measurement, for a time course; not together with ``horizon``.
     perturb : {"latin-hypercube", "normal"}, optional
         How doses are drawn. "latin-hypercube", the default: with c conditions each node gets
-        every dose of 1/c, 2/c, …, 1 once, before ``max_perturbed``. "normal": |N(0, 1)|.
+        every dose of 1/c, 2/c, …, 1 once, before ``max_perturbed``. "normal": ``|N(0, 1)|``.
     max_perturbed : int or "all", optional
         How many nodes, drawn at random, stay perturbed in a condition; default 2.
     scale : float, optional

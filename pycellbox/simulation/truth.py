@@ -30,12 +30,12 @@ def with_truth(
 
 
 def truth(data: xr.Dataset) -> xr.Dataset:
-    """Parameters that made a simulated dataset.
+    """Return the parameters that made a simulated dataset.
 
     Parameters
     ----------
     data : Dataset
-        As `simulate` returns it, or a part of that, or read back from a file.
+        As `pycellbox.simulate` returns it, or a part of that, or read back from a file.
 
     Returns
     -------
@@ -69,7 +69,23 @@ def truth(data: xr.Dataset) -> xr.Dataset:
 
 
 def true_model(data: xr.Dataset) -> CellBox:
-    """Model that made a simulated dataset; arguments and errors as for `truth`."""
+    """Return the model that made a simulated dataset.
+
+    Parameters
+    ----------
+    data : Dataset
+        As for `truth`.
+
+    Returns
+    -------
+    CellBox
+        The equation that was solved.
+
+    Raises
+    ------
+    DataError
+        The dataset carries no truth.
+    """
     if _MODEL not in as_dataset(data).attrs:
         raise DataError(
             f"the dataset has no attribute {_MODEL!r}; only one that pcb.simulate made has a truth."

@@ -63,6 +63,7 @@ def random(
     Returns
     -------
     Split
+        Labels of all conditions, each in one part.
 
     Raises
     ------
@@ -133,7 +134,9 @@ def leave_one_drug_out(
         Only this drug.
     seed : int
         Seed with which the fitting conditions are parted into training and validation.
-    train_fraction, together
+    train_fraction : float
+        As in `random`.
+    together : bool
         As in `random`. Replicates are never parted by the test, which is chosen by perturbation.
 
     Returns
@@ -183,7 +186,7 @@ def single_to_combo(
     ----------
     data : Dataset
         With ``perturbation`` (condition, node).
-    seed, train_fraction, together
+    seed, train_fraction, together : optional
         As in `leave_one_drug_out`.
 
     Returns

@@ -27,10 +27,12 @@ class Split:
     ----------
     name : str
         What was split and how, for tables.
-    train, test : tuple of str
-        Condition labels; neither may be empty.
+    train : tuple of str
+        Condition labels for training; not empty.
     validation : tuple of str
         Condition labels for early stopping; may be empty.
+    test : tuple of str
+        Condition labels for the test; not empty.
 
     Raises
     ------
