@@ -89,12 +89,13 @@ def medians(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_pictures(result: Recovery, folder: Path) -> None:
-    """Draw W beside the truth, and the test conditions where there is a picture of courses."""
+    """Draw W beside the truth, and the test conditions as courses."""
     from pycellbox import plot
 
-    pictures = {"W": plot.interactions(result.refined, truth(result.test)["W"])}
-    if hasattr(plot, "trajectories"):
-        pictures["test"] = plot.trajectories(result.test, result.refined)
+    pictures = {
+        "W": plot.interactions(result.refined, truth(result.test)["W"]),
+        "test": plot.trajectories(result.refined, result.test),
+    }
     for what, figure in pictures.items():
         plot.save_figure(figure, folder / f"{result.name}-{what}.png")
 

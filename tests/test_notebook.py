@@ -110,6 +110,19 @@ def test_given_axes_are_shown_once(notebook: Notebook, axes: str, cell: str) -> 
     assert notebook.run("plt.get_fignums()")[0]["text/plain"] == "[]"
 
 
+@pytest.mark.parametrize("whole", ["plt.figure()", "Figure()"])
+@pytest.mark.parametrize("part", ["", ".subfigures(1, 2)[0]"])
+def test_given_figures_are_shown_once(notebook: Notebook, whole: str, part: str) -> None:
+    code = f"import matplotlib.pyplot as plt\nf = {whole}\ninteractions(W, figure=f{part})"
+    assert notebook.pictures(code) == 1
+    assert notebook.run("plt.get_fignums()")[0]["text/plain"] == "[]"
+
+
+def test_axes_of_an_earlier_cell_are_drawn_into(notebook: Notebook) -> None:
+    notebook.run("import matplotlib.pyplot as plt\n_, ax = plt.subplots()")  # closed at its end
+    assert notebook.pictures(CALLS["loss_history"].format(ax=", ax=ax")) == 1
+
+
 def test_two_axes_of_one_figure_are_shown_once(notebook: Notebook) -> None:
     calls = "; ".join(CALLS["loss_history"].format(ax=f", ax=ax[{i}]") for i in (0, 1))
     code = f"import matplotlib.pyplot as plt\n_, ax = plt.subplots(2)\n{calls}"

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -138,6 +140,36 @@ def test_observed_against_predicted_names_what_does_not_fit(fit: pcb.Fit) -> Non
         plot.observed_against_predicted(fit.predictions.isel(node=slice(1, None)), observed)
     with pytest.raises(pcb.DataError, match="nothing was measured"):
         plot.observed_against_predicted(fit.predictions, observed * np.nan)
+
+
+def test_a_fit_is_judged_on_its_own_conditions_or_on_others(
+    fit: pcb.Fit, course_fit: pcb.Fit
+) -> None:
+    for one, data in ((fit, fit.data), (course_fit, course_fit.data)):
+        others = data.isel(condition=[2, 0])
+        expected = plot.observed_against_predicted(one.predictions, data).axes[0]
+        for figure in (
+            plot.observed_against_predicted(one),
+            plot.observed_against_predicted(one, data.isel(condition=slice(None, None, -1))),
+        ):
+            ours = offsets(figure.axes[0], "proteins")
+            np.testing.assert_allclose(
+                np.sort(ours, axis=0), np.sort(offsets(expected, "proteins"), axis=0)
+            )
+        some = offsets(plot.observed_against_predicted(one, others).axes[0], "proteins")
+        assert len(some) == len(ours) * 2 // data.sizes["condition"]
+
+
+def test_predictions_need_the_measured_responses(fit: pcb.Fit, course_fit: pcb.Fit) -> None:
+    for data in (None, fit.data["perturbation"].values, "x", fit.data[["perturbation"]]):
+        with pytest.raises(pcb.DataError, match="needs the measured responses"):
+            plot.observed_against_predicted(fit.predictions, data)
+    with pytest.raises(pcb.DataError, match=r"fit is a str; it needs a Fit, or a DataArray"):
+        plot.observed_against_predicted("fit", fit.data)
+    with pytest.raises(pcb.DataError, match=r"data is a DataArray; it needs an xarray.Dataset"):
+        plot.observed_against_predicted(fit, fit.data["response"])
+    with pytest.raises(pcb.DataError, match="time courses, and the fit is of steady states"):
+        plot.observed_against_predicted(fit, course_fit.data)
 
 
 def test_responses_without_labels_still_have_a_unit() -> None:
@@ -337,7 +369,7 @@ def test_precision_and_recall_need_something_to_find() -> None:
     truth = matrix([[0, 1], [0, 0]])
     with pytest.raises(pcb.DataError, match="no interaction where one may exist"):
         plot.precision_recall(truth, truth * 0)
-    with pytest.raises(pcb.DataError, match="fits is empty"):
+    with pytest.raises(pcb.DataError, match="fit is empty"):
         plot.precision_recall({}, truth)
     with pytest.raises(pcb.DataError, match="differ in 2 label"):
         plot.precision_recall(truth, truth.assign_coords(target=["A", "Z"]))
@@ -355,7 +387,7 @@ def test_trajectories_show_measurements_truth_and_fit(
 ) -> None:
     data = courses.copy(deep=True)
     data["response"].loc["aMEK", 1.0, "MEK"] = np.nan
-    figure = plot.trajectories(data, course_fit, conditions=["aMEK", "aAKT"], nodes=["MEK", "RAF"])
+    figure = plot.trajectories(course_fit, data, conditions=["aMEK", "aAKT"], nodes=["MEK", "RAF"])
     assert [ax.get_title() for ax in figure.axes] == ["aMEK", "aAKT"]
     ax = figure.axes[0]
     points, has_bars = errorbars(ax)["MEK"]
@@ -385,12 +417,21 @@ def test_trajectories_show_measurements_truth_and_fit(
 def test_trajectories_take_predictions_in_place_of_a_fit(courses: xr.Dataset) -> None:
     data = courses.drop_vars(["true_response", "sigma"])
     line = courses["true_response"].transpose("node", "time", "condition")
-    figure = plot.trajectories(data, predictions=line, truth=line.isel(time=[0, 3]), nodes="MEK")
+    figure = plot.trajectories(line, data, truth=line.isel(time=[0, 3]), nodes="MEK")
     ax = figure.axes[0]
     lengths = sorted(len(one.get_xdata()) for one in ax.lines if len(one.get_xdata()) != 4)
     assert lengths == [2, 2]  # the line of zero, and the truth at two times
     assert not errorbars(ax)["MEK"][1]
     assert {"measured", "prediction", "truth"} <= set(texts(figure).splitlines())
+
+
+def test_a_fit_alone_is_drawn_with_its_own_data(courses: xr.Dataset, course_fit: pcb.Fit) -> None:
+    alone, both = plot.trajectories(course_fit), plot.trajectories(course_fit, courses)
+    for one, other in zip(alone.axes, both.axes, strict=True):
+        assert [line.get_xydata().tolist() for line in one.lines] == [
+            line.get_xydata().tolist() for line in other.lines
+        ]
+    assert "fit" not in texts(plot.trajectories(courses)).splitlines()
 
 
 def test_trajectories_choose_and_say_what_they_show(courses: xr.Dataset) -> None:
@@ -420,8 +461,14 @@ def test_trajectories_name_what_does_not_fit(
     clean = courses["true_response"]
     with pytest.raises(pcb.DataError, match="steady states"):
         plot.trajectories(fit.data)
-    with pytest.raises(pcb.DataError, match="either fit or predictions"):
-        plot.trajectories(courses, course_fit, predictions=clean)
+    with pytest.raises(pcb.DataError, match="data is given twice"):
+        plot.trajectories(courses, courses)
+    with pytest.raises(pcb.DataError, match="steady states"):
+        plot.trajectories(fit)
+    with pytest.raises(pcb.DataError, match=r"data is a NoneType; it needs an xarray.Dataset"):
+        plot.trajectories(clean)
+    with pytest.raises(pcb.DataError, match="fit is a str; it needs a Fit, a DataArray"):
+        plot.trajectories("fit", courses)
     with pytest.raises(pcb.DataError, match="there is no node 'TP53'"):
         plot.trajectories(courses, nodes=["MEK", "TP53"])
     with pytest.raises(pcb.DataError, match="there is no condition 'none'"):
@@ -432,8 +479,8 @@ def test_trajectories_name_what_does_not_fit(
         plot.trajectories(courses, nodes=list(courses["node"].values[:8]))
     with pytest.raises(pcb.DataError, match="truth lacks the condition 'aMEK'"):
         plot.trajectories(courses, truth=clean.isel(condition=slice(1, None)))
-    with pytest.raises(pcb.DataError, match=r"predictions needs .* \(condition, time, node\)"):
-        plot.trajectories(courses, predictions=clean.isel(time=0))
+    with pytest.raises(pcb.DataError, match=r"fit needs .* \(condition, time, node\)"):
+        plot.trajectories(clean.isel(time=0), courses)
 
 
 # ---- network
@@ -611,23 +658,38 @@ def pictures(
         "recovery": lambda **k: plot.fitted_against_true(fit, network.W, **k),
         "precision": lambda **k: plot.precision_recall({"a": fit, "b": network.W}, network.W, **k),
         "network": lambda **k: plot.network(fit, top=15, **k),
-        "interactions": lambda: plot.interactions(fit, network.W),
-        "trajectories": lambda: plot.trajectories(
-            courses, course_fit, conditions=["aMEK", "aMEK+aAKT"]
+        "interactions": lambda **k: plot.interactions(fit, network.W, **k),
+        "trajectories": lambda **k: plot.trajectories(
+            course_fit, courses, conditions=["aMEK", "aMEK+aAKT"], **k
         ),
     }
 
 
+AXES_ONLY = ("agreement", "loss", "recovery", "precision", "network")
 NAMES = (
     "agreement", "loss", "recovery", "precision", "network", "interactions", "trajectories",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_texts_overlap_nowhere_and_are_large_enough(
-    pictures: dict[str, Callable[..., Figure]], name: str
-) -> None:
-    figure = pictures[name]()
+PICTURES = sorted(set(plot.__all__) - {"require_matplotlib", "save_figure"})
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_takes_a_fit_first_and_last_where_to_draw(name: str) -> None:
+    signature = inspect.signature(getattr(plot, name))
+    first, *others, last = signature.parameters.values()
+    assert first.name == "fit"
+    assert "Fit" in first.annotation or "Interactions" in first.annotation
+    assert (last.name, last.default, last.kind) in (
+        ("ax", None, inspect.Parameter.KEYWORD_ONLY),
+        ("figure", None, inspect.Parameter.KEYWORD_ONLY),
+    )
+    # At most one more is given by place: what the fit is compared with.
+    assert {p.name for p in others if p.kind is not p.KEYWORD_ONLY} <= {"data", "truth"}
+    assert signature.return_annotation == "Figure"
+
+
+def shown_texts(figure: Figure) -> list[Text]:
     figure.draw_without_rendering()
     beyond = [  # ticks outside the limits keep their text and are not drawn
         label
@@ -642,11 +704,46 @@ def test_texts_overlap_nowhere_and_are_large_enough(
         for text in figure.findobj(Text)
         if text.get_text().strip() and text.get_visible() and text not in beyond
     ]
-    assert len(shown) > 8
     boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in shown]
     for (first, a), (second, b) in itertools.combinations(boxes, 2):
         assert not a.overlaps(b), (first, second)
     assert min(t.get_fontsize() for t in shown) >= 6.5
+    return shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_overlap_nowhere_and_are_large_enough(
+    pictures: dict[str, Callable[..., Figure]], name: str
+) -> None:
+    assert len(shown_texts(pictures[name]())) > 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_have_room_in_a_small_place_too(
+    pictures: dict[str, Callable[..., Figure]], name: str
+) -> None:
+    whole = Figure(figsize=(6.4, 2.6), layout="constrained")
+    if name in AXES_ONLY:
+        pictures[name](ax=whole.subplots(1, 3)[1])
+    else:
+        pictures[name](figure=whole.subfigures(1, 2)[1])
+    boxes = [text.get_window_extent() for text in shown_texts(whole)]
+    assert len(boxes) > 8
+    inside = whole.bbox.padded(1)
+    assert all(inside.contains(*corner) for box in boxes for corner in (box.min, box.max))
+
+
+@pytest.mark.parametrize("size", [1.6, 2.5, 4.0, 7.0])
+def test_a_network_stays_inside_the_axes_given(size: float) -> None:
+    figure = Figure(figsize=(3 * size, 3 * size))
+    ax = figure.add_axes((1 / 3, 1 / 3, 1 / 3, 1 / 3))
+    plot.network(large_matrix(60, "phosphoprotein"), ax=ax)
+    figure.draw_without_rendering()
+    drawn = [text.get_window_extent() for text in (*ax.texts, ax.title)]
+    assert len(drawn) > 8
+    frame = ax.get_window_extent().padded(2)
+    assert all(frame.contains(*corner) for box in drawn for corner in (box.min, box.max))
+    assert "strongest of" in ax.get_title()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -667,7 +764,7 @@ def test_pictures_have_one_style_and_leave_matplotlib_as_it_was(
         assert not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
-@pytest.mark.parametrize("name", NAMES[:5])
+@pytest.mark.parametrize("name", AXES_ONLY)
 def test_pictures_of_one_axes_can_be_part_of_another_figure(
     pictures: dict[str, Callable[..., Figure]], name: str
 ) -> None:
@@ -679,8 +776,131 @@ def test_pictures_of_one_axes_can_be_part_of_another_figure(
     assert len(whole.axes) == 2
     assert ax.lines
     whole.draw_without_rendering()
-    with pytest.raises(pcb.PycellboxError, match="ax is a Figure; it needs a single matplotlib"):
-        pictures[name](ax=whole)
+
+
+@pytest.fixture
+def plt() -> Iterator[ModuleType]:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    yield pyplot
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+@pytest.mark.parametrize("part", [False, True], ids=["whole", "part"])
+@pytest.mark.parametrize("name", ["interactions", "trajectories"])
+def test_pictures_of_several_panels_can_be_part_of_another_figure(
+    pictures: dict[str, Callable[..., Figure]],
+    name: str,
+    part: bool,
+    layout: str | None,
+    plt: ModuleType,
+) -> None:
+    with matplotlib.rc_context({"axes.facecolor": "lavender"}):
+        whole = plt.figure(figsize=(9, 3), layout=layout)
+        left, place = whole.subfigures(1, 2) if part else (None, whole)
+        own = left.add_subplot() if part else None
+        numbers = plt.get_fignums()
+        before = dict(matplotlib.rcParams)
+        assert pictures[name](figure=place) is whole
+        assert dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == numbers
+    if part:
+        assert plt.gca() is own  # what pyplot draws into is still the caller's
+        assert left.axes == [own]
+    whole.draw_without_rendering()
+    assert [ax for ax in whole.axes if ax is not own] == place.axes
+    panels = [ax for ax in place.axes if ax.get_label() != "<colorbar>"]
+    assert len(panels) == 2
+    assert {ax.get_facecolor() for ax in panels} == {matplotlib.colors.to_rgba("lavender")}
+    for ax in place.axes:
+        box = ax.get_tightbbox()
+        assert place.bbox.padded(1).contains(*box.min)
+        assert place.bbox.padded(1).contains(*box.max)
+
+
+def removed(plt: ModuleType) -> object:
+    ax = plt.figure().add_subplot()
+    ax.remove()
+    return ax
+
+
+def cleared(plt: ModuleType) -> object:
+    figure, ax = plt.subplots()
+    figure.clear()
+    return ax
+
+
+def closed(plt: ModuleType) -> matplotlib.axes.Axes:
+    figure, ax = plt.subplots()
+    plt.close(figure)
+    plt.figure(figure.number) if hasattr(figure, "number") else None  # another of that number
+    return ax
+
+
+def cleared_part(plt: ModuleType) -> object:
+    figure = plt.figure()
+    part = figure.subfigures(1, 2)[0]
+    figure.clear()
+    return part
+
+
+def closed_and_empty(plt: ModuleType) -> object:
+    figure = plt.figure()
+    plt.close(figure)
+    return figure
+
+
+BAD_AXES: list[tuple[Callable[[ModuleType], object], str]] = [
+    (lambda plt: plt.figure(), "ax is a Figure; it needs a single matplotlib Axes"),
+    (lambda plt: plt, "ax is a module; it needs a single matplotlib Axes"),
+    (lambda plt: "left", "ax is a str; it needs a single matplotlib Axes"),
+    (lambda plt: plt.subplots(2, 2)[1], r"ax holds 4 entries; it needs one .* such as ax\[0\]"),
+    (lambda plt: list(plt.subplots(1, 2)[1]), "ax holds 2 entries; it needs one"),
+    (lambda plt: plt.figure().add_subplot(projection="polar"), "ax is polar; it needs plain axes"),
+    (removed, "ax was removed from its figure"),
+    (cleared, "ax was removed from its figure"),
+    (closed, "ax is of a figure that was closed"),
+]
+BAD_FIGURES: list[tuple[Callable[[ModuleType], object], str]] = [
+    (lambda plt: plt.figure().add_subplot(), "figure is a .*Axes.*; it needs a matplotlib Figure"),
+    (lambda plt: plt.figure().subfigures(1, 2), "figure is a ndarray; it needs a matplotlib Fig"),
+    (lambda plt: plt.subplots()[0], "figure has axes or parts already"),
+    (lambda plt: plt.figure().subfigures(1, 2)[0].figure, "figure has axes or parts already"),
+    (cleared_part, "figure was removed from its figure"),
+    (closed_and_empty, "figure is of a figure that was closed"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), BAD_AXES)
+@pytest.mark.parametrize("name", AXES_ONLY)
+def test_what_is_no_axes_is_refused_before_anything_is_drawn(
+    pictures: dict[str, Callable[..., Figure]],
+    name: str, make: Callable[[ModuleType], object], words: str, plt: ModuleType,
+) -> None:  # fmt: skip
+    bad = make(plt)
+    with pytest.raises(pcb.PycellboxError, match=words):
+        pictures[name](ax=bad)
+    assert not any(ax.has_data() for number in plt.get_fignums() for ax in plt.figure(number).axes)
+
+
+@pytest.mark.parametrize(("make", "words"), BAD_FIGURES)
+@pytest.mark.parametrize("name", ["interactions", "trajectories"])
+def test_what_is_no_empty_figure_is_refused_before_anything_is_done(
+    pictures: dict[str, Callable[..., Figure]],
+    name: str, make: Callable[[ModuleType], object], words: str, plt: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    bad = make(plt)
+    monkeypatch.setattr(pcb.Fit, "predict", lambda *args, **options: pytest.fail("was computed"))
+    with pytest.raises(pcb.PycellboxError, match=words):
+        pictures[name](figure=bad)
+
+
+def test_an_inset_can_be_drawn_into(pictures: dict[str, Callable[..., Figure]]) -> None:
+    whole = Figure()
+    ax = whole.add_subplot().inset_axes((0.5, 0.5, 0.5, 0.5))
+    assert pictures["loss"](ax=ax) is whole
+    assert ax.lines
 
 
 def test_saved_figures_have_300_dots_per_inch_and_nothing_is_cut_off(

@@ -16,7 +16,6 @@ from pycellbox.cli import outcome, tables
 from pycellbox.common import interrupts
 from pycellbox.data import drugs_of, save_data
 from pycellbox.errors import PycellboxError
-from pycellbox.evaluation import Evaluation
 from pycellbox.networks import Network, demo_network
 from pycellbox.simulation import perturbations, simulate
 
@@ -68,7 +67,7 @@ def demo(args: argparse.Namespace) -> int:
     save_data(data.assign_coords(role=("condition", roles)), args.out / "data.nc")
     edges = _edges(fitted, network)
     tables.write_table(edges, args.out / "interactions.csv", index=False)
-    missing = _draw(args.out, fitted, evaluation, data.isel(condition=test), network)
+    missing = _draw(args.out, fitted, data.isel(condition=test), network)
     print(_farewell(args.out, missing))
     return 0
 
@@ -140,9 +139,7 @@ def _edges(fitted: Fit, network: Network) -> pd.DataFrame:
     return ordered
 
 
-def _draw(
-    folder: Path, fitted: Fit, evaluation: Evaluation, test: xr.Dataset, network: Network
-) -> str:
+def _draw(folder: Path, fitted: Fit, test: xr.Dataset, network: Network) -> str:
     """Draw the pictures; say why if it cannot be done."""
     try:
         plot.require_matplotlib()
@@ -150,9 +147,7 @@ def _draw(
         return str(error)
     title = f"{test.sizes['condition']} held-out pairs"
     pictures = {
-        "observed_against_predicted": plot.observed_against_predicted(
-            evaluation.predictions["CellBox"], test["response"], title=title
-        ),
+        "observed_against_predicted": plot.observed_against_predicted(fitted, test, title=title),
         "loss_history": plot.loss_history(fitted),
         "interactions": plot.interactions(fitted, network.W),
         "fitted_against_true": plot.fitted_against_true(fitted, network.W, mask=network.mask),

@@ -9,11 +9,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import metrics
-from pycellbox.common.options import text
-from pycellbox.data.given import real_numbers
+from pycellbox.common.options import instance, text
+from pycellbox.data.given import as_dataset, real_numbers
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import kinds_along_node, response_label
-from pycellbox.plot.style import GREY, KINDS, PLURALS, figure_of, one_axes
+from pycellbox.plot.place import check_ax, one_axes, root_of, type_size, write_labels, write_title
+from pycellbox.plot.style import GREY, KINDS, PLURALS
+from pycellbox.result import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def observed_against_predicted(
-    predicted: xr.DataArray,
-    observed: xr.DataArray,
+    fit: Fit | xr.DataArray,
+    data: xr.Dataset | xr.DataArray | None = None,
     *,
     title: str | None = None,
     ax: Axes | None = None,
@@ -31,9 +33,12 @@ def observed_against_predicted(
 
     Parameters
     ----------
-    predicted, observed : DataArray (condition[, time], node)
-        With the same labels, in any order; NaN in ``observed`` is left out. Kinds are read from
-        the coordinate ``node_kind`` of either.
+    fit : Fit, or DataArray (condition[, time], node)
+        A fit, or predictions with the labels of ``data``, in any order.
+    data : Dataset, or DataArray (condition[, time], node), optional
+        Conditions to judge by, as `Fit.evaluate` takes them; by default those of the fit. Beside
+        predictions, the measured responses alone will do. NaN is left out; kinds are read from
+        the coordinate ``node_kind``.
     title : str, optional
         A line above the picture.
     ax : matplotlib.axes.Axes, optional
@@ -47,11 +52,13 @@ def observed_against_predicted(
     Raises
     ------
     DataError
-        Labels or dims differ, or nothing was measured.
+        Labels or dims differ, nothing was measured, or ``data`` is missing.
     PycellboxError
         matplotlib is not installed.
     """
-    title = None if title is None else text("title", title, error=DataError)
+    check_ax(ax)
+    title = "" if title is None else text("title", title, error=DataError)
+    predicted, observed = _compared(fit, data)
     score = f"Pearson {metrics.pearson(predicted, observed):.3f}\n"
     score += f"MSE {metrics.mse(predicted, observed):.3g}"
     predicted = predicted.sel({d: observed[d].values for d in observed.dims})
@@ -75,14 +82,30 @@ def observed_against_predicted(
                     predicted.values[which], observed.values[which], marker, ls="none", ms=size,
                     mfc=color, mec="none", alpha=alpha, label=PLURALS[kind],
                 )  # fmt: skip
-        ax.set(xlim=limits, ylim=limits, aspect="equal", title=title or "")
+        ax.set(xlim=limits, ylim=limits, aspect="equal")
         quantity = response_label(observed)
-        ax.set(xlabel=f"predicted {quantity}", ylabel=f"observed {quantity}")
-        ax.text(0.04, 0.96, score, transform=ax.transAxes, va="top")
-        legend = ax.legend(loc="lower right", handletextpad=0.1, markerscale=5 / size)
-        for handle in legend.get_lines():
-            handle.set_alpha(1)
-    return figure_of(ax)
+        write_labels(ax, f"predicted {quantity}", f"observed {quantity}")
+        if title:
+            write_title(ax, title)
+        write_score(ax, score)
+        explain_dots(ax, size)
+    return root_of(ax)
+
+
+def _compared(
+    fit: Fit | xr.DataArray, data: xr.Dataset | xr.DataArray | None
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return predicted and observed responses."""
+    if isinstance(fit, Fit):
+        if data is None:
+            return fit.predictions, fit.data["response"]
+        data = as_dataset(data, "response")
+        return fit.evaluate(data, baselines=False).predictions["CellBox"], data["response"]
+    needs = "a Fit, or a DataArray of predicted responses"
+    predicted = instance("fit", fit, xr.DataArray, needs, error=DataError)
+    observed = data["response"] if isinstance(data, xr.Dataset) and "response" in data else data
+    needs = "the measured responses, a DataArray or a dataset that has them"
+    return predicted, instance("data", observed, xr.DataArray, needs, error=DataError)
 
 
 def identity_line(
@@ -94,6 +117,22 @@ def identity_line(
     limits = (float(low - margin), float(high + margin))
     ax.plot(limits, limits, color=GREY, lw=0.8, zorder=0)
     return limits
+
+
+def explain_dots(ax: Axes, size: float) -> None:
+    """Write a legend with dots of one size, however small and pale they are in the picture."""
+    legend = ax.legend(
+        loc="lower right", handletextpad=0.1, markerscale=5 / size, frameon=False,
+        fontsize=type_size(ax),
+    )  # fmt: skip
+    for handle in legend.get_lines():
+        handle.set_alpha(1)
+
+
+def write_score(ax: Axes, score: str) -> None:
+    """Write figures into the upper left corner."""
+    size = type_size(ax, 9.0)
+    ax.text(0.04, 0.96, score, transform=ax.transAxes, va="top", fontsize=size)
 
 
 def dot(count: int) -> tuple[float, float]:

@@ -11,14 +11,16 @@ import xarray as xr
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
 from pycellbox.data import validate
+from pycellbox.data.given import as_dataset
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import chosen, response_label, short, with_unit
-from pycellbox.plot.style import DARK_GREY, GREY, MARKERS, PALETTE, new_figure
+from pycellbox.plot.place import area, check_figure, room, root_of, wrapped
+from pycellbox.plot.style import DARK_GREY, GREY, MARKERS, PALETTE
 from pycellbox.result import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
 MAX_CONDITIONS = 12
 """So many conditions are drawn where none are chosen."""
@@ -29,32 +31,35 @@ _COLUMNS = 4
 
 
 def trajectories(
-    data: xr.Dataset,
-    fit: Fit | None = None,
+    fit: Fit | xr.DataArray | xr.Dataset,
+    data: xr.Dataset | None = None,
     *,
-    predictions: xr.DataArray | None = None,
     truth: xr.DataArray | None = None,
     conditions: Sequence[str] | None = None,
     nodes: Sequence[str] | None = None,
+    figure: FigureBase | None = None,
 ) -> Figure:
     """Draw time courses, a panel for each condition and a color for each node.
 
     Parameters
     ----------
-    data : Dataset
-        Time courses that pass `pycellbox.validate`: dots for the measured responses, with bars of
-        one ``sigma`` where there is one.
-    fit : Fit, optional
-        Its prediction is drawn as a line from time 0 on. The fit's solver computes it on a fine
-        grid of times, so that its steps may be shorter than they were in the fit.
-    predictions : DataArray (condition, time, node), optional
-        Drawn as the line in place of a fit's, at the times it has.
+    fit : Fit, DataArray (condition, time, node), or Dataset
+        A fit's prediction is drawn as a line from time 0 on. The fit's solver computes it on a
+        fine grid of times, so that its steps may be shorter than they were in the fit.
+        Predictions are drawn as a line at the times they have. A dataset is ``data``, drawn
+        without a line.
+    data : Dataset, optional
+        Time courses that pass `pycellbox.validate`, by default those of the fit: dots for the
+        measured responses, with bars of one ``sigma`` where there is one.
     truth : DataArray (condition, time, node), optional
         The response without error, drawn as a thin dashed line at the times it has; by default
         the variable ``true_response`` of ``data``, if it has one.
     conditions, nodes : sequence of str, optional
         What to draw: by default the first 12 conditions, and those 7 nodes whose measured
         response ranges widest, drugs only if there are fewer others.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        An empty one to draw into instead of a new one; it gets matplotlib's constrained layout if
+        it has another.
 
     Returns
     -------
@@ -69,39 +74,48 @@ def trajectories(
     PycellboxError
         matplotlib is not installed.
     """
-    data = validate(data, part=True)
-    if fit is not None:
-        instance("fit", fit, Fit, "what pcb.fit returns", error=DataError)
+    check_figure(figure)
+    needs = "a Fit, a DataArray of predicted responses, or a Dataset of measured ones"
+    instance("fit", fit, (Fit, xr.DataArray, xr.Dataset), needs, error=DataError)
+    if isinstance(fit, xr.Dataset) and data is not None:
+        raise DataError("fit is a Dataset, and so data is given twice; leave one of them out.")
+    data = fit.data if isinstance(fit, Fit) and data is None else data
+    data = validate(as_dataset(fit if isinstance(fit, xr.Dataset) else data), part=True)
     response = data["response"]
     if "time" not in response.dims:
         raise DataError(
             "the data are steady states, without a time; draw them with "
             "pycellbox.plot.observed_against_predicted."
         )
-    if fit is not None and predictions is not None:
-        raise DataError("give either fit or predictions, not both.")
     if truth is None:
         truth = data.get("true_response")
     panels = chosen(conditions, response, "condition")
-    panels = panels[:MAX_CONDITIONS] if conditions is None else panels
+    if conditions is None:
+        panels = panels[: MAX_CONDITIONS if figure is None else min(MAX_CONDITIONS, _most(figure))]
     drawn = _nodes(nodes, response.sel(condition=panels))
     part = {"condition": panels, "node": drawn}
     lines = {}
-    if fit is not None:
+    if isinstance(fit, Fit):
         until = float(data["time"].values[-1])
         times = np.union1d(np.linspace(0.0, until, _POINTS), data["time"].values)
         u = data["perturbation"].sel(condition=panels)
         lines["fit"] = fit.predict(u, times=times).sel(node=drawn)
-    elif predictions is not None:
-        lines["prediction"] = _part(predictions, part, "predictions")
+    elif isinstance(fit, xr.DataArray):
+        lines["prediction"] = _part(fit, part, "fit")
     if truth is not None:
         lines["truth"] = _part(truth, part, "truth")
     measured = data.sel(part)
-    columns = min(_COLUMNS, len(panels))
+    keys = _keys(drawn, lines, "sigma" in measured)
+    beside = 0.6 + 0.07 * max(len(key.get_label()) for key in keys)  # inch, of the legend
+    if figure is None:
+        columns, (width, height) = _COLUMNS, _LONE_PANEL if len(panels) == 1 else _PANEL
+    else:
+        width, height = room(figure)
+        columns = _columns(len(panels), width - beside, height)
+    columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    legend_width = 0.6 + 0.07 * max(10, *(len(short(node)) for node in drawn))
-    width, height = _LONE_PANEL if len(panels) == 1 else _PANEL
-    with new_figure(width * columns + 0.5 + legend_width, height * rows + 0.9) as figure:
+    with area(figure, width * columns + 0.5 + beside, height * rows + 0.9) as figure:
+        width, height = room(figure)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for ax, condition in zip(grid, panels, strict=False):
             _panel(ax, measured, lines, condition, drawn)
@@ -111,16 +125,31 @@ def trajectories(
             ax.tick_params(labelbottom=True)  # the lowest of its column
         time = data["time"]
         figure.supxlabel(with_unit(str(time.attrs["long_name"]), time.attrs), fontsize=9)
-        figure.supylabel(response_label(response), fontsize=9)
+        figure.supylabel(wrapped(response_label(response), height - 0.5, 9), fontsize=9)
         parts = []
         if conditions is None and len(panels) < response.sizes["condition"]:
             parts.append(f"{len(panels)} of {response.sizes['condition']} conditions")
         if nodes is None and len(drawn) < response.sizes["node"]:
             parts.append(f"the {len(drawn)} of {response.sizes['node']} nodes that respond most")
         if parts:
-            figure.suptitle(", ".join(parts), fontsize=9, x=0.01, ha="left")
-        figure.legend(handles=_keys(drawn, lines, "sigma" in measured), loc="outside right upper")
-    return figure
+            heading = wrapped(", ".join(parts), width - beside, 9)
+            figure.suptitle(heading, fontsize=9, x=0.01, ha="left")
+        if width > 2 * beside:
+            figure.legend(handles=keys, loc="outside right upper")
+        else:
+            figure.legend(handles=keys, loc="outside lower center", ncols=int(width / beside) or 1)
+    return root_of(figure)
+
+
+def _most(figure: FigureBase) -> int:
+    """Return how many panels a figure has room for, beside the texts."""
+    width, height = (int((inches - 0.9) / 1.1) for inches in room(figure))
+    return max(width, 1) * max(height, 1)
+
+
+def _columns(panels: int, width: float, height: float) -> int:
+    """Return in how many columns the panels are largest."""
+    return max(range(1, panels + 1), key=lambda c: min(width / c, 1.2 * height / -(-panels // c)))
 
 
 def _nodes(wanted: Sequence[str] | None, response: xr.DataArray) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pycellbox.common.files import check_ending, write_whole
 from pycellbox.common.options import instance
 from pycellbox.errors import DataError, PycellboxError
-from pycellbox.plot.style import require_matplotlib
+from pycellbox.plot.place import require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

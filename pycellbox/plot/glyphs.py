@@ -93,12 +93,15 @@ class Names:
     Parameters
     ----------
     names : list of str
+    scale : float
+        Of the circle; below 1 names are cut shorter.
     """
 
-    def __init__(self, names: list[str]) -> None:
-        longest = max((len(short(name)) for name in names), default=0)
-        self.upright = longest * len(names) <= _UPRIGHT
-        self.size = SMALL if self.upright else TINY + 0.5
+    def __init__(self, names: list[str], scale: float = 1.0) -> None:
+        self.letters = max(int(22 * scale**1.5), 6)
+        longest = max((len(short(name, self.letters)) for name in names), default=0)
+        self.upright = longest * len(names) <= _UPRIGHT * scale
+        self.size = SMALL if self.upright and scale > 0.5 else TINY + 0.5 * (scale > 0.5)
         self.width = (0.62 * longest + 0.5) * self.size / 72
         """Of the longest, inch."""
         self.reach = 1.5 * self.size / 72 if self.upright else self.width
@@ -110,7 +113,7 @@ class Names:
         cos, sin = math.cos(angle), math.sin(angle)
         turned = math.degrees(angle) - (0 if cos > -1e-9 else 180)
         ax.text(
-            x, y, short(name), fontsize=self.size, zorder=5,
+            x, y, short(name, self.letters), fontsize=self.size, zorder=5,
             rotation=0 if self.upright else turned, rotation_mode="anchor",
             ha="center" if self.upright and abs(cos) < 0.2 else "left" if cos > -1e-9 else "right",
             va="center" if not self.upright or abs(sin) < 0.8 else "bottom" if sin > 0 else "top",

@@ -12,12 +12,13 @@ from pycellbox.common.labels import labels_along
 from pycellbox.common.options import flag
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import Interactions, interactions_of, like, short
-from pycellbox.plot.style import BLACK, DIVERGING, KINDS, PLURALS, SMALL, TINY, new_figure
+from pycellbox.plot.place import area, check_figure, room, root_of, wrapped
+from pycellbox.plot.style import BLACK, DIVERGING, KINDS, PLURALS, SMALL, TINY
 from pycellbox.result import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
 MAX_NAMED = 40
 """Networks up to this size have every node named."""
@@ -25,10 +26,15 @@ MAX_NAMED = 40
 _CELL = 0.24  # inch; leaves room between lines of small type
 _LARGEST = 5.5  # inch
 _LINE = 1.2  # height of a line of type, of its size
+_LETTER = 0.6 * SMALL / 72  # inch
 
 
 def interactions(
-    fit: Interactions, truth: xr.DataArray | None = None, *, difference: bool = False
+    fit: Interactions,
+    truth: xr.DataArray | None = None,
+    *,
+    difference: bool = False,
+    figure: FigureBase | None = None,
 ) -> Figure:
     """Draw the interactions W as a heat map, the true ones beside them if they are known.
 
@@ -40,6 +46,9 @@ def interactions(
         True interactions of the same nodes, drawn on the same scale.
     difference : bool
         Whether to draw fitted minus true as well, on the same scale.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        An empty one to draw into instead of a new one; it gets matplotlib's constrained layout if
+        it has another.
 
     Returns
     -------
@@ -56,6 +65,7 @@ def interactions(
     PycellboxError
         matplotlib is not installed.
     """
+    check_figure(figure)
     difference = flag("difference", difference, error=DataError)
     W = interactions_of(fit)
     panels = {"": W}
@@ -67,29 +77,39 @@ def interactions(
     n = W.sizes["target"]
     large = n > MAX_NAMED
     top = _largest(list(panels.values()), share_ends=large)
-    side = min(max(2.2, _CELL * n), _LARGEST)
-    names = [short(name) for dim in ("target", "source") for name in labels_along(W, dim)]
-    margin = 0.4 + max(map(len, names)) * 0.6 * SMALL / 72  # names, and the label of the axis
-    width, height = side * len(panels) + margin + 1.2, side + margin + 0.3
-    with new_figure(width, height, layout="compressed") as figure:
+    side = min(max(2.2, _CELL * n), _LARGEST)  # of a panel, inch
+    letters = max(len(short(name)) for dim in W.dims for name in labels_along(W, str(dim)))
+    if figure is not None:
+        wide, high = room(figure)
+        letters = min(letters, int(0.18 * min(wide, high) / _LETTER))
+    margin = 0.4 + letters * _LETTER  # names, and the label of the axis
+    width, height = margin + 1.2, margin + 0.3  # beside the panels
+    if figure is not None:
+        side = max(min((wide - width) / len(panels), high - height), 0.5)
+    small = side < 1.5
+    width, height = width + side * len(panels), height + side
+    from matplotlib.ticker import MaxNLocator  # by itself ticks depend on the height, late
+
+    with area(figure, width, height, layout="compressed") as figure:
         row = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for ax, (title, panel) in zip(row, panels.items(), strict=True):
             image = ax.imshow(
                 panel.values, cmap=DIVERGING, vmin=-top, vmax=top, interpolation="nearest"
             )
-            ax.set(title=title, xlabel="source node")
+            ax.set(title=title, xlabel="source" if small else "source node")
             ax.spines[:].set_visible(True)
-            _name_nodes(ax, W, 72 * side / n)
-        row[0].set_ylabel("target node")
-        if large and isinstance(fit, Fit):
+            _name_nodes(ax, W, 72 * side / n, letters)
+        row[0].set_ylabel("target" if small else "target node")
+        if large and not small and isinstance(fit, Fit):
             kinds = fit.data["node_kind"].sel(node=W["target"].values).values
             _name_blocks(list(row), np.asarray(kinds, dtype=np.str_))
         bar = figure.colorbar(
-            image, ax=list(row), shrink=0.8, pad=0.02,
-            extend="both" if large else "neither", label="interaction W (inhibits – activates)",
+            image, ax=list(row), shrink=0.8, pad=0.02, ticks=MaxNLocator(4),
+            extend="both" if large else "neither",
+            label="W" if small else wrapped("interaction W (inhibits – activates)", side, 9),
         )  # fmt: skip
         bar.ax.tick_params(width=0.8)
-    return figure
+    return root_of(figure)
 
 
 def _largest(panels: list[xr.DataArray], share_ends: bool) -> float:
@@ -101,12 +121,12 @@ def _largest(panels: list[xr.DataArray], share_ends: bool) -> float:
     return float(np.percentile(edges, 98) if share_ends else edges.max())
 
 
-def _name_nodes(ax: Axes, W: xr.DataArray, pitch: float) -> None:
+def _name_nodes(ax: Axes, W: xr.DataArray, pitch: float, letters: int) -> None:
     """Name every node, or as many as fit at that many points from one to the next."""
     size = SMALL if pitch >= _LINE * SMALL else TINY
     every = int(np.ceil(_LINE * size / pitch))
     for axis, dim in ((ax.xaxis, "source"), (ax.yaxis, "target")):
-        names = [short(name) for name in labels_along(W, dim)]
+        names = [short(name, letters) for name in labels_along(W, dim)]
         axis.set_ticks(range(0, len(names), every), names[::every])
     ax.tick_params(labelsize=size)
     ax.tick_params(axis="x", rotation=90)

@@ -11,9 +11,18 @@ import xarray as xr
 
 from pycellbox import metrics
 from pycellbox.errors import DataError
-from pycellbox.plot.agreement import dot, identity_line
-from pycellbox.plot.labels import Interactions, free_entries, interactions_of, like
-from pycellbox.plot.style import BLUE, DARK_GREY, GREY, PALETTE, figure_of, one_axes
+from pycellbox.plot.agreement import dot, explain_dots, identity_line, write_score
+from pycellbox.plot.labels import Interactions, free_entries, interactions_of, like, short
+from pycellbox.plot.place import (
+    check_ax,
+    letters_in,
+    one_axes,
+    room,
+    root_of,
+    type_size,
+    write_labels,
+)
+from pycellbox.plot.style import BLUE, DARK_GREY, GREY, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +65,7 @@ def fitted_against_true(
     PycellboxError
         matplotlib is not installed.
     """
+    check_ax(ax)
     W = interactions_of(fit)
     score = metrics.recovery(W, truth, mask=mask)
     free = free_entries(W, mask)
@@ -71,15 +81,15 @@ def fitted_against_true(
         ax.plot(true[~edge], fitted[~edge], "o", mfc=GREY, label="no true interaction", **style)
         ax.plot(true[edge], fitted[edge], "D", mfc=BLUE, label="true interaction", **style)
         ax.set(xlim=limits, ylim=limits, aspect="equal")
-        ax.set(xlabel="true interaction W", ylabel="fitted interaction W")
+        write_labels(ax, "true interaction W", "fitted interaction W")
         text = f"Pearson {score['pearson']:.3f}\nsigns right {score['sign_accuracy']:.0%}"
-        ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top")
-        ax.legend(loc="lower right", handletextpad=0.1, markerscale=5 / size)
-    return figure_of(ax)
+        write_score(ax, text)
+        explain_dots(ax, size)
+    return root_of(ax)
 
 
 def precision_recall(
-    fits: Interactions | Mapping[str, Interactions],
+    fit: Interactions | Mapping[str, Interactions],
     truth: xr.DataArray,
     *,
     mask: xr.DataArray | None = None,
@@ -93,7 +103,7 @@ def precision_recall(
 
     Parameters
     ----------
-    fits : Fit or DataArray (target, source), or mapping of str to either
+    fit : Fit or DataArray (target, source), or mapping of str to either
         A fit or its W; several, by the names they get in the legend.
     truth : DataArray (target, source)
         True interactions of the same nodes; 0 is no edge.
@@ -116,13 +126,14 @@ def precision_recall(
     PycellboxError
         matplotlib is not installed.
     """
-    several = dict(fits) if isinstance(fits, Mapping) else {"": fits}
+    check_ax(ax)
+    several = dict(fit) if isinstance(fit, Mapping) else {"": fit}
     if not several:
-        raise DataError("fits is empty; give at least one fit, or its W.")
+        raise DataError("fit is empty; give at least one fit, or its W.")
     curves = {}
     chance = 0.0
-    for name, fit in several.items():
-        W = interactions_of(fit)
+    for name, one in several.items():
+        W = interactions_of(one)
         edge = interactions_of(like(truth, W)).values != 0
         free = free_entries(W, mask)
         if not edge[free].any():
@@ -131,21 +142,28 @@ def precision_recall(
             )
         chance = float(edge[free].mean())
         curves[str(name)] = _curve(np.abs(W.values[free]), edge[free])
+    own = ax is None
     with one_axes(ax, 4.2, 4.0) as ax:
+        size = type_size(ax)
+        most = 22 if own else max(letters_in(room(ax)[0] - 0.75, size) - len(": area 0.000"), 4)
         for i, (name, (precision, recall)) in enumerate(curves.items()):
             area = float(np.sum(np.diff(recall, prepend=0.0) * precision))
+            label = f"{short(name, most) or 'fitted'}: area {area:.3f}"
             ax.plot(
                 np.append(0.0, recall), np.append(precision[0], precision),
                 drawstyle="steps-pre", color=PALETTE[i % len(PALETTE)],
-                ls=_DASHES[i % len(_DASHES)], label=f"{name or 'fitted'}: area {area:.3f}",
+                ls=_DASHES[i % len(_DASHES)], label=label,
             )  # fmt: skip
         label = f"chance: {chance:.3f}"
         ax.axhline(chance, color=DARK_GREY, lw=1.0, ls=(0, (1, 2)), label=label)
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), aspect="equal")
-        ax.set(xlabel="recall (share of the true interactions found)")
-        ax.set(ylabel="precision (share of those found that are true)")
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    return figure_of(ax)
+        x = "recall (share of the true interactions found)"
+        write_labels(ax, x, "precision (share of those found that are true)")
+        if own:
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        else:  # below there may be no room
+            ax.legend(fontsize=size, frameon=True, framealpha=0.8, edgecolor="none")
+    return root_of(ax)
 
 
 def _curve(strength: _Floats, edge: npt.NDArray[np.bool_]) -> tuple[_Floats, _Floats]:

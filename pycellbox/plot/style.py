@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-from pycellbox.errors import PycellboxError
-from pycellbox.plot.notebook import show_once
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_Layout: TypeAlias = Literal["constrained", "compressed"]
+from typing import Any
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): told apart under all common forms of
 # color blindness. Its yellow is left out, which is too pale for lines on white. Shapes or dashes
@@ -36,7 +25,7 @@ SMALL = 8.0
 TINY = 6.5
 """The smallest type, in points."""
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -49,63 +38,3 @@ _STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
 }
-
-
-def require_matplotlib() -> None:
-    """Say how to install matplotlib if it is missing.
-
-    Raises
-    ------
-    PycellboxError
-        matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise PycellboxError(
-            'pictures need matplotlib, which is not installed: pip install "pycellbox[plot]"'
-        ) from error
-
-
-@contextmanager
-def new_figure(width: float, height: float, layout: _Layout = "constrained") -> Iterator[Figure]:
-    """Make a figure of that many inches, to be drawn in the one style, whatever the user's is."""
-    require_matplotlib()
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with style.context(["default", _STYLE]):
-        figure = Figure(figsize=(width, height), layout=layout)
-        FigureCanvasAgg(figure)
-        yield figure
-    show_once(figure)
-
-
-@contextmanager
-def one_axes(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
-    """Give the axes given, in the style it has, or the only one of a new figure."""
-    if ax is None:
-        with new_figure(width, height) as figure:
-            yield figure.add_subplot()
-        return
-    require_matplotlib()
-    from matplotlib.axes import Axes
-
-    if not isinstance(ax, Axes):
-        raise PycellboxError(
-            f"ax is a {type(ax).__name__}; it needs a single matplotlib Axes, such as "
-            "figure.subplots() gives."
-        )
-    yield ax
-    show_once(figure_of(ax))
-
-
-def figure_of(ax: Axes) -> Figure:
-    """Return the whole figure that an axes is part of."""
-    from matplotlib.figure import Figure
-
-    figure = ax.figure
-    while not isinstance(figure, Figure):
-        figure = figure.figure
-    return figure

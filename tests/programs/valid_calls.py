@@ -330,7 +330,7 @@ def valid_calls(folder: Path) -> dict[str, Call]:
         ),
         "plot.interactions": (
             pcb.plot.interactions,
-            {"fit": fit, "truth": truth, "difference": True},
+            {"fit": fit, "truth": truth, "difference": True, "figure": None},
         ),
         "plot.loss_history": (pcb.plot.loss_history, {"fit": fit, "ax": None}),
         "plot.network": (
@@ -339,21 +339,21 @@ def valid_calls(folder: Path) -> dict[str, Call]:
         ),
         "plot.observed_against_predicted": (
             pcb.plot.observed_against_predicted,
-            {"predicted": fit.predictions, "observed": y, "title": "t", "ax": None},
+            {"fit": fit, "data": data, "title": "t", "ax": None},
         ),
         "plot.precision_recall": (
             pcb.plot.precision_recall,
-            {"fits": {"a": fit}, "truth": truth, "mask": None, "ax": None},
+            {"fit": {"a": fit}, "truth": truth, "mask": None, "ax": None},
         ),
         "plot.trajectories": (
             pcb.plot.trajectories,
             {
-                "data": course,
                 "fit": course_fit,
-                "predictions": None,
+                "data": course,
                 "truth": None,
                 "conditions": ["c0"],
                 "nodes": ["A"],
+                "figure": None,
             },
         ),
         "plot.save_figure": (
