@@ -429,8 +429,8 @@ def test_texts_that_a_spreadsheet_would_run_are_escaped_and_come_back():
 
 
 def test_labels_like_formulas_survive_tables_and_our_readers(tmp_path):
-    names = ["=A1", "+b", "-c", "@d", "'=e"]
-    frame = pd.DataFrame(np.eye(5), index=pd.Index(names, name="condition"), columns=names)
+    names = ["=A1", "+b", "-c", "@d", "'=e", "#f", "#"]
+    frame = pd.DataFrame(np.eye(7), index=pd.Index(names, name="condition"), columns=names)
     (tmp_path / "u.csv").write_text(csv_text(frame), encoding="utf-8")
     read = pcb.read_csv(tmp_path / "u.csv", tmp_path / "u.csv")
     assert read["node"].values.tolist() == names

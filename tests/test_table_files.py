@@ -251,3 +251,25 @@ def test_files_of_node_kinds(tmp_path, text):
     xr.testing.assert_identical(
         read(tmp_path, lambda t: t.to_csv(), node_kind=put(tmp_path / "kinds.csv", text)), EXPECTED
     )
+
+
+# ---- labels of digits
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("heading", ["condition", "well"])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["7", "07", "007"],
+        ["1E5", "2E10", "100000"],
+        ["12345678901234567890", "12345678901234567891", "3"],
+        ["+1", "1", "-1"],
+        ["1e400", "1e500", "inf"],
+    ],
+    ids=str,
+)
+def test_labels_that_read_as_numbers_stay_what_they_are(tmp_path, labels, heading, separator):
+    u, x = (t.set_axis(pd.Index(labels, name=heading)) for t in (U, X))
+    paths = [put(tmp_path / n, t.to_csv(sep=separator)) for n, t in (("u", u), ("x", x[::-1]))]
+    data = pcb.read_csv(*paths, node_kind=KINDS)
+    assert data["condition"].values.tolist() == labels
+    xr.testing.assert_equal(data, pcb.from_tables(u, x, node_kind=KINDS))

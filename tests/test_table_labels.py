@@ -239,6 +239,14 @@ def test_conditions_named_after_nodes_are_not_transposed():
     assert data.equals(pcb.from_tables(*[knock.rename(columns={"G0": "WT1"})] * 2, node_kind=many))
 
 
+def test_nodes_named_after_conditions_are_right_where_kinds_name_them():
+    u = pd.DataFrame(np.eye(2), ["Na", "Cl"], ["Na+Cl", "K"])
+    with pytest.raises(DataError, match="transposed: its columns are named after its rows"):
+        pcb.from_tables(u, u)
+    data = pcb.from_tables(u, u, node_kind={"Na+Cl": "protein", "K": "protein"})
+    assert data["node"].values.tolist() == ["Na+Cl", "K"]
+
+
 def test_an_array_of_the_transposed_shape():
     with pytest.raises(DataError, match=r"give perturbation\.T"):
         pcb.from_tables(U[:2].T.to_numpy(), X, conditions=CONDITIONS[:2], nodes=NODES)

@@ -45,7 +45,8 @@ def unescaped(text: str) -> str:
 def _cell(text: str, separator: str) -> str:
     if _RUN.match(text) and not _is_number(text):
         text = f"'{text}"
-    if any(sign in text for sign in (separator, '"', "\r", "\n")):
+    # A text that begins with # would be taken for a comment.
+    if text.startswith("#") or any(sign in text for sign in (separator, '"', "\r", "\n")):
         return '"' + text.replace('"', '""') + '"'
     return text
 

@@ -35,7 +35,8 @@ def check_orientation(tables: Mapping[str, xr.DataArray], named: Set[str]) -> No
     turned = {name: reason for name, t in tables.items() if (reason := _by_names(t, named))}
     if not turned:
         perturbation = tables["perturbation"]
-        reason = _by_conditions(perturbation)
+        known = set(perturbation["node"].values.tolist()) <= named
+        reason = "" if known else _by_conditions(perturbation)
         if reason:
             turned["perturbation"] = reason
         for name, table in tables.items():

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.files import given_path
-from pycellbox.common.labels import counted
+from pycellbox.common.labels import counted, label_text
 from pycellbox.data.cells import as_numbers, is_numeric
 from pycellbox.data.conditions import condition_labels
 from pycellbox.data.delimited import SEPARATORS, Rows, read_rows
@@ -203,9 +203,21 @@ def _labelled_frame(file: Rows) -> pd.DataFrame:
         series[j] = np.array(columns[j], dtype=object)
     for k, j in enumerate(numeric):
         series[j] = numbers[:, k]
+    if 0 in numeric:
+        series[0] = _as_written(columns[0], numbers[:, 0])
     frame = pd.DataFrame(dict(enumerate(series)))
     frame.columns = pd.Index(header, dtype=object)
     return frame
+
+
+def _as_written(texts: Sequence[str], numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Numbers that may be labels: as text where 007, 2E10 or twenty digits would change."""
+    cells = numbers.astype(object)
+    for i, text in enumerate(texts):
+        decimal = "," in text or is_missing_text(text)
+        if not decimal and label_text(text) != label_text(cells[i]):
+            cells[i] = text
+    return cells
 
 
 def _is_text(cells: Sequence[str], *, first: bool) -> bool:
