@@ -1,7 +1,7 @@
 """Puts the Julia sources into wheels, but not into editable ones, which use those of the checkout.
 
 With hatchling's own ``force-include`` editable wheels get a copy too: juliapkg then finds two
-paths for CellBox and stops with an error.
+paths for PycellboxCore and stops with an error.
 """
 
 from __future__ import annotations

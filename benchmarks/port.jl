@@ -1,12 +1,12 @@
-# One loss and gradient: CellBox with all conditions as one matrix beside the way of the Julia port
+# One loss and gradient: PycellboxCore with all conditions as one matrix beside the way of the Julia port
 # of Ji et al. (arXiv 2104.06467): a condition at a time, Zygote through `solve`, and
 # InterpolatingAdjoint with its default products. Written anew from the paper's description.
 #
 #     julia --project=PROJECT benchmarks/port.jl [nodes conditions [repeats of the port]]
 #
-# PROJECT has CellBox, OrdinaryDiffEqTsit5, SciMLSensitivity, ForwardDiff and Zygote.
+# PROJECT has PycellboxCore, OrdinaryDiffEqTsit5, SciMLSensitivity, ForwardDiff and Zygote.
 
-using CellBox, ForwardDiff, LinearAlgebra, OrdinaryDiffEqTsit5, Printf, Random
+using PycellboxCore, ForwardDiff, LinearAlgebra, OrdinaryDiffEqTsit5, Printf, Random
 using SciMLSensitivity, Statistics, Zygote
 
 const RTOL, ATOL, HORIZON = 1e-3, 1e-6, 10.0
@@ -52,7 +52,7 @@ function main(n=99, c=89, repeats=2)
     adaptive = adaptive_session(
         structure, U, y, weight, [HORIZON], Loss(), Adaptive("Tsit5"; rtol=RTOL, atol=ATOL)
     )
-    heun = Session(structure, U, y, weight, [HORIZON]; solver=CellBox.Heun(HORIZON / 100))
+    heun = Session(structure, U, y, weight, [HORIZON]; solver=PycellboxCore.Heun(HORIZON / 100))
     gradient = zero_parameters(Float64, structure)
     ours() = value_and_gradient!(gradient, adaptive, parameters)
     fixed() = value_and_gradient!(heun, parameters)
@@ -72,10 +72,10 @@ function main(n=99, c=89, repeats=2)
         push!(times.port, seconds(() -> port(W, alpha, U, Y)))
     end
     t = map(median, times)
-    @printf("CellBox, Tsit5 1e-3/1e-6, GaussAdjoint      %10.2f ms\n", 1e3 * t.ours)
-    @printf("CellBox, Heun, 100 steps, discrete adjoint  %10.2f ms\n", 1e3 * t.fixed)
+    @printf("ours, Tsit5 1e-3/1e-6, GaussAdjoint         %10.2f ms\n", 1e3 * t.ours)
+    @printf("ours, Heun, 100 steps, discrete adjoint     %10.2f ms\n", 1e3 * t.fixed)
     @printf("the port's way, Tsit5 1e-3/1e-6             %10.2f ms\n", 1e3 * t.port)
-    @printf("ratio of the port to CellBox's Tsit5        %10.1f\n", t.port / t.ours)
+    @printf("ratio of the port to our Tsit5             %10.1f\n", t.port / t.ours)
     return nothing
 end
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pycellbox.backends.julia_project import readiness
+from pycellbox.backends.julia.project import readiness
 from pycellbox.models import CellBox
 from pycellbox.problem import Parameters, Problem, Structure
 

@@ -19,8 +19,8 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
-from pycellbox.backends.julia_project import readiness
-from pycellbox.backends.julia_runtime import OPTIONS
+from pycellbox.backends.julia.project import readiness
+from pycellbox.backends.julia.runtime import OPTIONS
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import BackendError, DivergenceError

@@ -19,7 +19,7 @@ import pytest
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
-from pycellbox.backends.julia_project import readiness
+from pycellbox.backends.julia.project import readiness
 from pycellbox.objective import Loss
 from tests.helpers import output, python, random_parameters, random_problem
 from tests.programs.julia_fits import WAYS, fits_in, memory
@@ -163,7 +163,7 @@ for k in range(150):
     session.value_and_gradient(parameters)
     if k % 5 == 0:
         juliacall.Main.seval("GC.gc()")
-print("done", juliacall.Main.seval("Threads.nthreads()"), julia._cellbox.usable_threads())
+print("done", juliacall.Main.seval("Threads.nthreads()"), julia._core.usable_threads())
 """
 
 
@@ -241,7 +241,7 @@ def test_a_call_may_wait_for_events(where):
         f"""
         import threading
         from pycellbox.backends import get_backend
-        from pycellbox.backends.julia_calls import call
+        from pycellbox.backends.julia.calls import call
         get_backend("julia")
         import juliacall
         wait = juliacall.Main.seval(

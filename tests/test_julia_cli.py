@@ -11,14 +11,10 @@ from typing import Any
 
 import pytest
 
-from pycellbox.backends import (
-    available_backends,
-    get_backend,
-    julia_project,
-    julia_runtime,
-    registry,
-)
-from pycellbox.backends.julia_calls import translate
+from pycellbox.backends import available_backends, get_backend, registry
+from pycellbox.backends.julia import project as julia_project
+from pycellbox.backends.julia import runtime as julia_runtime
+from pycellbox.backends.julia.calls import translate
 from pycellbox.cli import julia as command
 from pycellbox.cli import main
 from pycellbox.errors import BackendError, BackendWarning, DivergenceError
@@ -30,6 +26,7 @@ STATE = pytest.importorskip("juliapkg.state").STATE
 # As the package has it; conftest empties it.
 AUTO_ORDER = (("julia", registry._julia_missing),)
 AUTO = "julia" if "julia" in available_backends() else "numpy"
+ROOT = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name == "nt", reason="the program that plays Julia is a shell script")
 
 
@@ -82,13 +79,13 @@ def fill(project: Path, depot: Path, *, without: tuple[str, ...] = ()) -> None:
     (project / "Project.toml").write_text("[deps]\n" + "".join(f'{n} = "0"\n' for n in names))
     source = project.parent / "source"
     source.mkdir(exist_ok=True)
-    (source / "Project.toml").write_text('name = "CellBox"\n')
+    (source / "Project.toml").write_text('name = "PycellboxCore"\n')
     text = 'julia_version = "1.11.3"\nmanifest_format = "2.0"\n'
-    versions = {"CellBox": "0.1.0", "PythonCall": metadata.version("juliacall")}
+    versions = {"PycellboxCore": "0.1.0", "PythonCall": metadata.version("juliacall")}
     for name in names:
         text += f'\n[[deps.{name}]]\ndeps = ["Random"]\n'
-        text += 'path = "../source"\n' if name == "CellBox" else ""
-        text += "" if name == "CellBox" else f'git-tree-sha1 = "{"0" * 40}"\n'
+        text += 'path = "../source"\n' if name == "PycellboxCore" else ""
+        text += "" if name == "PycellboxCore" else f'git-tree-sha1 = "{"0" * 40}"\n'
         text += f'version = "{versions.get(name, "2.1.3")}"\nweakdeps = ["X"]\n'
         text += f'\n    [deps.{name}.extensions]\n    version = "no"\n'
         (depot / "packages" / name / "abcde").mkdir(parents=True, exist_ok=True)
@@ -140,7 +137,7 @@ def test_a_dependency_of_a_dependency_that_is_missing_is_named(machine, monkeypa
     if how == "in a table":
         text = text.replace('deps = ["Random", "Far"]', '[deps.Near.deps]\n    Far = "0"')
     manifest.write_text(
-        text.replace("[[deps.CellBox]]\ndeps = [", '[[deps.CellBox]]\ndeps = ["Near", ')
+        text.replace("[[deps.PycellboxCore]]\ndeps = [", '[[deps.PycellboxCore]]\ndeps = ["Near", ')
     )
     code, out, _ = run(capsys, "status")
     assert code == 1
@@ -167,10 +164,10 @@ def test_a_program_that_is_no_julia_is_named(machine, monkeypatch, capsys, answe
 def test_an_empty_depot_is_said_to_take_its_time(machine, monkeypatch, caplog):
     given(machine, monkeypatch)
     julia_runtime._check(julia_project.readiness())
-    assert "compiles CellBox and the packages that it needs" in caplog.text
+    assert "compiles PycellboxCore and the packages that it needs" in caplog.text
     assert "minute" in caplog.text
     caplog.clear()
-    compiled = machine.depot / "compiled" / "v1.11" / "CellBox"
+    compiled = machine.depot / "compiled" / "v1.11" / "PycellboxCore"
     compiled.mkdir(parents=True)
     (compiled / "abc.ji").touch()
     julia_runtime._check(julia_project.readiness())
@@ -183,6 +180,51 @@ def test_status_says_what_a_project_made_by_hand_needs(machine, monkeypatch, cap
     _, out, _ = run(capsys, "status")
     for word in ("CondaPkg", "JULIA_CONDAPKG_BACKEND=Null", "colon", "JULIA_PKG_OFFLINE"):
         assert word in out
+
+
+def rename_to_former(project: Path) -> None:
+    """Make of a project one that an earlier pycellbox was installed into."""
+    text = (project / "Manifest.toml").read_text()
+    text = text.replace("PycellboxCore", "CellBox")
+    entry = '[[deps.CellBox]]\nuuid = "d18f08a0-de83-4bfb-bf96-f2ecfb276284"\n'
+    (project / "Manifest.toml").write_text(text.replace("[[deps.CellBox]]\n", entry))
+
+
+@posix
+def test_a_project_of_an_earlier_pycellbox_is_said_how_to_renew(machine, monkeypatch, capsys):
+    given(machine, monkeypatch)
+    rename_to_former(machine.project)
+    code, out, _ = run(capsys, "status")
+    assert code == 1
+    assert (
+        "has the Julia package CellBox of an earlier pycellbox, which is PycellboxCore now" in out
+    )
+    assert f'Pkg.rm("CellBox"); Pkg.develop(path="{ROOT.as_posix()}/julia")' in out
+    # Somebody else's package of that name is left alone.
+    manifest = machine.project / "Manifest.toml"
+    manifest.write_text(manifest.read_text().replace("d18f08a0", "11111111"))
+    code, out, _ = run(capsys, "status")
+    assert code == 1
+    assert "does not have the package PycellboxCore" in out
+    assert "Pkg.rm" not in out
+
+
+@posix
+def test_install_renews_a_project_of_ours_and_asks_the_user_to_renew_theirs(
+    machine, monkeypatch, capsys
+):
+    installed(machine, monkeypatch)
+    rename_to_former(machine.project)
+    monkeypatch.setattr(deps, "can_skip_resolve", lambda: False)
+    assert "was installed for another pycellbox" in run(capsys, "status")[1]
+    monkeypatch.setitem(STATE, "project_is_shared", True)
+    code, _, err = run(capsys, "install")  # juliapkg is not asked
+    assert code == 2
+    assert 'Pkg.rm("CellBox"); then run `pycellbox julia install` again' in err
+    monkeypatch.setitem(STATE, "project_is_shared", False)
+    monkeypatch.setattr(deps, "resolve", lambda julia_args: bool(installed(machine, monkeypatch)))
+    monkeypatch.setitem(STATE, "executable", str(machine.own / "install" / "bin" / "julia"))
+    assert run(capsys, "install")[0] == 0
 
 
 def test_auto_says_why_the_julia_that_the_user_named_is_not_taken(monkeypatch, tmp_path):
@@ -224,7 +266,7 @@ def test_the_useful_lines_of_an_error_of_julia_are_kept():
     "text",
     [
         "DivergenceError: too large\nStacktrace:\n",
-        "CellBox.DivergenceError: too large",
+        "PycellboxCore.DivergenceError: too large",
         "TaskFailedException\n\n    nested task error: DivergenceError: too large\n    Stacktrace",
     ],
 )
@@ -256,7 +298,7 @@ def test_status_of_a_ready_machine_writes_nothing(machine, monkeypatch, tmp_path
     code, out, _ = run(capsys, "status")
     assert code == 0
     assert f"1.11.3, {executable}" in out
-    assert "CellBox 0.1.0, from ../source" in out
+    assert "PycellboxCore 0.1.0, from ../source" in out
     assert "OrdinaryDiffEqTsit5 2.1.3" in out
     assert f"{machine.depot} (packages 0 B, compiled 2 MB)" in out
     assert f'backend="auto" takes {AUTO}' in out

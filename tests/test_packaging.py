@@ -151,19 +151,19 @@ def test_an_installed_wheel_has_the_melanoma_data(site, tmp_path):
 def test_installed_wheel_resolves_to_its_own_julia(site, tmp_path):
     wanted = wishes(site, tmp_path)
     assert str(site / "pycellbox" / "juliapkg.json") in wanted["files"]
-    cellbox = wanted["packages"]["CellBox"]
+    cellbox = wanted["packages"]["PycellboxCore"]
     assert Path(cellbox["path"]) == site / "pycellbox" / "julia"
     assert cellbox["dev"] is True
     project = toml((Path(cellbox["path"]) / "Project.toml").read_text(encoding="utf-8"))
     assert project["uuid"] == cellbox["uuid"] == UUID
-    assert project["name"] == "CellBox"
+    assert project["name"] == "PycellboxCore"
 
 
 def test_checkout_on_the_path_resolves_to_its_own_julia(tmp_path):
     wanted = wishes(ROOT, tmp_path)
     assert str(ROOT / "juliapkg.json") in wanted["files"]
-    assert Path(wanted["packages"]["CellBox"]["path"]) == ROOT / "julia"
-    assert wanted["packages"]["CellBox"]["uuid"] == UUID
+    assert Path(wanted["packages"]["PycellboxCore"]["path"]) == ROOT / "julia"
+    assert wanted["packages"]["PycellboxCore"]["uuid"] == UUID
 
 
 def test_editable_install_resolves_to_the_checkout(tmp_path):
@@ -171,7 +171,7 @@ def test_editable_install_resolves_to_the_checkout(tmp_path):
     names = zipfile.ZipFile(editable).namelist()
     assert not [name for name in names if name.startswith("pycellbox/")]
     wanted = wishes(install(editable, tmp_path / "site"), tmp_path)
-    assert Path(wanted["packages"]["CellBox"]["path"]) == ROOT / "julia"
+    assert Path(wanted["packages"]["PycellboxCore"]["path"]) == ROOT / "julia"
 
 
 def test_wishes_agree_with_the_julia_package():
@@ -180,7 +180,7 @@ def test_wishes_agree_with_the_julia_package():
     ours = json.loads((ROOT / "juliapkg.json").read_text(encoding="utf-8"))
     theirs = toml((ROOT / "julia" / "Project.toml").read_text(encoding="utf-8"))
     uuids = {**theirs.get("deps", {}), **theirs.get("weakdeps", {})}
-    assert ours["packages"]["CellBox"]["uuid"] == UUID
+    assert ours["packages"]["PycellboxCore"]["uuid"] == UUID
     assert compat.parse(ours["julia"]) & compat.parse(theirs["compat"]["julia"])
     for name, wish in ours["packages"].items():
         if name in uuids:
@@ -198,7 +198,7 @@ def test_julia_tests_find_every_package_that_they_load():
     wished = json.loads((ROOT / "juliapkg.json").read_text(encoding="utf-8"))["packages"]
     known = {**project["deps"], **project["weakdeps"], **project["extras"]}
     target = set(project["targets"]["test"])
-    there = {"CellBox", *project["deps"], *target}
+    there = {"PycellboxCore", *project["deps"], *target}
     loaded = set()
     for path in (ROOT / "julia" / "test").rglob("*.jl"):
         for line in re.findall(r"^ *(?:using|import) ([\w, ]+)", path.read_text("utf-8"), re.M):
@@ -206,7 +206,7 @@ def test_julia_tests_find_every_package_that_they_load():
     assert "SciMLSensitivity" in loaded
     assert loaded <= there
     # Solvers known by name are loaded by it, wherever they are.
-    algorithms = (ROOT / "julia" / "src" / "adaptive.jl").read_text(encoding="utf-8")
+    algorithms = (ROOT / "julia" / "src" / "sciml.jl").read_text(encoding="utf-8")
     assert set(re.findall(r"=> \(:(\w+), (?:true|false)\)", algorithms)) <= target
     assert set(wished) <= there
     assert target <= set(known)

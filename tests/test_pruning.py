@@ -8,7 +8,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox import pruning
-from pycellbox.backends.julia_project import readiness
+from pycellbox.backends.julia.project import readiness
 from pycellbox.errors import DataError, DivergenceError, ModelError
 from pycellbox.pruning import api
 from pycellbox.pruning import path as refits

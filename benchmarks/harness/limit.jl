@@ -1,8 +1,8 @@
 # The parts of limit.py in Julia: its BLAS, a loop of one's own for tiny matrices, and the tanh of
-# CellBox.jl.
+# PycellboxCore.jl.
 module Limit
 
-using CellBox, LinearAlgebra
+using PycellboxCore, LinearAlgebra
 
 function best(f, seconds)
     f()
@@ -54,9 +54,9 @@ function measure(W, u, y, stages, small, seconds)
         add("states", "own loop", () -> loop!(state_t, gt, W))
         add("weights", "own loop", () -> loop!(square, g, xt))
     end
-    add("tanh", "CellBox", () -> CellBox.tanh!(state, x))
+    add("tanh", "PycellboxCore", () -> PycellboxCore.tanh!(state, x))
     if Threads.nthreads() > 1
-        add("tanh", "CellBox, threads", () -> threaded!(state, x))
+        add("tanh", "PycellboxCore, threads", () -> threaded!(state, x))
     end
     return found
 end
@@ -64,7 +64,7 @@ end
 function threaded!(out, x)
     parts = Iterators.partition(eachindex(x), cld(length(x), Threads.nthreads()))
     @sync for part in parts
-        Threads.@spawn CellBox.tanh!(view(out, part), view(x, part))
+        Threads.@spawn PycellboxCore.tanh!(view(out, part), view(x, part))
     end
     return out
 end

@@ -36,7 +36,7 @@ def bind(threads: int) -> None:
 def start_julia() -> None:
     """First of all, because PyTorch's libraries must not be loaded before Julia's."""
     from pycellbox.backends import get_backend
-    from pycellbox.backends.julia_runtime import readiness
+    from pycellbox.backends.julia.project import readiness
     from pycellbox.errors import BackendError
 
     if readiness().ready:

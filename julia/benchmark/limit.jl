@@ -16,7 +16,7 @@ using Printf
 using Random
 
 module Core_
-include(joinpath(@__DIR__, "..", "src", "core.jl"))
+include(joinpath(@__DIR__, "..", "src", "standard.jl"))
 end
 
 const CB = Core_

@@ -7,7 +7,7 @@ module TanhBenchmark
 using Printf
 using Random
 
-include(joinpath(@__DIR__, "..", "src", "core", "tanh.jl"))
+include(joinpath(@__DIR__, "..", "src", "linalg", "tanh.jl"))
 
 function ulps(f, x::T) where {T}
     truth = tanh(BigFloat(x))

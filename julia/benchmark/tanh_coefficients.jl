@@ -1,4 +1,4 @@
-# The coefficients of src/core/tanh.jl:
+# The coefficients of src/linalg/tanh.jl:
 #
 #     julia --startup-file=no julia/benchmark/tanh_coefficients.jl
 #

@@ -4,7 +4,7 @@
 The right-hand side dx/dt = a∘φ(Mx + p) + b∘v − c∘x on matrices (n × conditions), and its products,
 over the parameter vector [vec(M); a; b; c].
 
-CellBox's `Kernel` does the work for plain numbers of its own type. It has packed copies of the
+PycellboxCore's `Kernel` does the work for plain numbers of its own type. It has packed copies of the
 parameters: `loaded` tells of which vector, and where it is `ours` alone, nobody else changes it and
 it is not compared at every call. Dual numbers and other types take plain loops.
 """
@@ -137,5 +137,5 @@ function SciMLBase.ODEProblem(
         kwargs...,
     )
 end
-CellBox.ode_problem(structure::Structure, args...; kwargs...) =
+PycellboxCore.ode_problem(structure::Structure, args...; kwargs...) =
     ODEProblem(structure, args...; kwargs...)

@@ -1,10 +1,10 @@
 # The whole package: adaptive solvers and adjoints of SciML against the discrete adjoint of a fine
-# fixed-step solve, and training. Needs CellBox's project with its extension's packages and the
+# fixed-step solve, and training. Needs PycellboxCore's project with its extension's packages and the
 # OrdinaryDiffEq sublibraries; an algorithm whose package does not load is skipped and named.
 
-using CellBox, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensitivity, Test
+using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensitivity, Test
 
-@testset "CellBox, adaptive" begin
+@testset "PycellboxCore, adaptive" begin
     Random.seed!(1)
     kinds = [:protein, :protein, :protein, :phenotype, :drug]
     n, c, times = 5, 4, [0.5, 2.0]
@@ -19,7 +19,7 @@ using CellBox, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensitivity, 
 
     function compare(model, algorithm, gradient, tolerance)
         structure, parameters = problem(model)
-        fixed = Session(structure, u, y, weight, times; solver=CellBox.RK4(0.002))
+        fixed = Session(structure, u, y, weight, times; solver=PycellboxCore.RK4(0.002))
         wanted, slope = value_and_gradient!(fixed, parameters)
         solver = Adaptive(algorithm; rtol=tolerance, atol=tolerance / 100, gradient=gradient)
         session = adaptive_session(structure, u, y, weight, times, Loss(), solver)
@@ -39,7 +39,7 @@ using CellBox, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensitivity, 
     end
 
     @testset "$name" for name in ("DP5", "Vern7", "Rodas5P", "TRBDF2")
-        package = String(first(CellBox.ALGORITHMS[name]))
+        package = String(first(PycellboxCore.ALGORITHMS[name]))
         there = try
             id = Base.identify_package(package)
             id !== nothing && (Base.require(id); true)
@@ -70,7 +70,7 @@ using CellBox, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensitivity, 
         args = (structure, u, y[:, 1:1, :], weight[:, 1:1, :], long)
         session = adaptive_session(args..., Loss(), Adaptive())
         _, slope = value_and_gradient!(
-            Session(args...; solver=CellBox.RK4(0.02)), parameters
+            Session(args...; solver=PycellboxCore.RK4(0.02)), parameters
         )
         found = zero_parameters(Float64, structure)
         value_and_gradient!(found, session, parameters)

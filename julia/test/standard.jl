@@ -2,10 +2,10 @@
 #
 #     julia --startup-file=no julia/test/standard.jl
 
-module CellBoxStandard
+module PycellboxCoreStandard
 
 module Core_
-include(joinpath(@__DIR__, "..", "src", "core.jl"))
+include(joinpath(@__DIR__, "..", "src", "standard.jl"))
 end
 
 const CB = Core_
@@ -16,7 +16,7 @@ using Test
 
 include("standard/problems.jl")
 
-@testset "CellBox, standard library" begin
+@testset "PycellboxCore, standard library" begin
     include("standard/tanh.jl")
     include("standard/envelopes.jl")
     include("standard/products.jl")

@@ -40,7 +40,7 @@ def _jax() -> Backend:
 
 
 def _julia_missing() -> str:
-    from pycellbox.backends.julia_project import readiness
+    from pycellbox.backends.julia.project import readiness
 
     return readiness().missing
 
@@ -123,6 +123,6 @@ def _choose(process: int) -> Backend:  # anew in a forked one, where Julia canno
 
 def _named(name: str) -> bool:
     """Whether the user has said which installation of a backend to take."""
-    from pycellbox.backends.julia_project import GIVEN, option
+    from pycellbox.backends.julia.project import GIVEN, option
 
     return name == "julia" and any(option(variable) for variable in GIVEN)

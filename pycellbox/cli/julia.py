@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pycellbox.backends import available_backends, julia_project, julia_runtime
+from pycellbox.backends import available_backends
+from pycellbox.backends.julia import project as julia_project
+from pycellbox.backends.julia.runtime import OPTIONS
 from pycellbox.cli import julia_files as files
 from pycellbox.errors import BackendError
 
@@ -49,6 +51,9 @@ def _install() -> int:
             if julia_project.absent(project, julia_project.ALWAYS):
                 return _status()
         else:
+            # juliapkg keeps what a project of the user's has.
+            if state["project_is_shared"] and (former := julia_project.former(project)):
+                raise BackendError(f"{former}; then run `pycellbox julia install` again.")
             print(_plan(compat, packages, state))
         flags = _compile_flags()
         deps.resolve(julia_args=flags)
@@ -95,7 +100,7 @@ def _compile_flags() -> list[str]:
     flags = []
     for name in ("OPTIMIZE", "CHECK_BOUNDS", "INLINE"):
         variable = f"PYTHON_JULIACALL_{name}"
-        if value := julia_project.option(variable) or julia_runtime.OPTIONS.get(variable):
+        if value := julia_project.option(variable) or OPTIONS.get(variable):
             flags.append(f"--{name.lower().replace('_', '-')}={value}")
     return flags
 

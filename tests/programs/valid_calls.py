@@ -13,7 +13,7 @@ import numpy as np
 import pycellbox as pcb
 from pycellbox import baselines, ji, simulation
 from pycellbox.backends import get_backend
-from pycellbox.backends.julia_project import readiness
+from pycellbox.backends.julia.project import readiness
 from pycellbox.cli import main as command_line
 from pycellbox.cli.tables import write_table
 from pycellbox.data import condition_labels, drugs_of

@@ -5,7 +5,7 @@ function raises(f, kind, part)
     try
         f()
     catch error
-        return error isa kind && error isa CB.CellBoxError && occursin(part, error.message)
+        return error isa kind && error isa CB.CoreError && occursin(part, error.message)
     end
     return false
 end

@@ -9,7 +9,7 @@
         f()
         ""
     catch error
-        error isa CB.CellBoxError ? error.message : rethrow()
+        error isa CB.CoreError ? error.message : rethrow()
     end
 
     @testset "steps without end are refused at once" begin

@@ -23,7 +23,7 @@ const THREADED = """
     module Threaded
     using LinearAlgebra, Random
     module Core_
-    include($(repr(joinpath(@__DIR__, "..", "..", "src", "core.jl"))))
+    include($(repr(joinpath(@__DIR__, "..", "..", "src", "standard.jl"))))
     end
     const CB = Core_
     include($(repr(joinpath(@__DIR__, "problems.jl"))))

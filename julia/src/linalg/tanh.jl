@@ -1,4 +1,4 @@
-# tanh without branches, so that LLVM's vectoriser turns a loop over it into SIMD code.
+# tanh without branches, so that LLVM's vectorizer turns a loop over it into SIMD code.
 #
 # With |x| = k·ln2/2 + s, |s| ≤ ln2/4, and tanh(s) = s·P(s²)/Q(s²), the addition theorem gives
 #

@@ -32,12 +32,12 @@ class _Bridge:
 
     Parameters
     ----------
-    cellbox : Julia module
+    core : Julia module
     """
 
-    def __init__(self, cellbox: Any) -> None:
-        self.cellbox = cellbox
-        run, flag = (int(address) for address in cellbox.python_addresses())
+    def __init__(self, core: Any) -> None:
+        self.core = core
+        run, flag = (int(address) for address in core.python_addresses())
         self.run: Callable[[int], int] = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(run)
         self.flag = ctypes.c_int64.from_address(flag)
         self._errands: queue.SimpleQueue[tuple[int, list[int], threading.Event]] | None = None
@@ -88,10 +88,10 @@ def leave_first_thread(main: Any) -> bool:
 _bridge: _Bridge | None = None
 
 
-def connect(cellbox: Any) -> None:
+def connect(core: Any) -> None:
     """Make ready for calls."""
     global _bridge
-    _bridge = _Bridge(cellbox)
+    _bridge = _Bridge(core)
 
 
 class Errand:
@@ -108,7 +108,7 @@ class Errand:
     def __init__(self, function: Any, *arguments: Any) -> None:
         assert _bridge is not None
         self._bridge, self._seconds = _bridge, float("inf")
-        self._errand, address = call_locked(_bridge.cellbox.python_errand, function, *arguments)
+        self._errand, address = call_locked(_bridge.core.python_errand, function, *arguments)
         self._address = int(address)
 
     def run(self) -> None:
@@ -134,7 +134,7 @@ class Errand:
 
     def result(self) -> Any:
         """Return what the last call brought."""
-        return call_locked(self._bridge.cellbox.python_result, self._errand)
+        return call_locked(self._bridge.core.python_result, self._errand)
 
 
 def call(function: Any, *arguments: Any) -> Any:

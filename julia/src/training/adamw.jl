@@ -3,70 +3,6 @@
 
 import Optimisers
 
-const Raw{T} = Dict{Symbol,Array{T}}
-
-copy_raw(raw::Raw{T}) where {T} = Raw{T}(name => copy(array) for (name, array) in raw)
-
-"""
-    Parametrisation(structure, ranges; shared)
-
-Maps raw parameters, which an optimiser may move freely, to effective ones, and gradients back.
-
-- `ranges`: response range of each node (n) where ε = range∘α is held, or `nothing`.
-- `shared`: whether W[:, drug j] = b₀ + B_j, one column common to all drugs and a deviation each.
-
-Raw values are `W` (n × n, [target, source]; with shared columns the deviations B_j), `b0` (n),
-and `alpha`, `epsilon`, `psi` (n) through softplus.
-"""
-struct Parametrisation{T}
-    structure::Structure
-    ranges::Union{Nothing,Vector{T}}
-    shared::Bool
-    drug_mask::Matrix{Bool}
-    raw_rates::Vector{Symbol}
-end
-
-function Parametrisation{T}(structure::Structure, ranges; shared::Bool) where {T}
-    drug_mask = structure.mask .& structure.is_drug'
-    held = ranges === nothing ? nothing : convert(Vector{T}, ranges)
-    raw_rates = [r for r in rates(structure.model) if !(r == :epsilon && held !== nothing)]
-    return Parametrisation{T}(structure, held, shared && any(drug_mask), drug_mask, raw_rates)
-end
-
-softplus(x) = max(x, zero(x)) + log1p(exp(-abs(x)))
-logistic(x) = (1 + tanh(x / 2)) / 2
-
-"Write the effective parameters of `raw` into the arrays of `parameters`."
-function effective!(parameters, p::Parametrisation, raw::Raw)
-    W, mask = parameters.W, p.structure.mask
-    if p.shared
-        b0 = raw[:b0]
-        @. W = ifelse(mask, raw[:W] + ifelse(p.drug_mask, b0, 0), 0)
-    else
-        @. W = ifelse(mask, raw[:W], 0)
-    end
-    for name in p.raw_rates
-        getproperty(parameters, name) .= softplus.(raw[name])
-    end
-    p.ranges === nothing || (parameters.epsilon .= p.ranges .* parameters.alpha)
-    return parameters
-end
-
-"Write the gradient with respect to the raw values into `slope`."
-function pull_back_raw!(slope::Raw, p::Parametrisation, raw::Raw, gradient)
-    dW = gradient.W
-    @. slope[:W] = ifelse(p.structure.mask, dW, 0)
-    p.shared && sum!(slope[:b0], ifelse.(p.drug_mask, dW, 0))
-    for name in p.raw_rates
-        d = getproperty(gradient, name)
-        if name == :alpha && p.ranges !== nothing
-            d = d .+ p.ranges .* gradient.epsilon
-        end
-        slope[name] .= d .* logistic.(raw[name])
-    end
-    return slope
-end
-
 """
     AdamWOptions(beta1, beta2, epsilon, weight_decay, clip_norm)
 
@@ -81,7 +17,7 @@ struct AdamWOptions
 end
 
 """
-    AdamWRun(session, parametrisation, options; raw, learning_rates, l1, l2, train, validation,
+    AdamWRun(session, parametrization, options; raw, learning_rates, l1, l2, train, validation,
              patience, full_batch)
 
 AdamW over one stage of a fit.
@@ -94,7 +30,7 @@ AdamW over one stage of a fit.
 """
 mutable struct AdamWRun{T,S,P,R}
     session::S
-    parametrisation::Parametrisation{T}
+    parametrization::Parametrization{T}
     options::AdamWOptions
     rule::R
     raw::Raw{T}
@@ -121,16 +57,16 @@ end
 const RETRIES = 30
 
 function AdamWRun(
-    session, parametrisation::Parametrisation{T}, options::AdamWOptions;
+    session, parametrization::Parametrization{T}, options::AdamWOptions;
     raw, learning_rates, l1, l2, train, validation, patience, full_batch,
 ) where {T}
     # A rate of one: the step is scaled entry by entry afterwards.
     rule = Optimisers.Adam(one(T), (T(options.beta1), T(options.beta2)), T(options.epsilon))
-    structure = parametrisation.structure
+    structure = parametrization.structure
     parameters = zero_parameters(T, structure)
     start = copy_raw(raw)
     return AdamWRun(
-        session, parametrisation, options, rule, start, learning_rates, l1, l2,
+        session, parametrization, options, rule, start, learning_rates, l1, l2,
         collect(Int, train), collect(Int, validation), Int(patience),
         !isempty(validation) || full_batch, parameters, zero_parameters(T, structure),
         copy_raw(raw), Dict{Symbol,Any}(k => Optimisers.init(rule, v) for (k, v) in start),
@@ -138,17 +74,17 @@ function AdamWRun(
     )
 end
 
-function penalise!(run::AdamWRun)
+function penalize!(run::AdamWRun)
     total = 0.0
     for name in (:W, :b0)
         haskey(run.raw, name) || continue
-        total += penalise!(run.slope[name], run.raw[name], run.l1[name], run.l2[name])
+        total += penalize!(run.slope[name], run.raw[name], run.l1[name], run.l2[name])
     end
     return total
 end
 
 # A function of its own, because the arrays' number of dimensions is not known in `run.raw`.
-function penalise!(g::Array{T}, x::Array{T}, l1::Array{T}, l2::Array{T}) where {T}
+function penalize!(g::Array{T}, x::Array{T}, l1::Array{T}, l2::Array{T}) where {T}
     total = 0.0
     @inbounds for i in eachindex(x, g, l1, l2)
         total += l1[i] * abs(x[i]) + l2[i] * x[i]^2
@@ -159,12 +95,12 @@ end
 
 "Objective and loss at the current parameters; the gradient goes to `run.slope`."
 function objective!(run::AdamWRun, rows, prefix=nothing)
-    effective!(run.parameters, run.parametrisation, run.raw)
+    effective!(run.parameters, run.parametrization, run.raw)
     loss, _ = value_and_gradient!(
         run.gradient, run.session, run.parameters; rows=rows, prefix=prefix
     )
-    pull_back_raw!(run.slope, run.parametrisation, run.raw, run.gradient)
-    total = loss + penalise!(run)
+    pull_back_raw!(run.slope, run.parametrization, run.raw, run.gradient)
+    total = loss + penalize!(run)
     isfinite(total) ||
         throw(DivergenceError("the penalty is not finite: parameters have grown too large."))
     return total, loss
@@ -192,7 +128,7 @@ end
 
 function validation_loss(run::AdamWRun)
     isempty(run.validation) && return NaN
-    effective!(run.parameters, run.parametrisation, run.raw)
+    effective!(run.parameters, run.parametrization, run.raw)
     try
         return value(run.session, run.parameters; rows=run.validation)
     catch error

@@ -143,7 +143,7 @@ function search!(session::SteadySession, shared, left, proofs)
         begin!(block, network, shared, session.lowering, session.perturbation, columns)
         gather!(block.x, session.states, columns)
         roots!(block, network, session.solver, correction)
-        # Eigenvalues and factorisations run on this thread alone.
+        # Eigenvalues and factorizations run on this thread alone.
         good = proofs === nothing ? nothing :
             proven(block, network, proofs, session.states[:, columns])
         for (j, column_) in enumerate(columns)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pycellbox.backends.julia_calls import address, call, call_locked, located, row_numbers
+from pycellbox.backends.julia.calls import address, call, call_locked, located, row_numbers
 from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
 
 if TYPE_CHECKING:
-    from pycellbox.backends.julia import JuliaSession
+    from pycellbox.backends.julia.session import JuliaSession
 
 # A call returns this often, so that Ctrl-C and the progress bar do not wait.
 _CALL_SECONDS = 0.1
@@ -26,7 +26,7 @@ class JuliaTrainingRun:
 
     def __init__(self, session: JuliaSession, plan: TrainingPlan) -> None:
         self.retried, self.chunk = 0, 1
-        self._session, self._cellbox, dtype = session, session._cellbox, session._dtype
+        self._session, self._core, dtype = session, session._core, session._dtype
         self.best_raw = {name: array.copy() for name, array in plan.raw.items()}
         self._judged = plan.full_batch or plan.validation.size > 0
         sets = [
@@ -36,7 +36,7 @@ class JuliaTrainingRun:
         held = None if plan.held is None else np.ascontiguousarray(plan.held, dtype=dtype)
         train, validation = row_numbers(plan.train), row_numbers(plan.validation)
         self._run = call_locked(
-            self._cellbox.python_training,
+            self._core.python_training,
             session._session,
             session._structure,
             dtype.name,
@@ -62,7 +62,7 @@ class JuliaTrainingRun:
         factors = np.array([b.factor for b in batches], dtype=np.float64)
         began = time.perf_counter()
         done, stop, message = call(
-            self._cellbox.python_advance, self._run, count, address(records), address(rows),
+            self._core.python_advance, self._run, count, address(records), address(rows),
             address(ends), address(prefixes), address(epochs), address(factors),
         )  # fmt: skip
         seconds = time.perf_counter() - began
@@ -74,12 +74,12 @@ class JuliaTrainingRun:
 
     def finish(self) -> None:
         """See `pycellbox.backends.protocol.TrainingRun.finish`."""
-        call(getattr(self._cellbox, "finish!"), self._run)
+        call(getattr(self._core, "finish!"), self._run)
         self._read()
 
     def _read(self) -> None:
         names = tuple(self.best_raw)
         best = {k: np.empty_like(v) for k, v in self.best_raw.items()}
         addresses = tuple(address(best[k]) for k in names)
-        call_locked(self._cellbox.python_read, self._run, names, addresses, self._judged)
+        call_locked(self._core.python_read, self._run, names, addresses, self._judged)
         self.best_raw = best

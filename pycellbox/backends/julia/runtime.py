@@ -18,9 +18,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from pycellbox.backends import julia_calls
 from pycellbox.backends.forks import refuse_after_fork, started
-from pycellbox.backends.julia_project import (
+from pycellbox.backends.julia import calls
+from pycellbox.backends.julia.project import (
     INSTALL_HINT,
     Readiness,
     is_compiled,
@@ -52,7 +52,7 @@ _OTHER_THREAD = (
 
 
 def start() -> Any:
-    """Start Julia, or return the Julia that runs: the module CellBox.
+    """Start Julia, or return the Julia that runs: the module PycellboxCore.
 
     Raises
     ------
@@ -83,17 +83,17 @@ def _start() -> Any:
             with _handlers_kept() if keep else contextlib.nullcontext():
                 import juliacall
 
-            if not julia_calls.leave_first_thread(juliacall.Main):
+            if not calls.leave_first_thread(juliacall.Main):
                 warn(_OTHER_THREAD, BackendWarning)
-            juliacall.Main.seval("import CellBox")
+            juliacall.Main.seval("import PycellboxCore")
             # Now and then Ctrl-C reaches Julia's own waiting thread all the same: it shall raise
             # InterruptException in our call (see `translate`) and not end the process.
             juliacall.Main.seval("Base.exit_on_sigint(false)")
-        module = juliacall.Main.CellBox
-        julia_calls.connect(module)
+        module = juliacall.Main.PycellboxCore
+        calls.connect(module)
     except Exception as error:
         raise BackendError(
-            f"Julia did not start: {julia_calls.useful_lines(str(error))} Check it with `pycellbox "
+            f"Julia did not start: {calls.useful_lines(str(error))} Check it with `pycellbox "
             "julia status`."
         ) from error
     finally:
@@ -119,8 +119,8 @@ def _check(state: Readiness) -> None:
         )
     if not is_compiled(version):
         log.warning(
-            "Julia %s compiles CellBox and the packages that it needs, once for this depot: about "
-            "a minute, or some five with those of SciML.",
+            "Julia %s compiles PycellboxCore and the packages that it needs, once for this depot: "
+            "about a minute, or some five with those of SciML.",
             version,
         )
 

@@ -1,24 +1,8 @@
-# Adaptive solvers through OrdinaryDiffEq, continuous adjoints through SciMLSensitivity.
-module CellBoxSciMLExt
-
-using CellBox
-using CellBox:
-    Adaptive, Coefficients, DivergenceError, Kernel, Lowering, Loss, Model, SolverError, Structure,
-    coefficients!, drive!, initial_state, load_coefficients!, nodes, pack!, penalty,
-    penalty_slope, pull_back!, rhs!, slope, unpack!, value, vjp_coefficients!, vjp_state!,
-    zero_parameters
-using ForwardDiff: ForwardDiff
-using LinearAlgebra: BLAS
-using PrecompileTools: @compile_workload
-using SciMLBase: SciMLBase, ODEFunction, ODEProblem
-using SciMLSensitivity:
-    GaussAdjoint, InterpolatingAdjoint, QuadratureAdjoint, ZygoteVJP, adjoint_sensitivities
-
-include("network.jl")
+# A problem held with an adaptive solver, its solutions and its loss.
 
 "Find an algorithm by name, loading the package that has it; and whether it is implicit."
 function find_algorithm(name::AbstractString)
-    package, implicit = CellBox.ALGORITHMS[name]
+    package, implicit = PycellboxCore.ALGORITHMS[name]
     id = Base.identify_package(String(package))
     id === nothing && throw(
         SolverError("solver $name needs the Julia package $package, which is not installed.")
@@ -55,7 +39,7 @@ mutable struct AdaptiveSession{T,A}
     network::Union{Nothing,Network{T}}
 end
 
-function CellBox.adaptive_session(
+function PycellboxCore.adaptive_session(
     structure::Structure, u::Matrix{T}, y::Array{T,3}, weight::Array{T,3}, times, loss::Loss,
     solver::Adaptive,
 ) where {T}
@@ -142,7 +126,7 @@ function prepare_network!(net::Network, session::AdaptiveSession, group)
     return net
 end
 
-function CellBox.value(session::AdaptiveSession{T}, parameters; rows=nothing) where {T}
+function PycellboxCore.value(session::AdaptiveSession{T}, parameters; rows=nothing) where {T}
     columns = collect(Int, columns_of(session, rows))
     return value_at(session, prepare!(session, parameters), columns)
 end
@@ -169,7 +153,7 @@ function _value_at(session::AdaptiveSession, p, columns)
 end
 
 "States at the requested times, n × times × conditions."
-function CellBox.states(session::AdaptiveSession, parameters)
+function PycellboxCore.states(session::AdaptiveSession, parameters)
     p = prepare!(session, parameters)
     return first(forward(session, p, axes(session.u, 2); dense=false))
 end
@@ -202,105 +186,3 @@ function loss_of!(seeds, session::AdaptiveSession{T}, states, columns) where {T}
     )
     return total / count_
 end
-
-function sense_algorithm(solver::Adaptive)
-    # An AD choice, so that SciMLSensitivity uses our products instead of building a Jacobian.
-    solver.gradient == :gauss && return GaussAdjoint(; autojacvec=ZygoteVJP())
-    solver.gradient == :interpolating && return InterpolatingAdjoint(; autojacvec=ZygoteVJP())
-    return QuadratureAdjoint(;
-        autojacvec=ZygoteVJP(), abstol=solver.atol, reltol=solver.rtol
-    )
-end
-
-function CellBox.value_and_gradient!(
-    gradient, session::AdaptiveSession{T}, parameters; rows=nothing, prefix=nothing
-) where {T}
-    session = first_times(session, prefix)
-    columns = collect(Int, columns_of(session, rows))
-    p = prepare!(session, parameters)
-    return few_threads(session) do
-        session.solver.gradient == :forward ? forward_mode!(gradient, session, p, columns) :
-        adjoint_mode!(gradient, session, p, columns)
-    end
-end
-
-function adjoint_mode!(gradient, session::AdaptiveSession{T}, p, columns) where {T}
-    states, solutions = forward(session, p, columns; dense=true)
-    seeds = similar(states)
-    total = loss_of!(seeds, session, states, columns)
-    dp, at = zeros(T, length(p)), 0
-    for (group, solution) in zip(groups(session, columns), solutions)
-        network!(session, group)
-        mine = (at + 1):(at + length(group))
-        at = last(mine)
-        dp .+= adjoint(session, solution, seeds, mine)
-    end
-    all(isfinite, dp) || throw(
-        DivergenceError("the gradient is not finite: the network is unstable over this horizon.")
-    )
-    return finish!(gradient, session, dp, total)
-end
-
-function adjoint(session::AdaptiveSession, solution, seeds, mine)
-    moving = findall(>(0), session.times)  # the initial state does not depend on p
-    seed!(out, u, p, t, i) = (vec(out) .= vec(view(seeds, :, moving[i], mine)); nothing)
-    _, dp = Base.invokelatest(
-        adjoint_sensitivities, solution, session.algorithm; t=session.times[moving], dgdu_discrete=seed!,
-        sensealg=sense_algorithm(session.solver), abstol=session.solver.atol,
-        reltol=session.solver.rtol, maxiters=session.solver.maxiters,
-    )
-    return vec(dp)
-end
-
-function finish!(gradient, session::AdaptiveSession, dp, total)
-    pull_back!(gradient, session.lowering, unpack!(session.k, dp))
-    return total, gradient
-end
-
-function forward_mode!(gradient, session::AdaptiveSession{T}, p, columns) where {T}
-    function objective(q)
-        total = zero(eltype(q))
-        for group in groups(session, columns)
-            net = network!(session, group)
-            start = convert(Array{eltype(q)}, net.kernel.initial)
-            problem = ODEProblem{true,SciMLBase.FullSpecialize}(
-                net, session.one_by_one ? vec(start) : start,
-                (zero(T), T(session.times[end])), q,
-            )
-            solution = Base.invokelatest(
-                SciMLBase.solve, problem, session.algorithm; abstol=session.solver.atol,
-                reltol=session.solver.rtol, maxiters=session.solver.maxiters,
-                tstops=session.times[session.times .> 0],
-            )
-            for (k, t) in enumerate(session.times), (j, column) in enumerate(group)
-                x = t == 0 ? start : reshape(Base.invokelatest(solution, t), nodes(session.structure), :)
-                y, w = view(session.y, :, k, column), view(session.weight, :, k, column)
-                total += sum(penalty.(Ref(session.loss), (view(x, :, j) .- y) .* w))
-            end
-        end
-        return total / max(count(!iszero, view(session.weight, :, :, columns)), 1)
-    end
-    dp = ForwardDiff.gradient(objective, p)
-    return finish!(gradient, session, dp, value_at(session, p, columns))
-end
-
-# The first gradient by Tsit5 and GaussAdjoint, compiled at installation where that solver is there:
-# with drugs and without, and with the transposes that Python's W is here.
-function workload()
-    Base.identify_package("OrdinaryDiffEqTsit5") === nothing && return nothing
-    u, y = ones(3, 2), ones(3, 1, 2)
-    for drug in (true, false)
-        structure = Structure(Model(), [false, false, drug], trues(3, 3))
-        plain = map(p -> fill!(p, 0.1), zero_parameters(Float64, structure))
-        parameters = merge(plain, (W=transpose(plain.W),))
-        session = CellBox.adaptive_session(structure, u, y, y, [1.0], Loss(), Adaptive())
-        gradient = merge(map(copy, plain), (W=transpose(copy(plain.W)),))
-        CellBox.value_and_gradient!(gradient, session, parameters)
-        CellBox.value(session, parameters)
-    end
-    return nothing
-end
-
-@compile_workload workload()
-
-end # module

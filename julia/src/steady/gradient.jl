@@ -36,8 +36,8 @@ function value_and_gradient!(
     k = settled_gradient!(session, shared, settled, measured)
     pull_back!(gradient, session.lowering, k)
     if length(settled) < length(index)
-        restless = filter(row -> !session.settled[row], index)
-        add_integrated!(gradient, session, parameters, restless, measured)
+        unsettled = filter(row -> !session.settled[row], index)
+        add_integrated!(gradient, session, parameters, unsettled, measured)
     end
     check_gradient(
         gradient, session.structure.model,

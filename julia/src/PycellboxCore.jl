@@ -1,5 +1,5 @@
 """
-CellBox: interpretable ODE networks of perturbed cells.
+PycellboxCore: interpretable ODE networks of perturbed cells, the numerics of pycellbox.
 
     dx/dt = ε ∘ φ(W x + u) − α ∘ x ,   x(0) = 0
 
@@ -11,15 +11,20 @@ right-hand side with its vector-Jacobian products for other solvers.
 
 Source: Yuan et al., Cell Systems 12:128 (2021).
 """
-module CellBox
+module PycellboxCore
 
-include("core.jl")
-include("adaptive.jl")
-include("training.jl")
-include("python.jl")
+include("standard.jl")
+include("sciml.jl")
+include("training/parametrization.jl")
+include("training/adamw.jl")
+include("python/arrays.jl")
+include("python/errands.jl")
+include("python/sessions.jl")
+include("python/solutions.jl")
+include("python/training.jl")
 include("precompile.jl")
 
-export CellBoxError, ModelError, SolverError, DivergenceError
+export CoreError, ModelError, SolverError, DivergenceError
 export Model, Structure, structural_mask, nodes, rates
 export zero_parameters, flatten, unflatten
 export Kernel, load!, initial_state, rhs!, vjp_state!, vjp_parameters!

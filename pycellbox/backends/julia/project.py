@@ -20,8 +20,12 @@ INSTALL_HINT = (
     "prepare the environment elsewhere and set PYTHON_JULIACALL_EXE to its julia and "
     "PYTHON_JULIACALL_PROJECT to its project"
 )
+CORE = "PycellboxCore"
+"""The Julia package that comes with pycellbox."""
 # What Julia cannot start without; everything else is loaded when it is used.
-ALWAYS = ("CellBox", "PythonCall")
+ALWAYS = (CORE, "PythonCall")
+# What the package was called before: Julia's Pkg finds nothing to compile for it any more.
+_FORMER = ("CellBox", "d18f08a0-de83-4bfb-bf96-f2ecfb276284")
 # With both of them the user says which Julia and which project to use.
 GIVEN = ("PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT")
 
@@ -71,7 +75,10 @@ def _juliapkg_readiness() -> Readiness:
     # Compares the installed environment with what all packages ask for; no network.
     meta = deps.can_skip_resolve()
     if not meta:
-        return Readiness(False, None, project, "Julia and its packages have not been installed")
+        missing = "Julia and its packages have not been installed"
+        if (Path(project) / "Manifest.toml").is_file():
+            missing = f"what is in {project} was installed for another pycellbox, Julia or package"
+        return Readiness(False, None, project, missing)
     executable = str(meta["executable"])
     missing = _lacking(Path(project))
     # juliapkg takes a lock in its project at every start.
@@ -88,8 +95,9 @@ def _lacking(project: Path) -> str:
     packages = manifest(project)
     if not any(project.glob("*Manifest*.toml")):
         return f"the project {project} has no Manifest.toml"
-    if "CellBox" not in packages:
-        return f"the project {project} does not have the package CellBox"
+    if CORE not in packages:
+        add = f'Pkg.develop(path="{(_wishes().parent / "julia").as_posix()}")'
+        return former(project, add) or f"the project {project} does not have the package {CORE}"
     try:
         wanted = metadata.version("juliacall")
     except metadata.PackageNotFoundError:
@@ -104,8 +112,20 @@ def _lacking(project: Path) -> str:
     return ""
 
 
+def former(project: Path, then: str = "") -> str:
+    """Say how to take out the package of an earlier pycellbox; empty where there is none."""
+    name, uuid = _FORMER
+    if manifest(project).get(name, {}).get("uuid") != uuid:
+        return ""
+    steps = "; ".join(filter(None, ["using Pkg", f'Pkg.rm("{name}")', then]))
+    return (
+        f"the project {project} has the Julia package {name} of an earlier pycellbox, which is "
+        f"{CORE} now; in a Julia started with --project={project}, enter: {steps}"
+    )
+
+
 def _incomplete(project: Path, packages: dict[str, dict[str, str]]) -> list[str]:
-    """Return what CellBox and PythonCall need, directly or not, and is not there."""
+    """Return what PycellboxCore and PythonCall need, directly or not, and is not there."""
     seen, left = set(ALWAYS), list(ALWAYS)
     while left:
         for name in packages.get(left.pop(), {}).get("deps", "").split():
@@ -139,13 +159,15 @@ def wanted() -> tuple[str, ...]:
     BackendError
         ``juliapkg.json`` is in neither of its places.
     """
-    package = Path(__file__).parents[1]
+    names = json.loads(_wishes().read_text(encoding="utf-8"))["packages"]
+    return (*ALWAYS, *(name for name in names if name not in ALWAYS))
+
+
+def _wishes() -> Path:
+    package = Path(__file__).parents[2]
     for folder in (package, package.parent):  # a wheel, a checkout
-        try:
-            text = (folder / "juliapkg.json").read_text(encoding="utf-8")
-        except OSError:
-            continue
-        return (*ALWAYS, *(name for name in json.loads(text)["packages"] if name not in ALWAYS))
+        if (file := folder / "juliapkg.json").is_file():
+            return file
     raise BackendError("this copy of pycellbox has no juliapkg.json; install pycellbox again.")
 
 
@@ -164,7 +186,7 @@ def julia_version(executable: str) -> str:
 def is_compiled(version: str) -> bool:
     """Whether a depot has the compiled package for a version of Julia."""
     folder = "v" + ".".join(version.split(".")[:2])
-    return any(any((d / "compiled" / folder / "CellBox").glob("*.ji")) for d in depots())
+    return any(any((d / "compiled" / folder / CORE).glob("*.ji")) for d in depots())
 
 
 def manifest(project: Path) -> dict[str, dict[str, str]]:
@@ -188,12 +210,12 @@ def manifest(project: Path) -> dict[str, dict[str, str]]:
             entry, listing = {}, False
         elif listing and (name := re.match(r"\s*(\w+) = ", line)):
             of["deps"] = f"{of.get('deps', '')} {name[1]}"
-        elif pair := re.match(r'(version|path|git-tree-sha1) = "(.*)"', line):
+        elif pair := re.match(r'(version|path|uuid|git-tree-sha1) = "(.*)"', line):
             entry[pair[1]] = pair[2].replace("\\\\", "\\")
         elif names := re.match(r"deps = \[(.*)\]", line):
             entry["deps"] = " ".join(re.findall(r'"([^"]+)"', names[1]))
-    if re.search(r'^name = "CellBox"', _read(project / "Project.toml"), re.MULTILINE):
-        packages["CellBox"] = {"path": str(project)}
+    if re.search(rf'^name = "{CORE}"', _read(project / "Project.toml"), re.MULTILINE):
+        packages[CORE] = {"path": str(project)}
     return packages
 
 

@@ -1,5 +1,5 @@
 # Adaptive solvers and continuous adjoints of SciML: what is asked for. The work is done in
-# ext/CellBoxSciMLExt.jl, which is loaded with SciMLSensitivity, so that a fit with fixed steps
+# ext/PycellboxCoreSciMLExt.jl, which is loaded with SciMLSensitivity, so that a fit with fixed steps
 # does not wait for it.
 
 """
@@ -11,12 +11,12 @@ An adaptive solver of OrdinaryDiffEq and the way to differentiate through it.
   `"TRBDF2"`) or an algorithm object.
 - `rtol`, `atol`: tolerances of the solution and of the adjoint equation.
 - `gradient`: `:gauss` (GaussAdjoint, the default), `:interpolating` (InterpolatingAdjoint, that
-  of Ji et al.), `:quadrature` (QuadratureAdjoint): continuous adjoints with CellBox's own
+  of Ji et al.), `:quadrature` (QuadratureAdjoint): continuous adjoints with our own
   vector-Jacobian products. `:forward`: forward sensitivities through ForwardDiff, for small
   networks.
 
 The gradient is that of the exact solution to within the tolerances, not of the computed steps.
-CellBox's own [`Tsit5`](@ref) has the exact gradient of its steps, and needs none of SciML.
+PycellboxCore's own [`Tsit5`](@ref) has the exact gradient of its steps, and needs none of SciML.
 """
 struct Adaptive{A}
     algorithm::A

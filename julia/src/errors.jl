@@ -1,29 +1,29 @@
 # One small family of exceptions, one base to catch them all; the names are those of pycellbox.
 
 """
-    CellBoxError
+    CoreError
 
-Base of every error that CellBox raises on purpose. All of them have a field `message`, a
+Base of every error that PycellboxCore raises on purpose. All of them have a field `message`, a
 readable sentence.
 """
-abstract type CellBoxError <: Exception end
+abstract type CoreError <: Exception end
 
 "A model, loss, structure or parameter set that cannot be what was meant."
-struct ModelError <: CellBoxError
+struct ModelError <: CoreError
     message::String
 end
 
 "A solver, time grid or memory limit that cannot be used as asked."
-struct SolverError <: CellBoxError
+struct SolverError <: CoreError
     message::String
 end
 
 "A trajectory, loss or gradient left the range of finite numbers."
-struct DivergenceError <: CellBoxError
+struct DivergenceError <: CoreError
     message::String
 end
 
-function Base.showerror(io::IO, error::CellBoxError)
+function Base.showerror(io::IO, error::CoreError)
     return print(io, nameof(typeof(error)), ": ", error.message)
 end
 

@@ -19,7 +19,7 @@ struct Midpoint <: FixedStep
     Midpoint(dt) = new(positive_step("Midpoint", dt))
 end
 
-"`Heun(dt)`: the trapezoidal rule, order 2, CellBox's default. See [`FixedStep`](@ref)."
+"`Heun(dt)`: the trapezoidal rule, order 2, the default. See [`FixedStep`](@ref)."
 struct Heun <: FixedStep
     dt::Float64
     Heun(dt) = new(positive_step("Heun", dt))

@@ -1,0 +1,48 @@
+# The thin face for Python. Arrays arrive as addresses: a C-ordered (condition, node) array is a
+# (node × condition) matrix here, without a copy. The caller keeps them alive.
+#
+# Everything else arrives as numbers, strings and tuples of them, which become Julia's own: the
+# methods for these are compiled when the package is installed (precompile.jl), those for wrapped
+# Python objects would be compiled at the first fit.
+
+wrap(::Type{T}, address::Integer, dims...) where {T} =
+    unsafe_wrap(Array, Ptr{T}(UInt(address)), map(Int, dims); own=false)
+
+# W is (target, source) in C order: in memory its transpose.
+wrap_W(::Type{T}, address, n) where {T} = transpose(wrap(T, address, n, n))
+
+element_type(name) = String(name) == "float32" ? Float32 : Float64
+
+"""
+A structure from Python's plain values: `options` are envelope, form, degree, order, drugs and dose
+saturation; `is_drug` (n) and `mask` (n × n, C order) bytes.
+"""
+function python_structure(@nospecialize(options), n, is_drug, mask)
+    envelope, form, degree, order, drugs, κ = options
+    model = Model(
+        envelope=envelope, form=form, degree=degree, order=order, drugs=drugs, dose_saturation=κ
+    )
+    drug = Vector{Bool}(wrap(UInt8, is_drug, n))
+    allowed = Matrix{Bool}(transpose(wrap(UInt8, mask, n, n)))
+    return Structure(model, drug, allowed)
+end
+
+python_loss(name, delta) = Loss(String(name); delta=delta)
+
+"Times from their address and number."
+python_times(times) = copy(wrap(Float64, times...))
+
+function python_parameters(::Type{T}, structure::Structure, addresses) where {T}
+    n = nodes(structure)
+    names = (:W, rates(structure.model)...)
+    arrays = map(enumerate(names)) do (i, name)
+        name == :W ? wrap_W(T, addresses[i], n) : wrap(T, addresses[i], n)
+    end
+    return NamedTuple{names}(Tuple(arrays))
+end
+
+"Conditions as Julia counts them, from `count` integers at `address`; -1 of them are all."
+function rows_from(address, count)
+    count < 0 && return nothing
+    return wrap(Int64, address, count) .+ 1
+end

@@ -1,0 +1,85 @@
+"""What Julia is handed: structures, solvers, parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from pycellbox.backends.julia.calls import address, call, call_locked
+from pycellbox.errors import BackendError
+from pycellbox.problem import Array, Parameters, Structure
+from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
+
+_ADJOINTS = {
+    "adjoint": "gauss",
+    "gauss": "gauss",
+    "interpolating": "interpolating",
+    "quadrature": "quadrature",
+    "forward": "forward",
+}
+
+
+def default_gradient(solver: Solver) -> Gradient:
+    """Exact where the steps are our own, the continuous adjoint for those of OrdinaryDiffEq."""
+    if isinstance(solver, SteadyState):
+        return "implicit"
+    return "adjoint" if isinstance(solver, Adaptive) else "discrete"
+
+
+def in_order(structure: Structure, parameters: Parameters, dtype: DTypeLike) -> list[Array]:
+    """W and the rates, as Julia takes them."""
+    names = ("W", *structure.model.rates)
+    return [np.ascontiguousarray(parameters[name], dtype=dtype) for name in names]
+
+
+def julia_structure(core: Any, structure: Structure) -> Any:
+    """Lay the model over the nodes in Julia."""
+    is_drug = np.ascontiguousarray(structure.is_drug, dtype=np.uint8)
+    mask = np.ascontiguousarray(structure.mask, dtype=np.uint8)
+    options = structure.model.to_dict()
+    kept = ("envelope", "form", "degree", "order", "drugs", "dose_saturation")
+    return call_locked(
+        core.python_structure,
+        tuple(options[k] for k in kept),
+        structure.n_nodes,
+        address(is_drug),
+        address(mask),
+    )
+
+
+def julia_solver(core: Any, solver: Solver, gradient: Gradient) -> Any:
+    """Return Julia's counterpart of a solver and its gradient; raises BackendError without one."""
+    if isinstance(solver, SteadyState):
+        if gradient != "implicit":
+            raise BackendError(
+                f"SteadyState has no gradient {gradient!r}; it has implicit (the implicit function "
+                "theorem)."
+            )
+        integrator = julia_solver(core, solver.integrator, "discrete")
+        return call_locked(
+            core.SteadyState, solver.tol, solver.lead, integrator, solver.max_iterations
+        )
+    if isinstance(solver, Tsit5) and gradient == "discrete":
+        return call_locked(core.Tsit5, solver.rtol, solver.atol, solver.max_steps)
+    if isinstance(solver, Tsit5 | Adaptive):
+        if gradient not in _ADJOINTS:
+            raise BackendError(
+                f"the julia backend has no gradient {gradient!r} for {type(solver).__name__}; it "
+                f"has {', '.join(_ADJOINTS)}, and discrete for Tsit5."
+            )
+        call(core.load_sciml)
+        return call_locked(
+            core.python_adaptive,
+            solver.algorithm if isinstance(solver, Adaptive) else "Tsit5",
+            solver.rtol,
+            solver.atol,
+            solver.max_steps,
+            _ADJOINTS[gradient],
+        )
+    if gradient != "discrete":
+        raise BackendError(
+            f"the julia backend has no gradient {gradient!r} for fixed steps; discrete is exact."
+        )
+    return call_locked(core.fixed_step, type(solver).__name__, solver.dt)

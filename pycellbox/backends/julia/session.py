@@ -1,0 +1,114 @@
+"""A problem held by Julia. Its arrays are shared, not copied."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pycellbox.backends.julia.calls import (
+    Errand,
+    address,
+    call,
+    call_locked,
+    located,
+    row_numbers,
+)
+from pycellbox.backends.julia.objects import julia_solver, julia_structure
+from pycellbox.backends.julia.training import JuliaTrainingRun
+from pycellbox.backends.protocol import TrainingPlan
+from pycellbox.objective import Loss
+from pycellbox.problem import Array, Parameters, Problem
+from pycellbox.solvers import Gradient, Solver
+
+# Julia's sessions of which Python's counterpart is gone.
+_GONE: list[Any] = []
+
+
+def _left_behind() -> tuple[Any, ...]:
+    gone = []
+    while _GONE:
+        gone.append(_GONE.pop())
+    return tuple(gone)
+
+
+class JuliaSession:
+    """A problem whose arrays a Julia session reads and writes where they lie."""
+
+    def __init__(
+        self, core: Any, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
+    ) -> None:
+        self.problem, self._core = problem, core
+        structure = problem.structure
+        self._dtype = problem.perturbation.dtype
+        n = structure.n_nodes
+        names = ("W", *structure.model.rates)
+        self._parameters = {k: np.zeros((n, n) if k == "W" else n, self._dtype) for k in names}
+        self._gradient = {k: np.zeros_like(v) for k, v in self._parameters.items()}
+        # Julia reads these as long as the session lives.
+        self._shared = (
+            np.ascontiguousarray(problem.perturbation),
+            np.ascontiguousarray(problem.response),
+            np.ascontiguousarray(problem.weight),
+        )
+        u, y, w = self._shared
+        times = np.ascontiguousarray(problem.times, dtype=np.float64)
+        self._structure = julia_structure(core, structure)
+        call_locked(core.python_release, _left_behind())
+        self._session = call(
+            core.python_session,
+            self._dtype.name,
+            self._structure,
+            (u.shape[0], y.shape[1]),
+            (address(u), address(y), address(w)),
+            (address(times), times.size),
+            julia_solver(core, solver, gradient),
+            call_locked(core.python_loss, loss.name, loss.delta),
+            tuple(address(v) for v in self._parameters.values()),
+            tuple(address(v) for v in self._gradient.values()),
+        )
+        # Address and number of rows, and the prefix; what comes of them.
+        self._wish, self._value = np.zeros(3, np.int64), np.zeros(1)
+        # Not there and then: an object may go in any thread, and while Julia is at work.
+        weakref.finalize(self, _GONE.append, self._session)
+        places = (self._session, address(self._wish), address(self._value))
+        self._to_value = Errand(core.python_write_value, *places)
+        self._to_gradient = Errand(core.python_write_value_and_gradient, *places)
+
+    def value_and_gradient(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> tuple[float, Parameters]:
+        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        self._set(parameters)
+        index = row_numbers(rows)
+        self._wish[:] = (*located(index), prefix or 0)
+        self._to_gradient.run()
+        return float(self._value[0]), {name: array.copy() for name, array in self._gradient.items()}
+
+    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
+        """See `pycellbox.backends.protocol.Session.value`."""
+        self._set(parameters)
+        index = row_numbers(rows)
+        self._wish[:] = (*located(index), 0)
+        self._to_value.run()
+        return float(self._value[0])
+
+    @property
+    def settled(self) -> Array:
+        """See `pycellbox.backends.protocol.Session`."""
+        settled = np.empty(len(self.problem.conditions), np.uint8)
+        call_locked(self._core.python_settled, self._session, address(settled))
+        return settled.astype(bool)
+
+    def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
+        """Return a run that makes many iterations in one call."""
+        return JuliaTrainingRun(self, plan)
+
+    def _set(self, parameters: Parameters) -> None:
+        for name, array in self._parameters.items():
+            np.copyto(array, parameters[name])
