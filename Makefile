@@ -1,9 +1,9 @@
-# The README's two commands. Each makes its own environment in .venv and needs Python ≥ 3.10 alone.
+# The README's commands. Each makes its own environment in .venv and needs Python ≥ 3.10 alone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pycellbox demo --out pycellbox-demo
@@ -11,13 +11,16 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -b html -E -q -W --keep-going docs docs/_build/html
+
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) pycellbox-demo build dist
+	rm -rf $(VENV) pycellbox-demo build dist docs/_build docs/api/generated
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +32,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	touch $@
 
 $(VENV)/.lint: $(BIN)/python pyproject.toml

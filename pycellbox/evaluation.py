@@ -24,7 +24,7 @@ _FLATTERED = "; rows that the fit has seen, and replicates of them, flatter ever
 class Evaluation:
     """Scores of a model and of baselines on the same conditions.
 
-    Attributes
+    Parameters
     ----------
     table : DataFrame
         A row per model. ``pearson`` and ``mse``: correlation and mean squared error over all
@@ -38,6 +38,7 @@ class Evaluation:
         "validation" (same label and perturbation), "replicate" (the perturbation of one of
         those, under another label), or "unseen". Scores on all but the unseen flatter.
     predictions : dict of str to DataArray
+        Of every model, for these conditions.
     notes : tuple of str
         What was left out, and why.
     """

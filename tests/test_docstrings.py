@@ -10,11 +10,13 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pycellbox as pcb
 from pycellbox.solvers import GRADIENTS, SOLVERS
 
+ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"^(Parameters|Attributes)\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.M | re.S)
 NOT_HERE = ("pycellbox.__main__", "pycellbox.backends.jax", "pycellbox.backends.julia")
 
@@ -117,3 +119,30 @@ def test_nothing_that_is_named_is_missing():
             except (ImportError, AttributeError):
                 broken.append((module.__name__, reference))
     assert broken == []
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """Every public name, of the package and of its public rooms, and what it stands for."""
+    for name in set(pcb.__all__) - {"__version__"}:
+        thing = getattr(pcb, name)
+        if isinstance(thing, types.ModuleType):
+            yield from ((f"{name}.{inner}", getattr(thing, inner)) for inner in thing.__all__)
+        else:
+            yield name, thing
+
+
+def listed() -> Iterator[Any]:
+    """What the pages of the reference list."""
+    for page in sorted((ROOT / "docs" / "api").glob("*.rst")):
+        room = ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if found := re.fullmatch(r"\.\. currentmodule:: (\S+)", line):
+                room = found[1]
+            found = re.fullmatch(r"(?:   |\.\. auto(?:exception|data):: )(\w+)", line)
+            if found and room:
+                yield pkgutil.resolve_name(f"{room}.{found[1]}")
+
+
+def test_every_public_name_has_a_place_in_the_reference():
+    placed = [id(thing) for thing in listed()]
+    assert [name for name, thing in public() if id(thing) not in placed] == []

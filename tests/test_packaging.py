@@ -114,7 +114,7 @@ def test_every_julia_source_is_shipped(kind, wheel, sdist):
         return
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    wanted = {"juliapkg.json", "LICENSE", "pycellbox/py.typed", "pyproject.toml"}
+    wanted = {"juliapkg.json", "LICENSE", "pycellbox/py.typed", "pyproject.toml", "docs/conf.py"}
     assert relative | wanted <= names
     assert not any("Manifest" in name for name in names)
 

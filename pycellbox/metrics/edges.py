@@ -36,7 +36,7 @@ def recovery(
     self_loops : bool
         Whether interactions of a node with itself count.
     mask : DataArray of bool (target, source), optional
-        True where an edge may exist (`pycellbox.networks.Network.mask`); entries that the model
+        True where an edge may exist (`pycellbox.Network.mask`); entries that the model
         holds at zero would flatter the fit. What it forbids does not count, on neither side.
 
     Returns

@@ -36,9 +36,9 @@ def observed_against_predicted(
     fit : Fit, or DataArray (condition[, time], node)
         A fit, or predictions with the labels of ``data``, in any order.
     data : Dataset, or DataArray (condition[, time], node), optional
-        Conditions to judge by, as `Fit.evaluate` takes them; by default those of the fit. Beside
-        predictions, the measured responses alone will do. NaN is left out; kinds are read from
-        the coordinate ``node_kind``.
+        Conditions to judge by, as `pycellbox.Fit.evaluate` takes them; by default those of the
+        fit. Beside predictions, the measured responses alone will do. NaN is left out; kinds are
+        read from the coordinate ``node_kind``.
     title : str, optional
         A line above the picture.
     ax : matplotlib.axes.Axes, optional

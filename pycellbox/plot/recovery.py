@@ -48,7 +48,7 @@ def fitted_against_true(
     truth : DataArray (target, source)
         True interactions of the same nodes.
     mask : DataArray of bool (target, source), optional
-        True where an edge may exist, such as `pycellbox.networks.Network.mask`; only those
+        True where an edge may exist, such as `pycellbox.Network.mask`; only those
         entries are drawn. By default all but the diagonal.
     ax : matplotlib.axes.Axes, optional
         Where to draw instead of a new figure.
@@ -108,7 +108,7 @@ def precision_recall(
     truth : DataArray (target, source)
         True interactions of the same nodes; 0 is no edge.
     mask : DataArray of bool (target, source), optional
-        True where an edge may exist, such as `pycellbox.networks.Network.mask`; only those
+        True where an edge may exist, such as `pycellbox.Network.mask`; only those
         entries count. By default all but the diagonal.
     ax : matplotlib.axes.Axes, optional
         Where to draw instead of a new figure.

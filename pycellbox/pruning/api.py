@@ -30,7 +30,7 @@ from pycellbox.simulation import truth as truth_of
 class Pruned:
     """A pruned network, and the path that led to it.
 
-    Attributes
+    Parameters
     ----------
     fit : Fit
         The chosen network. Its model's mask allows the edges that were kept and no others;
@@ -39,7 +39,7 @@ class Pruned:
         The fit as it came, then one refit per step, with ever fewer edges.
     table : DataFrame
         A row per network of the path. ``threshold``: the edges removed in this step had a smaller
-        |W|; ``edges``: edges left; ``train_loss``; ``validation_loss`` and ``standard_error``,
+        ``|W|``; ``edges``: edges left; ``train_loss``; ``validation_loss`` and ``standard_error``,
         that of the mean over conditions; ``chosen``.
     """
 
