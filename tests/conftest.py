@@ -28,9 +28,6 @@ settings.load_profile("repeatable")
 # "auto" means NumPy in tests, whatever is installed: Julia has tests of its own.
 registry._AUTO = ()
 
-# Data too large to carry lie beside the checkout.
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
 
 @pytest.fixture(scope="session")
 def melanoma_dir() -> Path:

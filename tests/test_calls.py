@@ -8,9 +8,8 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.baselines import MeanResponse
-
-from .helpers import dataset
-from .programs.calls import trial
+from tests.programs.calls import trial
+from tests.support.problems import dataset
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -21,61 +21,22 @@ from pycellbox.interop.cellbox import partition as parts
 from pycellbox.interop.cellbox.experiment import prepare
 from pycellbox.interop.cellbox.reading import read_config
 from pycellbox.interop.run import run_config
-
-N_PROTEINS, N_ACTIVITY, N_X = 3, 4, 7  # three proteins, a phenotype, three drugs
-DOSES = (-0.5, -1.0)
-Write = Callable[..., Path]
-
-
-def tables() -> tuple[np.ndarray, np.ndarray]:
-    """Perturbation and response of six single and twelve paired conditions."""
-    rng = np.random.default_rng(5)
-    rows = [{d: dose} for d in range(3) for dose in DOSES]
-    rows += [{a: i, b: j} for a, b in ((0, 1), (0, 2), (1, 2)) for i in DOSES for j in DOSES]
-    pert = np.zeros((len(rows), N_X))
-    for row, doses in zip(pert, rows, strict=True):
-        for drug, dose in doses.items():
-            row[N_ACTIVITY + drug] = dose
-    effect = rng.normal(0, 0.4, (N_X, N_X))
-    return pert, np.tanh(pert @ effect) + rng.normal(0, 0.02, pert.shape)
-
-
-SETTINGS: dict[str, Any] = {
-    "experiment_id": "tiny",
-    "model": "CellBox",
-    "pert_file": "data/pert.csv",
-    "expr_file": "data/expr.csv",
-    "node_index_file": "data/nodes.csv",
-    "n_x": N_X,
-    "n_protein_nodes": N_PROTEINS,
-    "n_activity_nodes": N_ACTIVITY,
-    "batchsize": 4,
-    "n_epoch": 3,
-    "n_iter": 100,
-    "stages": [
-        {"nT": 10, "sub_stages": [{"lr_val": 0.1, "l1lambda": 0.01}, {"lr_val": 0.01}]},
-        {"nT": 20, "sub_stages": [{"lr_val": 0.01, "n_epoch": 2}]},
-    ],
-}
-NODES = ["MEK", "AKT", "mTOR", "viability", "aMEK", "aAKT", "amTOR"]
+from tests.support.configs import (
+    N_ACTIVITY,
+    N_PROTEINS,
+    N_X,
+    NODES,
+    SETTINGS,
+    Write,
+    configs_in,
+    tables,
+)
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Write a configuration with other or further settings; None takes one away."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    pert, expr = tables()
-    np.savetxt("data/pert.csv", pert, delimiter=",")
-    np.savetxt("data/expr.csv", expr, delimiter=",")
-    Path("data/nodes.csv").write_text("\n".join(NODES) + "\n")
-
-    def write(name: str = "tiny.json", **changes: Any) -> Path:
-        settings = {k: v for k, v in (SETTINGS | changes).items() if v is not None}
-        Path(name).write_text(json.dumps(settings))
-        return Path(name)
-
-    return write
+    return configs_in(tmp_path)
 
 
 def of(folder: Path, what: str, number: int = 1) -> pd.DataFrame:

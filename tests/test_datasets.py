@@ -9,8 +9,8 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.cli import main
 from pycellbox.datasets.shipped import DATASETS, FILES
-from tests.conftest import SHARED_DATA
-from tests.helpers import dataset
+from tests.support.data import SHARED_DATA
+from tests.support.problems import dataset
 
 KINDS = {"protein": 82, "phenotype": 5, "drug": 12}
 

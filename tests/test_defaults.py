@@ -11,8 +11,8 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.fitting.defaults import default_schedule, default_solver, is_screen, named_solver
-from tests.conftest import SHARED_DATA
-from tests.helpers import dataset
+from tests.support.data import SHARED_DATA
+from tests.support.problems import dataset
 
 SCREEN = (np.random.default_rng(0), 4)
 TABLES = sorted(

@@ -13,7 +13,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.cli import main
-from tests.conftest import SHARED_DATA
+from tests.support.data import SHARED_DATA
 
 PROTEINS = [f"p{i}" for i in range(8)]
 DRUGS = ["aMEK", "aAKT", "aERK"]

@@ -19,7 +19,7 @@ from pycellbox.common import files
 from pycellbox.common.files import check_writable, write_whole
 from pycellbox.errors import ResultFileError
 from pycellbox.plot import save_figure
-from tests.helpers import dataset
+from tests.support.problems import dataset
 
 
 @pytest.fixture(scope="module")

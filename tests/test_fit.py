@@ -11,44 +11,8 @@ from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import DataError, DivergenceError, ModelError, SolverError
 from pycellbox.fitting import loop
 from pycellbox.fitting.roles import split_roles
-from tests.helpers import KINDS, NODES, dataset, labelled, structure
-
-PLAIN = pcb.CellBox(dose_saturation=None, drug_columns="free")
-NO_PENALTY = pcb.Penalty()
-
-
-def quick(iterations: int = 20, **options) -> pcb.Stage:
-    return pcb.Stage(iterations, **({"learning_rate": 0.05} | options))
-
-
-def fitted(data, *, model=PLAIN, schedule=None, **options) -> pcb.Fit:
-    defaults = {"solver": pcb.Heun(0.2), "progress": False, "penalty": NO_PENALTY}
-    if "time" not in data["response"].dims:
-        defaults["horizon"] = 4.0
-    return pcb.fit(data, model, schedule=schedule or quick(), **(defaults | options))
-
-
-def known_network(times=None, conditions=24) -> tuple[xr.Dataset, xr.Dataset]:
-    """Noise-free data of a random network in which every node is perturbed, and its truth."""
-    rng = np.random.default_rng(0)
-    s = structure(PLAIN)
-    n = s.n_nodes
-    W = rng.normal(0, 0.8, (n, n)) * s.mask * (rng.random((n, n)) < 0.6)
-    truth = labelled(s, {"W": W, "alpha": np.ones(n), "epsilon": np.ones(n)})
-    u = xr.DataArray(
-        rng.normal(0, 1, (conditions, n)),
-        {"condition": [f"c{i}" for i in range(conditions)], "node": list(NODES),
-         "node_kind": ("node", list(KINDS))},
-        ("condition", "node"),
-    )  # fmt: skip
-    where = {"horizon": 4.0} if times is None else {"times": times}
-    x = pcb.solve(PLAIN, truth, u, solver=pcb.RK4(0.05), **where)
-    x = x.drop_attrs()
-    if times is not None:
-        x["time"].attrs["units"] = "h"
-    data = xr.Dataset({"perturbation": u, "response": x})
-    data.attrs["schema_version"] = 1
-    return pcb.validate(data), truth
+from tests.support.fits import PLAIN, fitted, known_network, quick
+from tests.support.problems import NODES, dataset, structure
 
 
 @pytest.mark.parametrize("times", [None, (0.5, 1.0, 2.0, 4.0)], ids=["steady", "time course"])
@@ -278,7 +242,7 @@ def test_objective_gradient_agrees_with_finite_differences(model):
     from pycellbox.backends import get_backend
     from pycellbox.fitting.objective import Objective
     from pycellbox.fitting.parametrization import Parametrization
-    from tests.helpers import random_parameters, random_problem
+    from tests.support.problems import random_parameters, random_problem
 
     rng = np.random.default_rng(9)
     problem = random_problem(model, rng)
@@ -302,7 +266,7 @@ def test_objective_gradient_agrees_with_finite_differences(model):
 
 def test_raw_and_effective_parameters_go_back_and_forth():
     from pycellbox.fitting.parametrization import Parametrization
-    from tests.helpers import random_parameters
+    from tests.support.problems import random_parameters
 
     for model in (pcb.CellBox(), pcb.CellBox(form=2), pcb.CellBox(form="ji-code")):
         p = random_parameters(model, np.random.default_rng(10))

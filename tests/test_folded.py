@@ -14,7 +14,7 @@ from pycellbox.models import FORMS, CellBox
 from pycellbox.numerics.envelopes import envelope_kernel
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
-from tests.helpers import random_parameters, random_problem, structure
+from tests.support.problems import random_parameters, random_problem, structure
 
 # The package exports a function of the same name as this module.
 integrate = sys.modules["pycellbox.backends.numpy.integrate"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -16,32 +15,12 @@ from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
-from tests.helpers import random_parameters, random_problem
+from tests.support.problems import assert_same_gradient, models, random_parameters, random_problem
 
 autograd = pytest.importorskip("autograd", reason='needs autograd: pip install "pycellbox[test]"')
-from tests import reference  # noqa: E402
+from tests.support import reference  # noqa: E402
 
 FIXED = (Euler(0.1), Midpoint(0.1), Heun(0.1), RK4(0.1))
-
-
-def models() -> list[CellBox]:
-    """Every form with every envelope, degree and drug treatment."""
-    out = []
-    for form, env, degree in itertools.product(FORMS, ENVELOPES, (1, 2)):
-        orders = (2, 3) if env in ("polynomial", "hill") else (None,)
-        for order in orders:
-            out.append(
-                CellBox(envelope=env, form=form, degree=degree, order=order, dose_saturation=None)
-            )
-    for form, drugs, kappa in itertools.product(FORMS, ("input", "clamped"), (None, 0.0, 0.3)):
-        out.append(CellBox(form=form, drugs=drugs, dose_saturation=kappa))
-    return out
-
-
-def assert_same_gradient(ours, theirs, tolerance):
-    for name, wanted in theirs.items():
-        scale = max(np.abs(wanted).max(), 1e-3)
-        assert np.abs(ours[name] - wanted).max() <= tolerance * scale, name
 
 
 def by_autodiff(session: NumpySession, parameters, loss: str = "mse"):

@@ -22,8 +22,8 @@ from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.cli import main
 from pycellbox.common import interrupts, starting
 from pycellbox.result import Fit
-from tests.helpers import dataset
-from tests.test_configs_cellbox import Write, config  # noqa: F401  # a fixture
+from tests.support.configs import Write, configs_in
+from tests.support.problems import dataset
 
 PACKAGE = str(Path(pcb.__file__).parent) + os.sep
 STAGES = (
@@ -34,6 +34,12 @@ STAGES = (
 COLUMNS = ("objective", "loss", "validation_loss", "gradient_norm", "learning_rate", "horizon")
 
 pytestmark = pytest.mark.filterwarnings("ignore::pycellbox.PycellboxWarning")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    monkeypatch.chdir(tmp_path)
+    return configs_in(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +298,7 @@ def test_the_command_line_saves_what_a_signal_ends(
 
 
 def test_sigterm_saves_a_demo_and_a_configuration(
-    config: Write,  # noqa: F811
+    config: Write,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def stop() -> None:

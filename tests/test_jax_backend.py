@@ -21,8 +21,13 @@ from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.fitting.parametrization import Parametrization
 from pycellbox.models import ENVELOPES, FORMS
 from pycellbox.objective import Loss
-from tests.helpers import dataset, random_parameters, random_problem
-from tests.test_gradients import assert_same_gradient, models
+from tests.support.problems import (
+    assert_same_gradient,
+    dataset,
+    models,
+    random_parameters,
+    random_problem,
+)
 
 jax = pytest.importorskip("jax", reason='needs JAX: pip install "pycellbox[jax]"')
 pytest.importorskip("diffrax", reason='needs diffrax: pip install "pycellbox[jax]"')

@@ -26,19 +26,19 @@ from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.objective import Loss
-from tests.helpers import (
+from tests.support.problems import (
     NODES,
+    OSCILLATOR,
+    assert_same_gradient,
     dataset,
     labelled,
-    need_diffeqpy,
-    output,
-    python,
+    models,
     random_parameters,
     random_problem,
+    small_network,
     structure,
 )
-from tests.test_gradients import assert_same_gradient, models
-from tests.test_steady_state import OSCILLATOR, small_network
+from tests.support.processes import need_diffeqpy, output, python
 
 STATE = readiness()
 pytestmark = pytest.mark.skipif(
@@ -456,7 +456,7 @@ def test_julia_is_started_by_a_thread_beside_a_running_event_loop():
     out, err = output(
         """
         import asyncio, numpy as np, pycellbox as pcb
-        from tests.helpers import dataset
+        from tests.support.problems import dataset
 
         def work():
             data = dataset(np.random.default_rng(0))
@@ -483,7 +483,7 @@ def test_torch_may_have_been_imported_before():
         x = torch.randn(50, 50, requires_grad=True)
         (x @ x).tanh().sum().backward()
         import numpy as np, pycellbox as pcb
-        from tests.helpers import dataset
+        from tests.support.problems import dataset
         data = dataset(np.random.default_rng(0))
         print(pcb.fit(data, schedule=pcb.Stage(3), backend="julia", progress=False).backend)
         (x @ x).tanh().sum().backward()
@@ -506,7 +506,7 @@ def test_ctrl_c_returns_the_partial_result_within_a_second(julia):
     with python(
         """
         import time, numpy as np, pycellbox as pcb
-        from tests.helpers import dataset
+        from tests.support.problems import dataset
         data = dataset(np.random.default_rng(0), conditions=40)
         pcb.fit(data, schedule=pcb.Stage(2), backend="julia", progress=False)
         print("ready", flush=True)
@@ -534,7 +534,7 @@ def test_garbage_is_collected_while_threads_compute(solver):
         f"""
         import numpy as np, pycellbox as pcb
         from pycellbox.backends import get_backend
-        from tests.helpers import random_parameters, random_problem
+        from tests.support.problems import random_parameters, random_problem
         julia, model = get_backend("julia"), pcb.CellBox()
         import juliacall
         assert juliacall.Main.seval("Threads.nthreads()") == 2

@@ -21,8 +21,9 @@ import pycellbox as pcb
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia.project import readiness
 from pycellbox.objective import Loss
-from tests.helpers import output, python, random_parameters, random_problem
 from tests.programs.julia_fits import WAYS, fits_in, memory
+from tests.support.problems import random_parameters, random_problem
+from tests.support.processes import output, python
 
 STATE = readiness()
 pytestmark = pytest.mark.skipif(
@@ -153,7 +154,8 @@ def test_handlers_of_signals_stay_the_users():
 SESSION = """
 import numpy as np, pycellbox as pcb
 from pycellbox.backends import get_backend
-from tests.helpers import output, python, random_parameters, random_problem
+from tests.support.problems import random_parameters, random_problem
+from tests.support.processes import output, python
 julia, model = get_backend("julia"), pcb.CellBox()
 import juliacall
 problem = random_problem(model, np.random.default_rng(0), conditions=3000)
@@ -218,7 +220,7 @@ def test_a_first_fit_without_drugs_compiles_as_little_as_one_with(tmp_path):
             f"""
             import time, numpy as np, pycellbox as pcb
             from pycellbox.backends import get_backend
-            from tests.helpers import dataset
+            from tests.support.problems import dataset
             data = dataset(np.random.default_rng(0))
             if not {drugs}:
                 data = data.assign_coords(node_kind=("node", ["protein"] * data.sizes["node"]))

@@ -11,8 +11,7 @@ from pycellbox.backends import get_backend
 from pycellbox.backends.numpy import setting
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem
-
-from .helpers import dataset, labelled, random_parameters, random_problem, structure
+from tests.support.problems import dataset, labelled, random_parameters, random_problem, structure
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pycellbox as pcb
 from pycellbox.errors import ModelError
 from pycellbox.problem import Structure
 from pycellbox.solvers import SOLVERS, solver_from_dict, solver_to_dict
-from tests.helpers import KINDS, NODES
+from tests.support.problems import KINDS, NODES
 
 
 @pytest.mark.parametrize(

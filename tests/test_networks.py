@@ -12,8 +12,7 @@ import pycellbox as pcb
 from pycellbox import networks
 from pycellbox.errors import ModelError
 from pycellbox.networks import BEELINE, beeline, demo_network, random_network
-
-from .conftest import SHARED_DATA
+from tests.support.data import SHARED_DATA
 
 
 @pytest.fixture

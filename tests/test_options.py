@@ -14,8 +14,7 @@ import pycellbox as pcb
 from pycellbox.common import options
 from pycellbox.fitting.schedule import check_schedule
 from pycellbox.solvers import solver_to_dict
-
-from .helpers import dataset
+from tests.support.problems import dataset
 
 INTEGERS = (3, np.int64(3), np.int8(3), np.uint16(3), np.array(3))
 NUMBERS = (0.5, np.float64(0.5), np.float32(0.5), np.array(0.5), Fraction(1, 2), Decimal("0.5"))

@@ -13,7 +13,7 @@ import pytest
 import pycellbox as pcb
 from pycellbox.cli import main
 from pycellbox.errors import DataError
-from tests.helpers import dataset
+from tests.support.problems import dataset
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.fitting import progress
-from tests.helpers import dataset
+from tests.support.problems import dataset
 
 STAGES = (pcb.Stage(4), pcb.Stage(2, optimizer=pcb.LBFGS()))
 

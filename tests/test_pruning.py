@@ -12,8 +12,8 @@ from pycellbox.backends.julia.project import readiness
 from pycellbox.errors import DataError, DivergenceError, ModelError
 from pycellbox.pruning import api
 from pycellbox.pruning import path as refits
-from tests.helpers import dataset
-from tests.test_fit import PLAIN, fitted, known_network, quick
+from tests.support.fits import PLAIN, fitted, known_network, quick
+from tests.support.problems import dataset
 
 STATE = readiness()
 NO_JULIA = f"Julia: {STATE.missing}; get it with `pycellbox julia install`"

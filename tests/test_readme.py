@@ -26,7 +26,7 @@ import pytest
 import pycellbox as pcb
 from pycellbox.cli import main
 from pycellbox.cli.parser import build_parser
-from tests.helpers import need_diffeqpy
+from tests.support.processes import need_diffeqpy
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

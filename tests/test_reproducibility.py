@@ -16,8 +16,7 @@ import threadpoolctl
 import pycellbox as pcb
 from pycellbox.backends.numpy import setting
 from pycellbox.fitting.adamw import AdamWRun
-
-from .helpers import dataset
+from tests.support.problems import dataset
 
 SCHEDULES = {
     "patience ends a stage of minibatches": [
@@ -86,7 +85,7 @@ def test_a_fresh_process_makes_the_same_bits_with_another_number_of_threads(tmp_
     count = "1" if max(blas_counts(), default=1) > 1 else "2"
     script = f"""
 import numpy as np, pycellbox as pcb
-from tests.helpers import dataset
+from tests.support.problems import dataset
 data = dataset(np.random.default_rng(0))
 fit = pcb.fit(data, schedule=pcb.Stage(12, batch_size=5), progress=False, backend="numpy")
 np.save({str(tmp_path / "W.npy")!r}, fit.parameters["W"].values)

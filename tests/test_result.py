@@ -19,7 +19,7 @@ from pycellbox.evaluation import roles_in_fit
 from pycellbox.networks.network import make_network
 from pycellbox.simulation import truth
 from pycellbox.summary import interactions
-from tests.helpers import NODES, dataset
+from tests.support.problems import NODES, dataset
 
 
 def fitted(times=None, **options) -> pcb.Fit:

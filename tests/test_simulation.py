@@ -10,12 +10,11 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.data import validate
 from pycellbox.errors import DataError, ModelError, SolverError
+from pycellbox.ji import JI_MODEL, ji_experiment
 from pycellbox.models import CellBox
 from pycellbox.networks import beeline, demo_network, oscillating
 from pycellbox.simulation import (
-    JI_MODEL,
     experiment,
-    ji_experiment,
     perturbations,
     simulate,
     true_model,

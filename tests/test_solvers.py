@@ -13,7 +13,7 @@ from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Tsit5
 from pycellbox.solving import solve
-from tests.helpers import NODES, labelled, random_parameters, random_problem, structure
+from tests.support.problems import NODES, labelled, random_parameters, random_problem, structure
 
 FIXED = (Euler, Midpoint, Heun, RK4)
 VARIANTS = [
@@ -25,7 +25,7 @@ VARIANTS = [
 
 def right_hand_side(model, p, u, is_drug):
     """The papers' equations again, with NumPy, for SciPy."""
-    from tests import reference
+    from tests.support import reference
 
     return reference.right_hand_side(model, p, u, is_drug), reference.initial_state(
         model, u, is_drug

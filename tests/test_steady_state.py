@@ -19,10 +19,17 @@ from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.numerics.envelopes import envelope_kernel
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.objective import Loss
-from pycellbox.problem import Problem, Structure
 from pycellbox.solvers import RK4, SteadyState, Tsit5, solver_from_dict, solver_to_dict
 from pycellbox.verification import settling_time, verify
-from tests.helpers import dataset, labelled, random_parameters, random_problem, structure
+from tests.support.problems import (
+    OSCILLATOR,
+    dataset,
+    labelled,
+    random_parameters,
+    random_problem,
+    small_network,
+    structure,
+)
 
 LONG = 200.0
 EXACT = Tsit5(1e-12, 1e-14)
@@ -41,26 +48,6 @@ def steady(problem, parameters, solver=None, horizon=LONG):
     )
 
 
-def small_network(W, conditions, *, decay=1.0, seed=0, spread=1.0) -> tuple[Problem, dict]:
-    """Nodes that are all perturbed, over a network given by its weights."""
-    W = np.asarray(W, dtype=float)
-    n = len(W)
-    model = CellBox(self_interaction=True, dose_saturation=None, drug_columns="free")
-    s = Structure.over(model, [f"n{i}" for i in range(n)], ["protein"] * n)
-    rng = np.random.default_rng(seed)
-    y = rng.normal(0, 0.5, (conditions, 1, n))
-    problem = Problem(
-        structure=s,
-        conditions=tuple(f"c{i}" for i in range(conditions)),
-        perturbation=spread * rng.normal(size=(conditions, n)),
-        response=y,
-        weight=np.ones_like(y),
-        times=np.array([20.0]),
-        steady=True,
-    )
-    return problem, {"W": W, "alpha": np.full(n, decay), "epsilon": np.ones(n)}
-
-
 def assert_same_gradient(a, b, tolerance):
     for name in b:
         scale = np.abs(b[name]).max()
@@ -68,7 +55,6 @@ def assert_same_gradient(a, b, tolerance):
 
 
 SWITCH = [[2.0, -1.5], [-1.5, 2.0]]
-OSCILLATOR = [[1.5, -3.0], [3.0, 1.5]]
 
 
 @pytest.mark.parametrize("drugs", ["input", "clamped"])

@@ -21,7 +21,7 @@ import pycellbox as pcb
 from pycellbox.common.spreadsheet import csv_text, unescaped
 from pycellbox.data.container import read_datasets
 from pycellbox.errors import DataError, FileWarning, PycellboxError, ResultFileError
-from tests.helpers import dataset
+from tests.support.problems import dataset
 
 CONDITIONS = 12
 

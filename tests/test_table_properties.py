@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 import pycellbox as pcb
 from pycellbox.common.spreadsheet import csv_text, unescaped
-
-from .support.tables import Tables, shuffled, tables
+from tests.support.tables import Tables, shuffled, tables
 
 
 def made(given: Tables, **frames: pd.DataFrame | None) -> xr.Dataset:

@@ -22,7 +22,7 @@ COMMON = """
 import sys, threading, asyncio, resource
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pycellbox as pcb
-from tests.helpers import dataset
+from tests.support.problems import dataset
 DATA = dataset(np.random.default_rng(0))
 N = {fits}
 
@@ -84,7 +84,7 @@ WAYS = {
     """,
     "Julia's objects freed on other threads": """
         from pycellbox.backends import get_backend
-        from tests.helpers import random_problem, random_parameters
+        from tests.support.problems import random_problem, random_parameters
         julia = get_backend("julia")
         problem = random_problem(pcb.CellBox(), np.random.default_rng(0))
         parameters = random_parameters(pcb.CellBox(), np.random.default_rng(0))

@@ -32,7 +32,7 @@ import pandas as pd
 import pycellbox as pcb
 from pycellbox.cli import main as command_line
 from pycellbox.cli.tables import write_table
-from tests.helpers import KINDS, NODES, dataset
+from tests.support.problems import KINDS, NODES, dataset
 
 CONFIG = {
     "experiment_id": "kills", "pert_file": "pert.csv", "expr_file": "expr.csv", "n_x": len(NODES),

@@ -18,7 +18,7 @@ from pycellbox.cli import main as command_line
 from pycellbox.cli.tables import write_table
 from pycellbox.data import condition_labels, drugs_of
 from pycellbox.refinement import standard_errors
-from tests.helpers import dataset
+from tests.support.problems import dataset
 
 Call: TypeAlias = tuple[Callable[..., Any], dict[str, Any]]
 

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import itertools
 
 import numpy as np
-import pytest
 import xarray as xr
 
-from pycellbox.backends.julia.project import readiness
-from pycellbox.models import CellBox
+from pycellbox.models import ENVELOPES, FORMS, CellBox
 from pycellbox.problem import Parameters, Problem, Structure
 
 KINDS = ("protein", "protein", "protein", "protein", "phenotype", "drug", "drug")
@@ -92,35 +83,44 @@ def labelled(s: Structure, parameters: Parameters) -> xr.Dataset:
     return parameter_dataset(s, parameters)
 
 
-def need_diffeqpy() -> None:
-    """Skip where the import of diffeqpy fails, or would install something from the internet."""
-    pytest.importorskip("diffeqpy")
-    if not readiness().ready or shutil.which("julia") is None:
-        pytest.skip("diffeqpy needs Julia, on the PATH: pycellbox julia install")
-    import juliacall
-
-    if not juliacall.Main.seval('Base.identify_package("DifferentialEquations") !== nothing'):
-        pytest.skip("diffeqpy needs DifferentialEquations in the project")
-
-
-@contextmanager
-def python(code: str, **environment: str | None) -> Iterator[subprocess.Popen]:
-    """A process that runs the code, with Ctrl-C as in a terminal; it does not outlive the block."""
-    # A background job inherits SIGINT as ignored, and Python then leaves it so.
-    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    changed = {k: v for k, v in {**os.environ, **environment}.items() if v is not None}
-    process = subprocess.Popen(
-        [sys.executable, "-c", begin + textwrap.dedent(code)], cwd=Path(__file__).parents[1],
-        text=True, env=changed, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def models() -> list[CellBox]:
+    """Every form with every envelope, degree and drug treatment."""
+    out = []
+    for form, env, degree in itertools.product(FORMS, ENVELOPES, (1, 2)):
+        orders = (2, 3) if env in ("polynomial", "hill") else (None,)
+        for order in orders:
+            out.append(
+                CellBox(envelope=env, form=form, degree=degree, order=order, dose_saturation=None)
+            )
+    for form, drugs, kappa in itertools.product(FORMS, ("input", "clamped"), (None, 0.0, 0.3)):
+        out.append(CellBox(form=form, drugs=drugs, dose_saturation=kappa))
+    return out
 
 
-def output(code: str, seconds: float = 240, **environment: str | None) -> tuple[str, str]:
-    """What a process that runs the code prints, and what it says on stderr."""
-    with python(code, **environment) as process:
-        return process.communicate(timeout=seconds)
+def assert_same_gradient(ours, theirs, tolerance):
+    for name, wanted in theirs.items():
+        scale = max(np.abs(wanted).max(), 1e-3)
+        assert np.abs(ours[name] - wanted).max() <= tolerance * scale, name
+
+
+def small_network(W, conditions, *, decay=1.0, seed=0, spread=1.0) -> tuple[Problem, dict]:
+    """Nodes that are all perturbed, over a network given by its weights."""
+    W = np.asarray(W, dtype=float)
+    n = len(W)
+    model = CellBox(self_interaction=True, dose_saturation=None, drug_columns="free")
+    s = Structure.over(model, [f"n{i}" for i in range(n)], ["protein"] * n)
+    rng = np.random.default_rng(seed)
+    y = rng.normal(0, 0.5, (conditions, 1, n))
+    problem = Problem(
+        structure=s,
+        conditions=tuple(f"c{i}" for i in range(conditions)),
+        perturbation=spread * rng.normal(size=(conditions, n)),
+        response=y,
+        weight=np.ones_like(y),
+        times=np.array([20.0]),
+        steady=True,
+    )
+    return problem, {"W": W, "alpha": np.full(n, decay), "epsilon": np.ones(n)}
+
+
+OSCILLATOR = [[1.5, -3.0], [3.0, 1.5]]
