@@ -375,7 +375,7 @@ def test_a_missing_jax_is_said(monkeypatch):
 
 def test_auto_does_not_take_it():
     assert get_backend("auto").name == "numpy"
-    assert "jax" in pcb.backends.available_backends()
+    assert pcb.available_backends()["jax"] == ""
 
 
 @pytest.mark.parametrize(("columns", "range_"), [("shared", "free"), ("free", "held")])

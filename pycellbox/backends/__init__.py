@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from pycellbox.backends.protocol import Backend, Session
-from pycellbox.backends.registry import available_backends, get_backend
+from pycellbox.backends.registry import BackendName, available_backends, get_backend
 
-__all__ = ["Backend", "Session", "available_backends", "get_backend"]
+__all__ = ["Backend", "BackendName", "Session", "available_backends", "get_backend"]

@@ -18,20 +18,29 @@ def started(name: str) -> None:
     _running.add(name)
 
 
-def refuse_after_fork(name: str) -> None:
-    """Raise if a runtime ran in the process from which this one was forked: it would hang.
+def running(name: str) -> bool:
+    """Whether a runtime runs in this process, as its backend has reported."""
+    return name in _running
 
-    Raises
-    ------
-    BackendError
-        With what to do instead.
+
+def refusal(name: str) -> str:
+    """Say why a runtime cannot be used in this process, and what to do; empty if it can.
+
+    If it ran in the process from which this one was forked, it would hang.
     """
-    if name in _inherited:
-        raise BackendError(
-            f"this process was forked from one in which {name} runs, and {name} does not survive "
-            "a fork: start workers with multiprocessing.get_context('spawn'), or use "
-            "backend='numpy' in them."
-        )
+    if name not in _inherited:
+        return ""
+    return (
+        f"this process was forked from one in which {name} runs, and {name} does not survive a "
+        "fork: start workers with multiprocessing.get_context('spawn'), or use backend='numpy' in "
+        "them"
+    )
+
+
+def refuse_after_fork(name: str) -> None:
+    """Raise a `BackendError` if a runtime cannot be used in this process."""
+    if why := refusal(name):
+        raise BackendError(f"{why}.")
 
 
 def _jax_runs() -> bool:

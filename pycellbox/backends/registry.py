@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from collections.abc import Callable
+from importlib import metadata, util
+from typing import Literal, NamedTuple, TypeAlias
 
-from pycellbox.backends.forks import refuse_after_fork
+from pycellbox.backends import forks
 from pycellbox.backends.protocol import Backend
 from pycellbox.common.options import choice
 from pycellbox.errors import BackendError, BackendWarning, warn
+
+BackendName: TypeAlias = Literal["auto", "numpy", "julia", "jax"]
+OLDEST_JAX = "0.6.2"
+"""As in the extra "jax" of pyproject.toml."""
 
 log = logging.getLogger("pycellbox")
 
@@ -28,39 +35,90 @@ def _julia() -> Backend:
 
 
 def _jax() -> Backend:
-    refuse_after_fork("JAX")
+    forks.refuse_after_fork("JAX")
+    if why := _jax_missing():
+        raise BackendError(f"{why}.")
     try:
         from pycellbox.backends.jax import JaxBackend
-    except ImportError as error:
-        raise BackendError(
-            f"the jax backend needs JAX and it does not load ({error}); get it with "
-            'pip install "pycellbox[jax]".'
-        ) from error
+    except (ImportError, RuntimeError) as error:  # RuntimeError: of a jaxlib of another time
+        raise BackendError(_NEEDS_JAX.format(f"it does not load ({error})") + ".") from error
     return JaxBackend()
 
 
 def _julia_missing() -> str:
-    from pycellbox.backends.julia.project import readiness
+    from pycellbox.backends.julia.project import NOT_READY, readiness
 
-    return readiness().missing
-
-
-# A backend is added here: a name, and a function that imports and makes it, or raises BackendError.
-_BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "julia": _julia, "jax": _jax}
-# In order of preference, each with a look at files that says what is missing to start it; numpy
-# needs nothing.
-_AUTO: tuple[tuple[str, Callable[[], str]], ...] = (("julia", _julia_missing),)
+    missing = readiness().missing
+    return NOT_READY.format(missing) if missing else ""
 
 
-def available_backends() -> tuple[str, ...]:
-    """Name the backends that there are.
+_NEEDS_JAX = 'the jax backend needs JAX, and {}; get it with pip install "pycellbox[jax]"'
+
+
+def _jax_missing() -> str:
+    for name in ("jax", "jaxlib"):
+        spec = util.find_spec(name)
+        if spec is None or spec.loader is None:  # nothing, or a folder that has its name
+            return _NEEDS_JAX.format(f"{name} is not installed")
+    try:
+        found = metadata.version("jax")
+    except metadata.PackageNotFoundError:  # a checkout of its source
+        return ""
+    numbers, oldest = ([int(n) for n in re.findall(r"\d+", v)[:3]] for v in (found, OLDEST_JAX))
+    return _NEEDS_JAX.format(f"{found} is older than {OLDEST_JAX}") if numbers < oldest else ""
+
+
+class _Entry(NamedTuple):
+    """How to make a backend, and what it needs.
+
+    Attributes
+    ----------
+    make : callable
+        Imports and makes it, or raises BackendError.
+    missing : callable
+        Says from files alone what is missing; empty if nothing.
+    runtime : str
+        What runs threads of its own, and reports to `pycellbox.backends.forks`.
+    """
+
+    make: Callable[[], Backend]
+    missing: Callable[[], str] = lambda: ""
+    runtime: str = ""
+
+
+# A backend is added here, and its name to `BackendName`.
+_BACKENDS = {
+    "numpy": _Entry(_numpy),
+    "julia": _Entry(_julia, _julia_missing, "Julia"),
+    "jax": _Entry(_jax, _jax_missing, "JAX"),
+}
+_AUTO: tuple[str, ...] = ("julia",)  # in order of preference, before numpy
+
+
+def available_backends() -> dict[str, str]:
+    """Say which backends there are, and why one cannot be used now.
+
+    Nothing is imported or started for that, and files alone are read: what shows only when a
+    backend starts, `get_backend` says.
 
     Returns
     -------
-    tuple of str
-        What ``backend=`` takes besides ``"auto"``.
+    dict of str to str
+        Names that ``backend=`` takes besides ``"auto"``, each with an empty text, or with what is
+        missing and how to get it.
+
+    Examples
+    --------
+    >>> [name for name, why in pcb.available_backends().items() if not why]  # doctest: +SKIP
+    ['numpy']
     """
-    return tuple(_BACKENDS)
+    return {name: _missing(entry) for name, entry in _BACKENDS.items()}
+
+
+def _missing(entry: _Entry) -> str:
+    if forks.running(entry.runtime):
+        return ""
+    return forks.refusal(entry.runtime) or entry.missing()
 
 
 def get_backend(name: str = "auto", own: str | None = None) -> Backend:
@@ -99,16 +157,16 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
             return chosen
     if name == "auto":
         return _choose(os.getpid())
-    return _BACKENDS[name]()
+    return _BACKENDS[name].make()
 
 
 @functools.cache
 def _choose(process: int) -> Backend:  # anew in a forked one, where Julia cannot be used
-    for name, missing in _AUTO:
-        ready = not (why := missing())
+    for name in _AUTO:
+        ready = not (why := _BACKENDS[name].missing())
         if ready:
             try:
-                backend = _BACKENDS[name]()
+                backend = _BACKENDS[name].make()
             except BackendError as error:
                 why = str(error)
             else:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from pycellbox import AdamW, CellBox, Fit, Heun, Penalty, Stage, metrics, plot
 from pycellbox import fit as fit_network
+from pycellbox.backends import BackendName
 from pycellbox.cli import outcome, tables
 from pycellbox.common import interrupts
 from pycellbox.data import drugs_of, save_data
@@ -72,7 +73,7 @@ def demo(args: argparse.Namespace) -> int:
     return 0
 
 
-def _experiment(network: Network, seed: int, backend: str) -> tuple[xr.Dataset, np.ndarray]:
+def _experiment(network: Network, seed: int, backend: BackendName) -> tuple[xr.Dataset, np.ndarray]:
     """Inhibit every node but the phenotype alone and in pairs; pick pairs for the test."""
     targets = [
         node

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pycellbox.backends import available_backends
 from pycellbox.backends.julia import project as julia_project
 from pycellbox.backends.julia.runtime import OPTIONS
 from pycellbox.cli import julia_files as files
@@ -158,7 +157,7 @@ def _status() -> int:
         lines.append(("shared", f"{depot} ({', '.join(sizes)}), for all Julia projects"))
     if given := [name for name in julia_project.GIVEN if julia_project.option(name)]:
         lines.append(("given by", f"{' and '.join(given)}; {_BY_HAND}"))
-    auto = "julia" if not lacking and "julia" in available_backends() else "numpy"
+    auto = "numpy" if lacking else "julia"
     lines += [("auto", f'backend="auto" takes {auto}'), ("ready", "no" if lacking else "yes")]
     lines += [("missing", text) for text in lacking]
     print("\n".join(f"{name:<12}{text}" for name, text in lines))

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pycellbox.backends import BackendName
 from pycellbox.common.options import integer
 from pycellbox.errors import DataError, ModelError, once
 from pycellbox.interop import files
@@ -23,7 +24,7 @@ def run_config(
     out: str | Path | None = None,
     overwrite: bool = False,
     restart: bool = False,
-    backend: str = "auto",
+    backend: BackendName = "auto",
     progress: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
@@ -45,7 +46,7 @@ def run_config(
         Whether to replace a finished run there.
     restart : bool
         ``--is-restart`` of CellBox.jl: go on from the result that is there.
-    backend : str
+    backend : {"auto", "julia", "numpy", "jax"}
         As for `pycellbox.fit`.
     progress : bool
         Show progress bars.
@@ -103,7 +104,7 @@ class _Wish:
     out: Path | None
     overwrite: bool
     restart: bool
-    backend: str
+    backend: BackendName
     progress: bool
     tell: Callable[[str], None]
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import xarray as xr
 
+from pycellbox.backends import BackendName
 from pycellbox.common.options import as_integer, shown
 from pycellbox.errors import DataError
 from pycellbox.models import CellBox
@@ -45,7 +46,7 @@ def ji_experiment(
     noise: float = 0.001,
     alpha: Rate | Literal["published"] = (0.5, 1.5),
     seed: int = 0,
-    backend: str = "auto",
+    backend: BackendName = "auto",
 ) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     """Simulate the experiment of Ji et al. on a BEELINE network.
 
@@ -69,7 +70,7 @@ def ji_experiment(
         BF, else 0.2), where there is no pattern of α to be found.
     seed : int
         Of doses, rates and noise.
-    backend : str
+    backend : {"auto", "julia", "numpy", "jax"}
         As for `pycellbox.solve`.
 
     Returns

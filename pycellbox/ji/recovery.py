@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import views
+from pycellbox.backends import BackendName
 from pycellbox.common.options import instance, integer
 from pycellbox.data.given import as_dataset, real_numbers
 from pycellbox.errors import once
@@ -97,7 +98,7 @@ class Recovery:
             noise=float(self.train.attrs["noise"]),
             solver=self.refined.solver,
             predict=self.test,
-            backend=self.refined.backend,
+            backend=self.refined.provenance["backend"],
         )
         # The mean of |e| of a Gaussian error.
         return math.sqrt(2 / math.pi) * float(errors["response"].mean())
@@ -152,7 +153,7 @@ def ji_fit(
     *,
     iterations: int = 1000,
     seed: int = 0,
-    backend: str = "auto",
+    backend: BackendName = "auto",
 ) -> Fit:
     """Fit as Ji et al. do: mean absolute error, AdamW, random time prefixes as minibatches.
 
@@ -165,7 +166,7 @@ def ji_fit(
         clipped to norm 1.
     seed : int
         Of the initial weights and the prefixes.
-    backend : str
+    backend : {"auto", "julia", "numpy", "jax"}
 
     Returns
     -------
@@ -202,7 +203,7 @@ def recover_beeline(
     alpha: Rate = (0.5, 1.5),
     iterations: int | None = None,
     starts: int = 3,
-    backend: str = "auto",
+    backend: BackendName = "auto",
 ) -> Recovery:
     """Simulate the experiment of Ji et al. on a BEELINE network, fit it, and keep the truth by.
 
@@ -222,7 +223,7 @@ def recover_beeline(
         Of AdamW, for each start; default 1000, and 3000 for networks of more than 15 nodes.
     starts : int
         At most so many.
-    backend : str
+    backend : {"auto", "julia", "numpy", "jax"}
 
     Returns
     -------

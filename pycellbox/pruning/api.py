@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.backends import get_backend
+from pycellbox.backends import BackendName, get_backend
 from pycellbox.common.options import choice, flag, shown
 from pycellbox.errors import ModelError, once
 from pycellbox.fitting import Stage
@@ -106,7 +106,7 @@ def prune(
     choose: Choose = "sparsest",
     schedule: Stage | Sequence[Stage] | None = None,
     penalty: Penalty | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
     progress: bool = False,
 ) -> Pruned:
     """Remove small weights step by step, refit what is left, let unseen conditions choose.
@@ -140,7 +140,7 @@ def prune(
         Of each refit. Default: the last stage of the fit, with a quarter of its iterations.
     penalty : Penalty, optional
         Of each refit; default the fit's.
-    backend : str, optional
+    backend : {"auto", "julia", "numpy", "jax"}, optional
         Default, and what "auto" means, the fit's where it is ready, else, with a warning, the best
         that is.
     progress : bool

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import get_backend
+from pycellbox.backends import BackendName, get_backend
 from pycellbox.common.options import flag, integer, number
 from pycellbox.errors import ModelError, NumericsWarning, warn
 from pycellbox.fitting.history import History
@@ -46,7 +46,7 @@ def refine(
     rounds: int = 10,
     iterations: int = 200,
     solver: Solver | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> Fit:
     """Bring a fit to the minimum of the mean square error, and leave out what is not needed.
 
@@ -88,7 +88,7 @@ def refine(
         At most this many steps in all, refused ones included; some twenty to sixty are usual.
     solver : solver, optional
         Default the fit's. A fit by `SteadyState` needs another.
-    backend : str, optional
+    backend : {"auto", "julia", "numpy", "jax"}, optional
         Default, and what "auto" means, the fit's where it is ready, else, with a warning, the best
         that is.
 

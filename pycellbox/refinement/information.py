@@ -7,7 +7,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import get_backend
+from pycellbox.backends import BackendName, get_backend
 from pycellbox.common.options import as_number, number
 from pycellbox.models import CellBox
 from pycellbox.numerics.sensitivity import Sensitivity
@@ -29,7 +29,7 @@ def standard_errors(
     spread: float = math.inf,
     steepest: float = 1000.0,
     predict: xr.Dataset | None = None,
-    backend: str = "auto",
+    backend: BackendName = "auto",
 ) -> xr.Dataset:
     """How precisely an experiment tells the parameters of a network, to first order.
 
@@ -123,7 +123,7 @@ def _jacobian(
     data: xr.Dataset,
     solver: Solver,
     horizon: float | None,
-    backend: str,
+    backend: BackendName,
 ) -> tuple[Sensitivity, Array]:
     problem = Problem.from_dataset(data, check_model(model), horizon)
     sensitivity = Sensitivity(problem, get_backend(backend), check_solver(solver))

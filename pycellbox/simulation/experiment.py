@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.backends import BackendName
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import choice, instance, number
 from pycellbox.data import validate
@@ -50,7 +51,7 @@ def simulate(
     missing: float = 0.0,
     solver: Solver | None = None,
     seed: int = 0,
-    backend: str = "auto",
+    backend: BackendName = "auto",
 ) -> xr.Dataset:
     """Simulate an experiment on a known network.
 
@@ -101,7 +102,7 @@ def simulate(
     seed : int
         Of everything drawn. Doses, rates, noise, outliers and gaps have streams of their own, so
         that, say, the same noise is seen with and without gaps.
-    backend : str
+    backend : {"auto", "julia", "numpy", "jax"}
         As for `pycellbox.solve`.
 
     Returns

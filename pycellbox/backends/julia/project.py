@@ -20,6 +20,7 @@ INSTALL_HINT = (
     "prepare the environment elsewhere and set PYTHON_JULIACALL_EXE to its julia and "
     "PYTHON_JULIACALL_PROJECT to its project"
 )
+NOT_READY = f"the julia backend is not ready: {{}}; {INSTALL_HINT}"
 CORE = "PycellboxCore"
 """The Julia package that comes with pycellbox."""
 # What Julia cannot start without; everything else is loaded when it is used.

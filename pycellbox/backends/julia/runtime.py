@@ -21,7 +21,7 @@ from typing import Any
 from pycellbox.backends.forks import refuse_after_fork, started
 from pycellbox.backends.julia import calls
 from pycellbox.backends.julia.project import (
-    INSTALL_HINT,
+    NOT_READY,
     Readiness,
     is_compiled,
     julia_version,
@@ -110,13 +110,11 @@ def _start() -> Any:
 def _check(state: Readiness) -> None:
     """Raise if Julia cannot be started, and say so if that will take long."""
     if not state.ready or state.executable is None or state.project is None:
-        raise BackendError(f"the julia backend is not ready: {state.missing}; {INSTALL_HINT}.")
+        raise BackendError(f"{NOT_READY.format(state.missing)}.")
     version = julia_version(state.executable)
     if not version:
-        raise BackendError(
-            f"the julia backend is not ready: {state.executable} is not a Julia (it does not say "
-            f"its version); {INSTALL_HINT}."
-        )
+        why = f"{state.executable} is not a Julia (it does not say its version)"
+        raise BackendError(f"{NOT_READY.format(why)}.")
     if not is_compiled(version):
         log.warning(
             "Julia %s compiles PycellboxCore and the packages that it needs, once for this depot: "

@@ -44,7 +44,7 @@ def run(
         As `prepare` makes it.
     folder : Path
         An existing folder.
-    backend : str
+    backend : {"auto", "julia", "numpy", "jax"}
         As for `pycellbox.fit`.
     progress : bool
         Show progress bars.

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.backends import BackendName
 from pycellbox.common.spreadsheet import unescaped
 from pycellbox.data import read_csv
 from pycellbox.errors import DataError
@@ -47,7 +48,7 @@ class Material:
     corner: str
 
 
-def material(config: JuliaConfig, backend: str = "auto") -> Material:
+def material(config: JuliaConfig, backend: BackendName = "auto") -> Material:
     """Read or draw the network, and read or simulate the data.
 
     Raises

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from pycellbox.backends import BackendName
 from pycellbox.data import open_data, save_data
 from pycellbox.errors import ResultFileError
 from pycellbox.fitting import fit as fit_network
@@ -39,7 +40,7 @@ class Start:
     earlier: tuple[Fit, ...] = ()
 
 
-def prepare(config: JuliaConfig, folder: Path, backend: str = "auto") -> Start:
+def prepare(config: JuliaConfig, folder: Path, backend: BackendName = "auto") -> Start:
     """Make the data, or read it with the result to go on from.
 
     Raises
@@ -57,7 +58,7 @@ def run(
     start: Start,
     folder: Path,
     *,
-    backend: str = "auto",
+    backend: BackendName = "auto",
     progress: bool = False,
 ) -> Outcome:
     """Train and write the results.
@@ -69,7 +70,7 @@ def run(
         As `prepare` makes it.
     folder : Path
         An existing folder.
-    backend : str
+    backend : {"auto", "julia", "numpy", "jax"}
         As for `pycellbox.fit`.
     progress : bool
         Show a progress bar.
