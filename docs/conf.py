@@ -37,6 +37,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+os.environ["TQDM_DISABLE"] = "1"  # no bars of progress among the results
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 myst_enable_extensions = ["colon_fence"]
