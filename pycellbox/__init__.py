@@ -29,15 +29,17 @@ from pycellbox.errors import (
     SolverError,
 )
 from pycellbox.evaluation import Evaluation
-from pycellbox.fitting import LBFGS, AdamW, Initialization, Stage, fit
+from pycellbox.fitting import Initialization, fit
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import CellBox
 from pycellbox.networks import Network
 from pycellbox.objective import Loss, Penalty
 from pycellbox.pruning import Pruned, prune
+from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine
 from pycellbox.result import Fit
+from pycellbox.schedule import LBFGS, AdamW, Stage
 from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
@@ -69,6 +71,7 @@ __all__ = [
     "Pruned",
     "PycellboxError",
     "PycellboxWarning",
+    "Recipe",
     "ResultFileError",
     "SolverError",
     "Split",

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
+from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
 from pycellbox.errors import ResultFileError
 from pycellbox.problem import Structure, parameter_arrays
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
-from pycellbox.solving import check_dtype
 from pycellbox.times import time_grid
 
 _HISTORY = ("objective", "loss", "validation_loss", "gradient_norm", "learning_rate", "stage")
 # What other parts of the package read of the provenance, and the kind of each.
 _TOLD: dict[str, type | tuple[type, ...]] = {
-    "status": str, "backend": str, "dtype": str, "seed": int, "seconds": (int, float),
-    "steps_retried": int, "loss": dict, "penalty": dict, "schedule": list, "versions": dict,
+    "status": str, "backend": str, "seconds": (int, float), "steps_retried": int, "versions": dict,
 }  # fmt: skip
 
 
@@ -59,6 +60,8 @@ def load(path: str | Path) -> Fit:
         missing = [name for name in GROUPS if name not in groups]
         if missing:
             raise ResultFileError(f"{path} lacks the group(s) {', '.join(missing)}: it is damaged.")
+        if version == 1:
+            _to_version_2(groups)
         fit = Fit(xr.DataTree.from_dict(groups))
         _check_whole(fit)
         return fit
@@ -67,6 +70,23 @@ def load(path: str | Path) -> Fit:
     except Exception as error:  # whatever else than a fit can be in a file
         said = " ".join(str(error).split())[:200]
         raise ResultFileError(f"{path} is damaged: {type(error).__name__}: {said}") from error
+
+
+def _to_version_2(groups: dict[str, xr.Dataset]) -> None:
+    """Turn what version 1 kept into what version 2 does: a recipe, in place of its parts."""
+    attrs, history = groups[""].attrs, groups["history"]
+    last = read_json(attrs.pop("horizon"))
+    told = read_json(attrs["provenance"], constants=True)
+    recipe = {name: told.pop(name) for name in ("loss", "penalty", "schedule", "seed", "dtype")}
+    recipe |= {name: read_json(attrs.pop(name)) for name in ("model", "solver")}
+    # That of the result is the last stage's; the fit's own was not always kept, nor was a course.
+    recipe["horizon"] = told.pop("horizon", last)
+    if last is not None and "horizon" not in history:
+        history["horizon"] = ("iteration", np.full(history.sizes["iteration"], last))
+    for stage in recipe["schedule"]:
+        if "optimiser" in stage:
+            stage["optimizer"] = stage.pop("optimiser")
+    attrs |= {"recipe": json.dumps(recipe), "provenance": json.dumps(told), "format_version": 2}
 
 
 def _check_whole(fit: Fit) -> None:
@@ -79,7 +99,7 @@ def _check_whole(fit: Fit) -> None:
     structure = Structure.over(fit.model, nodes, [str(k) for k in data["node_kind"].values])
     if any(parameters[name].dtype.kind != "f" for name in ("W", *fit.model.rates)):
         raise ValueError("a parameter is no number")
-    parameter_arrays(structure, parameters, check_dtype(told["dtype"]))
+    parameter_arrays(structure, parameters, fit.recipe.dtype)
     if fit.predictions.dims != data["response"].dims or fit.predictions.dtype.kind != "f":
         raise ValueError("the predictions have other dims than the response")
     if not set(data["role"].values) <= {"train", "validation"}:

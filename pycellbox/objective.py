@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pycellbox.common.frozen import Frozen
 from pycellbox.common.options import choice, number, settle
 from pycellbox.errors import ModelError
 
@@ -76,19 +77,19 @@ class Penalty:
         of losses, as in ridge regression, and keep their meaning when data is added.
     """
 
-    l1: float | Mapping[str, float] = 0.0
-    l2: float | Mapping[str, float] = 0.0
+    l1: float | Mapping[str, float] = field(default=0.0, compare=False)
+    l2: float | Mapping[str, float] = field(default=0.0, compare=False)
     scale: Literal["mean", "sum"] = "mean"
-    _l1: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _l2: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _l1: Frozen[float] = field(init=False, repr=False)
+    _l2: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         settle(self, "scale", choice("scale", self.scale, ("mean", "sum")))
         for kind in ("l1", "l2"):
             given = getattr(self, kind)
-            object.__setattr__(self, f"_{kind}", by_group(kind, given))
+            settle(self, f"_{kind}", Frozen(by_group(kind, given)))
             if isinstance(given, Mapping):  # the caller's own, which may change
-                object.__setattr__(self, kind, dict(given))
+                settle(self, kind, Frozen(given))
 
     def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
         """Strength of every group, before scaling.

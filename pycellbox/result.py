@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from pycellbox import views
-from pycellbox._version import __version__
-from pycellbox.backends import Backend, get_backend
+from pycellbox.backends import get_backend
 from pycellbox.common.options import flag, instance, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
@@ -22,16 +18,14 @@ from pycellbox.data.container import write_datasets
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.errors import DataError, ModelError
 from pycellbox.evaluation import Evaluation, evaluate
-from pycellbox.models import CellBox
-from pycellbox.problem import prior_mask
-from pycellbox.solvers import Solver, solver_from_dict, solver_to_dict
-from pycellbox.solving import nodes_of, solve
+from pycellbox.objective import as_loss
+from pycellbox.recipe import Recipe
+from pycellbox.solving import solve
 from pycellbox.summary import summary
 from pycellbox.times import check_same_kind
-from pycellbox.verification import verify
 
 FORMAT = "pycellbox.Fit"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 GROUPS = ("parameters", "history", "predictions", "data")
 
 
@@ -47,6 +41,9 @@ class Fit:
 
     Attributes
     ----------
+    recipe : Recipe
+        What the fit was told, and what it took where nothing was said: the same data and this give
+        the same fit.
     model : CellBox
         The equation.
     solver : Solver
@@ -60,75 +57,17 @@ class Fit:
         instance("tree", tree, xr.DataTree, "what pcb.fit made: pcb.load reads fits")
         if missing := [name for name in GROUPS if name not in tree.children]:
             raise ModelError(f"the tree lacks {', '.join(missing)}; pcb.load reads fits.")
-        for name in ("model", "solver", "horizon", "provenance"):
+        for name in ("recipe", "provenance"):
             if name not in tree.attrs:
                 raise ModelError(f"the tree has no attribute {name!r}; pcb.load reads fits.")
         self._tree = tree.copy(deep=True)
-        attrs = tree.attrs
-        parameters = tree["parameters"].to_dataset()
-        mask = parameters.get("mask")
-        self.model = CellBox.from_dict(read_json(attrs["model"]), mask=mask)
-        self.solver: Solver = solver_from_dict(read_json(attrs["solver"]))
-        self.horizon: float | None = read_json(attrs["horizon"])
-        self._provenance: dict[str, Any] = read_json(attrs["provenance"], constants=True)
-
-    @classmethod
-    def assemble(
-        cls,
-        *,
-        model: CellBox,
-        solver: Solver,
-        parameters: xr.Dataset,
-        history: xr.Dataset,
-        data: xr.Dataset,
-        horizon: float | None,
-        provenance: Mapping[str, Any],
-    ) -> Fit:
-        """Build the tree of a finished fit; predicts the fitted conditions and verifies that.
-
-        Parameters
-        ----------
-        model, solver, parameters, history, data, horizon, provenance : optional
-            What `Fit` has under these names.
-
-        Returns
-        -------
-        Fit
-            With its predictions, and how far they are from the equation's solution.
-        """
-        if model.mask is not None:
-            mask = prior_mask(model.mask, nodes_of(parameters))
-            parameters = parameters.assign(mask=(("target", "source"), mask))
-        asked: dict[str, Any] = {
-            "horizon": horizon,
-            "times": None if horizon is not None else data["time"].values,
-            "backend": provenance["backend"],
-            "dtype": provenance["dtype"],
-        }
-        network = (model, parameters, data["perturbation"])
-        predicted = solve(*network, solver=solver, **asked)
-        verified = verify(predicted, *network, solver=solver, **asked)
-        tree = xr.DataTree.from_dict(
-            {
-                "parameters": parameters,
-                "history": history,
-                # The bare values: a DataArray would bring all other coordinates of the data along.
-                "predictions": predicted.assign_coords(
-                    role=("condition", data["role"].values)
-                ).to_dataset(),
-                "data": data,
-            }
-        )
-        tree.attrs = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "pycellbox_version": __version__,
-            "model": json.dumps(model.to_dict()),
-            "solver": json.dumps(solver_to_dict(solver)),
-            "horizon": json.dumps(horizon),
-            "provenance": json.dumps({**provenance, **verified}),
-        }
-        return cls(tree)
+        mask = tree["parameters"].to_dataset().get("mask")
+        self.recipe = Recipe.from_dict(read_json(tree.attrs["recipe"]), mask=mask)
+        if self.recipe.solver is None or None in (self.recipe.penalty, self.recipe.schedule):
+            raise ModelError("the recipe of the tree leaves something open; pcb.load reads fits.")
+        self.model, self.solver = self.recipe.model, self.recipe.solver
+        self.horizon = last_horizon(self.recipe, self._group("history"))
+        self._provenance: dict[str, Any] = read_json(tree.attrs["provenance"], constants=True)
 
     @property
     def tree(self) -> xr.DataTree:
@@ -137,7 +76,7 @@ class Fit:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """How the fit was made and how it ended, as plain values."""
+        """By what the fit was made, and how it went and ended, as plain values."""
         return copy.deepcopy(self._provenance)
 
     @property
@@ -265,7 +204,7 @@ class Fit:
             horizon=horizon,
             times=times,
             backend=get_backend(backend, own=self.backend).name,
-            dtype=self._provenance["dtype"],
+            dtype=self.recipe.dtype,
         )
         if "time" in predicted.dims and "time" in self._group("data").coords:
             predicted["time"].attrs.update(self._group("data")["time"].attrs)
@@ -329,18 +268,15 @@ class Fit:
 
     def _repr_html_(self) -> str:
         title, rows = summary(self.model, self._tree, self._provenance)
-        how = self.provenance
+        recipe = self.recipe
         rows.append(("solver", repr(self.solver)))
-        rows.append(("settings", f"loss {how['loss']['name']}, seed {how['seed']}, {how['dtype']}"))
+        loss = as_loss(recipe.loss).name
+        rows.append(("settings", f"loss {loss}, seed {recipe.seed}, {recipe.dtype}"))
         return views.card(title, rows, views.strongest(self.parameters["W"]))
 
 
-def versions(backend: Backend) -> dict[str, str]:
-    """Versions of what computed a result."""
-    return {
-        "pycellbox": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "xarray": xr.__version__,
-        "backend": backend.version(),
-    }
+def last_horizon(recipe: Recipe, history: xr.Dataset) -> float | None:
+    """End of the integration in the last iteration there was; None for time courses."""
+    if recipe.horizon is None or not history.sizes["iteration"]:
+        return recipe.horizon
+    return float(history["horizon"].values[-1])

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from pycellbox.common.options import integer, number, settle, shown
+from pycellbox.common.options import choice, integer, number, settle, shown
+from pycellbox.common.rebuilding import entries, rebuild
 from pycellbox.errors import SolverError
 
 Gradient = Literal[
@@ -258,13 +259,11 @@ def solver_to_dict(solver: Solver) -> dict[str, Any]:
 
 def solver_from_dict(options: Mapping[str, Any]) -> Solver:
     """Rebuild a solver from `solver_to_dict`."""
-    fields = dict(options)
-    name = fields.pop("name", None)
-    if name not in SOLVERS:
-        raise SolverError(f"unknown solver {name!r}; known: {', '.join(SOLVERS)}.")
+    fields = entries("solver", options)
+    name = choice("solver", fields.pop("name", None), tuple(SOLVERS), error=SolverError)
     if isinstance(fields.get("integrator"), Mapping):
         fields["integrator"] = solver_from_dict(fields["integrator"])
-    return SOLVERS[name](**fields)
+    return rebuild(SOLVERS[name], fields)
 
 
 def _is_julia(value: object) -> bool:

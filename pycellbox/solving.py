@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import xarray as xr
 from pycellbox.backends import get_backend
 from pycellbox.backends.protocol import SteadyStates
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import choice, shown
+from pycellbox.common.options import check_dtype, choice, shown
 from pycellbox.errors import ModelError, NumericsWarning, SolverError, warn
 from pycellbox.models import CellBox
 from pycellbox.objective import Loss, as_loss
@@ -206,17 +205,6 @@ def check_model(model: object) -> CellBox:
     if not isinstance(model, CellBox):
         raise ModelError(f"model is {shown(model)}; make one with pcb.CellBox(...).")
     return model
-
-
-def check_dtype(dtype: object) -> np.dtype[Any]:
-    """float64 or float32 as a NumPy dtype."""
-    resolved = None
-    if isinstance(dtype, str | type | np.dtype):  # None would be float64 to NumPy
-        with contextlib.suppress(TypeError, ValueError):
-            resolved = np.dtype(dtype)
-    if resolved not in (np.float64, np.float32):
-        raise ModelError(f"dtype={shown(dtype)}; choose 'float64' or 'float32'.")
-    return resolved  # type: ignore[no-any-return]
 
 
 def label_states(

@@ -169,10 +169,9 @@ def test_fit_prints_a_summary_and_saves_what_python_would_fit(
     saved = pcb.load(out)
     data = pcb.read_csv(tables / "pert.csv", tables / "expr.csv", node_kind=tables / "kinds.csv")
     xr.testing.assert_identical(saved.data["response"].drop_vars("role"), data["response"])
-    schedule = saved.provenance["schedule"]
-    assert [stage["iterations"] for stage in schedule] == [3]
-    assert saved.provenance["seed"] == 3
-    assert set(saved.provenance["penalty"]["l1"].values()) == {1e-3}
+    assert [stage.iterations for stage in saved.recipe.stages] == [3]
+    assert saved.recipe.seed == 3
+    assert saved.recipe.penalty == pcb.Penalty(l1=1e-3)
     assert [path.name for path in out.parent.iterdir()] == ["fit.nc"]
 
 
@@ -280,11 +279,11 @@ def test_fit_takes_every_choice_of_model_and_solver(
     assert (fit.model.envelope, fit.model.order, fit.model.form) == ("hill", 3, 2)
     assert (fit.model.degree, fit.model.drugs) == (2, "clamped")
     assert (fit.solver, fit.horizon) == (pcb.RK4(0.5), 4.0)
-    assert fit.provenance["loss"]["name"] == "huber"
+    assert fit.recipe.loss == pcb.Loss("huber")
     assert main([*words, "--dt", "0.25", "--learning-rate", "0.5"]) == 0
     fit = pcb.load(out)
     assert fit.solver == pcb.Heun(0.25)
-    assert set(fit.provenance["schedule"][0]["learning_rate"].values()) == {0.5}
+    assert set(fit.recipe.stages[0].rates().values()) == {0.5}
     assert main([*words, "--solver", "Midpoint"]) == 0
     assert pcb.load(out).solver == pcb.Midpoint(0.1)
 

@@ -609,7 +609,7 @@ def test_an_interrupt_between_sub_stages_saves_those_that_are_done(
     assert main(["run", str(path), "--out", "out", "--no-baselines"]) == 130
     fit = pcb.load("out/fit.nc")
     assert fit.status == "interrupted after sub-stage 2 of 3"
-    assert len(fit.provenance["schedule"]) == 2
+    assert len(fit.recipe.stages) == 2
     assert len(list(Path("out").glob("2_best.*"))) == 4
     assert not list(Path("out").glob("3_best.*"))
 
@@ -655,7 +655,7 @@ def test_overwriting_keeps_the_finished_run_until_the_new_one_is_finished(
     assert not Path("out.unfinished").exists()
     assert Path("out/notes.txt").read_text() == "mine"
     assert not list(Path("out").glob("[23]_best.*"))
-    assert len(pcb.load("out/fit.nc").provenance["schedule"]) == 1
+    assert len(pcb.load("out/fit.nc").recipe.stages) == 1
     assert len(list(Path("out").glob("1_best.*"))) == 4
 
 

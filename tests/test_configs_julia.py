@@ -108,9 +108,9 @@ def test_a_run_writes_params_and_our_own_result(config: Write) -> None:
     assert fit.data["role"].values.tolist() == ["train"] * 5 + ["validation"] * 2
     assert outcome.test is not None
     assert outcome.test.sizes["condition"] == 3
-    stage = fit.provenance["schedule"][0]
-    assert (stage["batch_size"], stage["prefix"]) == (1, 2)
-    assert fit.provenance["loss"]["name"] == "mae"
+    stage = fit.recipe.stages[0]
+    assert (stage.batch_size, stage.prefix) == (1, 2)
+    assert fit.recipe.loss == pcb.Loss("mae")
 
 
 def test_the_data_is_that_of_the_true_network(config: Write) -> None:
@@ -151,7 +151,7 @@ def test_a_single_time_is_a_steady_state(config: Write) -> None:
     outcome = run_config(config(ntotal=1, batch_size=1))
     assert "time" not in outcome.fit.data.dims
     assert outcome.fit.horizon == 8.0
-    assert outcome.fit.provenance["schedule"][0]["prefix"] is None
+    assert outcome.fit.recipe.stages[0].prefix is None
 
 
 def test_the_same_index_gives_the_same_run_and_another_another(config: Write) -> None:
@@ -191,7 +191,7 @@ def test_a_restart_goes_on_from_the_result(config: Write) -> None:
     np.testing.assert_array_equal(more.fit.history["loss"][:15], first.fit.history["loss"])
     same = more.fit.data["response"].values == first.fit.data["response"].values
     assert same.all()
-    assert len(more.fit.provenance["schedule"]) == 2
+    assert len(more.fit.recipe.stages) == 2
     # It began where the first ended: on the validation set no worse than that.
     before = np.nanmin(first.fit.history["validation_loss"])
     assert more.fit.history["validation_loss"].values[15:][4] < 2 * before
@@ -207,14 +207,15 @@ def test_a_restart_begins_at_the_parameters_reached(
     given = []
 
     def fit(*args: Any, **options: Any) -> pcb.Fit:
-        given.append(options)
+        given.append((args[1], options["initial"]))
         return pcb.fit(*args, **options)
 
     monkeypatch.setattr(training, "fit_network", fit)
     assert main(["run", str(config(n_iter_max=4)), "--is-restart", "--no-baselines"]) == 0
-    np.testing.assert_array_equal(given[0]["initial"]["W"], first.fit.parameters["W"])
-    np.testing.assert_array_equal(given[0]["initial"]["alpha"], first.fit.parameters["alpha"])
-    assert given[0]["schedule"].iterations == 5
+    ((recipe, start),) = given
+    np.testing.assert_array_equal(start["W"], first.fit.parameters["W"])
+    np.testing.assert_array_equal(start["alpha"], first.fit.parameters["alpha"])
+    assert recipe.stages[0].iterations == 5
 
 
 def test_is_restart_in_the_configuration_or_in_runtime_yaml_counts(config: Write) -> None:

@@ -50,13 +50,12 @@ def knocked_out(k: int) -> xr.Dataset:
 def test_a_screen_is_told_by_its_drug_nodes_alone(conditions):
     """However many conditions there are: the data have seven nodes."""
     data = dataset(np.random.default_rng(1), conditions=conditions)
-    numpy = pcb.backends.get_backend("numpy")
     assert is_screen(data)
-    assert default_solver(data, numpy) == pcb.SteadyState()
+    assert default_solver(data) == pcb.SteadyState()
     assert default_schedule(data) == default_schedule(dataset(*SCREEN))
     for other in (proteins(data), dataset(np.random.default_rng(1), conditions, (1.0, 2.0))):
         assert not is_screen(other)
-        assert isinstance(default_solver(other, numpy), pcb.Tsit5)
+        assert isinstance(default_solver(other), pcb.Tsit5)
         assert default_schedule(other)[1] != default_schedule(data)[1]
 
 
@@ -111,9 +110,7 @@ def test_solvers_by_name_are_the_defaults(times):
     }.items():
         assert named_solver(name, data, None) == kind(span / 100)
         assert named_solver(name, data, None, dt=0.5) == kind(0.5)
-    default = default_solver(
-        proteins(data) if times is None else data, pcb.backends.get_backend("numpy")
-    )
+    default = default_solver(proteins(data) if times is None else data)
     assert named_solver("tsit5", data, None) == default
     assert named_solver("tsit5", data, None, rtol=1e-2).rtol == 1e-2
     assert named_solver("steadystate", data, None, tol=1e-6) == pcb.SteadyState(tol=1e-6)

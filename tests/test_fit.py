@@ -443,7 +443,7 @@ class TestHorizon:
         network = (fit.model, fit.parameters, data["perturbation"])
         states = pcb.solve(*network, solver=fit.solver, horizon=wanted, backend="numpy")
         np.testing.assert_array_equal(fit.predictions.values, states.values)
-        assert fit.provenance["horizon"] == 4.0
+        assert fit.recipe.horizon == 4.0
 
     @pytest.mark.parametrize("error", [DivergenceError("too far."), KeyboardInterrupt()], ids=repr)
     @pytest.mark.parametrize(("last", "wanted"), [(3, 1.0), (4, 2.0)])
@@ -538,7 +538,7 @@ class TestWhatIsGiven:
         xr.testing.assert_identical(fit.data, kept)
         assert u.size
         np.testing.assert_array_equal(predicted, fit.predict(kept)[: predicted.sizes["condition"]])
-        assert fit.provenance["schedule"][0]["learning_rate"]["drug_to_node"] == 0.02
+        assert fit.recipe.stages[0].rates()["drug_to_node"] == 0.02
 
 
 @pytest.mark.parametrize("name", ["coordinate", "variable", "dimension", "validation"])

@@ -12,7 +12,7 @@ import pytest
 
 import pycellbox as pcb
 from pycellbox.common import options
-from pycellbox.fitting.schedule import check_schedule
+from pycellbox.schedule import check_schedule
 from pycellbox.solvers import solver_to_dict
 from tests.support.problems import dataset
 
@@ -102,7 +102,7 @@ def test_a_fit_with_options_of_any_kind_is_that_with_pythons_own(plain, tmp_path
     np.testing.assert_array_equal(fit.parameters["W"], plain.parameters["W"])
     loaded = pcb.load(fit.save(tmp_path / "fit.nc"))
     assert (loaded.model, loaded.solver, loaded.horizon) == (plain.model, plain.solver, 2.5)
-    assert loaded.provenance["schedule"] == plain.provenance["schedule"]
+    assert loaded.recipe == plain.recipe
 
 
 @pytest.mark.parametrize(

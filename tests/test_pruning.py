@@ -204,10 +204,10 @@ def test_by_default_the_path_falls_evenly_to_half_the_nodes(steady):
 
 def test_refits_take_a_quarter_of_the_last_stage(steady):
     result = pcb.prune(steady[0], edges=[20])
-    stage = result.path[1].provenance["schedule"]
-    assert [s["iterations"] for s in stage] == [62]
-    assert stage[0]["decay"] == "cosine"
-    assert result.path[1].provenance["penalty"] == steady[0].provenance["penalty"]
+    stages = result.path[1].recipe.stages
+    assert [s.iterations for s in stages] == [62]
+    assert stages[0].decay == "cosine"
+    assert result.path[1].recipe.penalty == steady[0].recipe.penalty
 
 
 def test_refits_start_from_where_the_network_stood(steady):
@@ -220,16 +220,6 @@ def test_refits_start_from_where_the_network_stood(steady):
     )
 
 
-def test_schedules_come_back_whole_from_provenance():
-    stages = [
-        quick(7, optimizer=pcb.AdamW(clip_norm=0.5), penalty=pcb.Penalty(l2=0.1), batch_size=4),
-        pcb.Stage(9, optimizer=pcb.LBFGS(memory=5), horizon=2.0, patience=3),
-    ]
-    fit = fitted(dataset(np.random.default_rng(1)), schedule=stages)
-    back = pruning.options.stages_of(fit)
-    assert [s.to_dict() for s in back] == [s.to_dict() for s in stages]
-
-
 def test_refits_have_the_horizons_of_the_fit():
     """A stage without one has the fit's, which need not be that of the last stage."""
     data = dataset(np.random.default_rng(2), conditions=16)
@@ -237,8 +227,7 @@ def test_refits_have_the_horizons_of_the_fit():
     result = pcb.prune(fit, edges=[8])
     assert [f.horizon for f in result.path] == [1.5, 1.5]
     fit = fitted(data, schedule=[quick(2), quick(4, horizon=1.5)])
-    recipe = refits.Recipe(fit, pruning.options.stages_of(fit), None, "numpy")
-    anew = recipe.fit(None, None, fit.data.drop_vars("role"), None)
+    anew = refits.Refits(fit, fit.recipe, "numpy").anew(fit.data.drop_vars("role"))
     xr.testing.assert_identical(anew.history["horizon"], fit.history["horizon"])
     given = pcb.prune(fit, folds=2, edges=[8], schedule=quick(1), choose="lowest")
     assert given.path[1].horizon == 1.5
@@ -271,9 +260,9 @@ def test_folds_judge_by_networks_that_have_not_seen_the_condition(monkeypatch):
     seen = []
     original = refits.losses_of
 
-    def listen(path, data, recipe):
+    def listen(path, data, asked):
         seen.append((set(data["condition"].values), set(path[1].data["condition"].values)))
-        return original(path, data, recipe)
+        return original(path, data, asked)
 
     monkeypatch.setattr(refits, "losses_of", listen)
     result = pcb.prune(fit, folds=3, edges=[12, 9, 5])

@@ -38,14 +38,8 @@ def fit(args: argparse.Namespace) -> int:
     with interrupts.held():
         fitted = fit_network(
             seen,
-            inputs.model_of(args),
+            inputs.recipe_of(args, data, seen),
             validation=validation,
-            solver=inputs.solver_of(args, data),
-            schedule=inputs.schedule_of(args, seen),
-            loss=args.loss,
-            penalty=inputs.penalty_of(args),
-            horizon=args.horizon,
-            seed=args.seed,
             backend=args.backend,
         )
         saved = outcome.save(fitted, args.out)

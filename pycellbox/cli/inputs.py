@@ -18,11 +18,12 @@ from pycellbox.data import open_data, read_csv, textfiles
 from pycellbox.data.delimited import read_rows
 from pycellbox.datasets.shipped import DATASETS
 from pycellbox.errors import DataError, ModelError, SolverError
-from pycellbox.fitting import Stage
 from pycellbox.fitting.defaults import default_schedule, named_solver
 from pycellbox.models import CellBox
 from pycellbox.objective import Penalty
+from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
+from pycellbox.schedule import Stage
 from pycellbox.solvers import Solver
 
 TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
@@ -169,7 +170,20 @@ def model_of(args: argparse.Namespace) -> CellBox:
     return CellBox(**{name: value for name, value in options.items() if value is not None})
 
 
-def solver_of(args: argparse.Namespace, data: xr.Dataset) -> Solver | None:
+def recipe_of(args: argparse.Namespace, data: xr.Dataset, seen: xr.Dataset) -> Recipe:
+    """Make the recipe of the options given; what is left out is left to the fit."""
+    return Recipe(
+        model_of(args),
+        solver=_solver_of(args, data),
+        schedule=_schedule_of(args, seen),
+        loss=args.loss,
+        penalty=_penalty_of(args),
+        horizon=args.horizon,
+        seed=args.seed,
+    )
+
+
+def _solver_of(args: argparse.Namespace, data: xr.Dataset) -> Solver | None:
     """Make the solver of ``--solver`` and ``--dt``; None leaves the choice to the fit."""
     options = {} if args.dt is None else {"dt": args.dt}
     if args.solver is None and not options:
@@ -178,7 +192,7 @@ def solver_of(args: argparse.Namespace, data: xr.Dataset) -> Solver | None:
     return named_solver(name, data, args.horizon, **options)
 
 
-def schedule_of(args: argparse.Namespace, data: xr.Dataset) -> tuple[Stage, ...] | None:
+def _schedule_of(args: argparse.Namespace, data: xr.Dataset) -> tuple[Stage, ...] | None:
     """Change the default schedule as asked; None leaves it to the fit."""
     changes: dict[str, Any] = {}
     if args.iterations is not None:
@@ -193,7 +207,7 @@ def schedule_of(args: argparse.Namespace, data: xr.Dataset) -> tuple[Stage, ...]
     return tuple(dataclasses.replace(stage, **changes) for stage in stages)
 
 
-def penalty_of(args: argparse.Namespace) -> Penalty | None:
+def _penalty_of(args: argparse.Namespace) -> Penalty | None:
     """Make the penalty of ``--l1`` and ``--l2``; None leaves it to the fit."""
     if args.l1 is None and args.l2 is None:
         return None

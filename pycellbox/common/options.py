@@ -6,6 +6,7 @@ Plain, because options are kept in files: whatever of NumPy's, or of the standar
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import operator
@@ -157,6 +158,17 @@ def several(
     if scalar or not np.iterable(values) or length(values) > MOST_ENTRIES:
         raise error(f"{name}={shown(values)}; it needs {needs}.")
     return list(values)
+
+
+def check_dtype(dtype: object) -> np.dtype[Any]:
+    """float64 or float32 as a NumPy dtype."""
+    resolved = None
+    if isinstance(dtype, str | type | np.dtype):  # None would be float64 to NumPy
+        with contextlib.suppress(TypeError, ValueError):
+            resolved = np.dtype(dtype)
+    if resolved not in (np.float64, np.float32):
+        raise ModelError(f"dtype={shown(dtype)}; choose 'float64' or 'float32'.")
+    return resolved  # type: ignore[no-any-return]
 
 
 def settle(owner: object, name: str, value: object) -> None:

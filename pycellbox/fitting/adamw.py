@@ -10,8 +10,8 @@ from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.objective import Objective, copy_raw, norm
 from pycellbox.fitting.parametrization import Raw
-from pycellbox.fitting.schedule import AdamW
 from pycellbox.problem import Array
+from pycellbox.schedule import AdamW
 
 RETRIES = 30
 """Halvings of one step after a blow-up: 2⁻³⁰ of it changes nothing that could still help."""

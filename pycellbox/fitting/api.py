@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import get_backend
-from pycellbox.common.options import flag, integer, shown
+from pycellbox.backends import Backend, BackendName, get_backend
+from pycellbox.common.options import flag, instance, shown
 from pycellbox.data import validate
 from pycellbox.doubts import doubt_data
-from pycellbox.errors import ModelError
-from pycellbox.fitting.defaults import default_schedule, default_solver, time_span
+from pycellbox.errors import BackendWarning, ModelError, warn
+from pycellbox.fitting.conclusion import conclusion, versions
+from pycellbox.fitting.defaults import adaptive_solver, resolve
 from pycellbox.fitting.loop import Training
 from pycellbox.fitting.parametrization import (
     Initialization,
@@ -26,36 +27,36 @@ from pycellbox.fitting.parametrization import (
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.roles import split_roles, without_role
 from pycellbox.fitting.safely import concluded
-from pycellbox.fitting.schedule import Stage, check_schedule
 from pycellbox.models import CellBox
-from pycellbox.objective import Loss, Penalty, as_loss
+from pycellbox.objective import Loss, LossName, Penalty, as_loss
 from pycellbox.problem import (
     Parameters,
     Problem,
     parameter_arrays,
     parameter_dataset,
 )
-from pycellbox.result import Fit, versions
-from pycellbox.solvers import Solver, check_solver
-from pycellbox.solving import check_dtype, check_model, check_steady
+from pycellbox.recipe import Dtype, Recipe
+from pycellbox.result import Fit
+from pycellbox.schedule import Stage
+from pycellbox.solvers import Solver, SteadyState
 
 log = logging.getLogger("pycellbox")
 
 
 def fit(
     data: xr.Dataset,
-    model: CellBox | None = None,
+    model: CellBox | Recipe | None = None,
     *,
     validation: float | Sequence[str] | xr.Dataset | None = None,
     solver: Solver | None = None,
     schedule: Stage | Sequence[Stage] | None = None,
-    loss: str | Loss = "mse",
+    loss: LossName | Loss | None = None,
     penalty: Penalty | None = None,
     horizon: float | None = None,
     initial: Initialization | xr.Dataset | None = None,
-    seed: int = 0,
-    backend: str = "auto",
-    dtype: str = "float64",
+    seed: int | None = None,
+    backend: BackendName = "auto",
+    dtype: Dtype | None = None,
     progress: bool = True,
 ) -> Fit:
     """Fit a network to a perturbation dataset by gradient descent through the ODE solver.
@@ -64,8 +65,10 @@ def fit(
     ----------
     data : Dataset
         As made by `from_tables`, `read_csv` or `open_data`: steady state or time courses.
-    model : CellBox, optional
-        The equation and parametrization; `CellBox()` by default.
+    model : CellBox or Recipe, optional
+        The equation and parametrization; `CellBox()` by default. Or all that a fit is told, with
+        none of the options of `Recipe` beside it: ``solver``, ``schedule``, ``loss``, ``penalty``,
+        ``horizon``, ``seed`` and ``dtype``.
     validation : float, sequence of str, or Dataset, optional
         Conditions that are not fitted but choose the best parameters and stop the fit: a share of
         ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
@@ -78,9 +81,9 @@ def fit(
         ``Tsit5(rtol=1e-5, atol=1e-7)``.
     schedule : Stage or sequence of Stage, optional
         Learning rates, iterations, batches, patience. The default follows the data; it is kept in
-        ``fit.provenance["schedule"]``.
-    loss : str or Loss
-        "mse", "mae", "huber" or a `Loss`.
+        ``fit.recipe.schedule``.
+    loss : str or Loss, optional
+        "mse", which is the default, "mae", "huber" or a `Loss`.
     penalty : Penalty, optional
         On W, for every stage that has none of its own. The default follows the data.
     horizon : float, optional
@@ -88,15 +91,15 @@ def fit(
         from which a fit starts. Time courses end with their last time.
     initial : Initialization or Dataset, optional
         How to draw the start, or the effective parameters to start from.
-    seed : int
-        Of everything random: initial weights, validation share, batches. The same seed gives the
-        same fit to the bit on the same machine and backend, whatever else runs in the process.
-        Another machine or BLAS, or another number of Julia's threads (or of BLAS's, for networks
-        of hundreds of nodes), may change the last digits.
+    seed : int, optional
+        Of everything random: initial weights, validation share, batches; default 0. The same seed
+        gives the same fit to the bit on the same machine and backend, whatever else runs in the
+        process. Another machine or BLAS, or another number of Julia's threads (or of BLAS's, for
+        networks of hundreds of nodes), may change the last digits.
     backend : str
         "auto" or the name of a backend; the result says which was taken.
-    dtype : {"float64", "float32"}
-        Precision of the integration and of the parameters.
+    dtype : {"float64", "float32"}, optional
+        Precision of the integration and of the parameters; default "float64".
     progress : bool
         Show a progress bar in terminals and notebooks, and a line every few seconds where errors go
         to a file or a pipe. The logger ``pycellbox`` has INFO lines at the beginning, after each
@@ -132,32 +135,28 @@ def fit(
     Nothing that is given is changed, and what is done to it afterwards does not change the fit.
     """
     began = time.perf_counter()
-    model = check_model(CellBox() if model is None else model)
-    precision = check_dtype(dtype)
-    seed = integer("seed", seed, 0)
     progress = flag("progress", progress)
-    objective = as_loss(loss)
-    if penalty is not None and not isinstance(penalty, Penalty):
-        raise ModelError(f"penalty={shown(penalty)}; make one with pcb.Penalty(...).")
-    data, roles = split_roles(without_role(validate(data)), validation, seed)
-    steady = "time" not in data["response"].dims
-    horizon = time_span(data, horizon)
+    told = {
+        "solver": solver, "schedule": schedule, "loss": loss, "penalty": penalty,
+        "horizon": horizon, "seed": seed, "dtype": dtype,
+    }  # fmt: skip
+    asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
+    data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
     chosen = get_backend(backend)
-    solver = default_solver(data, chosen) if solver is None else check_solver(solver)
-    check_steady(solver, steady)
-    stages_default, penalty_default = default_schedule(data)
-    stages = check_schedule(stages_default if schedule is None else schedule)
-    penalty = penalty_default if penalty is None else penalty
+    recipe = _feasible(resolve(asked, data), asked, chosen, data)
+    assert recipe.solver is not None
+    assert recipe.penalty is not None
+    stages, objective, precision = recipe.stages, as_loss(recipe.loss), np.dtype(recipe.dtype)
 
-    problem = Problem.from_dataset(data, model, horizon if steady else None, precision)
+    problem = Problem.from_dataset(data, recipe.model, recipe.horizon, precision)
     problem.structure.check_edges()
     _check_stage_horizons(stages, problem)
     train = np.flatnonzero(roles == "train")
     training_part = Problem.from_dataset(
-        data.isel(condition=train), model, horizon if steady else None, precision
+        data.isel(condition=train), recipe.model, recipe.horizon, precision
     )
     doubt_data(data.isel(condition=train), problem.structure)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(recipe.seed)
     start, ranges = _start(training_part, initial, rng)
     parametrization = Parametrization(problem.structure, ranges.astype(precision))
     training = Training(
@@ -165,9 +164,9 @@ def fit(
         problem=problem,
         train=train,
         validation=np.flatnonzero(roles == "validation"),
-        solver=solver,
+        solver=recipe.solver,
         loss=objective,
-        penalty=penalty,
+        penalty=recipe.penalty,
         parametrization=parametrization,
         raw=parametrization.raw({k: v.astype(precision) for k, v in start.items()}),
         rng=rng,
@@ -177,31 +176,22 @@ def fit(
         "fit begins: %d conditions (%d for validation), %d nodes, %d time(s); %s backend, %r, loss "
         "%s, %d stage(s), seed %d, %s",
         roles.size, roles.size - train.size, data.sizes["node"], problem.times.size, chosen.name,
-        solver, objective.name, len(stages), seed, precision.name,
+        recipe.solver, objective.name, len(stages), recipe.seed, recipe.dtype,
     )  # fmt: skip
 
     def conclude() -> Fit:
         kept, history = training.kept, training.kept_history
         parameters = parameter_dataset(problem.structure, parametrization.effective(kept.raw))
-        fitted = Fit.assemble(
-            model=model,
-            solver=solver,
+        fitted = conclusion(
+            recipe,
             parameters=parameters,
             history=history.to_dataset(),
             data=data.assign_coords(role=("condition", roles)),
-            horizon=training.horizon if steady else None,
+            backend=chosen.name,
             provenance={
                 "status": training.status,
                 "steps_retried": kept.retried,
                 "seconds": round(time.perf_counter() - began, 3),
-                "backend": chosen.name,
-                "seed": seed,
-                "dtype": precision.name,
-                "loss": objective.to_dict(),
-                "penalty": penalty.to_dict(),
-                "schedule": [s.to_dict() for s in stages],
-                # What a stage without one had; that of the result is the last stage's.
-                "horizon": horizon if steady else None,
                 "versions": versions(chosen),
             },
         )
@@ -213,6 +203,35 @@ def fit(
         return fitted
 
     return concluded(lambda: training.run(stages), conclude)
+
+
+def _recipe(model: CellBox | Recipe | None, options: dict[str, Any]) -> Recipe:
+    """Make a recipe of a model and options, or take one that stands alone."""
+    if not isinstance(model, Recipe):
+        return Recipe(CellBox() if model is None else model, **options)
+    if options:
+        names = ", ".join(options)
+        first = next(iter(options))
+        raise ModelError(
+            f"{names} beside a recipe, which has that already; change the recipe: "
+            f"recipe.replace({first}={shown(options[first])}{', ...' * (len(options) > 1)})."
+        )
+    return model
+
+
+def _feasible(recipe: Recipe, asked: Recipe, backend: Backend, data: xr.Dataset) -> Recipe:
+    """Take the nearest solver where a backend lacks one that was not asked for, with a warning."""
+    lacks = isinstance(recipe.solver, SteadyState) and not backend.finds_steady_states
+    if asked.solver is not None or not lacks:
+        return recipe
+    nearest = adaptive_solver(data)
+    warn(
+        f"the {backend.name} backend has no SteadyState, the default solver of drug screens: "
+        f"states at the horizon are fitted instead, by {nearest!r}. backend='numpy' or 'julia' "
+        "has it; to integrate on purpose, give the solver.",
+        BackendWarning,
+    )
+    return recipe.replace(solver=nearest)
 
 
 def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
@@ -240,11 +259,8 @@ def _start(
         # Where the range is held, a warm start holds its own.
         ratio = start["epsilon"] / start["alpha"] if "epsilon" in start else start["alpha"]
         return start, ratio
-    if initial is not None and not isinstance(initial, Initialization):
-        raise ModelError(
-            f"initial={shown(initial)}; it needs pcb.Initialization(...) or a Dataset of "
-            "parameters."
-        )
-    settings = initial or Initialization()
+    settings = Initialization() if initial is None else initial
+    needs = "pcb.Initialization(...) or a Dataset of parameters"
+    instance("initial", settings, Initialization, needs)
     ranges = response_range(problem, settings.range_factor)
     return initial_parameters(problem.structure, settings, ranges, rng), ranges

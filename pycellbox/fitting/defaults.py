@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import Backend
 from pycellbox.common.options import did_you_mean, shown
-from pycellbox.errors import BackendWarning, SolverError, warn
-from pycellbox.fitting.schedule import AdamW, Stage
+from pycellbox.errors import SolverError
 from pycellbox.objective import Penalty
+from pycellbox.recipe import Recipe
+from pycellbox.schedule import AdamW, Stage
 from pycellbox.solvers import SOLVERS, Adaptive, Solver, SteadyState, Tsit5
+from pycellbox.solving import check_steady
 from pycellbox.times import time_grid
 
 DEFAULT_HORIZON = 10.0
@@ -23,6 +24,27 @@ starts, the hundred steps of 0.1 of the first stage of Yuan et al. (2021)."""
 _FIXED_STEPS = 100  # as in the first stage of Yuan et al.
 # Near a steady state stability bounds the steps: they are more accurate than asked for.
 _COURSES, _STEADY = Tsit5(rtol=1e-5, atol=1e-7), Tsit5(rtol=1e-4, atol=1e-6)
+
+
+def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
+    """Return the recipe with what it leaves open, as this kind of data asks for it.
+
+    Raises
+    ------
+    SolverError
+        `SteadyState` or a horizon is given for time courses.
+    """
+    steady = "time" not in data["response"].dims
+    horizon = time_span(data, recipe.horizon)
+    solver = default_solver(data) if recipe.solver is None else recipe.solver
+    check_steady(solver, steady)
+    stages, penalty = default_schedule(data)
+    return recipe.replace(
+        solver=solver,
+        schedule=stages if recipe.schedule is None else recipe.schedule,
+        penalty=penalty if recipe.penalty is None else recipe.penalty,
+        horizon=horizon if steady else None,
+    )
 
 
 def time_span(data: xr.Dataset, horizon: float | None) -> float:
@@ -54,31 +76,15 @@ def adaptive_solver(data: xr.Dataset) -> Tsit5:
     return _COURSES if "time" in data["response"].dims else _STEADY
 
 
-def default_solver(data: xr.Dataset, backend: Backend) -> Solver:
+def default_solver(data: xr.Dataset) -> Solver:
     """Return the steady state itself for drug screens, else Tsit5.
 
     With the penalties of `default_schedule` the network of a drug screen is contracting: it has one
     steady state, which is found at a fraction of what an integration takes. In networks whose nodes
     act strongly on each other every steady state has to be proven, which takes longer than
     integrating (`benchmarks/steady.py`).
-
-    Warns
-    -----
-    BackendWarning
-        The backend does not find steady states, and Tsit5 takes their place.
     """
-    adaptive = adaptive_solver(data)
-    if not is_screen(data):
-        return adaptive
-    if backend.finds_steady_states:
-        return SteadyState()
-    warn(
-        f"the {backend.name} backend has no SteadyState, the default solver of drug screens: "
-        f"states at the horizon are fitted instead, by {adaptive!r}. backend='numpy' or 'julia' "
-        "has it; to integrate on purpose, give the solver.",
-        BackendWarning,
-    )
-    return adaptive
+    return SteadyState() if is_screen(data) else adaptive_solver(data)
 
 
 def named_solver(name: str, data: xr.Dataset, horizon: float | None, **options: float) -> Solver:

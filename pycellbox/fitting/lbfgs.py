@@ -9,8 +9,8 @@ import numpy as np
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.objective import Objective, norm
 from pycellbox.fitting.parametrization import Raw
-from pycellbox.fitting.schedule import LBFGS, RATE_GROUPS
 from pycellbox.problem import Array
+from pycellbox.schedule import LBFGS, RATE_GROUPS
 
 
 def minimize(

@@ -23,9 +23,9 @@ from pycellbox.fitting.history import History
 from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.parametrization import Parametrization, Raw
 from pycellbox.fitting.progress import Progress
-from pycellbox.fitting.schedule import LBFGS, AdamW, Stage
 from pycellbox.objective import Loss, Penalty
 from pycellbox.problem import Array, Problem
+from pycellbox.schedule import LBFGS, AdamW, Stage
 from pycellbox.solvers import Solver
 
 log = logging.getLogger("pycellbox")

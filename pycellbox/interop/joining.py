@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.fitting.conclusion import conclusion
 from pycellbox.result import Fit
 
 
-def joined(fits: Sequence[Fit], **provenance: Any) -> Fit:
+def joined(fits: Sequence[Fit], seed: int | None = None, **provenance: Any) -> Fit:
     """Return one fit with the parameters of the last and the history of all.
 
     Parameters
     ----------
     fits : sequence of Fit
         Each started from the parameters of the one before; same model, solver and data.
+    seed : int, optional
+        From which those of the fits follow; that of the last by default.
     **provenance
         What to add to the provenance.
 
@@ -32,17 +35,16 @@ def joined(fits: Sequence[Fit], **provenance: Any) -> Fit:
         history = fit.history.drop_vars("iteration")
         history["stage"] = history["stage"].copy(data=history["stage"].values + first_stage)
         histories.append(history)
-        first_stage += len(fit.provenance["schedule"])
+        first_stage += len(fit.recipe.stages)
     history = xr.concat(histories, "iteration")
     history = history.assign_coords(iteration=np.arange(history.sizes["iteration"]))
-    ran = [fit for fit in fits if fit.history.sizes["iteration"]] or fits
-    return Fit.assemble(
-        model=last.model,
-        solver=last.solver,
+    stages = [stage for fit in fits for stage in fit.recipe.stages]
+    return conclusion(
+        last.recipe.replace(schedule=stages, seed=last.recipe.seed if seed is None else seed),
         parameters=last.parameters,
         history=history,
         data=last.data,
-        horizon=ran[-1].horizon,
+        backend=last.backend,
         provenance={**last.provenance, **_summed(fits), **provenance},
     )
 
@@ -57,7 +59,6 @@ def _summed(fits: Sequence[Fit]) -> Mapping[str, Any]:
     return {
         "steps_retried": sum(fit.provenance["steps_retried"] for fit in fits),
         "seconds": round(sum(fit.provenance["seconds"] for fit in fits), 3),
-        "schedule": [stage for fit in fits for stage in fit.provenance["schedule"]],
     }
 
 

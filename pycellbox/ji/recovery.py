@@ -16,14 +16,16 @@ from pycellbox.backends import BackendName
 from pycellbox.common.options import instance, integer
 from pycellbox.data.given import as_dataset, real_numbers
 from pycellbox.errors import once
-from pycellbox.fitting import AdamW, Stage, fit
+from pycellbox.fitting import fit
 from pycellbox.ji.experiment import JI_MODEL, ji_experiment
 from pycellbox.metrics import html_table, rate_recovery, recovery
 from pycellbox.metrics.labels import aligned
 from pycellbox.networks.drawing import Rate
 from pycellbox.objective import Penalty
+from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine, standard_errors
 from pycellbox.result import Fit
+from pycellbox.schedule import AdamW, Stage
 from pycellbox.simulation import truth
 from pycellbox.solvers import RK4
 
@@ -180,18 +182,10 @@ def ji_fit(
         warmup=20,
         optimizer=AdamW(clip_norm=1.0),
     )
-    return fit(
-        train,
-        JI_MODEL,
-        validation=validation,
-        loss="mae",
-        solver=RK4(0.5),
-        penalty=Penalty(),
-        schedule=stage,
-        seed=seed,
-        backend=backend,
-        progress=False,
+    recipe = Recipe(
+        JI_MODEL, loss="mae", solver=RK4(0.5), penalty=Penalty(), schedule=stage, seed=seed
     )
+    return fit(train, recipe, validation=validation, backend=backend, progress=False)
 
 
 def recover_beeline(

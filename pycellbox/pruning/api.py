@@ -12,17 +12,16 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.backends import BackendName, get_backend
-from pycellbox.common.options import choice, flag, shown
+from pycellbox.common.options import choice, flag
 from pycellbox.errors import ModelError, once
-from pycellbox.fitting import Stage
 from pycellbox.fitting.progress import Progress
-from pycellbox.fitting.schedule import check_schedule
 from pycellbox.metrics import format_table, html_table, recovery
 from pycellbox.objective import Penalty
 from pycellbox.problem import Structure
-from pycellbox.pruning.options import Choose, count, parts, quarter, steps_to_take
-from pycellbox.pruning.path import Floats, Recipe, losses_of, mean_and_error
+from pycellbox.pruning.options import Choose, count, of_refits, parts, steps_to_take
+from pycellbox.pruning.path import Floats, Refits, losses_of, mean_and_error
 from pycellbox.result import Fit
+from pycellbox.schedule import Stage
 from pycellbox.simulation import truth as truth_of
 
 
@@ -176,28 +175,24 @@ def prune(
         raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
     progress = flag("progress", progress)
     choose = choice("choose", choose, get_args(Choose))
-    if penalty is not None and not isinstance(penalty, Penalty):
-        raise ModelError(f"penalty={shown(penalty)}; make one with pcb.Penalty(...).")
     steps = steps_to_take(fit, edges, thresholds)
     with once():  # the refits are fits of their own
         train, judges = parts(fit, validation, folds, choose)
-        stages = check_schedule(quarter(fit) if schedule is None else schedule)
-        recipe = Recipe(
+        refits = Refits(
             fit,
-            stages,
-            penalty,
-            get_backend("auto" if backend is None else backend, own=fit.backend).name,
+            of_refits(fit, schedule, penalty),
+            get_backend("auto" if backend is None else backend, own=fit.backend).name,  # type: ignore[arg-type]
         )
         total = len(steps) * (1 + (folds or 0))
         with Progress(total, progress, "prune") as bar:
-            path, used = recipe.path(fit, steps, train, judges, bar)
+            path, used = refits.path(fit, steps, train, judges, bar)
             if judges is not None:
-                losses, weight = losses_of(path, judges, recipe)
+                losses, weight = losses_of(path, judges, refits)
             else:
                 assert folds is not None
                 counts = [count(result) for result in path[1:]]
-                losses, weight = recipe.cross_validate(counts, train, folds, bar)
-        table = _table(path, used, losses, weight, train, recipe, choose)
+                losses, weight = refits.cross_validate(counts, train, folds, bar)
+        table = _table(path, used, losses, weight, train, refits, choose)
     chosen = int(table["chosen"].to_numpy().argmax())
     note = {
         "choose": choose,
@@ -215,11 +210,11 @@ def _table(
     losses: Floats,
     weight: Floats,
     train: xr.Dataset,
-    recipe: Recipe,
+    refits: Refits,
     choose: Choose,
 ) -> pd.DataFrame:
     mean, error = mean_and_error(losses, weight)
-    fitted, fitted_error = mean_and_error(*losses_of(path, train, recipe))
+    fitted, fitted_error = mean_and_error(*losses_of(path, train, refits))
     best = int(np.nanargmin(mean))
     good = mean <= mean[best]
     if choose == "sparsest":

@@ -15,10 +15,11 @@ from pycellbox.common.options import as_integer, as_number, integer, several, sh
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DataError, ModelError
-from pycellbox.fitting import LBFGS, AdamW, Stage
 from pycellbox.fitting.roles import split_roles
 from pycellbox.objective import Penalty
+from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
+from pycellbox.schedule import Stage
 
 Choose = Literal["sparsest", "lowest"]
 
@@ -102,27 +103,20 @@ def _listed(name: str, values: object) -> list[Any]:
     return listed
 
 
-def stages_of(fit: Fit) -> tuple[Stage, ...]:
-    """Rebuild the schedule of a fit from its provenance."""
-    stages = []
-    for options in fit.provenance["schedule"]:
-        optimizer = dict(options["optimizer"])
-        kind = {"AdamW": AdamW, "LBFGS": LBFGS}[optimizer.pop("name")]
-        own = options["penalty"]
-        changed = {
-            "optimizer": kind(**optimizer),
-            "penalty": None if own is None else Penalty(**own),
-        }
-        stages.append(Stage(**{**options, **changed}))
-    return tuple(stages)
-
-
-def quarter(fit: Fit) -> Stage:
-    """Return the last stage of a fit that ran, for refits that begin near their end."""
-    stages, ran = stages_of(fit), fit.history["stage"].values
-    # A refined fit has a stage more in its history.
-    last = stages[min(int(ran.max(initial=0)), len(stages) - 1)]
-    return dataclasses.replace(last, iterations=max(1, last.iterations // _SHARE))
+def of_refits(
+    fit: Fit, schedule: Stage | Sequence[Stage] | None, penalty: Penalty | None
+) -> Recipe:
+    """Return the recipe of refits, which begin near their end: by default, of its last stage."""
+    recipe = fit.recipe
+    if schedule is None:
+        stages, ran = recipe.stages, fit.history["stage"].values
+        # A refined fit has a stage more in its history.
+        last = stages[min(int(ran.max(initial=0)), len(stages) - 1)]
+        schedule = dataclasses.replace(last, iterations=max(1, last.iterations // _SHARE))
+    return recipe.replace(
+        schedule=schedule, penalty=recipe.penalty if penalty is None else penalty,
+        horizon=fit.horizon,
+    )  # fmt: skip
 
 
 def count(fit: Fit) -> int:

@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.backends import BackendName
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting import Stage, fit
+from pycellbox.fitting import fit
 from pycellbox.fitting.progress import Progress
 from pycellbox.numerics.losses import loss_and_seeds
-from pycellbox.objective import Loss, Penalty
+from pycellbox.objective import as_loss
 from pycellbox.problem import Problem
-from pycellbox.pruning.options import count, stages_of
+from pycellbox.pruning.options import count
+from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -28,45 +30,39 @@ log = logging.getLogger("pycellbox")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How every network of a path is refitted."""
+class Refits:
+    """How every network of a path is refitted: from ``origin``, by a recipe of its own."""
 
     origin: Fit
-    stages: tuple[Stage, ...]
-    penalty: Penalty | None
-    backend: str
+    recipe: Recipe
+    backend: BackendName
 
-    def fit(
+    def refit(
         self,
-        keep: npt.NDArray[np.bool_] | None,
-        start: Fit | None,
+        keep: npt.NDArray[np.bool_],
+        start: Fit,
         train: xr.Dataset,
         judges: xr.Dataset | None,
     ) -> Fit:
-        """Refit ``start`` with the edges of ``keep``, or fit anew as the original was."""
-        how, model, initial = self.origin.provenance, self.origin.model, None
-        stages, penalty = stages_of(self.origin), Penalty(**how["penalty"])
-        horizon = how.get("horizon", self.origin.horizon)
-        if start is not None:
-            W = start.parameters["W"]
-            model = dataclasses.replace(model, mask=W.copy(data=keep))
-            initial = start.parameters.assign(W=W.where(keep, 0.0))
-            stages, penalty = self.stages, self.penalty or penalty
-            horizon = self.origin.horizon
+        """Refit ``start`` with the edges of ``keep``."""
+        W = start.parameters["W"]
+        model = dataclasses.replace(self.recipe.model, mask=W.copy(data=keep))
+        initial = start.parameters.assign(W=W.where(keep, 0.0))
+        return self._fit(train, self.recipe.replace(model=model), judges, initial)
+
+    def anew(self, train: xr.Dataset) -> Fit:
+        """Fit as the original was."""
+        return self._fit(train, self.origin.recipe)
+
+    def _fit(
+        self,
+        train: xr.Dataset,
+        recipe: Recipe,
+        judges: xr.Dataset | None = None,
+        initial: xr.Dataset | None = None,
+    ) -> Fit:
         return fit(
-            train,
-            model,
-            validation=judges,
-            solver=self.origin.solver,
-            schedule=stages,
-            loss=Loss(**how["loss"]),
-            penalty=penalty,
-            horizon=horizon,
-            initial=initial,
-            seed=how["seed"],
-            backend=self.backend,
-            dtype=how["dtype"],
-            progress=False,
+            train, recipe, validation=judges, initial=initial, backend=self.backend, progress=False
         )
 
     def path(
@@ -89,7 +85,7 @@ class Recipe:
             if not keep.any():
                 break
             try:
-                result = self.fit(keep, path[-1], train, judges)
+                result = self.refit(keep, path[-1], train, judges)
             except DivergenceError as error:
                 log.warning(f"pruning ends with {count(path[-1])} edges: {error}")
                 break
@@ -104,12 +100,12 @@ class Recipe:
         self, counts: list[int], data: xr.Dataset, folds: int, bar: Progress
     ) -> tuple[Floats, Floats]:
         """Loss of every condition at every number of edges, by networks that have not seen it."""
-        fold = _folds(data, folds, self.origin.provenance["seed"])
+        fold = _folds(data, folds, self.origin.recipe.seed)
         losses, weights = [], []
         for k in range(folds):
             train = data.isel(condition=np.flatnonzero(fold != k))
             left_out = data.isel(condition=np.flatnonzero(fold == k))
-            path, _ = self.path(self.fit(None, None, train, None), counts, train, None, bar)
+            path, _ = self.path(self.anew(train), counts, train, None, bar)
             loss, weight = losses_of(path, left_out, self)
             # A path that diverged early has nothing better than an infinite loss to show.
             missing = ((0, len(counts) + 1 - len(path)), (0, 0))
@@ -128,14 +124,14 @@ def _folds(data: xr.Dataset, folds: int, seed: int) -> npt.NDArray[np.intp]:
     return rank[group] % folds
 
 
-def losses_of(path: Sequence[Fit], data: xr.Dataset, recipe: Recipe) -> tuple[Floats, Floats]:
+def losses_of(path: Sequence[Fit], data: xr.Dataset, refits: Refits) -> tuple[Floats, Floats]:
     """Mean loss of each condition under each network, and its number of measured entries."""
-    origin = recipe.origin
+    origin = refits.origin
     problem = Problem.from_dataset(data, origin.model, origin.horizon)
-    loss = Loss(**origin.provenance["loss"])
+    loss = as_loss(origin.recipe.loss)
     table = np.empty((len(path), len(problem.conditions)))
     for row, result in enumerate(path):
-        predicted = result.predict(data, backend=recipe.backend).values
+        predicted = result.predict(data, backend=refits.backend).values
         states = predicted.reshape(problem.response.shape)
         for c in range(table.shape[1]):
             part = slice(c, c + 1)

@@ -13,6 +13,7 @@ import xarray as xr
 from pycellbox.backends import BackendName, get_backend
 from pycellbox.common.options import flag, integer, number
 from pycellbox.errors import ModelError, NumericsWarning, warn
+from pycellbox.fitting.conclusion import conclusion, versions
 from pycellbox.fitting.history import History
 from pycellbox.numerics.sensitivity import Sensitivity, obstacles, refuse
 from pycellbox.problem import Problem, parameter_arrays, parameter_dataset
@@ -23,7 +24,7 @@ from pycellbox.refinement.criterion import (
     variance_of,
 )
 from pycellbox.refinement.rounds import Rounds
-from pycellbox.result import Fit, versions
+from pycellbox.result import Fit
 from pycellbox.solvers import Solver, check_solver, solver_to_dict
 
 # A result that follows less than this share of the responses says too little of the network.
@@ -173,17 +174,14 @@ def refine(
             state.support, {"target": nodes, "source": nodes}, ("target", "source"), name="mask"
         )
         model = dataclasses.replace(model, mask=mask)
-    return Fit.assemble(
-        model=model,
-        solver=solver,
+    return conclusion(
+        fit.recipe.replace(model=model, solver=solver, dtype="float64"),
         parameters=parameter_dataset(problem.structure, parameters),
         history=_history(fit, state.losses, float(problem.times[-1])),
         data=data,
-        horizon=fit.horizon,
+        backend=chosen.name,
         provenance={
             **fit.provenance,
-            "backend": chosen.name,
-            "dtype": "float64",
             "seconds": round(fit.provenance["seconds"] + time.perf_counter() - began, 3),
             "versions": versions(chosen),
             "refinement": note,

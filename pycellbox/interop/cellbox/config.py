@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pycellbox.fitting import AdamW, Stage
 from pycellbox.interop.cellbox.keys import ENVELOPES, SOLVERS, WITH_ORDER
 from pycellbox.interop.cellbox.partition import LEAVE_ONE_OUT, REPLICATES
 from pycellbox.interop.keys import Unused
 from pycellbox.models import CellBox
 from pycellbox.objective import Penalty
-from pycellbox.solvers import Solver
+from pycellbox.recipe import Recipe
+from pycellbox.schedule import AdamW, Stage
 
 DIFFERENCES = (
     "early stopping looks at the whole validation set once per epoch, and n_iter_patience "
@@ -109,9 +109,9 @@ class CellBoxConfig:
         )
 
     @property
-    def solver(self) -> Solver:
-        """The fixed-step method, with steps of dT."""
-        return SOLVERS[self.values["ode_solver"]](self.values["dT"])
+    def recipe(self) -> Recipe:
+        """What all sub-stages have in common: the model, and the method with steps of dT."""
+        return Recipe(self.model, solver=SOLVERS[self.values["ode_solver"]](self.values["dT"]))
 
     @property
     def fit_share(self) -> float:

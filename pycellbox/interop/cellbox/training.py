@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.backends import BackendName
 from pycellbox.common.files import write_whole
 from pycellbox.errors import DataWarning
 from pycellbox.fitting import fit as fit_network
@@ -31,7 +32,7 @@ def run(
     experiment: Experiment,
     folder: Path,
     *,
-    backend: str = "auto",
+    backend: BackendName = "auto",
     progress: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
@@ -100,7 +101,7 @@ def _train(
     sub_stage: SubStage,
     number: int,
     start: xr.Dataset,
-    backend: str,
+    backend: BackendName,
     progress: bool,
 ) -> Fit:
     train = experiment.rows("train")
@@ -112,15 +113,14 @@ def _train(
         warnings.filterwarnings("ignore", "sigma", DataWarning)
         return fit_network(
             experiment.data.isel(condition=experiment.parts.fit).drop_vars("role"),
-            config.model,
+            config.recipe.replace(
+                schedule=stage,
+                penalty=stage.penalty,
+                horizon=horizon,
+                seed=follow_seed(config.seed, number),
+            ),
             validation=[str(label) for label in validation["condition"].values] or None,
-            solver=config.solver,
-            schedule=stage,
-            loss="mse",
-            penalty=stage.penalty,
-            horizon=horizon,
             initial=start,
-            seed=follow_seed(config.seed, number),
             backend=backend,
             progress=progress,
         )
@@ -137,7 +137,9 @@ class _Scores:
     predicted: xr.DataArray | None
 
     @classmethod
-    def of(cls, experiment: Experiment, sub_stage: SubStage, fit: Fit, backend: str) -> _Scores:
+    def of(
+        cls, experiment: Experiment, sub_stage: SubStage, fit: Fit, backend: BackendName
+    ) -> _Scores:
         test = experiment.rows("test")
         strengths = {"l1": sub_stage.l1, "l2": sub_stage.l2}
         penalty = result_files.penalty_of(fit.parameters["W"], strengths)

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pycellbox.fitting import AdamW, Stage
 from pycellbox.interop.cellbox_jl.keys import LENGTH
 from pycellbox.interop.keys import Unused
 from pycellbox.models import CellBox
-from pycellbox.solvers import Solver, Tsit5
+from pycellbox.objective import Penalty
+from pycellbox.recipe import Recipe
+from pycellbox.schedule import AdamW, Stage
+from pycellbox.solvers import Tsit5
 
 DIFFERENCES = (
     "validation is looked at once per pass over the training conditions, without smoothing, and "
@@ -63,9 +65,15 @@ class JuliaConfig:
         )
 
     @property
-    def solver(self) -> Solver:
-        """Tsit5 with the tolerances that OrdinaryDiffEq takes by itself."""
-        return Tsit5(rtol=1e-3, atol=1e-6)
+    def recipe(self) -> Recipe:
+        """All but schedule and seed, with the tolerances that OrdinaryDiffEq takes by itself."""
+        return Recipe(
+            self.model,
+            solver=Tsit5(rtol=1e-3, atol=1e-6),
+            loss="mae",
+            penalty=Penalty(),
+            horizon=self.values["tfinal"] if self.times is None else None,
+        )
 
     @property
     def counts(self) -> dict[str, int]:

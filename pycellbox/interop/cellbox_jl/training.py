@@ -18,7 +18,6 @@ from pycellbox.interop.cellbox_jl.material import DEFAULT_CORNER, Material, mate
 from pycellbox.interop.joining import check_begun, follow_seed, joined
 from pycellbox.interop.outcome import Outcome
 from pycellbox.loading import load
-from pycellbox.objective import Penalty
 from pycellbox.result import Fit
 from pycellbox.simulation import truth
 
@@ -88,18 +87,14 @@ def run(
     labels = [str(label) for label in data["condition"].values]
     fit = fit_network(
         _seen(data.isel(condition=roles != "test")).drop_vars("role"),
-        config.model,
+        config.recipe.replace(
+            schedule=config.stage(config.updates - done), seed=follow_seed(config.seed, done)
+        ),
         validation=[
             label for label, role in zip(labels, roles, strict=True) if role == "validation"
         ]
         or None,
-        solver=config.solver,
-        schedule=config.stage(config.updates - done),
-        loss="mae",
-        penalty=Penalty(),
-        horizon=config.values["tfinal"] if config.times is None else None,
         initial=given.start,
-        seed=follow_seed(config.seed, done),
         backend=backend,
         progress=progress,
     )

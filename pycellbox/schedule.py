@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pycellbox import views
-from pycellbox.common.options import choice, integer, number, settle, shown
+from pycellbox.common.frozen import Frozen
+from pycellbox.common.options import choice, did_you_mean, integer, number, settle, shown
+from pycellbox.common.rebuilding import entries, rebuild
 from pycellbox.errors import ModelError
 from pycellbox.objective import EDGE_GROUPS, Penalty
 
@@ -103,7 +105,7 @@ class Stage:
     """
 
     iterations: int
-    learning_rate: float | Mapping[str, float] = 0.01
+    learning_rate: float | Mapping[str, float] = field(default=0.01, compare=False)
     horizon: float | None = None
     penalty: Penalty | None = None
     patience: int | None = None
@@ -112,6 +114,7 @@ class Stage:
     decay: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     optimizer: AdamW | LBFGS = field(default_factory=AdamW)
+    _rates: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         settle(self, "iterations", integer("iterations", self.iterations, 1, MOST_ITERATIONS))
@@ -131,8 +134,8 @@ class Stage:
         if isinstance(self.optimizer, LBFGS) and self.prefix is not None:
             raise ModelError("L-BFGS needs all times; leave prefix out or use AdamW.")
         if isinstance(self.learning_rate, Mapping):  # the caller's own, which may change
-            object.__setattr__(self, "learning_rate", dict(self.learning_rate))
-        self.rates()
+            settle(self, "learning_rate", Frozen(self.learning_rate))
+        settle(self, "_rates", Frozen(_every_rate(self.learning_rate)))
 
     def rates(self) -> dict[str, float]:
         """Learning rate of every group.
@@ -142,20 +145,7 @@ class Stage:
         dict of str to float
             By group, all of them.
         """
-        given = self.learning_rate
-        if isinstance(given, Mapping):
-            unknown = sorted(set(given) - set(RATE_GROUPS))
-            if unknown:
-                raise ModelError(
-                    f"learning_rate names unknown group(s) {', '.join(map(str, unknown))}; "
-                    f"known: {', '.join(RATE_GROUPS)}."
-                )
-            full = dict.fromkeys(RATE_GROUPS, 0.0) | dict(given)
-            if "drug_shared" not in given:
-                full["drug_shared"] = full["drug_to_node"]
-        else:
-            full = dict.fromkeys(RATE_GROUPS, given)
-        return {g: number(f"learning_rate of {g}", rate) for g, rate in full.items()}
+        return dict(self._rates)
 
     def factor(self, iteration: int) -> float:
         """Learning rate at an iteration, relative to its nominal value.
@@ -179,6 +169,7 @@ class Stage:
         rows = [
             (f.name.replace("_", " "), _in_words(f.name, getattr(self, f.name)))
             for f in dataclasses.fields(self)
+            if f.init
         ]
         return views.card("Stage", rows)
 
@@ -193,7 +184,7 @@ class Stage:
         options = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.name not in ("penalty", "optimizer", "learning_rate")
+            if f.init and f.name not in ("penalty", "optimizer", "learning_rate")
         }
         options["learning_rate"] = self.rates()
         options["penalty"] = None if self.penalty is None else self.penalty.to_dict()
@@ -203,7 +194,36 @@ class Stage:
         }
         return options
 
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> Stage:
+        """Rebuild a stage from what `to_dict` made.
 
+        Parameters
+        ----------
+        options : mapping
+            By name.
+
+        Returns
+        -------
+        Stage
+            An equal one.
+
+        Raises
+        ------
+        ModelError
+            An option is unknown or cannot be.
+        """
+        given = entries("Stage", options)
+        if given.get("penalty") is not None:
+            given["penalty"] = rebuild(Penalty, given["penalty"])
+        if "optimizer" in given:
+            optimizer = entries("optimizer", given["optimizer"])
+            name = choice("optimizer", optimizer.pop("name", None), tuple(_OPTIMIZERS))
+            given["optimizer"] = rebuild(_OPTIMIZERS[name], optimizer)
+        return rebuild(cls, given)
+
+
+_OPTIMIZERS: dict[str, type[AdamW | LBFGS]] = {"AdamW": AdamW, "LBFGS": LBFGS}
 _UNSET = {
     "horizon": "the fit's",
     "penalty": "the fit's",
@@ -219,6 +239,23 @@ def _in_words(name: str, value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{group}: {number:g}" for group, number in value.items())
     return str(value)
+
+
+def _every_rate(given: float | Mapping[str, float]) -> dict[str, float]:
+    """Spread a learning rate, or complete a mapping, over the groups."""
+    if not isinstance(given, Mapping):
+        full = dict.fromkeys(RATE_GROUPS, given)
+    else:
+        unknown = sorted(map(str, set(given) - set(RATE_GROUPS)))
+        if unknown:
+            raise ModelError(
+                f"learning_rate names unknown group(s) {', '.join(unknown)}"
+                f"{did_you_mean(unknown[0], RATE_GROUPS)}; known: {', '.join(RATE_GROUPS)}."
+            )
+        full = dict.fromkeys(RATE_GROUPS, 0.0) | dict(given)
+        if "drug_shared" not in given:
+            full["drug_shared"] = full["drug_to_node"]
+    return {g: number(f"learning_rate of {g}", rate) for g, rate in full.items()}
 
 
 def check_schedule(schedule: Stage | Sequence[Stage]) -> tuple[Stage, ...]:

@@ -1,0 +1,212 @@
+"""A recipe: all that a fit is told, but the data, in one value that is checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from pycellbox import views
+from pycellbox.common.options import check_dtype, did_you_mean, integer, number, settle, shown
+from pycellbox.common.rebuilding import entries, rebuild
+from pycellbox.errors import ModelError, SolverError
+from pycellbox.models import CellBox
+from pycellbox.objective import Loss, LossName, Penalty, as_loss
+from pycellbox.schedule import Stage, check_schedule
+from pycellbox.solvers import Solver, check_solver, solver_from_dict, solver_to_dict
+
+Dtype = Literal["float64", "float32"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a fit is told: everything but the data and what it is computed by.
+
+    `pycellbox.fit` makes one of its options, or takes one in place of them; `Fit.recipe` is the
+    one that was followed, with which the same data give the same fit. It cannot be changed, only
+    replaced, and can be pickled.
+
+    Parameters
+    ----------
+    model : CellBox
+        The equation and parametrization.
+    solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
+        Of the equation. None: `SteadyState` for drug screens, else `Tsit5`.
+    loss : str or Loss
+        "mse", "mae", "huber" or a `Loss`.
+    penalty : Penalty, optional
+        On W, for every stage that has none of its own. None: as the data ask for.
+    schedule : Stage or sequence of Stage, optional
+        Learning rates, iterations, batches, patience; kept as a tuple. None: as the data ask for.
+    horizon : float, optional
+        End of the integration for steady-state data. None: 10; time courses end with their last
+        time.
+    seed : int
+        Of everything random: initial weights, validation share, batches.
+    dtype : {"float64", "float32"}
+        Precision of the integration and of the parameters.
+
+    Raises
+    ------
+    ModelError, SolverError
+        An option cannot be.
+
+    Examples
+    --------
+    >>> recipe = pcb.Recipe(pcb.CellBox(envelope="hill"), loss="mae", seed=1)
+    >>> fit = pcb.fit(data, recipe.replace(seed=2))  # doctest: +SKIP
+    """
+
+    model: CellBox = field(default_factory=CellBox)
+    _: KW_ONLY
+    solver: Solver | None = None
+    loss: LossName | Loss = "mse"
+    penalty: Penalty | None = None
+    schedule: Stage | Sequence[Stage] | None = None
+    horizon: float | None = None
+    seed: int = 0
+    dtype: Dtype = "float64"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, CellBox):
+            raise ModelError(f"model is {shown(self.model)}; make one with pcb.CellBox(...).")
+        if self.solver is not None:
+            settle(self, "solver", check_solver(self.solver))
+        settle(self, "loss", as_loss(self.loss))
+        if self.penalty is not None and not isinstance(self.penalty, Penalty):
+            raise ModelError(f"penalty={shown(self.penalty)}; make one with pcb.Penalty(...).")
+        if self.schedule is not None:
+            settle(self, "schedule", check_schedule(self.schedule))
+        if self.horizon is not None:
+            horizon = number("horizon", self.horizon, above=True, error=SolverError)
+            settle(self, "horizon", horizon)
+        settle(self, "seed", integer("seed", self.seed, 0))
+        settle(self, "dtype", check_dtype(self.dtype).name)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The schedule; none where it is left open."""
+        return () if self.schedule is None else check_schedule(self.schedule)
+
+    def replace(self, **changes: Any) -> Recipe:
+        """Return a recipe with other values for some options, checked like any.
+
+        Parameters
+        ----------
+        **changes
+            Options of `Recipe`, by name.
+
+        Returns
+        -------
+        Recipe
+            A new one; this one stays as it is.
+
+        Raises
+        ------
+        ModelError, SolverError
+            There is no such option, or it cannot have that value.
+        """
+        for name in changes:
+            if name not in OPTIONS:
+                raise ModelError(
+                    f"a recipe has no option {name}{did_you_mean(name, OPTIONS)}; it has "
+                    f"{', '.join(OPTIONS)}."
+                )
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every option but the model's mask as plain values, for files.
+
+        Returns
+        -------
+        dict
+            By name. Julia's solver objects are named.
+        """
+        return {
+            "model": self.model.to_dict(),
+            "solver": None if self.solver is None else solver_to_dict(self.solver),
+            "loss": as_loss(self.loss).to_dict(),
+            "penalty": None if self.penalty is None else self.penalty.to_dict(),
+            "schedule": [stage.to_dict() for stage in self.stages] or None,
+            "horizon": self.horizon,
+            "seed": self.seed,
+            "dtype": self.dtype,
+        }
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> Recipe:
+        """Rebuild a recipe from what `to_dict` made.
+
+        Parameters
+        ----------
+        options : mapping
+            By name; what is left out has its default.
+        mask : array-like of bool, optional
+            Of the model: the one option that is not among them.
+
+        Returns
+        -------
+        Recipe
+            An equal one.
+
+        Raises
+        ------
+        ModelError, SolverError
+            An option is unknown or cannot be.
+        """
+        given = entries("a recipe", options)
+        given["model"] = CellBox.from_dict(entries("model", given.get("model", {})), mask=mask)
+        if given.get("solver") is not None:
+            given["solver"] = solver_from_dict(given["solver"])
+        for name, kind in (("loss", Loss), ("penalty", Penalty)):
+            if isinstance(given.get(name), Mapping):
+                given[name] = rebuild(kind, given[name])
+        if isinstance(given.get("schedule"), list | tuple):
+            given["schedule"] = [
+                stage if isinstance(stage, Stage) else Stage.from_dict(stage)
+                for stage in given["schedule"]
+            ]
+        return rebuild(cls, given, what="a recipe")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        same = all(getattr(self, name) == getattr(other, name) for name in OPTIONS)
+        return same and _same_mask(self.model.mask, other.model.mask)
+
+    def __hash__(self) -> int:
+        return hash((self.model, self.loss, self.seed, self.dtype))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recipe.from_dict, (self.to_dict(), self.model.mask)
+
+    def _repr_html_(self) -> str:
+        rows = [(name, _in_words(name, getattr(self, name))) for name in OPTIONS]
+        return views.card("Recipe", rows)
+
+
+OPTIONS = tuple(f.name for f in dataclasses.fields(Recipe))
+_UNSET = {
+    "solver": "as the data ask for",
+    "penalty": "as the data ask for",
+    "schedule": "as the data ask for",
+    "horizon": "10 for steady states, the last time of time courses",
+}
+
+
+def _in_words(name: str, value: object) -> str:
+    if value is None:
+        return _UNSET[name]
+    return "; ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _same_mask(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    if isinstance(one, xr.DataArray) and isinstance(other, xr.DataArray):
+        return bool(one.equals(other))
+    return type(one) is type(other) and np.array_equal(one, other)
