@@ -549,7 +549,7 @@ class TestBackendOfAFit:
 
     @pytest.fixture
     def made(self, monkeypatch):
-        monkeypatch.setitem(registry._BACKENDS, "other", self.Other)
+        monkeypatch.setitem(registry._BACKENDS, "other", registry._Entry(self.Other, str))
         model = pcb.CellBox(drug_columns="free")
         return fitted(validation=0.25, backend="other", model=model, solver=pcb.Heun(0.2))
 
@@ -570,7 +570,8 @@ class TestBackendOfAFit:
             raise pcb.BackendError("not installed.")
 
         data = made.data
-        for lost in (lambda: monkeypatch.setitem(registry._BACKENDS, "other", missing),
+        gone = registry._Entry(missing, str)
+        for lost in (lambda: monkeypatch.setitem(registry._BACKENDS, "other", gone),
                      lambda: monkeypatch.delitem(registry._BACKENDS, "other")):  # fmt: skip
             lost()
             for call in (
