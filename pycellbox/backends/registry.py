@@ -99,7 +99,7 @@ def available_backends() -> dict[str, str]:
     """Say which backends there are, and why one cannot be used now.
 
     Nothing is imported or started for that, and files alone are read: what shows only when a
-    backend starts, `get_backend` says.
+    backend starts is an error of the fit that asks for it.
 
     Returns
     -------
