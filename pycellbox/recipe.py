@@ -26,7 +26,7 @@ Dtype = Literal["float64", "float32"]
 class Recipe:
     """What a fit is told: everything but the data and what it is computed by.
 
-    `pycellbox.fit` makes one of its options, or takes one in place of them; `Fit.recipe` is the
+    `pycellbox.fit` makes one of its options, or takes one in place of them; ``Fit.recipe`` is the
     one that was followed, with which the same data give the same fit. It cannot be changed, only
     replaced, and can be pickled.
 

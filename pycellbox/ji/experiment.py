@@ -75,8 +75,9 @@ def ji_experiment(
 
     Returns
     -------
-    train, validation, test : Dataset
-        As `simulate` returns them, each with the truth. Fit with `JI_MODEL`.
+    tuple of Dataset
+        Conditions to train, validate and test, as `pycellbox.simulate` returns them, each with the
+        truth. Fit with ``JI_MODEL``.
 
     Raises
     ------

@@ -42,14 +42,14 @@ _ITERATIONS, _ITERATIONS_LARGE, _LARGE = 1000, 3000, 15
 class Recovery:
     """A network simulated, fitted, and held to the truth.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Of the network.
     train, validation, test : Dataset
-        As `pycellbox.ji.ji_experiment` made them.
+        As `ji_experiment` made them.
     rough, refined : Fit
-        After AdamW, and after `pycellbox.refinement.refine`; of the start that was chosen.
+        After AdamW, and after `pycellbox.refine`; of the start that was chosen.
     starts : int
         From how many initial weights it was fitted.
     seconds : (float, float)
@@ -88,8 +88,12 @@ class Recovery:
         """Mean absolute test error that noise leaves if the structure is known, to first order.
 
         That of an efficient estimate of the true edges and rates from the training conditions,
-        the bound of Cramér and Rao: see `pycellbox.refinement.standard_errors`. Above it lies what
-        the fit lost, or what is beyond first order.
+        the bound of Cramér and Rao. Above it lies what the fit lost, or what is beyond first order.
+
+        Returns
+        -------
+        float
+            In units of the response.
         """
         true = truth(self.train)
         known = dataclasses.replace(JI_MODEL, mask=true["W"] != 0)
@@ -120,12 +124,14 @@ def score(fitted: Fit, test: xr.Dataset) -> dict[str, float]:
     Parameters
     ----------
     fitted : Fit
+        Of time courses of the same network.
     test : Dataset
-        As `pycellbox.simulation.simulate` returns it.
+        As `pycellbox.simulate` returns it.
 
     Returns
     -------
-    dict
+    dict of str to float
+        A row of `Recovery.table`, but for the seconds.
     """
     instance("fitted", fitted, Fit, "what pcb.fit returns")
     true = truth(as_dataset(test, "true_W", "true_alpha", "true_response", name="test"))
@@ -169,10 +175,12 @@ def ji_fit(
     seed : int
         Of the initial weights and the prefixes.
     backend : {"auto", "julia", "numpy", "jax"}
+        As for `pycellbox.fit`.
 
     Returns
     -------
     Fit
+        With the port's equation and the parameters of the least validation loss.
     """
     stage = Stage(
         iterations,
@@ -201,7 +209,7 @@ def recover_beeline(
 ) -> Recovery:
     """Simulate the experiment of Ji et al. on a BEELINE network, fit it, and keep the truth by.
 
-    AdamW as in `ji_fit` comes near, `pycellbox.refinement.refine` goes the rest of the way. If the
+    AdamW as in `ji_fit` comes near, `pycellbox.refine` goes the rest of the way. If the
     result follows less than 95 % of the training responses, or does not predict the validation
     conditions to 1.5 standard deviations of the noise as estimated from the training conditions,
     it is fitted again from other initial weights; of all starts the one with the least validation
@@ -209,19 +217,25 @@ def recover_beeline(
 
     Parameters
     ----------
-    name, noise, n_conditions, alpha
-        As for `pycellbox.ji.ji_experiment`.
+    name : str
+        As for `ji_experiment`.
+    noise : float
+        As for `ji_experiment`.
     seed : int
         Of the experiment, the initial weights and the prefixes.
+    n_conditions, alpha : optional
+        As for `ji_experiment`.
     iterations : int, optional
         Of AdamW, for each start; default 1000, and 3000 for networks of more than 15 nodes.
     starts : int
         At most so many.
     backend : {"auto", "julia", "numpy", "jax"}
+        As for `pycellbox.fit`.
 
     Returns
     -------
     Recovery
+        Data, fits and scores.
 
     Raises
     ------
