@@ -131,8 +131,8 @@ def public() -> Iterator[tuple[str, Any]]:
             yield name, thing
 
 
-def listed() -> Iterator[Any]:
-    """What the pages of the reference list."""
+def listed() -> Iterator[str]:
+    """Full names of what the pages of the reference list."""
     for page in sorted((ROOT / "docs" / "api").glob("*.rst")):
         room = ""
         for line in page.read_text(encoding="utf-8").splitlines():
@@ -140,9 +140,36 @@ def listed() -> Iterator[Any]:
                 room = found[1]
             found = re.fullmatch(r"(?:   |\.\. auto(?:exception|data):: )(\w+)", line)
             if found and room:
-                yield pkgutil.resolve_name(f"{room}.{found[1]}")
+                yield f"{room}.{found[1]}"
 
 
 def test_every_public_name_has_a_place_in_the_reference():
-    placed = [id(thing) for thing in listed()]
+    placed = [id(pkgutil.resolve_name(name)) for name in listed()]
     assert [name for name, thing in public() if id(thing) not in placed] == []
+
+
+def test_names_in_the_reference_are_links():
+    """What stands between single backticks is in the reference, as Sphinx looks for it.
+
+    What stands between bars, |w|, would be looked for as well: double backticks make it code.
+    """
+    texts: dict[str, str] = {}
+    rooms = {name: name.rpartition(".")[0] for name in listed()}
+    for name in listed():
+        thing = pkgutil.resolve_name(name)
+        texts[name] = inspect.getdoc(thing) or ""
+        for inner, part in vars(thing).items() if inspect.isclass(thing) else ():
+            if inner[0] != "_":
+                rooms[f"{name}.{inner}"] = rooms[name]
+                texts[f"{name}.{inner}"] = inspect.getdoc(part) or ""
+    known = texts.keys() | set(rooms.values())
+    broken = []
+    for name, text in texts.items():
+        around = ("", f"{name}.", f"{name.rpartition('.')[0]}.", f"{rooms[name]}.")
+        for link in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text):
+            if not known & {before + link.removesuffix("()") for before in around}:
+                broken.append((name, link))
+        broken += [
+            (name, bars) for bars in re.findall(r"\|\S[^|\n]*\|", re.sub("``.*?``", "", text))
+        ]
+    assert broken == []
