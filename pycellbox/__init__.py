@@ -14,6 +14,7 @@ from pycellbox.common import starting  # noqa: F401  # Ctrl-C has no traceback f
 from pycellbox import datasets, metrics, networks, plot, splits
 from pycellbox.backends import available_backends
 from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
+from pycellbox.ending import Ending
 from pycellbox.errors import (
     BackendError,
     BackendWarning,
@@ -56,6 +57,7 @@ __all__ = [
     "DataError",
     "DataWarning",
     "DivergenceError",
+    "Ending",
     "Euler",
     "Evaluation",
     "FileWarning",

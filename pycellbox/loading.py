@@ -12,15 +12,18 @@ from pycellbox.common.labels import labels_along
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
+from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.problem import Structure, parameter_arrays
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
 from pycellbox.times import time_grid
 
 _HISTORY = ("objective", "loss", "validation_loss", "gradient_norm", "learning_rate", "stage")
+_ENDINGS = [ending.value for ending in Ending]
 # What other parts of the package read of the provenance, and the kind of each.
 _TOLD: dict[str, type | tuple[type, ...]] = {
-    "status": str, "backend": str, "seconds": (int, float), "steps_retried": int, "versions": dict,
+    "ending": str, "status": str, "backend": str, "seconds": (int, float), "steps_retried": int,
+    "versions": dict,
 }  # fmt: skip
 
 
@@ -83,6 +86,9 @@ def _to_version_2(groups: dict[str, xr.Dataset]) -> None:
     recipe["horizon"] = told.pop("horizon", last)
     if last is not None and "horizon" not in history:
         history["horizon"] = ("iteration", np.full(history.sizes["iteration"], last))
+    # Its first word; that of a blow-up was "stopped".
+    word = str(told["status"]).split()[0]
+    told["ending"] = word if word in _ENDINGS else Ending.DIVERGED.value
     for stage in recipe["schedule"]:
         if "optimiser" in stage:
             stage["optimizer"] = stage.pop("optimiser")
@@ -114,3 +120,5 @@ def _check_whole(fit: Fit) -> None:
     for name, kind in _TOLD.items():
         if not isinstance(told[name], kind):
             raise ValueError(f"provenance has {name} = {told[name]!r:.60}")
+    if told["ending"] not in _ENDINGS:
+        raise ValueError(f"the ending {told['ending']!r:.60} is unknown")

@@ -16,6 +16,7 @@ from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
 from pycellbox.doubts import doubt_extrapolation
+from pycellbox.ending import Ending
 from pycellbox.errors import DataError, ModelError
 from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.objective import as_loss
@@ -113,6 +114,11 @@ class Fit:
     def status(self) -> str:
         """How the fit ended: "completed", or where and why it stopped."""
         return str(self._provenance["status"])
+
+    @property
+    def ending(self) -> Ending:
+        """How the fit ended: `Ending.COMPLETED`, or what cut it short."""
+        return Ending(self._provenance["ending"])
 
     def with_provenance(self, **entries: Any) -> Fit:
         """Return the same fit with more, or other, entries in its provenance.

@@ -136,17 +136,18 @@ def test_interrupt_ends_with_130(
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [("interrupted in stage 0", 130), ("stopped in stage 0: too far", 1)]
+    ("ending", "code"), [(pcb.Ending.INTERRUPTED, 130), (pcb.Ending.DIVERGED, 1)]
 )
 def test_a_fit_that_ends_early_is_saved_and_said(
-    status: str,
+    ending: pcb.Ending,
     code: int,
     words: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(pcb.Fit, "status", status)
+    monkeypatch.setattr(pcb.Fit, "ending", ending)
+    monkeypatch.setattr(pcb.Fit, "status", status := "in words")
     assert main(["fit", *words, "--out", str(tmp_path / "fit.nc")]) == code
     assert status in capsys.readouterr().err
     pcb.load(tmp_path / "fit.nc")

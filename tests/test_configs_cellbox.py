@@ -156,13 +156,15 @@ def test_an_interrupt_keeps_what_was_reached(
         calls.append(options)
         fit = pcb.fit(*args, **options)
         if len(calls) == 2:
-            fit._provenance["status"] = "interrupted in stage 0"
+            fit._provenance |= {"ending": "interrupted", "status": "interrupted in stage 0"}
         return fit
 
     monkeypatch.setattr(training, "fit_network", train)
     outcome = run_config(config())
     assert len(calls) == 2
-    assert pcb.load(outcome.folder / "fit.nc").status == "interrupted in sub-stage 2 of 3"
+    whole = pcb.load(outcome.folder / "fit.nc")
+    assert whole.ending is pcb.Ending.INTERRUPTED
+    assert whole.status == "interrupted in sub-stage 2 of 3"
     assert not list(outcome.folder.glob("3_best*"))
 
 
@@ -608,6 +610,7 @@ def test_an_interrupt_between_sub_stages_saves_those_that_are_done(
     monkeypatch.setattr("pycellbox.interop.cellbox.training.fit_network", interrupting(after=2))
     assert main(["run", str(path), "--out", "out", "--no-baselines"]) == 130
     fit = pcb.load("out/fit.nc")
+    assert fit.ending is pcb.Ending.INTERRUPTED
     assert fit.status == "interrupted after sub-stage 2 of 3"
     assert len(fit.recipe.stages) == 2
     assert len(list(Path("out").glob("2_best.*"))) == 4

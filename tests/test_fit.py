@@ -21,7 +21,7 @@ def test_a_known_network_is_found(times):
     fit = fitted(
         data, schedule=quick(400, decay="cosine"), solver=pcb.Heun(0.2) if times is None else None
     )
-    assert fit.status == "completed"
+    assert (fit.ending, fit.status) == (pcb.Ending.COMPLETED, "completed")
     assert fit.history["loss"][-1] < 1e-4 * fit.history["loss"][0]
     mask = structure(PLAIN).mask
     found, true = fit.parameters["W"].values[mask], truth["W"].values[mask]
@@ -325,6 +325,7 @@ class TestBlowUp:
         monkeypatch.setattr(loop.Objective, "value_and_gradient", failing)
         fit = fitted(dataset(np.random.default_rng(14)))
         assert fit.status == "stopped in stage 0: it blew up."
+        assert fit.ending is pcb.Ending.DIVERGED
         assert fit.history.sizes["iteration"] == 5
         assert np.isfinite(fit.parameters["W"]).all()
 
@@ -355,6 +356,7 @@ def test_an_interrupt_keeps_the_partial_result(monkeypatch):
     monkeypatch.setattr(loop._StageRun, "_record", interrupting)
     fit = fitted(dataset(np.random.default_rng(17)))
     assert fit.status == "interrupted in stage 0"
+    assert fit.ending is pcb.Ending.INTERRUPTED
     assert fit.history.sizes["iteration"] == 7
     assert fit.history["loss"][-1] < fit.history["loss"][0]
 

@@ -21,6 +21,7 @@ from pycellbox import cli
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.cli import main
 from pycellbox.common import interrupts, starting
+from pycellbox.fitting import conclusion
 from pycellbox.result import Fit
 from tests.support.configs import Write, configs_in
 from tests.support.problems import dataset
@@ -175,14 +176,14 @@ def test_ctrl_c_does_not_lose_a_training_that_is_finished(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     whole = fit(data)
-    at_call(monkeypatch, pcb.result, name, 1, ctrl_c)
+    at_call(monkeypatch, conclusion, name, 1, ctrl_c)
     found = fit(data)
     assert found.status == "completed"
     check_whole(found, whole, name)
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(NumpySession, "value_and_gradient"), (pcb.result, "solve")]
+    ("owner", "name"), [(NumpySession, "value_and_gradient"), (conclusion, "solve")]
 )
 def test_a_second_ctrl_c_ends_it(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
@@ -196,7 +197,7 @@ def test_a_second_ctrl_c_ends_what_the_first_has_begun(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_call(monkeypatch, NumpySession, "value_and_gradient", 2, ctrl_c)
-    at_call(monkeypatch, pcb.result, "solve", 1, ctrl_c)
+    at_call(monkeypatch, conclusion, "solve", 1, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         fit(data)
 
@@ -287,7 +288,7 @@ def test_the_command_line_saves_what_a_signal_ends(
     given = words(data, tmp_path)
     owner, name = {
         "training": (NumpySession, "value_and_gradient"),
-        "prediction": (pcb.result, "verify"),
+        "prediction": (conclusion, "verify"),
         "saving": (Fit, "save"),
     }[when]
     at_call(monkeypatch, owner, name, 1, lambda: signal.raise_signal(number))

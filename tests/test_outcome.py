@@ -41,11 +41,13 @@ def folder(tmp_path, monkeypatch, template):
     monkeypatch.chdir(tmp_path)
 
 
-def ended(fit, status, iterations):
+def ended(fit, status, iterations, ending=pcb.Ending.INTERRUPTED):
     """Make the fit that the loop returns when it is cut short."""
     tree = fit.tree.copy()
     tree["history"] = tree["history"].to_dataset().isel(iteration=slice(iterations))
-    tree.attrs["provenance"] = json.dumps(fit.provenance | {"status": status})
+    tree.attrs["provenance"] = json.dumps(
+        fit.provenance | {"ending": ending.value, "status": status}
+    )
     return pcb.Fit(tree)
 
 
@@ -56,14 +58,18 @@ def contents():
 FIT = ["fit", "--data", "data.nc", "--iterations", "1", "--no-baselines", "--out"]
 
 
-@pytest.mark.parametrize("status", ["interrupted in stage 0", "stopped in stage 0: it blew up"])
-def test_a_fit_cut_short_takes_no_finished_fits_place(status, folder, fitted, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("ending", "code"), [(pcb.Ending.INTERRUPTED, 130), (pcb.Ending.DIVERGED, 1)], ids=str
+)
+def test_a_fit_cut_short_takes_no_finished_fits_place(
+    ending, code, folder, fitted, monkeypatch, capsys
+):
     Path("tables").mkdir()
     Path("tables/W.csv").write_text("older")
     before = contents()
-    cut = ended(fitted, status, 2)
+    cut = ended(fitted, status := "in words", 2, ending)
     monkeypatch.setattr("pycellbox.cli.commands.fit_network", lambda *a, **k: cut)
-    assert main([*FIT, "fit.nc", "--csv", "tables"]) in (1, 130)
+    assert main([*FIT, "fit.nc", "--csv", "tables"]) == code
     said = capsys.readouterr()
     assert "fit.nc holds a finished fit and stays" in said.err
     assert "saved fit.unfinished.nc" in said.out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -322,9 +324,8 @@ def test_a_blow_up_ends_the_path_with_what_there_is(steady, monkeypatch, caplog)
 def test_an_interrupt_is_one(steady, monkeypatch):
     def interrupted(*args, **options):
         tree = steady[0].tree.copy()
-        tree.attrs["provenance"] = tree.attrs["provenance"].replace(
-            '"completed"', '"interrupted in stage 0"'
-        )
+        ended = {"ending": "interrupted", "status": "interrupted in stage 0"}
+        tree.attrs["provenance"] = json.dumps(steady[0].provenance | ended)
         return pcb.Fit(tree)
 
     monkeypatch.setattr(refits, "fit", interrupted)

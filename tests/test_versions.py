@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_they_are_whole_and_go_on_in_this_version(path, tmp_path):
     for name in ("parameters", "history", "data"):
         own = groups[name].drop_vars("mask", errors="ignore")
         xr.testing.assert_identical(getattr(fit, name), own)
-    assert fit.status == "completed"
+    assert (fit.ending, fit.status) == (pcb.Ending.COMPLETED, "completed")
     assert "completed; numpy backend" in repr(fit)
     assert "settings" in fit._repr_html_()
     assert fit.evaluate(fit.data, baselines=False).table.notna().any(axis=None)
@@ -80,9 +81,11 @@ def test_they_are_fitted_and_pruned_further(path):
     fit = pcb.load(path)
     data, roles = fit.data.drop_vars("role"), fit.data["role"]
     judges = list(data["condition"].values[roles == "validation"]) or None
-    if not (fit.parameters["W"] != 0).any():
-        pytest.skip("it has no edge left, so that there is nothing to fit")
     told = fit.recipe.replace(schedule=STAGE)
+    if not (fit.parameters["W"] != 0).any():
+        with pytest.raises(pcb.PycellboxError, match="nothing to fit"):
+            pcb.fit(data, told)
+        return
     again = pcb.fit(data, told, validation=judges, backend="numpy", progress=False)
     assert again.recipe == told
     if judges:
@@ -119,6 +122,23 @@ def test_a_part_of_an_earlier_one_is_missed(lost, path, tmp_path):
     del groups[""].attrs[lost]
     with pytest.raises(pcb.ResultFileError, match=rf"is damaged.*{lost}"):
         pcb.load(write_datasets(tmp_path / "less.nc", groups))
+
+
+@pytest.mark.parametrize(
+    ("status", "ending"),
+    [
+        ("completed", pcb.Ending.COMPLETED),
+        ("interrupted in stage 1", pcb.Ending.INTERRUPTED),
+        ("interrupted after sub-stage 2 of 3", pcb.Ending.INTERRUPTED),
+        ("stopped in stage 0: the trajectory is not finite.", pcb.Ending.DIVERGED),
+    ],
+)
+def test_how_an_earlier_one_ended_is_read_from_its_words(status, ending, path, tmp_path):
+    groups = read_datasets(path)
+    told = json.loads(groups[""].attrs["provenance"]) | {"status": status}
+    groups[""].attrs["provenance"] = json.dumps(told)
+    fit = pcb.load(write_datasets(tmp_path / "fit.nc", groups))
+    assert (fit.ending, fit.status) == (ending, status)
 
 
 def test_one_from_before_the_history_had_horizons_keeps_its_own(tmp_path):

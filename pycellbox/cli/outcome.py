@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pycellbox import load
 from pycellbox.cli.tables import note
+from pycellbox.ending import Ending
 from pycellbox.errors import PycellboxError
 from pycellbox.result import Fit
 
@@ -24,7 +25,7 @@ def save(fit: Fit, path: Path) -> Path:
     KeyboardInterrupt
         It was interrupted before its first iteration, and nothing is saved.
     """
-    if fit.status.startswith("interrupted") and not fit.history.sizes["iteration"]:
+    if fit.ending is Ending.INTERRUPTED and not fit.history.sizes["iteration"]:
         raise KeyboardInterrupt("before the first iteration; nothing is saved")
     if not deserves(fit, path):
         beside = path.with_name(f"{path.stem}.unfinished{path.suffix}")
@@ -35,9 +36,9 @@ def save(fit: Fit, path: Path) -> Path:
 
 def deserves(fit: Fit, path: Path) -> bool:
     """Whether a fit may replace what is at a path: it is finished, or nothing better is there."""
-    if fit.status == "completed" or not os.path.exists(path):
+    if fit.ending is Ending.COMPLETED or not os.path.exists(path):
         return True
     try:
-        return load(path).status != "completed"
+        return load(path).ending is not Ending.COMPLETED
     except PycellboxError:  # whatever it is, it may be better
         return False

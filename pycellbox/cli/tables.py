@@ -14,6 +14,7 @@ import xarray as xr
 from pycellbox import metrics
 from pycellbox.common.files import check_apart, check_ending, check_writable, write_whole
 from pycellbox.common.spreadsheet import csv_text
+from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
 from pycellbox.summary import interactions
@@ -33,10 +34,10 @@ def note(text: str) -> None:
 
 def exit_code(fit: Fit) -> int:
     """Tell whether a fit came to its end, and say so on stderr if it did not."""
-    if fit.status == "completed":
+    if fit.ending is Ending.COMPLETED:
         return 0
     note(f"the fit did not come to its end ({fit.status}).")
-    return 130 if fit.status.startswith("interrupted") else 1
+    return 130 if fit.ending is Ending.INTERRUPTED else 1
 
 
 def prepare_file(

@@ -108,9 +108,9 @@ def fit(
     Returns
     -------
     Fit
-        Parameters, history, predictions; see `Fit`. Its ``status`` says how the fit ended: an
-        interrupt or a blow-up that no smaller step could avert ends it early with the best
-        parameters so far. Once training has begun, the first Ctrl-C ends it after the gradient
+        Parameters, history, predictions; see `Fit`. Its ``ending`` and ``status`` say how it
+        ended: an interrupt or a blow-up that no smaller step could avert ends it early with the
+        best parameters so far. Once training has begun, the first Ctrl-C ends it after the gradient
         that is being computed, or waits for the final predictions; the second one ends all.
 
     Raises
@@ -189,7 +189,7 @@ def fit(
             data=data.assign_coords(role=("condition", roles)),
             backend=chosen.name,
             provenance={
-                "status": training.status,
+                **training.ended.to_dict(),
                 "steps_retried": kept.retried,
                 "seconds": round(time.perf_counter() - began, 3),
                 "versions": versions(chosen),
@@ -197,7 +197,7 @@ def fit(
         )
         log.info(
             "fit ends: %s after %d iterations, %s, %.2f s",
-            training.status, len(history), history.last(),
+            training.ended.message, len(history), history.last(),
             time.perf_counter() - began,
         )  # fmt: skip
         return fitted

@@ -16,6 +16,7 @@ import numpy as np
 from pycellbox.backends import Backend
 from pycellbox.backends.protocol import Batch, Iteration, TrainingRun
 from pycellbox.common import interrupts
+from pycellbox.ending import COMPLETED, Ended, Ending, interrupted
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs
 from pycellbox.fitting.adamw import AdamWRun, Judge
@@ -62,8 +63,8 @@ class Training:
         Rows of the problem.
     raw : dict of ndarray
         Where it starts.
-    status : str
-        How the fit ended, for the reader; until then that it was interrupted.
+    ended : Ended
+        How the fit ended; until then that it was interrupted.
     kept : Kept
         Parameters and history that belong together, whenever the training is interrupted.
     """
@@ -80,9 +81,10 @@ class Training:
     rng: np.random.Generator
     progress: Progress
     history: History = field(default_factory=History)
-    status: str = "interrupted in stage 0"
+    ended: Ended = field(init=False)
 
     def __post_init__(self) -> None:
+        self.ended = interrupted("in stage 0")
         self.kept = Kept(self.raw, 0, 0)
 
     @property
@@ -102,7 +104,7 @@ class Training:
         """
         with self.progress:
             for number, stage in enumerate(schedule):
-                self.status = f"interrupted in stage {number}"
+                self.ended = interrupted(f"in stage {number}")
                 began, before = time.perf_counter(), len(self.history)
                 try:
                     _StageRun(self, number, stage).run()
@@ -112,7 +114,7 @@ class Training:
                             f"the fit cannot start: {error} Or start from smaller weights: "
                             "initial=pcb.Initialization(weight_scale=...)."
                         ) from error
-                    self.status = f"stopped in stage {number}: {error}"
+                    self.ended = Ended(Ending.DIVERGED, f"stopped in stage {number}: {error}")
                     return
                 finally:
                     log.info(
@@ -121,7 +123,7 @@ class Training:
                         type(stage.optimizer).__name__, self.history.last(),
                         time.perf_counter() - began,
                     )  # fmt: skip
-        self.status = "completed"
+        self.ended = COMPLETED
 
     def keep(self, raw: Raw, retried: int) -> None:
         """Keep parameters that nobody changes any more, with the history so far, in one go."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pycellbox.backends import BackendName
 from pycellbox.common.options import integer
+from pycellbox.ending import Ending
 from pycellbox.errors import DataError, ModelError, once
 from pycellbox.interop import files
 from pycellbox.interop.keys import Unused
@@ -155,7 +156,7 @@ def _settled(
     """Let a finished run take the place of the one that was there."""
     if outcome.folder == folder:
         return outcome
-    if outcome.fit.status != "completed":
+    if outcome.fit.ending is not Ending.COMPLETED:
         tell(f"the finished result in {folder} stays; this run, cut short, is in {outcome.folder}")
         return outcome
     files.publish(outcome.folder, folder, inputs)

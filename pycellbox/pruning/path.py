@@ -14,6 +14,7 @@ import xarray as xr
 
 from pycellbox.backends import BackendName
 from pycellbox.data.replicates import replicates
+from pycellbox.ending import Ending
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import fit
 from pycellbox.fitting.progress import Progress
@@ -89,7 +90,7 @@ class Refits:
             except DivergenceError as error:
                 log.warning(f"pruning ends with {count(path[-1])} edges: {error}")
                 break
-            if result.status.startswith("interrupted"):
+            if result.ending is Ending.INTERRUPTED:
                 raise KeyboardInterrupt
             path.append(result)
             used.append(threshold)

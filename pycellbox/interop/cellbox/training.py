@@ -16,6 +16,7 @@ import xarray as xr
 
 from pycellbox.backends import BackendName
 from pycellbox.common.files import write_whole
+from pycellbox.ending import Ended, Ending, interrupted
 from pycellbox.errors import DataWarning
 from pycellbox.fitting import fit as fit_network
 from pycellbox.interop import files, result_files
@@ -80,14 +81,14 @@ def run(
             )
             seconds = time.perf_counter() - began
             tell(_line(number, sub_stage, fit, scores, seconds))
-            if fit.status != "completed":
+            if fit.ending is not Ending.COMPLETED:
                 break
-        status = _status(fits, len(config.sub_stages))
+        ended = _ended(fits, len(config.sub_stages))
     except KeyboardInterrupt:  # between two sub-stages; within one, its fit ends early
-        status = f"interrupted after sub-stage {len(fits)} of {len(config.sub_stages)}"
+        ended = interrupted(f"after sub-stage {len(fits)} of {len(config.sub_stages)}")
     check_begun(fits)
     settings = json.dumps(_settings(config))
-    whole = joined(fits, seed=config.seed, status=status, config=settings)
+    whole = joined(fits, seed=config.seed, config=settings, **ended.to_dict())
     whole.save(folder / files.FIT_FILE)
     name = config.values["experiment_type"]
     data = experiment.data.drop_vars("sigma", errors="ignore")
@@ -182,8 +183,6 @@ def _line(number: int, sub: SubStage, fit: Fit, scores: _Scores, seconds: float)
     )
 
 
-def _status(fits: list[Fit], wanted: int) -> str:
-    last = fits[-1].status
-    if last == "completed":
-        return last
-    return last.replace("stage 0", f"sub-stage {len(fits)} of {wanted}")
+def _ended(fits: list[Fit], wanted: int) -> Ended:
+    where = f"sub-stage {len(fits)} of {wanted}"
+    return Ended(fits[-1].ending, fits[-1].status.replace("stage 0", where))

@@ -10,6 +10,7 @@ import xarray as xr
 
 from pycellbox.backends import BackendName
 from pycellbox.data import open_data, save_data
+from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.fitting import fit as fit_network
 from pycellbox.interop import files, result_files
@@ -98,7 +99,7 @@ def run(
         backend=backend,
         progress=progress,
     )
-    if fit.status.startswith("interrupted"):
+    if fit.ending is Ending.INTERRUPTED:
         check_begun([fit])
     whole = joined(
         [*fits, fit], seed=config.seed, config=json.dumps(config.values), corner=given.corner
