@@ -479,7 +479,7 @@ def test_trajectories_name_what_does_not_fit(
         plot.trajectories(courses, nodes=list(courses["node"].values[:8]))
     with pytest.raises(pcb.DataError, match="truth lacks the condition 'aMEK'"):
         plot.trajectories(courses, truth=clean.isel(condition=slice(1, None)))
-    with pytest.raises(pcb.DataError, match=r"fit needs .* \(condition, time, node\)"):
+    with pytest.raises(pcb.DataError, match=r"fit has dims .* needs labelled dims"):
         plot.trajectories(clean.isel(time=0), courses)
 
 
@@ -744,6 +744,8 @@ def test_a_network_stays_inside_the_axes_given(size: float) -> None:
     frame = ax.get_window_extent().padded(2)
     assert all(frame.contains(*corner) for box in drawn for corner in (box.min, box.max))
     assert "strongest of" in ax.get_title()
+    *names, title = drawn
+    assert not any(title.overlaps(name.padded(-2)) for name in names)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -844,6 +846,12 @@ def cleared_part(plt: ModuleType) -> object:
     return part
 
 
+def beside_a_bar_of_tight_layout(plt: ModuleType) -> matplotlib.figure.SubFigure:
+    left, right = plt.figure(figsize=(12, 4), layout="tight").subfigures(1, 2)
+    left.colorbar(left.add_subplot().imshow([[0, 1]]))
+    return right  # type: ignore[no-any-return]
+
+
 def closed_and_empty(plt: ModuleType) -> object:
     figure = plt.figure()
     plt.close(figure)
@@ -854,8 +862,10 @@ BAD_AXES: list[tuple[Callable[[ModuleType], object], str]] = [
     (lambda plt: plt.figure(), "ax is a Figure; it needs a single matplotlib Axes"),
     (lambda plt: plt, "ax is a module; it needs a single matplotlib Axes"),
     (lambda plt: "left", "ax is a str; it needs a single matplotlib Axes"),
-    (lambda plt: plt.subplots(2, 2)[1], r"ax holds 4 entries; it needs one .* such as ax\[0\]"),
+    (lambda plt: plt.subplots(2, 2)[1], r"ax holds 4 entries; it needs one .* as ax\[0\]"),
     (lambda plt: list(plt.subplots(1, 2)[1]), "ax holds 2 entries; it needs one"),
+    (lambda plt: range(10**30), "ax holds .* entries; it needs one"),
+    (lambda plt: plt.figure().subplot_mosaic("a"), "ax is a dict; it needs a single"),
     (lambda plt: plt.figure().add_subplot(projection="polar"), "ax is polar; it needs plain axes"),
     (removed, "ax was removed from its figure"),
     (cleared, "ax was removed from its figure"),
@@ -867,6 +877,8 @@ BAD_FIGURES: list[tuple[Callable[[ModuleType], object], str]] = [
     (lambda plt: plt.subplots()[0], "figure has axes or parts already"),
     (lambda plt: plt.figure().subfigures(1, 2)[0].figure, "figure has axes or parts already"),
     (cleared_part, "figure was removed from its figure"),
+    (lambda plt: plt.figure(figsize=(2, 2)), r"figure is 2.0 × 2.0 inches; .* needs at least"),
+    (lambda plt: plt.figure(figsize=(6, 0.9)), r"figure is 6.0 × 0.9 inches; .* needs at least"),
     (closed_and_empty, "figure is of a figure that was closed"),
 ]
 
@@ -894,6 +906,29 @@ def test_what_is_no_empty_figure_is_refused_before_anything_is_done(
     monkeypatch.setattr(pcb.Fit, "predict", lambda *args, **options: pytest.fail("was computed"))
     with pytest.raises(pcb.PycellboxError, match=words):
         pictures[name](figure=bad)
+
+
+@pytest.mark.parametrize("name", ["interactions", "trajectories"])
+def test_a_layout_that_cannot_be_changed_is_refused(
+    pictures: dict[str, Callable[..., Figure]], name: str, plt: ModuleType
+) -> None:
+    part = beside_a_bar_of_tight_layout(plt)
+    with pytest.raises(pcb.PycellboxError, match='make it with layout="constrained"'):
+        pictures[name](figure=part)
+    assert not part.axes
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(3.2, 2), (3.2, 6), (8, 2), (12, 9)])
+@pytest.mark.parametrize("name", ["interactions", "trajectories"])
+def test_a_figure_of_any_size_that_is_taken_has_room(
+    pictures: dict[str, Callable[..., Figure]], name: str, size: tuple[float, float]
+) -> None:
+    whole = Figure(figsize=size)
+    assert pictures[name](figure=whole) is whole
+    boxes = [text.get_window_extent() for text in shown_texts(whole)]
+    inside = whole.bbox.padded(2)
+    assert all(inside.contains(*corner) for box in boxes for corner in (box.min, box.max))
 
 
 def test_an_inset_can_be_drawn_into(pictures: dict[str, Callable[..., Figure]]) -> None:

@@ -11,11 +11,20 @@ import xarray as xr
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
 from pycellbox.data import validate
-from pycellbox.data.given import as_dataset
+from pycellbox.data.given import as_array, as_dataset
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import chosen, response_label, short, with_unit
-from pycellbox.plot.place import area, check_figure, room, root_of, wrapped
-from pycellbox.plot.style import DARK_GREY, GREY, MARKERS, PALETTE
+from pycellbox.plot.place import (
+    area,
+    check_figure,
+    check_room,
+    in_one_line,
+    letters_in,
+    room,
+    root_of,
+    wrapped,
+)
+from pycellbox.plot.style import DARK_GREY, GREY, MARKERS, PALETTE, SMALL
 from pycellbox.result import Fit
 
 if TYPE_CHECKING:
@@ -26,7 +35,7 @@ MAX_CONDITIONS = 12
 """So many conditions are drawn where none are chosen."""
 
 _POINTS = 200  # of a line, over the time that was measured
-_PANEL, _LONE_PANEL = (2.1, 1.75), (3.2, 2.5)  # inches
+_PANEL, _LONE_PANEL, _LEAST = (2.1, 1.75), (3.2, 2.5), (0.9, 0.7)  # inches
 _COLUMNS = 4
 
 
@@ -72,7 +81,7 @@ def trajectories(
         The data are steady states or break the schema, a label is unknown, more nodes are asked
         for than there are colors, or arrays do not cover what is to be drawn.
     PycellboxError
-        matplotlib is not installed.
+        matplotlib is not installed, or ``figure`` is none, not empty or too small.
     """
     check_figure(figure)
     needs = "a Fit, a DataArray of predicted responses, or a Dataset of measured ones"
@@ -94,6 +103,16 @@ def trajectories(
         panels = panels[: MAX_CONDITIONS if figure is None else min(MAX_CONDITIONS, _most(figure))]
     drawn = _nodes(nodes, response.sel(condition=panels))
     part = {"condition": panels, "node": drawn}
+    named = {Fit: ["fit"], xr.DataArray: ["prediction"]}.get(type(fit), [])
+    keys = _keys(drawn, named + ["truth"] * (truth is not None), "sigma" in data)
+    beside = 0.6 + 0.07 * max(len(key.get_label()) for key in keys)  # inch, of the legend
+    columns, (width, height) = _COLUMNS, _LONE_PANEL if len(panels) == 1 else _PANEL
+    if figure is not None:
+        columns = _columns(len(panels), room(figure)[0] - beside, room(figure)[1])
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    wide, high = _LEAST
+    check_room(figure, wide * columns + beside, max(high * rows + 0.6, 0.18 * len(keys)))
     lines = {}
     if isinstance(fit, Fit):
         until = float(data["time"].values[-1])
@@ -105,27 +124,19 @@ def trajectories(
     if truth is not None:
         lines["truth"] = _part(truth, part, "truth")
     measured = data.sel(part)
-    keys = _keys(drawn, lines, "sigma" in measured)
-    beside = 0.6 + 0.07 * max(len(key.get_label()) for key in keys)  # inch, of the legend
-    if figure is None:
-        columns, (width, height) = _COLUMNS, _LONE_PANEL if len(panels) == 1 else _PANEL
-    else:
-        width, height = room(figure)
-        columns = _columns(len(panels), width - beside, height)
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
     with area(figure, width * columns + 0.5 + beside, height * rows + 0.9) as figure:
         width, height = room(figure)
+        letters = letters_in((width - beside - 0.5) / columns, 10)  # of size 8, capitals
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for ax, condition in zip(grid, panels, strict=False):
-            _panel(ax, measured, lines, condition, drawn)
+            _panel(ax, measured, lines, condition, drawn, min(letters, 30))
         for ax in grid[len(panels) :]:
             ax.remove()
         for ax in grid[max(0, len(panels) - columns) : len(panels)]:
             ax.tick_params(labelbottom=True)  # the lowest of its column
         time = data["time"]
         figure.supxlabel(with_unit(str(time.attrs["long_name"]), time.attrs), fontsize=9)
-        figure.supylabel(wrapped(response_label(response), height - 0.5, 9), fontsize=9)
+        figure.supylabel(in_one_line(response_label(response), height - 0.4, 9), fontsize=9)
         parts = []
         if conditions is None and len(panels) < response.sizes["condition"]:
             parts.append(f"{len(panels)} of {response.sizes['condition']} conditions")
@@ -134,17 +145,14 @@ def trajectories(
         if parts:
             heading = wrapped(", ".join(parts), width - beside, 9)
             figure.suptitle(heading, fontsize=9, x=0.01, ha="left")
-        if width > 2 * beside:
-            figure.legend(handles=keys, loc="outside right upper")
-        else:
-            figure.legend(handles=keys, loc="outside lower center", ncols=int(width / beside) or 1)
+        figure.legend(handles=keys, loc="outside right upper")
     return root_of(figure)
 
 
 def _most(figure: FigureBase) -> int:
     """Return how many panels a figure has room for, beside the texts."""
-    width, height = (int((inches - 0.9) / 1.1) for inches in room(figure))
-    return max(width, 1) * max(height, 1)
+    width, height = room(figure)
+    return max(int((width - 2) / 1.1), 1) * max(int((height - 0.9) / 1.1), 1)
 
 
 def _columns(panels: int, width: float, height: float) -> int:
@@ -170,26 +178,18 @@ def _nodes(wanted: Sequence[str] | None, response: xr.DataArray) -> list[str]:
     return [names[i] for i in sorted(widest) if np.isfinite(ranges[i])]
 
 
-def _part(array: xr.DataArray, part: dict[str, list[str]], owner: str) -> xr.DataArray:
-    """Select what is drawn, with labels along every dim."""
-    if not isinstance(array, xr.DataArray) or set(array.dims) != {"condition", "time", "node"}:
-        given = array.dims if isinstance(array, xr.DataArray) else type(array).__name__
-        raise DataError(
-            f"{owner} needs to be a DataArray with the dims (condition, time, node); {given} was "
-            "given."
-        )
-    if "time" not in array.coords:
-        raise DataError(f"{owner} has no coordinate time: its points have no place in the picture.")
+def _part(array: object, part: dict[str, list[str]], owner: str) -> xr.DataArray:
+    """Select what is drawn."""
+    given = as_array(array, owner, "condition", "time", "node")
     for dim, labels in part.items():
-        known = set(labels_along(array, dim)) if dim in array.coords else set()
-        lacking = [label for label in labels if label not in known]
-        if lacking:
+        known = labels_along(given, dim)
+        if lacking := [label for label in labels if label not in known]:
             raise DataError(
                 f"{owner} lacks the {dim} {lacking[0]!r}"
                 + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
                 + "; it needs all that are drawn."
             )
-    selected: xr.DataArray = array.sel(part)
+    selected: xr.DataArray = given.sel(part)
     return selected
 
 
@@ -199,9 +199,13 @@ def _panel(
     lines: dict[str, xr.DataArray],
     condition: str,
     nodes: Sequence[str],
+    letters: int,
 ) -> None:
+    ax.tick_params(
+        labelsize=SMALL
+    )  # or that of the time of drawing would decide how many there are
     ax.axhline(0, color=GREY, lw=0.5, zorder=0)
-    ax.set_title(short(condition, 30), fontsize=8)
+    ax.set_title(short(condition, letters), fontsize=8)
     for i, node in enumerate(nodes):
         at = {"condition": condition, "node": node}
         for name, line in lines.items():
@@ -224,7 +228,7 @@ _LINES: dict[str, dict[str, Any]] = {
 _DOTS: dict[str, Any] = {"ms": 4, "mew": 0.4, "mec": "white", "elinewidth": 0.8, "capsize": 1.5}
 
 
-def _keys(nodes: Sequence[str], lines: dict[str, xr.DataArray], bars: bool) -> list[Any]:
+def _keys(nodes: Sequence[str], lines: Sequence[str], bars: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
     keys = [

@@ -98,7 +98,7 @@ class Names:
     """
 
     def __init__(self, names: list[str], scale: float = 1.0) -> None:
-        self.letters = max(int(22 * scale**1.5), 6)
+        self.letters = 22 if scale == 1 else max(int(14 * scale), 6)
         longest = max((len(short(name, self.letters)) for name in names), default=0)
         self.upright = longest * len(names) <= _UPRIGHT * scale
         self.size = SMALL if self.upright and scale > 0.5 else TINY + 0.5 * (scale > 0.5)

@@ -76,7 +76,7 @@ def network(
         Targets and sources are not the same nodes, kinds are missing or unknown, or
         ``threshold`` or ``top`` is out of range.
     PycellboxError
-        matplotlib is not installed.
+        matplotlib is not installed, or ``ax`` is none.
     """
     check_ax(ax)
     W = interactions_of(fit)
@@ -215,7 +215,7 @@ def _legend(
     keys = [key for column in columns for key in column]
     if not keys:
         return 0.0
-    style: Any = {"borderaxespad": 0, "fontsize": SMALL, "handler_map": handlers}
+    style: Any = {"borderaxespad": 0, "fontsize": SMALL, "frameon": False, "handler_map": handlers}
     if own:
         style |= {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
         ax.legend(handles=padded, ncols=len(columns), **style)

@@ -12,7 +12,7 @@ from pycellbox.common.labels import labels_along
 from pycellbox.common.options import flag
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import Interactions, interactions_of, like, short
-from pycellbox.plot.place import area, check_figure, room, root_of, wrapped
+from pycellbox.plot.place import area, check_figure, check_room, room, root_of, wrapped
 from pycellbox.plot.style import BLACK, DIVERGING, KINDS, PLURALS, SMALL, TINY
 from pycellbox.result import Fit
 
@@ -63,7 +63,7 @@ def interactions(
     DataError
         Dims or labels differ.
     PycellboxError
-        matplotlib is not installed.
+        matplotlib is not installed, or ``figure`` is none, not empty or too small.
     """
     check_figure(figure)
     difference = flag("difference", difference, error=DataError)
@@ -81,11 +81,12 @@ def interactions(
     letters = max(len(short(name)) for dim in W.dims for name in labels_along(W, str(dim)))
     if figure is not None:
         wide, high = room(figure)
-        letters = min(letters, int(0.18 * min(wide, high) / _LETTER))
+        letters = min(letters, int(0.18 * min(wide / len(panels), high) / _LETTER))
     margin = 0.4 + letters * _LETTER  # names, and the label of the axis
     width, height = margin + 1.2, margin + 0.3  # beside the panels
     if figure is not None:
-        side = max(min((wide - width) / len(panels), high - height), 0.5)
+        side = min((wide - width) / len(panels), high - height)
+    check_room(figure, width + 0.5 * len(panels), height + 0.5)
     small = side < 1.5
     width, height = width + side * len(panels), height + side
     from matplotlib.ticker import MaxNLocator  # by itself ticks depend on the height, late

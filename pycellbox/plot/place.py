@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from pycellbox.common.options import instance
+from pycellbox.common.options import instance, length
 from pycellbox.errors import PycellboxError
 from pycellbox.plot.notebook import show_once
 from pycellbox.plot.style import SMALL, STYLE, TINY
@@ -47,10 +47,8 @@ def check_ax(ax: object) -> None:
     from matplotlib.axes import Axes
 
     if isinstance(ax, np.ndarray | Sequence) and not isinstance(ax, str):
-        raise PycellboxError(
-            f"ax holds {np.size(np.asarray(ax, dtype=object))} entries; it needs one matplotlib "
-            "Axes, such as ax[0]."
-        )
+        count = ax.size if isinstance(ax, np.ndarray) else length(ax)
+        raise PycellboxError(f"ax holds {count} entries; it needs one matplotlib Axes, as ax[0].")
     needs = "a single matplotlib Axes, such as figure.subplots() gives"
     given = instance("ax", ax, Axes, needs, error=PycellboxError)
     if given.name != "rectilinear":
@@ -73,6 +71,17 @@ def check_figure(figure: object) -> None:
             "figure has axes or parts already, which the picture would cover; give a new figure, "
             "one after figure.clear(), or an empty part of figure.subfigures()."
         )
+
+
+def check_room(figure: FigureBase | None, width: float, height: float) -> None:
+    """Refuse a figure in which a picture would be smaller than its texts, in inches."""
+    if figure is not None:
+        wide, high = room(figure)
+        if wide < width or high < height:
+            raise PycellboxError(
+                f"figure is {wide:.1f} × {high:.1f} inches; this picture needs at least "
+                f"{width:.1f} × {height:.1f}: give it a larger one, or draw less."
+            )
 
 
 def _check_alive(name: str, artist: Any, kind: type) -> None:
@@ -169,28 +178,34 @@ def type_size(ax: Axes, most: float = SMALL) -> float:
 
 
 def write_labels(ax: Axes, x: str, y: str) -> None:
-    """Name axes, and without what explains a name, after a comma or in brackets, if too long."""
+    """Name axes, in one line each."""
     width, height = room(ax)
     size = type_size(ax, 9.0)
     for text, inches, write in ((x, width, ax.set_xlabel), (y, height, ax.set_ylabel)):
-        fits = len(text) <= letters_in(inches, size)
-        write(text if fits else re.split(r", | \(", text)[0], fontsize=size)
-    if size < SMALL:
-        ax.tick_params(which="both", labelsize=size)
+        write(in_one_line(text, inches, size), fontsize=size)
+    ax.tick_params(which="both", labelsize=min(size, SMALL))
 
 
 def write_title(ax: Axes, title: str, inside: bool = False) -> float:
     """Write above axes, or at their top, and return how high it is there, in inches."""
-    size = type_size(ax, 9.0) + 1
+    size = type_size(ax, SMALL if inside else 10.0)
     lines = wrapped(title, room(ax)[0], size)
-    high = 1.25 * size * (lines.count("\n") + 1) if inside else 0.0
-    ax.set_title(lines, fontsize=size, y=1.0 if inside else None, pad=-high if inside else None)
-    return high / 72
+    if not inside:
+        ax.set_title(lines, fontsize=size)
+        return 0.0
+    high = 1.2 * size * (lines.count("\n") + 1)
+    ax.set_title(lines, fontsize=size, y=1.0, pad=-high)
+    return (high + 0.7 * size) / 72
 
 
 def letters_in(inches: float, size: float) -> int:
     """Return about how many letters of that size a line has room for."""
     return int(inches / (0.52 * size / 72))
+
+
+def in_one_line(text: str, inches: float, size: float) -> str:
+    """Leave out what explains a name, after a comma or in brackets, if it would be too long."""
+    return text if len(text) <= letters_in(inches, size) else re.split(r", | \(", text)[0]
 
 
 def wrapped(text: str, inches: float, size: float) -> str:

@@ -41,7 +41,7 @@ def loss_history(fit: Fit | xr.Dataset, *, ax: Axes | None = None) -> Figure:
     DataError
         There is no iteration to draw.
     PycellboxError
-        matplotlib is not installed.
+        matplotlib is not installed, or ``ax`` is none.
     """
     check_ax(ax)
     history = fit.history if isinstance(fit, Fit) else fit

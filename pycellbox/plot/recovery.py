@@ -11,7 +11,7 @@ import xarray as xr
 
 from pycellbox import metrics
 from pycellbox.errors import DataError
-from pycellbox.plot.agreement import dot, explain_dots, identity_line, write_score
+from pycellbox.plot.dots import draw_dots
 from pycellbox.plot.labels import Interactions, free_entries, interactions_of, like, short
 from pycellbox.plot.place import (
     check_ax,
@@ -63,7 +63,7 @@ def fitted_against_true(
     DataError
         Dims or labels differ, or no entry may be an edge.
     PycellboxError
-        matplotlib is not installed.
+        matplotlib is not installed, or ``ax`` is none.
     """
     check_ax(ax)
     W = interactions_of(fit)
@@ -72,19 +72,14 @@ def fitted_against_true(
     if not free.any():
         raise DataError("the mask allows no interaction: there is nothing to draw.")
     fitted, true = W.values[free], interactions_of(like(truth, W)).values[free]
-    edge = true != 0
+    groups = [
+        ("no true interaction", GREY, "o", true == 0),
+        ("true interaction", BLUE, "D", true != 0),
+    ]
+    text = f"Pearson {score['pearson']:.3f}\nsigns right {score['sign_accuracy']:.0%}"
     with one_axes(ax, 4.0, 4.0) as ax:
-        limits = identity_line(ax, true, fitted)
-        size, alpha = dot(fitted.size)
-        style: dict[str, Any] = {"ls": "none", "ms": size, "mec": "none", "alpha": alpha}
         ax.axhline(0, color=GREY, lw=0.5, zorder=0)
-        ax.plot(true[~edge], fitted[~edge], "o", mfc=GREY, label="no true interaction", **style)
-        ax.plot(true[edge], fitted[edge], "D", mfc=BLUE, label="true interaction", **style)
-        ax.set(xlim=limits, ylim=limits, aspect="equal")
-        write_labels(ax, "true interaction W", "fitted interaction W")
-        text = f"Pearson {score['pearson']:.3f}\nsigns right {score['sign_accuracy']:.0%}"
-        write_score(ax, text)
-        explain_dots(ax, size)
+        draw_dots(ax, true, fitted, groups, ("true interaction W", "fitted interaction W"), text)
     return root_of(ax)
 
 
@@ -124,7 +119,7 @@ def precision_recall(
     DataError
         Dims or labels differ, there is no true interaction, or nothing to compare.
     PycellboxError
-        matplotlib is not installed.
+        matplotlib is not installed, or ``ax`` is none.
     """
     check_ax(ax)
     several = dict(fit) if isinstance(fit, Mapping) else {"": fit}
