@@ -426,12 +426,15 @@ def test_trajectories_take_predictions_in_place_of_a_fit(courses: xr.Dataset) ->
 
 
 def test_a_fit_alone_is_drawn_with_its_own_data(courses: xr.Dataset, course_fit: pcb.Fit) -> None:
-    alone, both = plot.trajectories(course_fit), plot.trajectories(course_fit, courses)
+    some = {"conditions": ["aMEK", "aAKT"], "nodes": ["MEK"]}
+    alone, both = (
+        plot.trajectories(*args, **some) for args in ((course_fit,), (course_fit, courses))
+    )
     for one, other in zip(alone.axes, both.axes, strict=True):
         assert [line.get_xydata().tolist() for line in one.lines] == [
             line.get_xydata().tolist() for line in other.lines
         ]
-    assert "fit" not in texts(plot.trajectories(courses)).splitlines()
+    assert "fit" not in texts(plot.trajectories(courses, **some)).splitlines()
 
 
 def test_trajectories_choose_and_say_what_they_show(courses: xr.Dataset) -> None:
@@ -564,12 +567,12 @@ def test_the_strongest_edges_are_chosen_and_the_title_says_so(network: Network) 
     strongest = np.sort(np.abs(network.W.values[network.W.values != 0]))[-4:]
     drawn = [abs(float(network.W.sel(source=s, target=t))) for s, t in paths(top)]
     np.testing.assert_allclose(sorted(drawn), strongest)
-    expected = f"the 4 strongest of 13 interactions: |w| ≥ {strongest[0]:.2g}"
+    expected = f"the 4 strongest of 13 interactions: |w|\u00a0≥\u00a0{strongest[0]:.2g}"
     assert top.axes[0].get_title() == expected
     some = plot.network(network.W, threshold=1.0)
     number = int((np.abs(network.W) >= 1).sum())
     assert len(paths(some)) == number
-    assert some.axes[0].get_title() == f"{number} of 13 interactions: |w| ≥ 1"
+    assert some.axes[0].get_title() == f"{number} of 13 interactions: |w|\u00a0≥\u00a01"
     assert len(paths(plot.network(network.W, threshold=1.0, top=2))) == 2
 
 
@@ -766,20 +769,6 @@ def test_pictures_have_one_style_and_leave_matplotlib_as_it_was(
         assert not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
-@pytest.mark.parametrize("name", AXES_ONLY)
-def test_pictures_of_one_axes_can_be_part_of_another_figure(
-    pictures: dict[str, Callable[..., Figure]], name: str
-) -> None:
-    whole = Figure()
-    left, right = whole.subfigures(1, 2)
-    ax = left.add_subplot()
-    right.add_subplot()
-    assert pictures[name](ax=ax) is whole
-    assert len(whole.axes) == 2
-    assert ax.lines
-    whole.draw_without_rendering()
-
-
 @pytest.fixture
 def plt() -> Iterator[ModuleType]:
     pyplot = pytest.importorskip("matplotlib.pyplot")
@@ -787,8 +776,26 @@ def plt() -> Iterator[ModuleType]:
     pyplot.close("all")
 
 
-@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
-@pytest.mark.parametrize("part", [False, True], ids=["whole", "part"])
+@pytest.mark.parametrize("name", AXES_ONLY)
+def test_pictures_of_one_axes_can_be_part_of_another_figure(
+    pictures: dict[str, Callable[..., Figure]], name: str, plt: ModuleType
+) -> None:
+    whole = plt.figure()
+    left, right = whole.subfigures(1, 2)
+    ax = left.add_subplot()
+    current = right.add_subplot()
+    state = plt.get_fignums(), dict(matplotlib.rcParams)
+    assert pictures[name](ax=ax) is whole
+    assert (plt.get_fignums(), dict(matplotlib.rcParams)) == state
+    assert plt.gca() is current
+    assert len(whole.axes) == 2
+    assert ax.lines
+    whole.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("part", "layout"), [(False, None), (False, "tight"), (True, None), (True, "constrained")]
+)
 @pytest.mark.parametrize("name", ["interactions", "trajectories"])
 def test_pictures_of_several_panels_can_be_part_of_another_figure(
     pictures: dict[str, Callable[..., Figure]],
@@ -919,7 +926,7 @@ def test_a_layout_that_cannot_be_changed_is_refused(
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("size", [(3.2, 2), (3.2, 6), (8, 2), (12, 9)])
+@pytest.mark.parametrize("size", [(3.2, 2), (8, 2)])
 @pytest.mark.parametrize("name", ["interactions", "trajectories"])
 def test_a_figure_of_any_size_that_is_taken_has_room(
     pictures: dict[str, Callable[..., Figure]], name: str, size: tuple[float, float]
@@ -929,6 +936,25 @@ def test_a_figure_of_any_size_that_is_taken_has_room(
     boxes = [text.get_window_extent() for text in shown_texts(whole)]
     inside = whole.bbox.padded(2)
     assert all(inside.contains(*corner) for box in boxes for corner in (box.min, box.max))
+
+
+def test_where_the_data_cannot_be_drawn_the_axes_stay_as_they_were(
+    fit: pcb.Fit, network: Network
+) -> None:
+    ax = Figure().add_subplot()
+    before = len(ax.get_children())
+    other = network.W.isel(target=slice(1, None))
+    for draw in (
+        lambda: plot.network(fit, top=0, ax=ax),
+        lambda: plot.loss_history(fit.history.isel(iteration=slice(0)), ax=ax),
+        lambda: plot.fitted_against_true(fit, other, ax=ax),
+        lambda: plot.precision_recall({"a": fit, "b": other}, network.W, ax=ax),
+        lambda: plot.observed_against_predicted(fit, fit.data * np.nan, ax=ax),
+    ):
+        with pytest.raises(pcb.DataError):
+            draw()
+    assert len(ax.get_children()) == before
+    assert ax.get_xlim() == (0, 1)
 
 
 def test_an_inset_can_be_drawn_into(pictures: dict[str, Callable[..., Figure]]) -> None:

@@ -163,13 +163,14 @@ def _strongest(
     if threshold is not None:
         chosen = ranked[: int((strength >= threshold).sum())]
         if len(chosen) < len(ranked):
-            title = f"{len(chosen)} of {title}: |w| ≥ {threshold:g}"
+            title = f"{len(chosen)} of {title}: |w|\u00a0≥\u00a0{threshold:g}"
     elif top is None:
         top = most
     if top is not None and len(chosen) > top:
         chosen = chosen[:top]
         weakest = abs(W[tuple(chosen[-1])])
-        title = f"the {top} strongest of {counted(len(ranked), 'interaction')}: |w| ≥ {weakest:.2g}"
+        title = f"the {top} strongest of {counted(len(ranked), 'interaction')}"
+        title += f": |w|\u00a0≥\u00a0{weakest:.2g}"
     return [(int(j), int(i), float(W[i, j])) for i, j in chosen], title
 
 
