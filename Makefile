@@ -12,6 +12,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
 docs: $(VENV)/.docs
+	rm -rf docs/api/generated
 	$(BIN)/python -m sphinx -b html -E -q -W --keep-going docs docs/_build/html
 
 lint: $(VENV)/.lint

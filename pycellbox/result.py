@@ -117,7 +117,7 @@ class Fit:
 
     @property
     def ending(self) -> Ending:
-        """How the fit ended: `Ending.COMPLETED`, or what cut it short."""
+        """How the fit ended: ``Ending.COMPLETED``, or what cut it short."""
         return Ending(self._provenance["ending"])
 
     def with_provenance(self, **entries: Any) -> Fit:

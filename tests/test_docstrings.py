@@ -121,6 +121,9 @@ def test_nothing_that_is_named_is_missing():
     assert broken == []
 
 
+_WITH_DOCSTRINGS = (types.FunctionType, classmethod, property)
+
+
 def public() -> Iterator[tuple[str, Any]]:
     """Every public name, of the package and of its public rooms, and what it stands for."""
     for name in set(pcb.__all__) - {"__version__"}:
@@ -138,7 +141,7 @@ def listed() -> Iterator[str]:
         for line in page.read_text(encoding="utf-8").splitlines():
             if found := re.fullmatch(r"\.\. currentmodule:: (\S+)", line):
                 room = found[1]
-            found = re.fullmatch(r"(?:   |\.\. auto(?:exception|data):: )(\w+)", line)
+            found = re.fullmatch(r"(?:   |\.\. (?:auto\w+|data):: )(\w+)(?:\(\))?", line)
             if found and room:
                 yield f"{room}.{found[1]}"
 
@@ -159,7 +162,7 @@ def test_names_in_the_reference_are_links():
         thing = pkgutil.resolve_name(name)
         texts[name] = inspect.getdoc(thing) or ""
         for inner, part in vars(thing).items() if inspect.isclass(thing) else ():
-            if inner[0] != "_":
+            if inner[0] != "_" and isinstance(part, _WITH_DOCSTRINGS):
                 rooms[f"{name}.{inner}"] = rooms[name]
                 texts[f"{name}.{inner}"] = inspect.getdoc(part) or ""
     known = texts.keys() | set(rooms.values())
