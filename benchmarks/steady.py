@@ -27,8 +27,9 @@ import pandas as pd
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
+from pycellbox.models import Structure
 from pycellbox.objective import Loss
-from pycellbox.problem import Array, Parameters, Problem, Structure
+from pycellbox.problem import Array, Parameters, Problem
 
 LONG, ACCURATE = 400.0, pcb.Tsit5(1e-10, 1e-12)
 EQUATIONS = {

@@ -14,7 +14,8 @@ from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
-from pycellbox.problem import Structure, parameter_arrays
+from pycellbox.models import Structure
+from pycellbox.problem import parameter_arrays
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
 from pycellbox.times import time_grid
 
@@ -103,7 +104,7 @@ def _check_whole(fit: Fit) -> None:
     if labels_along(parameters, "node") != nodes:
         raise ValueError("parameters and data have other nodes")
     structure = Structure.over(fit.model, nodes, [str(k) for k in data["node_kind"].values])
-    if any(parameters[name].dtype.kind != "f" for name in ("W", *fit.model.rates)):
+    if any(parameters[name].dtype.kind != "f" for name in structure.layout.places):
         raise ValueError("a parameter is no number")
     parameter_arrays(structure, parameters, fit.recipe.dtype)
     if fit.predictions.dims != data["response"].dims or fit.predictions.dtype.kind != "f":

@@ -75,16 +75,21 @@ class Penalty:
         "mean": s = 1, the strengths stand beside the mean loss, as in CellBox's configurations.
         "sum": s = 1/(number of measured training entries), the strengths stand beside the *sum*
         of losses, as in ridge regression, and keep their meaning when data is added.
+    of : {"raw", "effective"}
+        Which W is meant where drugs share a column: "raw", the common column b₀ and each drug's
+        deviation B_j by themselves; "effective", the sum of the two, W itself.
     """
 
     l1: float | Mapping[str, float] = field(default=0.0, compare=False)
     l2: float | Mapping[str, float] = field(default=0.0, compare=False)
     scale: Literal["mean", "sum"] = "mean"
+    of: Literal["raw", "effective"] = "raw"
     _l1: Frozen[float] = field(init=False, repr=False)
     _l2: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         settle(self, "scale", choice("scale", self.scale, ("mean", "sum")))
+        settle(self, "of", choice("of", self.of, ("raw", "effective")))
         for kind in ("l1", "l2"):
             given = getattr(self, kind)
             settle(self, f"_{kind}", Frozen(by_group(kind, given)))
@@ -114,7 +119,12 @@ class Penalty:
         dict
             By name.
         """
-        return {"l1": self.strengths("l1"), "l2": self.strengths("l2"), "scale": self.scale}
+        return {
+            "l1": self.strengths("l1"),
+            "l2": self.strengths("l2"),
+            "scale": self.scale,
+            "of": self.of,
+        }
 
 
 def by_group(what: str, value: float | Mapping[str, float]) -> dict[str, float]:

@@ -2,95 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.common.labels import label_text, labels_along, listed
+from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
 from pycellbox.data import NODE_KINDS, validate
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError
-from pycellbox.models import CellBox
+from pycellbox.models import Model, Parameter, Structure
+from pycellbox.models.aligning import aligned, same_labels
 from pycellbox.times import time_grid
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
-
-
-@dataclass(frozen=True)
-class Structure:
-    """A model laid over named nodes: everything a backend must know besides numbers.
-
-    Attributes
-    ----------
-    model : CellBox
-    nodes, node_kind : tuple of str, length n
-    is_drug, is_phenotype : ndarray of bool, (n,)
-    mask : ndarray of bool, (n, n)
-        [target, source], True where W may differ from zero.
-    """
-
-    model: CellBox
-    nodes: tuple[str, ...]
-    node_kind: tuple[str, ...]
-    is_drug: Array
-    is_phenotype: Array
-    mask: Array
-
-    @property
-    def n_nodes(self) -> int:
-        """Number of nodes, drugs and phenotypes included."""
-        return len(self.nodes)
-
-    @classmethod
-    def over(cls, model: CellBox, nodes: Iterable[Any], node_kind: Iterable[Any]) -> Structure:
-        """Lay ``model`` over nodes of the given kinds.
-
-        Raises
-        ------
-        ModelError
-            Drugs are to be clamped and there are none, or the prior mask does not fit the nodes.
-        """
-        names = tuple(label_text(n) for n in nodes)
-        kinds = tuple(str(k) for k in node_kind)
-        is_drug = np.array([k == "drug" for k in kinds], dtype=bool)
-        is_phenotype = np.array([k == "phenotype" for k in kinds], dtype=bool)
-        if model.drugs == "clamped" and not is_drug.any():
-            raise ModelError(
-                'drugs="clamped" holds drug nodes at their perturbation, but no node is of kind '
-                '"drug"; give node_kind, or use drugs="input".'
-            )
-        mask = _structural_mask(is_drug, is_phenotype, model.self_interaction)
-        if model.mask is not None:
-            mask &= prior_mask(model.mask, names)
-        return cls(model, names, kinds, is_drug, is_phenotype, mask)
-
-    def check_edges(self) -> None:
-        """Refuse a structure without a single edge: there is nothing to fit.
-
-        Raises
-        ------
-        ModelError
-        """
-        if self.mask.any():
-            return
-        if _structural_mask(self.is_drug, self.is_phenotype, self.model.self_interaction).any():
-            raise ModelError(
-                "the model's mask allows no interaction that the node kinds allow, so that there "
-                "is nothing to fit: allow some in CellBox(mask=...), or leave the mask out."
-            )
-        kinds = ", ".join(f"{self.node_kind.count(k)} {k}" for k in sorted(set(self.node_kind)))
-        raise ModelError(
-            f"nodes of these kinds ({kinds}) allow no interaction, so that there is nothing to "
-            "fit: nothing acts on a drug, a phenotype acts on nothing, a drug acts on a phenotype "
-            "only through proteins, and a node on itself only with self_interaction=True. Measure "
-            "proteins too, or give the measured nodes the node_kind 'protein'."
-        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +54,7 @@ class Problem:
     def from_dataset(
         cls,
         data: xr.Dataset,
-        model: CellBox,
+        model: Model,
         horizon: float | None,
         dtype: npt.DTypeLike = np.float64,
     ) -> Problem:
@@ -156,6 +86,11 @@ class Problem:
             times=times,
             steady=steady,
         )
+
+    def rows(self, index: Array) -> Problem:
+        """Return the problem of some of the conditions."""
+        pick = {name: getattr(self, name)[index] for name in ("perturbation", "response", "weight")}
+        return replace(self, conditions=tuple(self.conditions[i] for i in index), **pick)
 
 
 def _narrowed(values: Array, dtype: npt.DTypeLike, name: str, data: xr.Dataset) -> Array:
@@ -189,7 +124,7 @@ def perturbation_array(
     if "node" not in perturbation.coords:
         raise DataError("perturbation has no node labels; give it a 'node' coordinate.")
     given = labels_along(perturbation, "node")
-    _same_labels("perturbation", given, nodes)
+    same_labels("perturbation", given, nodes)
     if "condition" in perturbation.coords:
         labels = as_labels(perturbation["condition"].values, "condition", "perturbation")
         check_unique(labels, "condition", "perturbation")
@@ -220,49 +155,52 @@ def parameter_arrays(
         One is missing, has wrong dims or labels, is not finite, negative where it must be
         positive, or W has an entry where the model allows none.
     """
-    nodes = structure.nodes
-    needs = "a Dataset with W(target, source) and the rates (node), such as fit.parameters"
-    instance("parameters", parameters, xr.Dataset, needs)
-    missing = [p for p in ("W", *structure.model.rates) if p not in parameters]
-    if missing:
-        raise ModelError(
-            f"parameters lack {', '.join(missing)}; form {structure.model.form!r} needs "
-            f"W, {', '.join(structure.model.rates)}."
-        )
+    nodes, layout = structure.nodes, structure.layout
+    names = ", ".join(layout.places)
+    instance("parameters", parameters, xr.Dataset, f"a Dataset with {names}, as fit.parameters is")
+    if missing := [p for p in layout.places if p not in parameters]:
+        raise ModelError(f"parameters lack {', '.join(missing)}; the model needs {names}.")
     arrays: Parameters = {}
-    for name in ("W", *structure.model.rates):
-        dims = ("target", "source") if name == "W" else ("node",)
-        arrays[name] = _in_precision(_aligned(name, parameters[name], dims, nodes), dtype)
-        if not np.isfinite(arrays[name]).all():
-            raise ModelError(f"parameter {name} holds NaN or infinity.")
-        if name != "W" and (arrays[name] < 0).any():
-            bad = int(np.argmax(arrays[name] < 0))
-            raise ModelError(
-                f"parameter {name} of node {nodes[bad]!r} is {arrays[name][bad]:g}; it must be ≥ 0."
-            )
-    stray = (arrays["W"] != 0) & ~structure.mask
-    if stray.any():
-        target, source = np.argwhere(stray)[0]
-        hint = " (self_interaction=True allows it)" if target == source else ""
-        raise ModelError(
-            f"W[{nodes[target]!r}, {nodes[source]!r}] = {arrays['W'][target, source]:g}, but the "
-            f"model allows no interaction there{hint}: set it to 0 or change the model's mask."
-        )
+    for p in layout.parameters:
+        values = _in_precision(aligned(p.name, parameters[p.name], p.dims, nodes), dtype)
+        if not np.isfinite(values).all():
+            raise ModelError(f"parameter {p.name} holds NaN or infinity.")
+        beyond = (values < p.lower) | (values > p.upper)
+        stray = np.zeros_like(beyond) if p.fixed is None else p.fixed & (values != p.start)
+        for wrong in (beyond, stray):
+            if wrong.any():
+                raise ModelError(_out_of_place(p, values, wrong, structure))
+        arrays[p.name] = values
     return arrays
 
 
+def _out_of_place(p: Parameter, values: Array, wrong: Array, structure: Structure) -> str:
+    """Say what is wrong with the first of the entries that are."""
+    place = tuple(np.argwhere(wrong)[0])
+    labels = [structure.nodes[i] for i in place]
+    if p.lower <= values[place] <= p.upper:
+        needs = f"the model holds it at {p.start:g}"
+    else:
+        bound = f"≥ {p.lower:g}" if values[place] < p.lower else f"≤ {p.upper:g}"
+        needs = f"it must be {bound}"
+    if p.dims == ("target", "source"):
+        hint = " (self_interaction=True allows it)" if labels[0] == labels[1] else ""
+        return (
+            f"{p.name}[{', '.join(map(repr, labels))}] = {values[place]:g}, but the model allows "
+            f"no interaction there{hint}: set it to 0 or change the model's mask."
+        )
+    where = f"of node {' and '.join(map(repr, labels))}"
+    return f"parameter {p.name} {where} is {values[place]:g}; {needs}."
+
+
 def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
-    """Label parameters (or their gradient): W(target, source), the rates (node)."""
+    """Label parameters (or their gradient) along the dims that the model gives them."""
     nodes = list(structure.nodes)
-    variables = {
-        name: (("target", "source") if name == "W" else ("node",), value)
-        for name, value in arrays.items()
-    }
+    variables = {name: (structure.layout[name].dims, value) for name, value in arrays.items()}
     return xr.Dataset(
         variables,
         coords={
-            "target": nodes,
-            "source": nodes,
+            **{dim: nodes for _, value in variables.items() for dim in value[0]},
             "node": nodes,
             "node_kind": ("node", list(structure.node_kind)),
         },
@@ -291,57 +229,7 @@ def kinds_of(nodes: Sequence[str], *sources: object) -> tuple[str, ...]:
     return ("protein",) * len(nodes)
 
 
-def _structural_mask(is_drug: Array, is_phenotype: Array, self_interaction: bool) -> Array:
-    n = is_drug.size
-    mask = np.ones((n, n), dtype=bool) if self_interaction else ~np.eye(n, dtype=bool)
-    mask[is_drug, :] = False
-    mask[:, is_phenotype] = False
-    mask[np.ix_(is_phenotype, is_drug)] = False
-    return mask
-
-
-def prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
-    """Return a model's own mask in node order, bool (n, n)."""
-    if isinstance(mask, xr.DataArray):
-        return _aligned("mask", mask, ("target", "source"), nodes).astype(bool)
-    if mask.shape[0] != len(nodes):
-        raise ModelError(f"mask has shape {mask.shape}; the data has {len(nodes)} nodes.")
-    return mask
-
-
-def _aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequence[str]) -> Array:
-    if set(array.dims) != set(dims):
-        raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
-    array = array.transpose(*dims)
-    for dim in dims:
-        if dim not in array.coords:
-            raise ModelError(f"{name} has no labels along {dim!r}.")
-        given = labels_along(array, dim)
-        try:
-            _same_labels(f"{name} ({dim})", given, nodes)
-        except DataError as error:
-            raise ModelError(str(error)) from None
-        array = array.isel({dim: [given.index(n) for n in nodes]})
-    try:
-        return as_numbers(array.values, cell_namer(name, dict.fromkeys(dims, np.asarray(nodes))))
-    except DataError as error:
-        raise ModelError(str(error)) from None
-
-
 def _in_precision(values: Array, dtype: npt.DTypeLike) -> Array:
     """Return values as C-ordered floats; those beyond the range of float32 become infinite."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, dtype=dtype)
-
-
-def _same_labels(what: str, given: Sequence[str], wanted: Sequence[str]) -> None:
-    doubled = (
-        sorted({g for g in given if given.count(g) > 1}) if len(set(given)) < len(given) else []
-    )
-    absent = [n for n in wanted if n not in set(given)]
-    extra = [g for g in given if g not in set(wanted)]
-    for problem, labels in (("repeats", doubled), ("lacks", absent), ("does not know", extra)):
-        if labels:
-            subject = "the model" if problem == "does not know" else what
-            place = f" of {what}" if problem == "does not know" else ""
-            raise DataError(f"{subject} {problem} the node(s) {listed(labels)}{place}.")

@@ -14,7 +14,7 @@ from pycellbox import views
 from pycellbox.common.options import check_dtype, did_you_mean, integer, number, settle, shown
 from pycellbox.common.rebuilding import entries, rebuild
 from pycellbox.errors import ModelError, SolverError
-from pycellbox.models import CellBox
+from pycellbox.models import CellBox, Model, check_model, model_from_dict, model_to_dict
 from pycellbox.objective import Loss, LossName, Penalty, as_loss
 from pycellbox.schedule import Stage, check_schedule
 from pycellbox.solvers import Solver, check_solver, solver_from_dict, solver_to_dict
@@ -32,8 +32,8 @@ class Recipe:
 
     Parameters
     ----------
-    model : CellBox
-        The equation and parametrization.
+    model : Model
+        The equation and parametrization: a `CellBox`, or one of your own.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
         Of the equation. None: `SteadyState` for drug screens, else `Tsit5`.
     loss : str or Loss
@@ -61,7 +61,7 @@ class Recipe:
     >>> fit = pcb.fit(data, recipe.replace(seed=2))  # doctest: +SKIP
     """
 
-    model: CellBox = field(default_factory=CellBox)
+    model: Model = field(default_factory=CellBox)
     _: KW_ONLY
     solver: Solver | None = None
     loss: LossName | Loss = "mse"
@@ -72,8 +72,7 @@ class Recipe:
     dtype: Dtype = "float64"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, CellBox):
-            raise ModelError(f"model is {shown(self.model)}; make one with pcb.CellBox(...).")
+        check_model(self.model)
         if self.solver is not None:
             settle(self, "solver", check_solver(self.solver))
         settle(self, "loss", as_loss(self.loss))
@@ -127,7 +126,7 @@ class Recipe:
             By name. Julia's solver objects are named.
         """
         return {
-            "model": self.model.to_dict(),
+            "model": model_to_dict(self.model),
             "solver": None if self.solver is None else solver_to_dict(self.solver),
             "loss": as_loss(self.loss).to_dict(),
             "penalty": None if self.penalty is None else self.penalty.to_dict(),
@@ -159,7 +158,7 @@ class Recipe:
             An option is unknown or cannot be.
         """
         given = entries("a recipe", options)
-        given["model"] = CellBox.from_dict(entries("model", given.get("model", {})), mask=mask)
+        given["model"] = model_from_dict(entries("model", given.get("model", {})), mask=mask)
         if given.get("solver") is not None:
             given["solver"] = solver_from_dict(given["solver"])
         for name, kind in (("loss", Loss), ("penalty", Penalty)):

@@ -45,7 +45,7 @@ class Fit:
     recipe : Recipe
         What the fit was told, and what it took where nothing was said: the same data and this give
         the same fit.
-    model : CellBox
+    model : Model
         The equation.
     solver : Solver
         As used in training; predictions use it too.
@@ -66,7 +66,8 @@ class Fit:
         self.recipe = Recipe.from_dict(read_json(tree.attrs["recipe"]), mask=mask)
         if self.recipe.solver is None or None in (self.recipe.penalty, self.recipe.schedule):
             raise ModelError("the recipe of the tree leaves something open; pcb.load reads fits.")
-        self.model, self.solver = self.recipe.model, self.recipe.solver
+        self.model: Any = self.recipe.model
+        self.solver = self.recipe.solver
         self.horizon = last_horizon(self.recipe, self._group("history"))
         self._provenance: dict[str, Any] = read_json(tree.attrs["provenance"], constants=True)
 
@@ -199,7 +200,7 @@ class Fit:
         doubt_extrapolation(u, self._group("data"))
         solver, horizon = self.solver, self.horizon
         if times is not None:
-            solver, horizon = getattr(solver, "integrator", solver), None
+            solver, horizon = solver.through_time, None
         elif horizon is None:
             times = self._group("data")["time"].values
         predicted = solve(
@@ -278,7 +279,8 @@ class Fit:
         rows.append(("solver", repr(self.solver)))
         loss = as_loss(recipe.loss).name
         rows.append(("settings", f"loss {loss}, seed {recipe.seed}, {recipe.dtype}"))
-        return views.card(title, rows, views.strongest(self.parameters["W"]))
+        table = views.strongest(self.parameters["W"]) if "W" in self.parameters else ""
+        return views.card(title, rows, table)
 
 
 def last_horizon(recipe: Recipe, history: xr.Dataset) -> float | None:

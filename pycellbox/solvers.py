@@ -27,8 +27,22 @@ GRADIENTS: tuple[Gradient, ...] = (
 )  # fmt: skip
 
 
+class Method:
+    """What a solver says of itself, so that nobody outside a backend asks for its class."""
+
+    steady: ClassVar[bool] = False
+    """Whether it finds steady states, and no time courses."""
+    holds_error: ClassVar[bool] = True
+    """Whether it holds itself to a tolerance."""
+
+    @property
+    def through_time(self) -> Any:
+        """The solver that integrates through times."""
+        return self
+
+
 @dataclass(frozen=True)
-class FixedStep:
+class FixedStep(Method):
     """Common to the fixed-step methods.
 
     Parameters
@@ -46,6 +60,7 @@ class FixedStep:
     dt: float
     order: ClassVar[int]
     reach: ClassVar[float] = 2.0
+    holds_error: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _positive(self, "dt")
@@ -106,7 +121,7 @@ class RK4(FixedStep):
 
 
 @dataclass(frozen=True)
-class Tsit5:
+class Tsit5(Method):
     """Adaptive Runge-Kutta 5(4) of Tsitouras (Comput. Math. Appl. 62:770, 2011).
 
     All conditions share one step, and the error is held to
@@ -138,7 +153,7 @@ class Tsit5:
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Adaptive(Method):
     """Any adaptive solver of OrdinaryDiffEq, on the Julia backend.
 
     Gradients are continuous adjoints of SciMLSensitivity or forward sensitivities: those of the
@@ -171,7 +186,7 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
-class SteadyState:
+class SteadyState(Method):
     """The steady state itself, as a fixed point, for steady-state data.
 
     The network is integrated for a short time, the fixed point near there is found by accelerated
@@ -208,6 +223,12 @@ class SteadyState:
         default_factory=lambda: Tsit5(rtol=1e-6, atol=1e-8)
     )
     max_iterations: int = 100
+    steady: ClassVar[bool] = True
+
+    @property
+    def through_time(self) -> Any:
+        """See `Method.through_time`."""
+        return self.integrator
 
     def __post_init__(self) -> None:
         _positive(self, "tol", "lead")
@@ -239,11 +260,11 @@ def check_solver(solver: object) -> Solver:
         )
     if _is_julia(solver):
         return Adaptive(solver)
-    if not isinstance(solver, Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive | SteadyState):
+    if not isinstance(solver, Method) or type(solver) not in SOLVERS.values():
         raise SolverError(
             f"solver is {shown(solver)}; use one of {', '.join(SOLVERS)}, e.g. pcb.Heun(dt=0.1)."
         )
-    return solver
+    return solver  # type: ignore[return-value]
 
 
 def solver_to_dict(solver: Solver) -> dict[str, Any]:

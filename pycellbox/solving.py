@@ -9,27 +9,34 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import get_backend
-from pycellbox.backends.protocol import SteadyStates
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import check_dtype, choice, shown
-from pycellbox.errors import ModelError, NumericsWarning, SolverError, warn
-from pycellbox.models import CellBox
+from pycellbox.common.options import check_dtype, choice
+from pycellbox.errors import (
+    BackendError,
+    DivergenceError,
+    ModelError,
+    NumericsWarning,
+    SolverError,
+    warn,
+)
+from pycellbox.models import Model, Structure, check_model
+from pycellbox.numerics.checks import not_finite
+from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss, as_loss
 from pycellbox.problem import (
     Array,
     Problem,
-    Structure,
     kinds_of,
     parameter_arrays,
     parameter_dataset,
     perturbation_array,
 )
-from pycellbox.solvers import GRADIENTS, Gradient, Solver, SteadyState, check_solver
+from pycellbox.solvers import GRADIENTS, Gradient, Solver, check_solver
 from pycellbox.times import time_grid
 
 
 def solve(
-    model: CellBox,
+    model: Model,
     parameters: xr.Dataset,
     perturbation: xr.DataArray,
     *,
@@ -43,10 +50,10 @@ def solve(
 
     Parameters
     ----------
-    model : CellBox
-        The equation.
+    model : Model
+        The equation, such as a `CellBox`.
     parameters : Dataset
-        Effective values: ``W`` (target, source) and the rates of the model's form (node):
+        Effective values: of a CellBox ``W`` (target, source) and the rates of its form (node):
         ``alpha``, and ``epsilon``, ``psi`` where the form has them.
     perturbation : DataArray, (condition, node)
         Perturbations u, dimensionless. Node kinds are read from its ``node_kind`` coordinate,
@@ -91,24 +98,26 @@ def solve(
     conditions, u = perturbation_array(perturbation, structure.nodes, precision)
     check_steady(solver, times is None)
     chosen = get_backend(backend)
-    if not isinstance(solver, SteadyState):
-        states = np.empty((0, grid.size, len(nodes)), precision)
-        if conditions:
-            states = chosen.solve(structure, solver, arrays, u, grid)
-        return label_states(states, structure, conditions, None if times is None else grid)
-    none = np.empty(0, precision)
-    found = SteadyStates(np.empty((0, len(nodes)), precision), none, none.astype(bool))
+    if why := chosen.supports(solver):
+        raise BackendError(why)
     if conditions:
-        found = chosen.steady_states(structure, solver, arrays, u, float(grid[-1]))
+        found = chosen.solve(structure, solver, arrays, u, grid)
+    else:
+        found = Solution.integrated(np.empty((0, grid.size, len(nodes)), precision))
+    if found.diverged.any():
+        which = repr(conditions[int(found.diverged.argmax())])
+        raise DivergenceError(not_finite(which, float(grid[-1])))
+    labelled = label_states(found.states, structure, conditions, None if times is None else grid)
+    if not solver.steady:
+        return labelled
     _warn_unsettled(conditions, found.settled, float(grid[-1]))
-    labelled = label_states(found.states[:, None, :], structure, conditions, None)
     return labelled.assign_coords(
         residual=("condition", found.residual), settled=("condition", found.settled)
     )
 
 
 def value_and_gradient(
-    model: CellBox,
+    model: Model,
     parameters: xr.Dataset,
     data: xr.Dataset,
     *,
@@ -172,10 +181,9 @@ def value_and_gradient(
     check_steady(solver, problem.steady)
     arrays = parameter_arrays(problem.structure, parameters, precision)
     session = chosen.session(problem, solver, objective, gradient)
-    value, slope = session.value_and_gradient(arrays)
-    if isinstance(solver, SteadyState):
-        settled = session.settled  # type: ignore[attr-defined]
-        _warn_unsettled(problem.conditions, settled, float(problem.times[-1]))
+    value, slope = session.loss_and_gradient(arrays)
+    if session.settled is not None:
+        _warn_unsettled(problem.conditions, session.settled, float(problem.times[-1]))
     return value, parameter_dataset(problem.structure, slope)
 
 
@@ -193,18 +201,11 @@ def _warn_unsettled(conditions: Sequence[str], settled: Array, horizon: float) -
 
 def check_steady(solver: Solver, steady: bool) -> None:
     """Refuse `SteadyState` for time courses."""
-    if isinstance(solver, SteadyState) and not steady:
+    if solver.steady and not steady:
         raise SolverError(
             "SteadyState gives steady states only, and times were asked for: use Tsit5, RK4 or "
             "Heun for time courses."
         )
-
-
-def check_model(model: object) -> CellBox:
-    """Return ``model`` if it is one, else say what is needed."""
-    if not isinstance(model, CellBox):
-        raise ModelError(f"model is {shown(model)}; make one with pcb.CellBox(...).")
-    return model
 
 
 def label_states(

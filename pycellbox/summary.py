@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.models import CellBox
+from pycellbox.models import Model
 
 
 def summary(
-    model: CellBox, tree: xr.DataTree, provenance: Mapping[str, Any]
+    model: Model, tree: xr.DataTree, provenance: Mapping[str, Any]
 ) -> tuple[str, list[tuple[str, str]]]:
     """Return a title, and what is to be said of a fit with these groups, by name."""
     data = tree["data"].to_dataset()
@@ -24,11 +24,18 @@ def summary(
         title += f", {n} for validation"
     went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
     return title, [
-        ("equation", f"{model.equation}, φ = {model.envelope}"),
+        ("equation", model.summary),
         ("loss", went or "not fitted"),
-        ("W", interactions(tree["parameters"].to_dataset())),
+        what_was_found(tree["parameters"].to_dataset()),
         ("status", f"{provenance['status']}; {how}"),
     ]
+
+
+def what_was_found(parameters: xr.Dataset) -> tuple[str, str]:
+    """Count a network's interactions, or name the parameters of another equation."""
+    if "W" in parameters:
+        return "W", interactions(parameters)
+    return "fitted", ", ".join(map(str, parameters.drop_vars("node_kind", errors="ignore")))
 
 
 def interactions(parameters: xr.Dataset) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pycellbox.errors import DivergenceError, NumericsWarning, warn
-from pycellbox.models import CellBox
-from pycellbox.numerics.lowering import Lowering
-from pycellbox.problem import Structure, kinds_of, parameter_arrays
-from pycellbox.solvers import FixedStep, Solver, SteadyState, Tsit5
+from pycellbox.models import Model, Structure
+from pycellbox.numerics.lowering import equations_of
+from pycellbox.problem import kinds_of, parameter_arrays, perturbation_array
+from pycellbox.solvers import Solver, Tsit5
 from pycellbox.solving import nodes_of, solve
 
 # In units of the slowest decay time: enough for a network that settles at half the rate of its
@@ -24,7 +25,7 @@ _NOTICEABLE = 0.01
 
 def verify(
     states: xr.DataArray,
-    model: CellBox,
+    model: Model,
     parameters: xr.Dataset,
     perturbation: xr.DataArray,
     *,
@@ -60,12 +61,14 @@ def verify(
     NumericsWarning
         The steps leave the equation's solution, or the integration itself fails.
     """
-    if isinstance(solver, SteadyState):
+    if solver.steady:
         settled = states["settled"].values
         long = settling_time(model, parameters, perturbation)
+        if long is None:
+            return {}
         distance = _distance(
             states.isel(condition=settled), model, parameters, perturbation.isel(condition=settled),
-            solver=solver.integrator, horizon=long, backend=backend, dtype=dtype,
+            solver=solver.through_time, horizon=long, backend=backend, dtype=dtype,
         )  # fmt: skip
         return {
             "steady_state": {
@@ -75,7 +78,7 @@ def verify(
                 "integrated_to": long,
             }
         }
-    if not isinstance(solver, FixedStep):
+    if solver.holds_error:
         return {}
     distance = _distance(
         states, model, parameters, perturbation, solver=_CLOSE, horizon=horizon, times=times,
@@ -95,16 +98,17 @@ def verify(
     return {"steps": {"distance_to_integration": largest}}
 
 
-def settling_time(model: CellBox, parameters: xr.Dataset, perturbation: xr.DataArray) -> float:
-    """Forty times the slowest decay time 1/c of the nodes that move, c as the equation has it."""
+def settling_time(model: Model, parameters: xr.Dataset, perturbation: xr.DataArray) -> float | None:
+    """Forty times the slowest decay time of the nodes that move; None where no rate is known."""
     nodes = nodes_of(parameters)
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
     arrays = parameter_arrays(structure, parameters, np.float64)
-    decay = Lowering(structure).coefficients(arrays).c
-    fastest = float(decay.max(initial=0.0))
-    if fastest == 0:  # all nodes are held where they are
-        return _SETTLING_TIMES
-    return _SETTLING_TIMES / max(float(decay[decay > 0].min()), 1e-3 * fastest)
+    equations = equations_of(structure)
+    _, u = perturbation_array(perturbation, nodes, np.float64)
+    slowest = equations.field(arrays, equations.drive(u)).slowest_rate()
+    if slowest is None:
+        return None
+    return _SETTLING_TIMES / slowest if slowest < math.inf else _SETTLING_TIMES
 
 
 def _distance(states: xr.DataArray, *network: Any, **options: Any) -> xr.DataArray | None:

@@ -251,7 +251,7 @@ def test_a_sound_experiment_raises_no_doubt(make):
 )
 def test_what_saturates_depends_on_the_model(model, top, flat):
     from pycellbox.doubts.doses import doubt_sizes
-    from pycellbox.problem import Structure
+    from pycellbox.models import Structure
 
     data = with_doses(lab(), lambda u: u * top / 2)
     structure = Structure.over(model, data["node"].values, data["node_kind"].values)
@@ -315,7 +315,7 @@ def shared_tables() -> dict[str, Callable[[], xr.Dataset]]:
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"no data in {SHARED_DATA}")
 def test_published_tables_raise_no_doubt():
     from pycellbox.doubts import doubt_data
-    from pycellbox.problem import Structure
+    from pycellbox.models import Structure
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", pcb.DataWarning)

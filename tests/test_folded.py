@@ -32,9 +32,9 @@ def evaluate(model, solver, rows=None):
     problem = random_problem(model, rng, conditions=4, times=TIMES)
     parameters = random_parameters(model, rng)
     session = NumpySession(problem, solver, Loss())
-    session.value_and_gradient(parameters, [1, 2])  # the tape is used again in another size
-    value, gradient = session.value_and_gradient(parameters, rows)
-    assert session.value(parameters, rows) == value
+    session.loss_and_gradient(parameters, [1, 2])  # the tape is used again in another size
+    value, gradient = session.loss_and_gradient(parameters, rows)
+    assert session.loss(parameters, rows) == value
     return value, gradient
 
 
@@ -90,7 +90,7 @@ def test_float32_stays_float32(always):
     rng = np.random.default_rng(1)
     problem = random_problem(model, rng, dtype="float32")
     parameters = random_parameters(model, rng, dtype="float32")
-    _, gradient = NumpySession(problem, Heun(0.1), Loss()).value_and_gradient(parameters)
+    _, gradient = NumpySession(problem, Heun(0.1), Loss()).loss_and_gradient(parameters)
     assert {array.dtype for array in gradient.values()} == {np.dtype("float32")}
 
 
@@ -100,10 +100,14 @@ def test_parameters_of_another_precision_than_the_perturbation(fold, always):
     model = CellBox(form=2)
     rng = np.random.default_rng(3)
     parameters, u = random_parameters(model, rng), rng.normal(size=(3, 7)).astype("float32")
-    states = NumpyBackend().solve(structure(model), Heun(0.1), parameters, u, np.array([2.0]))
+    states = (
+        NumpyBackend().solve(structure(model), Heun(0.1), parameters, u, np.array([2.0])).states
+    )
     assert states.dtype == np.float32
-    exact = NumpyBackend().solve(
-        structure(model), Heun(0.1), parameters, u.astype(float), np.array([2.0])
+    exact = (
+        NumpyBackend()
+        .solve(structure(model), Heun(0.1), parameters, u.astype(float), np.array([2.0]))
+        .states
     )
     np.testing.assert_allclose(states, exact, atol=1e-5)
 
@@ -122,8 +126,10 @@ def test_clamped_nodes_do_not_drift(always):
     model = CellBox(drugs="clamped", dose_saturation=None)
     s, rng = structure(model), np.random.default_rng(2)
     u = rng.normal(size=(3, s.n_nodes))
-    states = NumpyBackend().solve(
-        s, Heun(0.1), random_parameters(model, rng), u, np.array([3.0, 50.0])
+    states = (
+        NumpyBackend()
+        .solve(s, Heun(0.1), random_parameters(model, rng), u, np.array([3.0, 50.0]))
+        .states
     )
     dose = np.broadcast_to(u[:, None, s.is_drug], states[:, :, s.is_drug].shape)
     np.testing.assert_array_equal(states[:, :, s.is_drug], dose)

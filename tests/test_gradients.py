@@ -26,7 +26,7 @@ FIXED = (Euler(0.1), Midpoint(0.1), Heun(0.1), RK4(0.1))
 def by_autodiff(session: NumpySession, parameters, loss: str = "mse"):
     """Differentiate the steps that the session took, with an independent implementation."""
     problem, s = session.problem, session.problem.structure
-    value, gradient = session.value_and_gradient(parameters)
+    value, gradient = session.loss_and_gradient(parameters)
     tape = session._kept
     ends = np.cumsum(tape.sizes)
     outputs = [0 if t == 0 else int(np.argmin(np.abs(ends - t))) + 1 for t in problem.times]
@@ -71,8 +71,8 @@ def test_agrees_with_finite_differences(solver, envelope):
     problem = random_problem(model, rng, times=(0.5, 1.5))
     session = NumpySession(problem, solver, Loss())
     parameters = random_parameters(model, rng, scale=0.4)
-    value, exact = session.value_and_gradient(parameters)
-    again, differences = FiniteDifferenceSession(session).value_and_gradient(parameters)
+    value, exact = session.loss_and_gradient(parameters)
+    again, differences = FiniteDifferenceSession(session).loss_and_gradient(parameters)
     assert value == again
     assert_same_gradient(exact, differences, 1e-7)
 
@@ -90,7 +90,7 @@ def test_settled_conditions_under_loose_tsit5(tolerances, decay):
     (_, gradient), (_, of_the_steps) = by_autodiff(session, parameters)
     assert_same_gradient(gradient, of_the_steps, 1e-8)
     # And it is the derivative of the settled state, not only of these steps.
-    _, converged = NumpySession(problem, Tsit5(1e-11, 1e-13), Loss()).value_and_gradient(parameters)
+    _, converged = NumpySession(problem, Tsit5(1e-11, 1e-13), Loss()).loss_and_gradient(parameters)
     assert_same_gradient(gradient, converged, 30 * tolerances[0])
 
 
@@ -100,8 +100,8 @@ def test_one_settled_condition_beside_moving_ones():
     problem = random_problem(model, rng, times=(1.0, 60.0), missing=0.0)
     problem.perturbation[0] = 0.0  # never moves at all
     parameters = random_parameters(model, rng, scale=0.3)
-    _, loose = NumpySession(problem, Tsit5(1e-3, 1e-6), Loss()).value_and_gradient(parameters)
-    _, tight = NumpySession(problem, Tsit5(1e-11, 1e-13), Loss()).value_and_gradient(parameters)
+    _, loose = NumpySession(problem, Tsit5(1e-3, 1e-6), Loss()).loss_and_gradient(parameters)
+    _, tight = NumpySession(problem, Tsit5(1e-11, 1e-13), Loss()).loss_and_gradient(parameters)
     assert_same_gradient(loose, tight, 1e-2)
 
 
@@ -111,9 +111,9 @@ def test_rows_add_up_to_the_whole():
     problem = random_problem(model, rng, conditions=5)
     session = NumpySession(problem, RK4(0.2), Loss())
     parameters = random_parameters(model, rng)
-    value, gradient = session.value_and_gradient(parameters)
+    value, gradient = session.loss_and_gradient(parameters)
     count = np.count_nonzero(problem.weight, axis=(1, 2))
-    parts = [session.value_and_gradient(parameters, [r]) for r in range(5)]
+    parts = [session.loss_and_gradient(parameters, [r]) for r in range(5)]
     share = count / count.sum()
     assert value == pytest.approx(sum(w * v for w, (v, _) in zip(share, parts, strict=True)))
     for name, whole in gradient.items():
@@ -134,8 +134,8 @@ def test_the_first_times_alone(solver):
             response=whole.response[:, :k],
             weight=whole.weight[:, :k],
         )
-        value, gradient = session.value_and_gradient(parameters, [2, 0], prefix=k)
-        wanted, slope = NumpySession(cut, solver, Loss()).value_and_gradient(parameters, [2, 0])
+        value, gradient = session.loss_and_gradient(parameters, [2, 0], prefix=k)
+        wanted, slope = NumpySession(cut, solver, Loss()).loss_and_gradient(parameters, [2, 0])
         assert value == wanted
         assert_same_gradient(gradient, slope, 1e-15)
 
@@ -144,7 +144,7 @@ def test_gradient_is_zero_where_the_mask_forbids():
     rng = np.random.default_rng(7)
     model = CellBox(degree=2)
     problem = random_problem(model, rng)
-    _, gradient = NumpySession(problem, Heun(0.1), Loss()).value_and_gradient(
+    _, gradient = NumpySession(problem, Heun(0.1), Loss()).loss_and_gradient(
         random_parameters(model, rng)
     )
     assert (gradient["W"][~problem.structure.mask] == 0).all()
@@ -160,7 +160,7 @@ def test_float32_is_close_to_float64(solver):
         problem = random_problem(model, rng, times=(0.5, 2.0), dtype=dtype)
         parameters = random_parameters(model, rng, dtype=dtype)
         session = NumpySession(problem, solver, Loss())
-        results[dtype] = session.value_and_gradient(parameters)
+        results[dtype] = session.loss_and_gradient(parameters)
         assert all(g.dtype == dtype for g in results[dtype][1].values())
     tolerance = 1e-2 if isinstance(solver, Tsit5) else 1e-4  # other steps may be accepted
     assert results["float32"][0] == pytest.approx(results["float64"][0], rel=tolerance)
@@ -173,9 +173,9 @@ def test_the_same_call_gives_the_same_bits():
     problem = random_problem(model, rng)
     session = NumpySession(problem, Tsit5(), Loss())
     parameters = random_parameters(model, rng)
-    first = session.value_and_gradient(parameters)
-    session.value_and_gradient(parameters, [0, 2])  # buffers of another size in between
-    second = session.value_and_gradient(parameters)
+    first = session.loss_and_gradient(parameters)
+    session.loss_and_gradient(parameters, [0, 2])  # buffers of another size in between
+    second = session.loss_and_gradient(parameters)
     assert first[0] == second[0]
     for name in first[1]:
         np.testing.assert_array_equal(first[1][name], second[1][name])
@@ -188,7 +188,7 @@ def test_an_unstable_network_is_said_to_diverge():
     parameters = random_parameters(model, rng, scale=5.0)
     for solver in (Heun(0.1), Tsit5()):
         with pytest.raises(DivergenceError, match=r"not finite|vanished|gave up"):
-            NumpySession(problem, solver, Loss()).value_and_gradient(parameters)
+            NumpySession(problem, solver, Loss()).loss_and_gradient(parameters)
 
 
 def test_unknown_gradient_of_the_backend():

@@ -84,7 +84,7 @@ def test_tsit5_takes_the_steps_of_numpy(julia, model):
     sizes = []
     for backend in (julia, NumpyBackend()):
         session = backend.session(problem, pcb.Tsit5(), Loss())
-        session.value_and_gradient(parameters)
+        session.loss_and_gradient(parameters)
         taken = session._session.session.run.sizes if backend is julia else session._kept.sizes
         sizes.append(np.asarray(taken))
     np.testing.assert_allclose(*sizes, rtol=1e-4)
@@ -102,18 +102,22 @@ def test_tsit5_agrees_with_numpy_for_every_loss(julia, loss, dtype):
 
 
 def compare(julia, problem, parameters, solver, loss, tolerance):
-    states = julia.solve(problem.structure, solver, parameters, problem.perturbation, problem.times)
-    wanted = NumpyBackend().solve(
+    states = julia.solve(
         problem.structure, solver, parameters, problem.perturbation, problem.times
+    ).states
+    wanted = (
+        NumpyBackend()
+        .solve(problem.structure, solver, parameters, problem.perturbation, problem.times)
+        .states
     )
     np.testing.assert_allclose(states, wanted, rtol=tolerance, atol=tolerance)
     session = julia.session(problem, solver, loss)
     theirs = NumpySession(problem, solver, loss)
     for rows in (None, [2, 0]):
-        value, gradient = session.value_and_gradient(parameters, rows)
-        value_, gradient_ = theirs.value_and_gradient(parameters, rows)
+        value, gradient = session.loss_and_gradient(parameters, rows)
+        value_, gradient_ = theirs.loss_and_gradient(parameters, rows)
         assert value == pytest.approx(value_, rel=tolerance)
-        assert session.value(parameters, rows) == pytest.approx(value_, rel=tolerance)
+        assert session.loss(parameters, rows) == pytest.approx(value_, rel=tolerance)
         assert_same_gradient(gradient, gradient_, tolerance)
 
 
@@ -125,9 +129,9 @@ def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, form):
     problem = random_problem(model, rng, times=(0.5, 2.0), conditions=3)
     parameters = random_parameters(model, rng)
     session = julia.session(problem, pcb.Tsit5(1e-10, 1e-12), Loss(), gradient)
-    value, slope = session.value_and_gradient(parameters)
+    value, slope = session.loss_and_gradient(parameters)
     exact = NumpySession(problem, pcb.Tsit5(1e-10, 1e-12), Loss())
-    wanted, differences = FiniteDifferenceSession(exact).value_and_gradient(parameters)
+    wanted, differences = FiniteDifferenceSession(exact).loss_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=1e-8)
     assert_same_gradient(slope, differences, 1e-6)
 
@@ -145,9 +149,9 @@ def test_every_named_algorithm(julia, name):
         if "precompile" not in str(error) and "not installed" not in str(error):
             raise
         pytest.skip(f"the Julia package of {name} does not load, update the project: {error}")
-    value, slope = session.value_and_gradient(parameters)
+    value, slope = session.loss_and_gradient(parameters)
     exact = NumpySession(problem, pcb.Tsit5(1e-11, 1e-13), Loss())
-    wanted, gradient = exact.value_and_gradient(parameters)
+    wanted, gradient = exact.loss_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=100 * tolerance)
     assert_same_gradient(slope, gradient, 1000 * tolerance)
 
@@ -220,9 +224,9 @@ def test_gradient_of_settled_conditions_at_loose_tolerances(julia, gradient):
     problem = random_problem(model, rng, times=(40.0,), missing=0.0)
     parameters = random_parameters(model, rng, scale=0.3)
     session = julia.session(problem, pcb.Tsit5(1e-3, 1e-6), Loss(), gradient)
-    _, loose = session.value_and_gradient(parameters)
+    _, loose = session.loss_and_gradient(parameters)
     tight = NumpySession(problem, pcb.Tsit5(1e-11, 1e-13), Loss())
-    exact = tight.value_and_gradient(parameters)[1]
+    exact = tight.loss_and_gradient(parameters)[1]
     assert_same_gradient(loose, exact, 1e-6 if gradient == "discrete" else 0.02)
 
 
@@ -305,7 +309,7 @@ def test_the_lock_is_released_during_a_call(julia):
     thread.start()
     before = ticks[0]
     began = time.perf_counter()
-    session.value(random_parameters(model, rng, scale=0.1))
+    session.loss(random_parameters(model, rng, scale=0.1))
     seconds = time.perf_counter() - began
     during = ticks[0] - before
     stop.set()
@@ -320,10 +324,10 @@ def test_steps_too_long_for_a_decay_are_said(julia, method):
     problem = random_problem(pcb.CellBox(), rng)
     parameters = random_parameters(pcb.CellBox(), rng)
     parameters["alpha"][1] = 20.0
-    julia.session(problem, method(0.99 * method.reach / 20), Loss()).value(parameters)
+    julia.session(problem, method(0.99 * method.reach / 20), Loss()).loss(parameters)
     session = julia.session(problem, method(1.2 * method.reach / 20), Loss())
     with pytest.raises(DivergenceError, match=r"decays at the rate 20.*dt ≤ 0\.1"):
-        session.value_and_gradient(parameters)
+        session.loss_and_gradient(parameters)
 
 
 def test_a_session_survives_an_error(julia):
@@ -333,10 +337,10 @@ def test_a_session_survives_an_error(julia):
     session = julia.session(problem, pcb.Heun(0.1), Loss())
     wild = random_parameters(model, rng, scale=5.0)
     with pytest.raises(DivergenceError, match="not finite"):
-        session.value_and_gradient(wild)
+        session.loss_and_gradient(wild)
     calm = random_parameters(model, rng, scale=0.05)
-    value, _ = session.value_and_gradient(calm)
-    assert value == pytest.approx(NumpySession(problem, pcb.Heun(0.1), Loss()).value(calm))
+    value, _ = session.loss_and_gradient(calm)
+    assert value == pytest.approx(NumpySession(problem, pcb.Heun(0.1), Loss()).loss(calm))
 
 
 def test_a_blow_up_in_training_is_averted_the_same_way(julia):
@@ -370,8 +374,8 @@ def test_steady_states_agree_with_numpy(julia, form, envelope):
     np.testing.assert_allclose(here.states, there.states, atol=1e-10)
     ours, theirs = (b.session(problem, solver, Loss()) for b in (julia, NumpyBackend()))
     for rows in (None, [3, 0]):
-        value, gradient = ours.value_and_gradient(parameters, rows)
-        wanted, slope = theirs.value_and_gradient(parameters, rows)
+        value, gradient = ours.loss_and_gradient(parameters, rows)
+        wanted, slope = theirs.loss_and_gradient(parameters, rows)
         assert value == pytest.approx(wanted, rel=1e-10)
         assert ours.value(parameters, rows) == pytest.approx(wanted, rel=1e-10)
         for name in slope:
@@ -385,9 +389,9 @@ def test_what_does_not_settle_is_integrated(julia, integrator):
     problem = dataclasses.replace(problem, times=np.array([60.0]))
     solver = pcb.SteadyState(integrator=integrator)
     session = julia.session(problem, solver, Loss())
-    value, gradient = session.value_and_gradient(parameters)
+    value, gradient = session.loss_and_gradient(parameters)
     reference = NumpyBackend().session(problem, solver, Loss())
-    wanted, slope = reference.value_and_gradient(parameters)
+    wanted, slope = reference.loss_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=1e-8)
     assert_same_gradient(gradient, slope, 1e-6)
     np.testing.assert_array_equal(session.settled, reference.settled)
@@ -544,7 +548,7 @@ def test_garbage_is_collected_while_threads_compute(solver):
         churn = "() -> for _ in 1:60; Threads.@spawn foreach(_ -> rand(9), 1:10^5); end"
         juliacall.Main.seval(churn)()
         for _ in range(150):
-            session.value_and_gradient(parameters)
+            session.loss_and_gradient(parameters)
         print("done")
         """,
         PYTHON_JULIACALL_THREADS="2",

@@ -162,7 +162,7 @@ problem = random_problem(model, np.random.default_rng(0), conditions=3000)
 parameters = random_parameters(model, np.random.default_rng(0))
 session = julia.session(problem, pcb.Heun(0.1), pcb.Loss())
 for k in range(150):
-    session.value_and_gradient(parameters)
+    session.loss_and_gradient(parameters)
     if k % 5 == 0:
         juliacall.Main.seval("GC.gc()")
 print("done", juliacall.Main.seval("Threads.nthreads()"), julia._core.usable_threads())
@@ -190,7 +190,7 @@ def test_an_error_on_another_thread_is_the_one_it_was():
     parameters = random_parameters(problem.structure.model, np.random.default_rng(1), scale=30.0)
     session = get_backend("julia").session(problem, pcb.Heun(0.01), Loss())
     with pytest.raises(pcb.DivergenceError, match="not finite"):
-        session.value_and_gradient(parameters)
+        session.loss_and_gradient(parameters)
 
 
 def test_sessions_are_shared_by_threads():
@@ -201,7 +201,7 @@ def test_sessions_are_shared_by_threads():
 
     def value(k: int) -> float:
         session = julia.session(problem, pcb.Heun(0.1), Loss())
-        return session.value_and_gradient(parameters[k])[0]
+        return session.loss_and_gradient(parameters[k])[0]
 
     alone, found = [value(k) for k in range(4)], {}
     threads = [threading.Thread(target=lambda k=k: found.update({k: value(k)})) for k in range(4)]

@@ -9,7 +9,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.errors import ModelError
-from pycellbox.problem import Structure
+from pycellbox.models import Structure
 from pycellbox.solvers import SOLVERS, solver_from_dict, solver_to_dict
 from tests.support.problems import KINDS, NODES
 

@@ -17,6 +17,7 @@ from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Problem
 from pycellbox.refinement import refine, standard_errors
 from pycellbox.refinement.elimination import eliminate, inverse
+from pycellbox.refinement.trajectories import Trajectories
 from pycellbox.simulation import truth
 
 SOLVER = pcb.RK4(0.25)
@@ -82,9 +83,9 @@ def test_jacobian_agrees_with_differences(
         },
     )
     problem = Problem.from_dataset(data, model, None)
-    sensitivity = Sensitivity(problem, get_backend("numpy"), pcb.RK4(0.05))
+    sensitivity = Trajectories(problem, get_backend("numpy"), pcb.RK4(0.05))
     support = problem.structure.mask
-    theta = 0.4 * rng.normal(size=sensitivity.size(support))
+    theta = 0.4 * rng.normal(size=problem.structure.layout.free.size)
     J = sensitivity.jacobian(sensitivity.unpack(theta, support), support)
     differences = np.empty_like(J)
     for q in range(theta.size):
@@ -448,14 +449,16 @@ def test_unlucky_trial_steps_are_refused(
     start = rough.parameters["W"].values
     refused = 0
 
-    def unlucky(self: Sensitivity, parameters: dict[str, np.ndarray], *args: object) -> np.ndarray:
+    def unlucky(
+        self: Sensitivity, parameters: dict[str, np.ndarray], *args: object, **more: object
+    ) -> np.ndarray:
         nonlocal refused
         # A third of all networks, but not the one at which it starts.
         W = parameters["W"]
         if zlib.crc32(W.tobytes()) % 3 == 0 and not np.array_equal(W, start):
             refused += 1
             raise error("an unlucky step")
-        result: np.ndarray = original(self, parameters, *args)
+        result: np.ndarray = original(self, parameters, *args, **more)
         return result
 
     monkeypatch.setattr(Sensitivity, what, unlucky)
@@ -468,9 +471,9 @@ def test_rates_without_bounds_are_refused(rough: pcb.Fit) -> None:
     train = rough.data.isel(condition=rough.data["role"].values == "train")
     problem = Problem.from_dataset(train, pcb.CellBox(), None)
     for solver in (SOLVER, pcb.Tsit5(), pcb.Heun(0.5)):
-        sensitivity = Sensitivity(problem, get_backend("numpy"), solver)
+        sensitivity = Trajectories(problem, get_backend("numpy"), solver)
         support = problem.structure.mask
-        theta = np.zeros(sensitivity.size(support))
+        theta = np.zeros(problem.structure.layout.free.size)
         assert sensitivity.trial(theta, support) is not None
         alpha = int(support.sum())
         for value in (126.0, 1e3, np.nan):

@@ -43,7 +43,7 @@ def by_dop853(model, p, u, times):
 
 
 def computed(model, p, u, times, solver):
-    return NumpyBackend().solve(structure(model), solver, p, u, np.asarray(times, float))
+    return NumpyBackend().solve(structure(model), solver, p, u, np.asarray(times, float)).states
 
 
 @pytest.mark.parametrize("model", VARIANTS, ids=repr)

@@ -8,10 +8,10 @@ import pytest
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.backends.numpy.proofs import Proofs, parts
 from pycellbox.backends.numpy.steady import SteadyEquations, find
-from pycellbox.models import CellBox
+from pycellbox.models import CellBox, Structure
 from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
-from pycellbox.problem import Structure
 from pycellbox.solvers import SteadyState, Tsit5
 
 TANH = envelope_kernel(CellBox())
@@ -30,7 +30,8 @@ def equations(B, u, solver=None):
     k = lowering.coefficients(
         {"W": np.asarray(B, float), "alpha": np.ones(n), "epsilon": np.ones(n)}
     )
-    return SteadyEquations(solver or SteadyState(), TANH, k, lowering.drive(np.asarray(u, float)))
+    field = Kernel(lowering, k, lowering.drive(np.asarray(u, float)))
+    return SteadyEquations(solver or SteadyState(), field)
 
 
 def trajectory(B, u, start, times):
@@ -148,7 +149,7 @@ def test_a_contracting_network_settles_even_if_the_iteration_does_not(monkeypatc
     assert not (k.roots(np.zeros((5, 6)))[1] < 1e-9).any()
     found = find(k, 10.0)
     assert found.settled.all()
-    np.testing.assert_allclose(found.states, trajectory(B, u, 0 * u, [80.0])[0], atol=1e-8)
+    np.testing.assert_allclose(found.final, trajectory(B, u, 0 * u, [80.0])[0], atol=1e-8)
 
 
 def test_parts_are_all_rows_in_order():
@@ -170,7 +171,9 @@ def test_states_of_the_backend_and_of_the_integration_agree_where_proven_by_slop
     structure = Structure.over(model, [f"n{i}" for i in range(30)], ["protein"] * 30)
     parameters = {"W": B, "alpha": np.ones(30), "epsilon": np.ones(30)}
     u = rng.normal(size=(9, 30))
-    states = backend.solve(structure, Tsit5(1e-11, 1e-13), parameters, u, np.array([300.0]))[:, 0]
-    found = backend.steady_states(structure, SteadyState(), parameters, u, 10.0)
+    states = backend.solve(structure, Tsit5(1e-11, 1e-13), parameters, u, np.array([300.0])).states[
+        :, 0
+    ]
+    found = backend.solve(structure, SteadyState(), parameters, u, np.array([10.0]))
     assert found.settled.all()
-    np.testing.assert_allclose(found.states, states, atol=1e-8)
+    np.testing.assert_allclose(found.final, states, atol=1e-8)

@@ -16,7 +16,7 @@ from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.errors import BackendError, SolverError
 from pycellbox.models import ENVELOPES, FORMS, CellBox
 from pycellbox.numerics.differences import FiniteDifferenceSession
-from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, SteadyState, Tsit5, solver_from_dict, solver_to_dict
@@ -37,14 +37,20 @@ EXACT = Tsit5(1e-12, 1e-14)
 
 def long_run(problem, parameters, time=LONG):
     """States after a long, accurate integration."""
-    return NumpyBackend().solve(
-        problem.structure, EXACT, parameters, problem.perturbation, np.array([time])
-    )[:, 0]
+    return (
+        NumpyBackend()
+        .solve(problem.structure, EXACT, parameters, problem.perturbation, np.array([time]))
+        .states[:, 0]
+    )
 
 
 def steady(problem, parameters, solver=None, horizon=LONG):
-    return NumpyBackend().steady_states(
-        problem.structure, solver or SteadyState(), parameters, problem.perturbation, horizon
+    return NumpyBackend().solve(
+        problem.structure,
+        solver or SteadyState(),
+        parameters,
+        problem.perturbation,
+        np.array([horizon]),
     )
 
 
@@ -68,7 +74,7 @@ def test_agrees_with_a_long_integration(envelope, form, drugs):
     found = steady(problem, parameters)
     assert found.settled.all()
     assert found.residual.max() < 1e-9
-    np.testing.assert_allclose(found.states, long_run(problem, parameters), atol=1e-8)
+    np.testing.assert_allclose(found.final, long_run(problem, parameters), atol=1e-8)
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES)
@@ -79,11 +85,11 @@ def test_gradient_agrees_with_finite_differences_and_with_integration(envelope, 
     problem = random_problem(model, rng, times=(60.0,), conditions=4)
     parameters = random_parameters(model, rng, scale=0.25)
     session = NumpySteadySession(problem, SteadyState(tol=1e-12), Loss())
-    value, gradient = session.value_and_gradient(parameters)
-    wanted, differences = FiniteDifferenceSession(session).value_and_gradient(parameters)
+    value, gradient = session.loss_and_gradient(parameters)
+    wanted, differences = FiniteDifferenceSession(session).loss_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=1e-10)
     assert_same_gradient(gradient, differences, 1e-6)
-    value_, integrated = NumpySession(problem, Tsit5(1e-9, 1e-11), Loss()).value_and_gradient(
+    value_, integrated = NumpySession(problem, Tsit5(1e-9, 1e-11), Loss()).loss_and_gradient(
         parameters
     )
     assert value == pytest.approx(value_, rel=1e-7)
@@ -98,10 +104,10 @@ def test_missing_entries_rows_and_losses(loss):
     session = NumpySteadySession(problem, SteadyState(), Loss(loss))
     integrated = NumpySession(problem, Tsit5(1e-9, 1e-11), Loss(loss))
     for rows in (None, [4, 0, 4]):
-        value, gradient = session.value_and_gradient(parameters, rows)
-        wanted, slope = integrated.value_and_gradient(parameters, rows)
+        value, gradient = session.loss_and_gradient(parameters, rows)
+        wanted, slope = integrated.loss_and_gradient(parameters, rows)
         assert value == pytest.approx(wanted, rel=1e-6)
-        assert session.value(parameters, rows) == pytest.approx(value, rel=1e-12)
+        assert session.loss(parameters, rows) == pytest.approx(value, rel=1e-12)
         assert_same_gradient(gradient, slope, 1e-6)
 
 
@@ -113,7 +119,7 @@ def test_a_switch_goes_where_its_trajectory_goes():
     assert (wanted[:, 0] > 0.5).sum() > 10
     assert (wanted[:, 0] < -0.5).sum() > 10
     assert found.settled.mean() > 0.9
-    np.testing.assert_allclose(found.states[found.settled], wanted[found.settled], atol=1e-8)
+    np.testing.assert_allclose(found.final[found.settled], wanted[found.settled], atol=1e-8)
 
 
 def test_a_switch_on_the_divide_is_not_called_settled():
@@ -121,7 +127,7 @@ def test_a_switch_on_the_divide_is_not_called_settled():
     problem, parameters = small_network(SWITCH, 3, spread=0.0)
     found = steady(problem, parameters)
     assert not found.settled.any()
-    np.testing.assert_array_equal(found.states, 0)
+    np.testing.assert_array_equal(found.final, 0)
 
 
 def test_what_oscillates_is_integrated():
@@ -136,9 +142,9 @@ def test_what_oscillates_is_integrated():
         atol=1e-6,
     )
     session = NumpySteadySession(problem, accurate, Loss())
-    value, gradient = session.value_and_gradient(parameters)
+    value, gradient = session.loss_and_gradient(parameters)
     assert not session.settled.any()
-    wanted, slope = NumpySession(problem, Tsit5(1e-9, 1e-11), Loss()).value_and_gradient(parameters)
+    wanted, slope = NumpySession(problem, Tsit5(1e-9, 1e-11), Loss()).loss_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=1e-10)
     assert_same_gradient(gradient, slope, 1e-10)
 
@@ -151,8 +157,8 @@ def test_settled_and_oscillating_conditions_side_by_side():
     found = steady(problem, parameters, solver, horizon=60.0)
     assert 0 < found.settled.sum() < 12
     session = NumpySteadySession(problem, solver, Loss())
-    value, gradient = session.value_and_gradient(parameters)
-    wanted, slope = NumpySession(problem, Tsit5(1e-9, 1e-11), Loss()).value_and_gradient(parameters)
+    value, gradient = session.loss_and_gradient(parameters)
+    wanted, slope = NumpySession(problem, Tsit5(1e-9, 1e-11), Loss()).loss_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=1e-6)
     assert_same_gradient(gradient, slope, 1e-4)
 
@@ -162,7 +168,7 @@ def test_a_node_without_decay_never_settles():
     parameters["alpha"] = np.array([1.0, 0.0])
     found = steady(problem, parameters, horizon=5.0)
     assert not found.settled.any()
-    np.testing.assert_allclose(found.states, long_run(problem, parameters, 5.0), atol=1e-5)
+    np.testing.assert_allclose(found.final, long_run(problem, parameters, 5.0), atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -177,8 +183,7 @@ def test_a_network_called_contracting_has_one_steady_state(seed):
 
     def contracting(scale):
         scaled = lowering.coefficients(parameters | {"W": scale * W})
-        envelope = envelope_kernel(structure.model)
-        return SteadyEquations(SteadyState(), envelope, scaled, drive)
+        return SteadyEquations(SteadyState(), Kernel(lowering, scaled, drive))
 
     scales = np.linspace(0.02, 2, 60)
     proven = [contracting(s).proofs.contracting() for s in scales]
@@ -195,11 +200,11 @@ def test_what_an_evaluation_found_does_not_change_the_next():
     problem = random_problem(CellBox(), rng, times=(20.0,), conditions=6)
     session = NumpySteadySession(problem, SteadyState(), Loss())
     for _ in range(3):
-        session.value_and_gradient(random_parameters(CellBox(), rng, scale=0.3))
+        session.loss_and_gradient(random_parameters(CellBox(), rng, scale=0.3))
     parameters = random_parameters(CellBox(), rng, scale=0.3)
-    value, gradient = session.value_and_gradient(parameters)
+    value, gradient = session.loss_and_gradient(parameters)
     fresh = NumpySteadySession(problem, SteadyState(), Loss())
-    wanted, slope = fresh.value_and_gradient(parameters)
+    wanted, slope = fresh.loss_and_gradient(parameters)
     assert value == pytest.approx(wanted, rel=1e-9)
     assert_same_gradient(gradient, slope, 1e-8)
 
@@ -208,7 +213,7 @@ def test_slow_convergence_is_left_to_newton():
     problem, parameters = small_network([[0.97, 0.0], [0.5, 0.9]], 5, spread=0.05)
     found = steady(problem, parameters, SteadyState(max_iterations=2))
     assert found.settled.all()
-    np.testing.assert_allclose(found.states, long_run(problem, parameters, 2000.0), atol=1e-8)
+    np.testing.assert_allclose(found.final, long_run(problem, parameters, 2000.0), atol=1e-8)
 
 
 def test_float32():
@@ -216,9 +221,9 @@ def test_float32():
     problem = random_problem(CellBox(), rng, times=(20.0,), conditions=4, dtype="float32")
     parameters = random_parameters(CellBox(), rng, scale=0.25, dtype="float32")
     found = steady(problem, parameters)
-    assert found.states.dtype == np.float32
+    assert found.final.dtype == np.float32
     assert found.settled.all()
-    value, gradient = NumpySteadySession(problem, SteadyState(), Loss()).value_and_gradient(
+    value, gradient = NumpySteadySession(problem, SteadyState(), Loss()).loss_and_gradient(
         parameters
     )
     assert gradient["W"].dtype == np.float32
@@ -329,9 +334,9 @@ def test_clamped_drugs_set_no_pace():
         p = random_parameters(model, np.random.default_rng(22))
         for rate in model.rates:
             p[rate] *= scale
-        coefficients = Lowering(structure(model)).coefficients(p)
-        envelope = envelope_kernel(model)
-        equations = SteadyEquations(SteadyState(), envelope, coefficients, drive)
+        lowering = Lowering(structure(model))
+        coefficients = lowering.coefficients(p)
+        equations = SteadyEquations(SteadyState(), Kernel(lowering, coefficients, drive))
         leads.append([time * scale for time in _lead_times(equations)])
     np.testing.assert_allclose(leads, leads[:1] * 3, rtol=1e-12)
 
@@ -404,10 +409,7 @@ def test_find_keeps_the_order_of_conditions():
     problem, parameters = small_network(SWITCH, 9, spread=0.4, seed=16)
     lowering = Lowering(problem.structure)
     equations = SteadyEquations(
-        SteadyState(),
-        envelope_kernel(problem.structure.model),
-        lowering.coefficients(parameters),
-        lowering.drive(problem.perturbation),
+        SteadyState(), lowering.field(parameters, lowering.drive(problem.perturbation))
     )
     whole = find(equations, 50.0)
     one_by_one = [find(equations.rows(np.array([i])), 50.0).states[0] for i in range(9)]

@@ -14,7 +14,8 @@ import pycellbox as pcb
 from harness.case import Array
 from pycellbox import metrics, networks
 from pycellbox.baselines import Ridge
-from pycellbox.problem import Structure, parameter_dataset
+from pycellbox.models import Structure
+from pycellbox.problem import parameter_dataset
 from pycellbox.simulation import perturbations, simulate
 
 KINDS = {"protein": 82, "phenotype": 5, "drug": 12}

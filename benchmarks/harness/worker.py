@@ -208,7 +208,7 @@ def reference_task(specification: Specification) -> None:
     gradients = {}
     for key, (task, solver) in solvers.items():
         session = backend.session(task, solver, pcb.Loss())
-        value, gradients[key] = session.value_and_gradient(case.parameters)
+        value, gradients[key] = session.loss_and_gradient(case.parameters)
         found |= {f"{key}_{k}": v for k, v in gradients[key].items()} | {f"{key}_loss": value}
     np.savez(specification["out"], **found)
     tell(

@@ -11,7 +11,8 @@ from harness.case import Case
 from peers import AbsentError, Array, Calls, Contender, Gradient
 from pycellbox.backends import get_backend
 from pycellbox.errors import BackendError, SolverError
-from pycellbox.problem import Problem, Structure
+from pycellbox.models import Structure
+from pycellbox.problem import Problem
 
 METHODS = {"heun": "heun", "tsit5": "continuous", "steady": "steady"}
 WORDS = {"heun": "Heun", "tsit5": "Tsit5", "steady": "steady state"}
@@ -63,7 +64,7 @@ def prepare(case: Case, name: str, key: str) -> Calls:
         # A steady-state session starts from what the last call found: here each starts from rest.
         if session is None or key == "steady":
             session = backend.session(problem, solver, pcb.Loss())
-        return session.value_and_gradient(parameters)  # type: ignore[no-any-return]
+        return session.loss_and_gradient(parameters)  # type: ignore[no-any-return]
 
     def solve() -> Array:
         if key == "steady":

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pycellbox.models import Structure
+from pycellbox.numerics.parametrization import Parametrization
+from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
-from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Gradient, Solver, SteadyState
+from pycellbox.problem import Array, Parameters, Problem
+from pycellbox.solvers import Gradient, Solver
 
 
 class Session(Protocol):
-    """One problem held by a backend, so that its buffers are made once and used many times.
+    """One problem held by a backend, so that its buffers are made once and used many times."""
 
-    A session may also have ``training_run(plan: TrainingPlan) -> TrainingRun``; without it the
-    training loop runs AdamW itself, one `value_and_gradient` an iteration. A session of
-    `SteadyState` has ``settled``, bool (c,): which conditions did in the last evaluation.
-    """
+    def solution(self, parameters: Parameters) -> Solution:
+        """States of the problem's conditions at its times, and how each condition ended."""
+        ...
 
-    def value_and_gradient(
+    def loss(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
+    ) -> float:
+        """Loss alone; arguments and errors as in `loss_and_gradient`."""
+        ...
+
+    def loss_and_gradient(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+        *,
+        inputs: bool = False,
     ) -> tuple[float, Parameters]:
         """Loss and its derivative with respect to the effective parameters.
 
         Parameters
         ----------
         parameters : dict of ndarray
-            ``W`` (n, n) and the model's rates (n,).
+            Effective ones, such as ``W`` (n, n) and the rates (n,).
         rows : sequence of int, optional
             The conditions to use; all by default.
         prefix : int, optional
             Use only the first ``prefix`` of the problem's times; all by default.
+        inputs : bool
+            Also with respect to the perturbation and the initial state.
 
         Returns
         -------
-        value : float
-            The loss, a mean over the measured entries of these rows and times.
+        loss : float
+            A mean over the measured entries of these rows and times.
         gradient : dict of ndarray
-            Like ``parameters``; zero where the mask forbids an edge. New arrays, the caller's own.
+            Like ``parameters``; zero where an entry is fixed. New arrays, the caller's own. With
+            ``inputs`` also ``perturbation`` and ``initial_state``, each (rows, n).
 
         Raises
         ------
@@ -50,8 +66,41 @@ class Session(Protocol):
         """
         ...
 
-    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
-        """Loss alone; arguments and errors as in `value_and_gradient`."""
+    def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
+        """Residuals (x − y)/sigma of the measured entries, (m,), and their derivative.
+
+        Returns
+        -------
+        residuals : ndarray, (m,)
+            In the order of the response's array, (c, t, n).
+        jacobian : ndarray, (m, θ)
+            With respect to the effective parameters that are not fixed, in the layout's order.
+
+        Raises
+        ------
+        DivergenceError
+            As `loss_and_gradient`.
+        """
+        ...
+
+    @property
+    def settled(self) -> Array | None:
+        """Which conditions settled in the last evaluation, bool (c,); None for trajectories."""
+        ...
+
+    def warm(self) -> Parameters:
+        """Return what evaluations have left for the next, where that decides its last bits."""
+        ...
+
+    def warm_up(self, state: Parameters) -> None:
+        """Take up what `warm` returned, so that the next evaluation has the same bits."""
+        ...
+
+    def training_run(self, plan: TrainingPlan) -> TrainingRun | None:
+        """Return AdamW over one stage, many iterations a call.
+
+        None: the training loop runs it itself, one `loss_and_gradient` an iteration.
+        """
         ...
 
 
@@ -110,14 +159,9 @@ class TrainingPlan:
 
     Attributes
     ----------
-    raw, learning_rates, l1, l2 : dict of ndarray
-        Start, nominal learning rate and scaled penalties of every raw parameter: ``W`` (n, n), with
-        shared drug columns ``b0`` (n,), and the rates (n,) before softplus. ``l1`` and ``l2`` have
-        ``W`` and ``b0`` alone.
-    shared : bool
-        Whether W[:, drug j] = b0 + raw W[:, j].
-    held : ndarray or None
-        Response range of each node, (n,), where ε = held∘α.
+    parametrization : Parametrization
+    raw, learning_rates, l1, l2 : ndarray, (θ,)
+        Start, nominal learning rate and scaled penalties of every entry of θ.
     beta1, beta2, epsilon, weight_decay, clip_norm : float
         Of AdamW; infinite ``clip_norm`` for none.
     train, validation : ndarray of int
@@ -126,12 +170,11 @@ class TrainingPlan:
     full_batch : bool
     """
 
-    raw: Parameters
-    learning_rates: Parameters
-    l1: Parameters
-    l2: Parameters
-    shared: bool
-    held: Array | None
+    parametrization: Parametrization
+    raw: Array
+    learning_rates: Array
+    l1: Array
+    l2: Array
     beta1: float
     beta2: float
     epsilon: float
@@ -159,32 +202,25 @@ class TrainingRun(Protocol):
         """Have the parameters after the last update judged."""
         ...
 
-    @property
-    def best_raw(self) -> Parameters:
-        """The best raw parameters so far, the current ones where nothing judges.
+    def state(self) -> dict[str, Array]:
+        """Everything on which the next iterations depend, as arrays of the caller's own.
 
-        Arrays that are not written to again: they are kept while the training goes on.
+        ``raw``, ``mean``, ``square``, ``previous``, ``best_raw``: vectors θ; ``best``, ``since``,
+        ``count``, ``shrink``, ``retried``: numbers, ().
         """
         ...
 
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from what `state` returned, to the same bits."""
+        ...
 
-@dataclass(frozen=True)
-class SteadyStates:
-    """Steady states of a network.
+    @property
+    def best_raw(self) -> Array:
+        """The best θ so far, the current one where nothing judges.
 
-    Attributes
-    ----------
-    states : ndarray, (c, n)
-        Where not settled, the states at the horizon.
-    residual : ndarray, (c,)
-        Largest change over the nodes that the fixed-point map makes to the state.
-    settled : ndarray of bool, (c,)
-        Whether the state is proven to be the steady state that the trajectory from x(0) reaches.
-    """
-
-    states: Array
-    residual: Array
-    settled: Array
+        An array that is not written to again: it is kept while the training goes on.
+        """
+        ...
 
 
 class Backend(Protocol):
@@ -195,9 +231,19 @@ class Backend(Protocol):
         """What the user writes in ``backend=``."""
         ...
 
-    @property
-    def finds_steady_states(self) -> bool:
-        """Whether it has the solver `SteadyState`."""
+    def supports(
+        self, solver: Solver, gradient: Gradient | None = None, inputs: bool = False
+    ) -> str:
+        """Why something cannot be done here, and what can; empty if it can.
+
+        Parameters
+        ----------
+        solver : Solver
+        gradient : str, optional
+            None is the backend's default for the solver.
+        inputs : bool
+            With respect to the perturbation and the initial state too.
+        """
         ...
 
     def version(self) -> str:
@@ -211,39 +257,22 @@ class Backend(Protocol):
         parameters: Parameters,
         perturbation: Array,
         times: Array,
-    ) -> Array:
-        """Integrate all conditions together from t = 0.
+    ) -> Solution:
+        """Solve all conditions together from t = 0.
 
         Parameters
         ----------
         structure, solver, parameters
-            The network and how to integrate it.
+            The network and how to solve it.
         perturbation : ndarray, (c, n)
         times : ndarray, (t,)
-            Strictly increasing, ≥ 0.
-
-        Returns
-        -------
-        ndarray, (c, t, n)
+            Strictly increasing, ≥ 0; for steady states the horizon to which conditions are
+            integrated that do not settle.
 
         Raises
         ------
         DivergenceError
-            The trajectory is not finite.
-        """
-        ...
-
-    def steady_states(
-        self,
-        structure: Structure,
-        solver: SteadyState,
-        parameters: Parameters,
-        perturbation: Array,
-        horizon: float,
-    ) -> SteadyStates:
-        """Find the steady state of every condition of ``perturbation``, (c, n).
-
-        Conditions that do not settle are integrated to ``horizon``.
+            No condition can be solved: the step of all of them vanished.
         """
         ...
 

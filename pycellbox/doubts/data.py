@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from pycellbox.doubts import doses, responses
-from pycellbox.problem import Structure
+from pycellbox.models import CellBox, Structure
 
 
 def doubt_data(data: xr.Dataset, structure: Structure) -> None:
@@ -30,7 +30,8 @@ def doubt_data(data: xr.Dataset, structure: Structure) -> None:
     """
     resting = not doses.moves_by_itself(structure)
     doses.refuse_unperturbed(data, resting)
-    doses.doubt_sizes(data, structure)
+    if isinstance(structure.model, CellBox):  # others may saturate elsewhere, or nowhere
+        doses.doubt_sizes(data, structure)
     doses.doubt_standardized(data)
     readouts = responses.Readouts(data, resting)
     # Of several sorts with one cause the first is given.

@@ -8,9 +8,9 @@ import xarray as xr
 
 from pycellbox.common.labels import counted, listed
 from pycellbox.errors import DataError, DataWarning, warn
+from pycellbox.models import Structure
 from pycellbox.numerics.envelopes import envelope_kernel
-from pycellbox.numerics.lowering import Lowering
-from pycellbox.problem import Structure
+from pycellbox.numerics.lowering import Lowering, equations_of
 
 # A dose is on the flat part of the saturation if half of it does this share of what it does.
 _ALIKE = 0.97
@@ -40,8 +40,11 @@ def _envelope(z: npt.NDArray[np.float64], structure: Structure) -> npt.NDArray[n
 
 
 def moves_by_itself(structure: Structure) -> bool:
-    """Whether an unperturbed network leaves x = 0."""
-    return bool(_envelope(np.zeros(1), structure)[0] != 0)
+    """Whether an unperturbed network leaves x = 0, at the parameters that the model declares."""
+    equations, none = equations_of(structure), np.zeros((1, structure.n_nodes))
+    declared = {p.name: np.full(p.shape, p.start) for p in structure.layout.parameters}
+    field = equations.field(declared, equations.drive(none))
+    return bool(field.value(none).any() or field.initial.any())
 
 
 def refuse_unperturbed(data: xr.Dataset, resting: bool) -> None:

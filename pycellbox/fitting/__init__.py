@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from pycellbox.fitting.api import fit
-from pycellbox.fitting.parametrization import Initialization
+from pycellbox.initialization import Initialization
 
 __all__ = ["Initialization", "fit"]

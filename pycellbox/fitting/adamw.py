@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting.objective import Objective, copy_raw, norm
-from pycellbox.fitting.parametrization import Raw
+from pycellbox.fitting.objective import Objective, norm
+from pycellbox.objective import EDGE_GROUPS
 from pycellbox.problem import Array
 from pycellbox.schedule import AdamW
 
@@ -28,7 +29,7 @@ class Judge:
         on the full batch judges, and nothing does where batches are smaller.
     patience : int or None
     full_batch : bool
-    raw : dict of ndarray
+    raw : ndarray, (θ,)
         Best so far.
     """
 
@@ -39,36 +40,34 @@ class Judge:
         validation: Array,
         patience: int | None,
         full_batch: bool,
-        raw: Raw,
+        raw: Array,
     ) -> None:
         self.objective, self.train, self.validation = objective, train, validation
         self.patience, self.full_batch = patience, full_batch
         self.active = validation.size > 0 or full_batch
-        self.best_raw, self._best, self._since = raw, math.inf, 0
+        self.best_raw, self.best, self.since = raw, math.inf, 0
 
-    def see(self, raw: Raw, objective: float) -> tuple[float, bool]:
+    def see(self, raw: Array, objective: float) -> tuple[float, bool]:
         """Judge parameters; returns their validation loss and whether patience has run out."""
         validation = self.validation_loss(raw)
         if not self.active:
             return validation, False
         score = validation if self.validation.size else objective
-        if score < self._best:
-            self._best, self.best_raw, self._since = score, copy_raw(raw), 0
+        if score < self.best:
+            self.best, self.best_raw, self.since = score, raw.copy(), 0
         else:
-            self._since += 1
-        return validation, self.patience is not None and self._since >= self.patience
+            self.since += 1
+        return validation, self.patience is not None and self.since >= self.patience
 
-    def plan(self, options: AdamW, raw: Raw, learning_rates: Raw) -> TrainingPlan:
+    def plan(self, options: AdamW, raw: Array, learning_rates: Array) -> TrainingPlan:
         """Return the stage as plain arrays, for a backend that trains by itself."""
-        parametrization = self.objective.parametrization
         l1, l2 = self.objective.strengths
         return TrainingPlan(
+            parametrization=self.objective.parametrization,
             raw=raw,
             learning_rates=learning_rates,
             l1=l1,
             l2=l2,
-            shared=parametrization.shared,
-            held=parametrization.held,
             beta1=options.beta1,
             beta2=options.beta2,
             epsilon=options.epsilon,
@@ -80,7 +79,7 @@ class Judge:
             full_batch=self.full_batch,
         )
 
-    def see_last(self, raw: Raw) -> None:
+    def see_last(self, raw: Array) -> None:
         """Judge the parameters after the last update, which no iteration has looked at yet."""
         if not self.active:
             return
@@ -92,13 +91,13 @@ class Judge:
         except DivergenceError:
             return
 
-    def validation_loss(self, raw: Raw) -> float:
+    def validation_loss(self, raw: Array) -> float:
         """Loss of the whole validation set, infinite where it blows up, NaN where there is none."""
         if not self.validation.size:
             return math.nan
         try:
-            parameters = self.objective.parametrization.effective(raw)
-            return self.objective.session.value(parameters, self.validation)
+            parameters = self.objective.parametrization.constrain(raw)
+            return self.objective.session.loss(parameters, self.validation)
         except DivergenceError:
             return math.inf
 
@@ -110,28 +109,30 @@ class AdamWRun:
     ----------
     judge : Judge
     options : AdamW
-    raw : dict of ndarray
+    raw : ndarray, (θ,)
         Start; copied.
-    learning_rates : dict of ndarray
+    learning_rates : ndarray, (θ,)
         Nominal learning rate of every entry.
     """
 
     chunk = 1
     """Iterations that `advance` should be given at a time."""
 
-    def __init__(self, judge: Judge, options: AdamW, raw: Raw, learning_rates: Raw) -> None:
+    def __init__(self, judge: Judge, options: AdamW, raw: Array, learning_rates: Array) -> None:
         self.judge, self.objective, self.options = judge, judge.objective, options
-        self.raw = copy_raw(raw)
+        self.raw = raw.copy()
         self.retried = 0
         self._rates = learning_rates
-        self._mean = {k: np.zeros_like(v) for k, v in raw.items()}
-        self._square = {k: np.zeros_like(v) for k, v in raw.items()}
+        self._layout = self.objective.parametrization.layout
+        decayed = self._layout.spread(dict.fromkeys(EDGE_GROUPS, options.weight_decay))
+        self._decay = decayed.astype(raw.dtype) if options.weight_decay else None
+        self._mean, self._square = np.zeros_like(raw), np.zeros_like(raw)
         self._count = 0
         self._shrink = 1.0
-        self._previous: Raw | None = None
+        self._previous: Array | None = None
 
     @property
-    def best_raw(self) -> Raw:
+    def best_raw(self) -> Array:
         """See `pycellbox.backends.protocol.TrainingRun.best_raw`."""
         return self.judge.best_raw if self.judge.active else self.raw
 
@@ -146,10 +147,10 @@ class AdamWRun:
             validation, stop = math.nan, False
             if batch.closes_epoch:
                 validation, stop = self.judge.see(self.raw, objective)
-            length = norm(gradient)
+            length = norm(gradient, self._layout)
             clip = self.options.clip_norm
             if clip is not None and length > clip:
-                gradient = {k: v * (clip / length) for k, v in gradient.items()}
+                gradient = gradient * (clip / length)
             self._previous = self.raw
             with np.errstate(over="ignore"):  # an infinite square makes a step of zero
                 self.raw = self._stepped(gradient, batch.factor * self._shrink)
@@ -162,7 +163,40 @@ class AdamWRun:
         """Have the parameters after the last update judged."""
         self.judge.see_last(self.raw)
 
-    def _evaluate(self, batch: Batch) -> tuple[float, float, Raw]:
+    def state(self) -> dict[str, Array]:
+        """See `pycellbox.backends.protocol.TrainingRun.state`."""
+        previous = self.raw if self._previous is None else self._previous
+        vectors = {
+            "raw": self.raw,
+            "mean": self._mean,
+            "square": self._square,
+            "previous": previous,
+            "best_raw": self.judge.best_raw,
+        }
+        numbers = {
+            "best": self.judge.best,
+            "since": self.judge.since,
+            "count": self._count,
+            "shrink": self._shrink,
+            "retried": self.retried,
+        }
+        return {k: v.copy() for k, v in vectors.items()} | {
+            k: np.array(v) for k, v in numbers.items()
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """See `pycellbox.backends.protocol.TrainingRun.restore`."""
+        dtype = self.raw.dtype
+        self.raw, self._mean, self._square, previous, best = (
+            state[name].astype(dtype) for name in ("raw", "mean", "square", "previous", "best_raw")
+        )
+        self._count, self.retried = int(state["count"]), int(state["retried"])
+        self._previous = previous if self._count else None
+        self._shrink = float(state["shrink"])
+        self.judge.best_raw, self.judge.best = best, float(state["best"])
+        self.judge.since = int(state["since"])
+
+    def _evaluate(self, batch: Batch) -> tuple[float, float, Array]:
         """Evaluate; a blow-up takes the last step back by halves until the trajectory is finite."""
         for _ in range(RETRIES):
             try:
@@ -172,29 +206,23 @@ class AdamWRun:
                     raise
                 self.retried += 1
                 self._shrink *= 0.5
-                self.raw = {
-                    name: ((self.raw[name] + before) / 2).astype(before.dtype)
-                    for name, before in self._previous.items()
-                }
+                self.raw = ((self.raw + self._previous) / 2).astype(self._previous.dtype)
         assert self._previous is not None
         self.raw = self._previous
         return self.objective.value_and_gradient(self.raw, batch.rows, batch.prefix)
 
-    def _stepped(self, gradient: Raw, factor: float) -> Raw:
+    def _stepped(self, gradient: Array, factor: float) -> Array:
         """Return the parameters after a step; those before it stay, for whoever holds them."""
-        o, after = self.options, Raw()
+        o, m, v = self.options, self._mean, self._square
         self._count += 1
+        m *= o.beta1
+        m += (1 - o.beta1) * gradient
+        v *= o.beta2
+        v += (1 - o.beta2) * gradient * gradient
         correct1 = 1 - o.beta1**self._count
         correct2 = 1 - o.beta2**self._count
-        for name, value in self.raw.items():
-            g, m, v = gradient[name], self._mean[name], self._square[name]
-            m *= o.beta1
-            m += (1 - o.beta1) * g
-            v *= o.beta2
-            v += (1 - o.beta2) * g * g
-            rate = self._rates[name] * factor
-            step = (m / correct1) / (np.sqrt(v / correct2) + o.epsilon)
-            if o.weight_decay and name in ("W", "b0"):
-                step = step + o.weight_decay * value
-            after[name] = value - (rate * step).astype(value.dtype)
+        step = (m / correct1) / (np.sqrt(v / correct2) + o.epsilon)
+        if self._decay is not None:
+            step = step + self._decay * self.raw
+        after: Array = self.raw - (self._rates * factor * step).astype(self.raw.dtype)
         return after

@@ -18,16 +18,12 @@ from pycellbox.errors import BackendWarning, ModelError, warn
 from pycellbox.fitting.conclusion import conclusion, versions
 from pycellbox.fitting.defaults import adaptive_solver, resolve
 from pycellbox.fitting.loop import Training
-from pycellbox.fitting.parametrization import (
-    Initialization,
-    Parametrization,
-    initial_parameters,
-    response_range,
-)
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.roles import split_roles, without_role
 from pycellbox.fitting.safely import concluded
-from pycellbox.models import CellBox
+from pycellbox.initialization import Initialization
+from pycellbox.models import CellBox, Model
+from pycellbox.numerics.lowering import equations_of
 from pycellbox.objective import Loss, LossName, Penalty, as_loss
 from pycellbox.problem import (
     Parameters,
@@ -38,14 +34,14 @@ from pycellbox.problem import (
 from pycellbox.recipe import Dtype, Recipe
 from pycellbox.result import Fit
 from pycellbox.schedule import Stage
-from pycellbox.solvers import Solver, SteadyState
+from pycellbox.solvers import Solver
 
 log = logging.getLogger("pycellbox")
 
 
 def fit(
     data: xr.Dataset,
-    model: CellBox | Recipe | None = None,
+    model: Model | Recipe | None = None,
     *,
     validation: float | Sequence[str] | xr.Dataset | None = None,
     solver: Solver | None = None,
@@ -65,7 +61,7 @@ def fit(
     ----------
     data : Dataset
         As made by `from_tables`, `read_csv` or `open_data`: steady state or time courses.
-    model : CellBox or Recipe, optional
+    model : Model or Recipe, optional
         The equation and parametrization; `CellBox()` by default. Or all that a fit is told, with
         none of the options of `Recipe` beside it: ``solver``, ``schedule``, ``loss``, ``penalty``,
         ``horizon``, ``seed`` and ``dtype``.
@@ -149,7 +145,7 @@ def fit(
     stages, objective, precision = recipe.stages, as_loss(recipe.loss), np.dtype(recipe.dtype)
 
     problem = Problem.from_dataset(data, recipe.model, recipe.horizon, precision)
-    problem.structure.check_edges()
+    problem.structure.check()
     _check_stage_horizons(stages, problem)
     train = np.flatnonzero(roles == "train")
     training_part = Problem.from_dataset(
@@ -157,8 +153,8 @@ def fit(
     )
     doubt_data(data.isel(condition=train), problem.structure)
     rng = np.random.default_rng(recipe.seed)
-    start, ranges = _start(training_part, initial, rng)
-    parametrization = Parametrization(problem.structure, ranges.astype(precision))
+    start = _start(training_part, initial, rng)
+    parametrization = equations_of(problem.structure).parametrization(start, training_part)
     training = Training(
         backend=chosen,
         problem=problem,
@@ -168,7 +164,7 @@ def fit(
         loss=objective,
         penalty=recipe.penalty,
         parametrization=parametrization,
-        raw=parametrization.raw({k: v.astype(precision) for k, v in start.items()}),
+        raw=parametrization.unconstrain({k: v.astype(precision) for k, v in start.items()}),
         rng=rng,
         progress=Progress(sum(s.iterations for s in stages), progress),
     )
@@ -181,7 +177,7 @@ def fit(
 
     def conclude() -> Fit:
         kept, history = training.kept, training.kept_history
-        parameters = parameter_dataset(problem.structure, parametrization.effective(kept.raw))
+        parameters = parameter_dataset(problem.structure, parametrization.constrain(kept.raw))
         fitted = conclusion(
             recipe,
             parameters=parameters,
@@ -205,7 +201,7 @@ def fit(
     return concluded(lambda: training.run(stages), conclude)
 
 
-def _recipe(model: CellBox | Recipe | None, options: dict[str, Any]) -> Recipe:
+def _recipe(model: Model | Recipe | None, options: dict[str, Any]) -> Recipe:
     """Make a recipe of a model and options, or take one that stands alone."""
     if not isinstance(model, Recipe):
         return Recipe(CellBox() if model is None else model, **options)
@@ -221,7 +217,7 @@ def _recipe(model: CellBox | Recipe | None, options: dict[str, Any]) -> Recipe:
 
 def _feasible(recipe: Recipe, asked: Recipe, backend: Backend, data: xr.Dataset) -> Recipe:
     """Take the nearest solver where a backend lacks one that was not asked for, with a warning."""
-    lacks = isinstance(recipe.solver, SteadyState) and not backend.finds_steady_states
+    lacks = recipe.solver is not None and bool(backend.supports(recipe.solver))
     if asked.solver is not None or not lacks:
         return recipe
     nearest = adaptive_solver(data)
@@ -252,15 +248,11 @@ def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
 
 def _start(
     problem: Problem, initial: Initialization | xr.Dataset | None, rng: np.random.Generator
-) -> tuple[Parameters, np.ndarray[Any, Any]]:
-    """Effective parameters to start from, and each node's response range."""
+) -> Parameters:
+    """Effective parameters to start from."""
     if isinstance(initial, xr.Dataset):
-        start = parameter_arrays(problem.structure, initial, np.float64)
-        # Where the range is held, a warm start holds its own.
-        ratio = start["epsilon"] / start["alpha"] if "epsilon" in start else start["alpha"]
-        return start, ratio
+        return parameter_arrays(problem.structure, initial, np.float64)
     settings = Initialization() if initial is None else initial
     needs = "pcb.Initialization(...) or a Dataset of parameters"
     instance("initial", settings, Initialization, needs)
-    ranges = response_range(problem, settings.range_factor)
-    return initial_parameters(problem.structure, settings, ranges, rng), ranges
+    return equations_of(problem.structure).start(problem, settings, rng)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from pycellbox._version import __version__
 from pycellbox.backends import Backend
-from pycellbox.problem import prior_mask
+from pycellbox.models import prior_mask
 from pycellbox.recipe import Recipe
 from pycellbox.result import FORMAT, FORMAT_VERSION, Fit, last_horizon
 from pycellbox.solving import nodes_of, solve

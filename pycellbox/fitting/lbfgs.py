@@ -8,18 +8,17 @@ import numpy as np
 
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.objective import Objective, norm
-from pycellbox.fitting.parametrization import Raw
 from pycellbox.problem import Array
-from pycellbox.schedule import LBFGS, RATE_GROUPS
+from pycellbox.schedule import LBFGS
 
 
 def minimize(
     objective: Objective,
     options: LBFGS,
-    raw: Raw,
+    raw: Array,
     iterations: int,
     rows: Array | None,
-    report: Callable[[Raw, float, float, float], bool],
+    report: Callable[[Array, float, float, float], bool],
 ) -> None:
     """Minimize from ``raw``.
 
@@ -37,24 +36,18 @@ def minimize(
     from scipy.optimize import minimize
 
     # Only entries that may move: the rest would blur the curvature.
-    free = objective.parametrization.learning_rates(dict.fromkeys(RATE_GROUPS, 1.0))
-    names = list(raw)
-    index = {name: np.nonzero(free[name].ravel())[0] for name in names}
-    base = {name: raw[name].copy() for name in names}
+    layout = objective.parametrization.layout
+    free = layout.free
 
-    def pack(values: Raw) -> Array:
-        return np.concatenate([values[n].ravel()[index[n]].astype(np.float64) for n in names])
+    def pack(values: Array) -> Array:
+        return values[free].astype(np.float64)
 
-    def unpack(x: Array) -> Raw:
-        out, at = {}, 0
-        for name in names:
-            flat = base[name].ravel().copy()
-            flat[index[name]] = x[at : at + index[name].size]
-            at += index[name].size
-            out[name] = flat.reshape(base[name].shape)
-        return out
+    def unpack(x: Array) -> Array:
+        point = raw.copy()
+        point[free] = x
+        return point
 
-    seen: dict[bytes, tuple[Raw, float, float, float]] = {}
+    seen: dict[bytes, tuple[Array, float, float, float]] = {}
     worst = 0.0
 
     def evaluate(x: Array) -> tuple[float, Array]:
@@ -66,7 +59,7 @@ def minimize(
             # Finite, because the line search interpolates; steep enough to be left at once.
             return 1e3 * (1.0 + abs(worst)), np.zeros_like(x)
         worst = max(worst, value)
-        seen[x.tobytes()] = (point, value, loss, norm(gradient))
+        seen[x.tobytes()] = (point, value, loss, norm(gradient, layout))
         return value, pack(gradient)
 
     def accepted(intermediate_result: object) -> None:
@@ -77,7 +70,7 @@ def minimize(
 
     start = pack(raw)
     value, loss, gradient = objective.value_and_gradient(raw, rows)
-    if report(raw, value, loss, norm(gradient)):
+    if report(raw, value, loss, norm(gradient, layout)):
         return
     minimize(
         evaluate,

@@ -22,8 +22,8 @@ from pycellbox.fitting import lbfgs
 from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.history import History
 from pycellbox.fitting.objective import Objective
-from pycellbox.fitting.parametrization import Parametrization, Raw
 from pycellbox.fitting.progress import Progress
+from pycellbox.numerics.parametrization import Parametrization
 from pycellbox.objective import Loss, Penalty
 from pycellbox.problem import Array, Problem
 from pycellbox.schedule import LBFGS, AdamW, Stage
@@ -38,7 +38,7 @@ class Kept:
 
     Attributes
     ----------
-    raw : dict of ndarray
+    raw : ndarray, (θ,)
         The best parameters; not changed any more.
     iterations : int
         So many rows of the history belong to it.
@@ -46,7 +46,7 @@ class Kept:
         Steps that were taken back.
     """
 
-    raw: Raw
+    raw: Array
     iterations: int
     retried: int
 
@@ -61,7 +61,7 @@ class Training:
         Training and validation conditions together, at the longest horizon.
     train, validation : ndarray of int
         Rows of the problem.
-    raw : dict of ndarray
+    raw : ndarray, (θ,)
         Where it starts.
     ended : Ended
         How the fit ended; until then that it was interrupted.
@@ -77,7 +77,7 @@ class Training:
     loss: Loss
     penalty: Penalty
     parametrization: Parametrization
-    raw: Raw
+    raw: Array
     rng: np.random.Generator
     progress: Progress
     history: History = field(default_factory=History)
@@ -125,7 +125,7 @@ class Training:
                     )  # fmt: skip
         self.ended = COMPLETED
 
-    def keep(self, raw: Raw, retried: int) -> None:
+    def keep(self, raw: Array, retried: int) -> None:
         """Keep parameters that nobody changes any more, with the history so far, in one go."""
         self.kept = Kept(raw, len(self.history), retried)
 
@@ -163,12 +163,12 @@ class _StageRun:
             self._run_adamw(self._adamw(self.stage.optimizer))
 
     def _adamw(self, options: AdamW) -> TrainingRun:
-        rates = self.t.parametrization.learning_rates(self.stage.rates())
-        own = getattr(self.judge.objective.session, "training_run", None)
-        if own is None:
-            return AdamWRun(self.judge, options, self.t.kept.raw, rates)
-        run: TrainingRun = own(self.judge.plan(options, self.t.kept.raw, rates))
-        return run
+        rates = self.t.parametrization.layout.spread(self.stage.rates())
+        judge, start = self.judge, self.t.kept.raw
+        own = None
+        if judge.objective.penalty.of == "raw":  # all that backends know
+            own = judge.objective.session.training_run(judge.plan(options, start, rates))
+        return AdamWRun(judge, options, start, rates) if own is None else own
 
     def _run_adamw(self, run: TrainingRun) -> None:
         top_rate, retried = max(self.stage.rates().values()), self.t.kept.retried
@@ -192,7 +192,7 @@ class _StageRun:
         self.t.keep(run.best_raw, retried + run.retried)
 
     def _run_lbfgs(self, options: LBFGS) -> None:
-        def report(raw: Raw, objective: float, loss: float, length: float) -> bool:
+        def report(raw: Array, objective: float, loss: float, length: float) -> bool:
             validation, stop = self.judge.see(raw, objective)
             iteration = Iteration(objective, loss, validation, length)
             self._record(iteration, math.nan)

@@ -11,14 +11,17 @@ import numpy as np
 from pycellbox.backends import Session
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting.parametrization import Parametrization, Raw
-from pycellbox.objective import Penalty
+from pycellbox.models import Layout
+from pycellbox.numerics.parametrization import Parametrization
+from pycellbox.objective import EDGE_GROUPS, Penalty
 from pycellbox.problem import Array
+
+_ROWS = 64  # of a Jacobian at a time
 
 
 @dataclass
 class Objective:
-    """Loss plus penalty as a function of raw parameters.
+    """Loss plus penalty as a function of raw parameters, θ.
 
     Attributes
     ----------
@@ -36,20 +39,20 @@ class Objective:
     n_entries: int
 
     @cached_property
-    def strengths(self) -> tuple[Raw, Raw]:
-        """L1 and L2 strength of every entry of W and b0, scaled."""
+    def strengths(self) -> tuple[Array, Array]:
+        """L1 and L2 strength of every entry on the penalty's side, scaled."""
         scale = 1.0 if self.penalty.scale == "mean" else 1.0 / self.n_entries
 
-        def scaled(kind: Literal["l1", "l2"]) -> Raw:
+        def scaled(kind: Literal["l1", "l2"]) -> Array:
             by_group = self.penalty.strengths(kind)
-            return self.parametrization.strengths({g: scale * s for g, s in by_group.items()})
+            return self._layout.spread({group: scale * by_group[group] for group in EDGE_GROUPS})
 
         return scaled("l1"), scaled("l2")
 
     def value_and_gradient(
-        self, raw: Raw, rows: Array | None = None, prefix: int | None = None
-    ) -> tuple[float, float, Raw]:
-        """Objective, its loss part, and the gradient with respect to ``raw``.
+        self, raw: Array, rows: Array | None = None, prefix: int | None = None
+    ) -> tuple[float, float, Array]:
+        """Objective, its loss part, and the gradient with respect to θ.
 
         Raises
         ------
@@ -59,27 +62,63 @@ class Objective:
             There was a Ctrl-C that was held back: nothing is half done here.
         """
         interrupts.check()
-        effective = self.parametrization.effective(raw)
-        loss, slope = self.session.value_and_gradient(effective, rows, prefix)
-        gradient = self.parametrization.pull_back(raw, slope)
-        total = loss
-        weak, strong = self.strengths
-        for name, l1 in weak.items():
-            l2, values = strong[name], raw[name]
-            total += float(np.sum(l1 * np.abs(values) + l2 * values**2))
-            steeper = gradient[name] + l1 * np.sign(values) + 2 * l2 * values
-            gradient[name] = steeper.astype(values.dtype)
+        pair = self.parametrization
+        effective = pair.constrain(raw)
+        loss, slope = self.session.loss_and_gradient(effective, rows, prefix)
+        layout = self._layout
+        if self.penalty.of == "raw":
+            values, gradient = raw, pair.pull_back(raw, slope)
+        else:
+            values, gradient = layout.join(effective), layout.join(slope)
+        l1, l2 = self.strengths
+        total, each = loss, layout.split(l1 * np.abs(values) + l2 * values**2)
+        for name in self._penalized:  # one sum for each, as in the groups' definition
+            total += float(np.sum(each[name]))
+        gradient = (gradient + l1 * np.sign(values) + 2 * l2 * values).astype(raw.dtype)
+        if self.penalty.of == "effective":
+            gradient = pair.pull_back(raw, layout.split(gradient))
         if not np.isfinite(total):
             raise DivergenceError("the penalty is not finite: parameters have grown too large.")
         return total, loss, gradient
 
+    def residuals_and_jacobian(self, raw: Array) -> tuple[Array, Array]:
+        """Residuals (x − y)/sigma of the session's measured entries, and dr/dθ of free entries.
 
-def copy_raw(raw: Raw) -> Raw:
-    """Return a deep copy."""
-    return {name: array.copy() for name, array in raw.items()}
+        Returns
+        -------
+        residuals : ndarray, (m,)
+        jacobian : ndarray, (m, free entries of θ)
+
+        Raises
+        ------
+        DivergenceError
+            A trajectory or its derivative is not finite.
+        """
+        pair, effective = self.parametrization, self.parametrization.structure.layout
+        residuals, jacobian = self.session.residuals_and_jacobian(pair.constrain(raw))
+        out = np.empty((len(jacobian), pair.layout.free.size))
+        exact = raw.astype(np.float64)
+        for start in range(0, len(out), _ROWS):  # whole gradients have many zeros
+            part = np.zeros((len(jacobian[start : start + _ROWS]), effective.size))
+            part[:, effective.free] = jacobian[start : start + _ROWS]
+            pulled = pair.pull_back(exact, effective.split(part))
+            out[start : start + _ROWS] = pulled[:, pair.layout.free]
+        return residuals, out
+
+    @cached_property
+    def _layout(self) -> Layout:
+        """Of what the penalty sees."""
+        pair = self.parametrization
+        return pair.layout if self.penalty.of == "raw" else pair.structure.layout
+
+    @cached_property
+    def _penalized(self) -> list[str]:
+        edges = {p.name: np.isin(p.group, EDGE_GROUPS).any() for p in self._layout.parameters}
+        return [name for name, penalized in edges.items() if penalized]
 
 
-def norm(raw: Raw) -> float:
-    """Euclidean norm over all entries."""
+def norm(vector: Array, layout: Layout) -> float:
+    """Euclidean norm of θ, one sum of squares for each parameter."""
     with np.errstate(over="ignore"):  # beyond 1e154 the norm is infinite, which is said
-        return float(np.sqrt(sum(float(np.sum(a.astype(np.float64) ** 2)) for a in raw.values())))
+        squares = layout.split(vector.astype(np.float64) ** 2).values()
+        return float(np.sqrt(sum(float(np.sum(part)) for part in squares)))

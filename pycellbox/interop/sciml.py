@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.models import CellBox
-from pycellbox.problem import (
-    Structure,
-    kinds_of,
-    parameter_arrays,
-    perturbation_array,
-)
-from pycellbox.solving import check_model, nodes_of
+from pycellbox.models import CellBox, Structure, check_model
+from pycellbox.problem import kinds_of, parameter_arrays, perturbation_array
+from pycellbox.solving import nodes_of
 from pycellbox.times import time_grid
 
 

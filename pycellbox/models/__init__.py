@@ -1,7 +1,33 @@
-"""Equations as declarations: which terms, which edges, which parametrization."""
+"""Equations as declarations: which terms, which parameters, laid over which nodes."""
 
 from __future__ import annotations
 
-from pycellbox.models.cellbox import ENVELOPES, FORMS, CellBox, Envelope, Form
+from pycellbox.models.cellbox import (
+    ENVELOPES,
+    FORMS,
+    CellBox,
+    Envelope,
+    Form,
+    check_network,
+    prior_mask,
+)
+from pycellbox.models.layout import Layout, Parameter
+from pycellbox.models.model import Model, check_model, model_from_dict, model_to_dict
+from pycellbox.models.structure import Structure
 
-__all__ = ["ENVELOPES", "FORMS", "CellBox", "Envelope", "Form"]
+__all__ = [
+    "ENVELOPES",
+    "FORMS",
+    "CellBox",
+    "Envelope",
+    "Form",
+    "Layout",
+    "Model",
+    "Parameter",
+    "Structure",
+    "check_model",
+    "check_network",
+    "model_from_dict",
+    "model_to_dict",
+    "prior_mask",
+]

@@ -9,7 +9,7 @@ envelopes; Ji et al., arXiv 2104.06467, for the two variants of the Julia port.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,10 @@ from pycellbox.common.arrays import unmasked
 from pycellbox.common.labels import label_text
 from pycellbox.common.options import as_integer, choice, flag, number, settle, shown
 from pycellbox.errors import ModelError
+from pycellbox.models.aligning import aligned
+from pycellbox.models.layout import Array, Parameter
+from pycellbox.models.model import Model
+from pycellbox.models.structure import Structure
 
 Envelope = Literal["tanh", "polynomial", "hill", "linear", "clip", "sigmoid"]
 Form = Literal[0, 1, 2, "ji", "ji-code"]
@@ -38,7 +42,7 @@ _EQUATIONS: dict[Form, str] = {
 
 
 @dataclass(frozen=True)
-class CellBox:
+class CellBox(Model):
     """An interpretable ODE network, dx/dt = ε∘φ(Wx + u) − α∘x with x(0) = 0.
 
     Parameters
@@ -154,42 +158,81 @@ class CellBox:
         """The equation in one line, for reports."""
         return _EQUATIONS[self.form]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Every option but the mask, as plain values for provenance.
+    @property
+    def summary(self) -> str:
+        """The equation, and its envelope."""
+        return f"{self.equation}, φ = {self.envelope}"
 
-        Returns
-        -------
-        dict
-            By name.
-        """
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "mask"}
+    def declare(self, nodes: Sequence[str], node_kind: Sequence[str]) -> tuple[Parameter, ...]:
+        """Return W and the rates; see `Model.declare`."""
+        is_drug = np.array([k == "drug" for k in node_kind], dtype=bool)
+        is_phenotype = np.array([k == "phenotype" for k in node_kind], dtype=bool)
+        if self.drugs == "clamped" and not is_drug.any():
+            raise ModelError(
+                'drugs="clamped" holds drug nodes at their perturbation, but no node is of kind '
+                '"drug"; give node_kind, or use drugs="input".'
+            )
+        mask = structural_mask(is_drug, is_phenotype, self.self_interaction)
+        if self.mask is not None:
+            mask &= prior_mask(self.mask, nodes)
+        n = len(nodes)
+        groups = np.full((n, n), "node_to_node", dtype=object)
+        groups[is_phenotype, :] = "node_to_phenotype"
+        groups[:, is_drug] = "drug_to_node"
+        W = Parameter("W", ("target", "source"), (n, n), groups, fixed=~mask)
+        return (W, *(Parameter(name, ("node",), (n,), lower=0.0, start=1.0) for name in self.rates))
 
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> CellBox:
-        """Rebuild a model from what `to_dict` made.
+    def check(self, structure: Structure) -> None:
+        """Refuse a network without a single edge; see `Model.check`."""
+        if structure.mask.any():
+            return
+        kinds, node_kind = structure.is_drug, structure.node_kind
+        if structural_mask(kinds, structure.is_phenotype, self.self_interaction).any():
+            raise ModelError(
+                "the model's mask allows no interaction that the node kinds allow, so that there "
+                "is nothing to fit: allow some in CellBox(mask=...), or leave the mask out."
+            )
+        counts = ", ".join(f"{node_kind.count(k)} {k}" for k in sorted(set(node_kind)))
+        raise ModelError(
+            f"nodes of these kinds ({counts}) allow no interaction, so that there is nothing to "
+            "fit: nothing acts on a drug, a phenotype acts on nothing, a drug acts on a phenotype "
+            "only through proteins, and a node on itself only with self_interaction=True. Measure "
+            "proteins too, or give the measured nodes the node_kind 'protein'."
+        )
 
-        Parameters
-        ----------
-        options : mapping
-            Options by name.
-        mask : array-like of bool, optional
-            The one option that is not among them.
 
-        Returns
-        -------
-        CellBox
-            The same model.
+def check_network(model: object, done: str) -> CellBox:
+    """Refuse equations that are no networks of interactions W, and say what is not ``done``.
 
-        Raises
-        ------
-        ModelError
-            An option is unknown.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(options) - known)
-        if unknown:
-            raise ModelError(f"unknown model option(s): {', '.join(unknown)}.")
-        return cls(**options, mask=mask)
+    Raises
+    ------
+    ModelError
+    """
+    if not isinstance(model, CellBox):
+        raise ModelError(
+            f"the model is a {type(model).__name__}; only networks of interactions, pcb.CellBox, "
+            f"can be {done}."
+        )
+    return model
+
+
+def structural_mask(is_drug: Array, is_phenotype: Array, self_interaction: bool) -> Array:
+    """Where node kinds allow an interaction; bool, (n, n), [target, source]."""
+    n = is_drug.size
+    mask = np.ones((n, n), dtype=bool) if self_interaction else ~np.eye(n, dtype=bool)
+    mask[is_drug, :] = False
+    mask[:, is_phenotype] = False
+    mask[np.ix_(is_phenotype, is_drug)] = False
+    return mask
+
+
+def prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
+    """Return a model's own mask in node order, bool (n, n)."""
+    if isinstance(mask, xr.DataArray):
+        return aligned("mask", mask, ("target", "source"), nodes).astype(bool)
+    if mask.shape[0] != len(nodes):
+        raise ModelError(f"mask has shape {mask.shape}; the data has {len(nodes)} nodes.")
+    return mask
 
 
 def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:

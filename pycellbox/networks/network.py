@@ -15,8 +15,7 @@ from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import flag, instance, settle
 from pycellbox.data import NODE_KINDS
 from pycellbox.errors import ModelError
-from pycellbox.models import CellBox
-from pycellbox.problem import Structure
+from pycellbox.models import CellBox, Structure
 
 RATES = ("alpha", "epsilon", "psi")
 _DIMS: dict[str, tuple[str, ...]] = {

@@ -8,10 +8,9 @@ import numpy as np
 
 from pycellbox.common.options import integer, number
 from pycellbox.errors import ModelError
-from pycellbox.models import CellBox
+from pycellbox.models import CellBox, Structure
 from pycellbox.networks.drawing import check_seed, check_size
 from pycellbox.networks.network import Network, make_network
-from pycellbox.problem import Structure
 
 _DEMO_KINDS = {
     **dict.fromkeys(("RAF", "MEK", "ERK", "PI3K", "AKT", "mTOR"), "protein"),

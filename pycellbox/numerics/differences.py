@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from pycellbox.numerics.solution import Solution
 from pycellbox.problem import Array, Parameters, Problem
 
 
@@ -15,7 +16,16 @@ class Differentiable(Protocol):
 
     problem: Problem
 
-    def value(
+    @property
+    def settled(self) -> Array | None:
+        """Which conditions settled in the last evaluation; None for trajectories."""
+        ...
+
+    def solution(self, parameters: Parameters) -> Solution:
+        """States of the problem's conditions."""
+        ...
+
+    def loss(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
@@ -24,52 +34,58 @@ class Differentiable(Protocol):
         """Loss, over the first ``prefix`` times if that is given."""
         ...
 
+    def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
+        """Residuals and their derivative."""
+        ...
+
 
 class FiniteDifferenceSession:
-    """Central differences of a session's value: for checks, one solve pair per parameter."""
+    """Central differences of a session's loss: for checks, one solve pair per parameter."""
 
     def __init__(self, session: Differentiable) -> None:
         self._session = session
+        self.solution, self.loss = session.solution, session.loss
+        self.residuals_and_jacobian = session.residuals_and_jacobian
 
     @property
-    def settled(self) -> Array:
+    def settled(self) -> Array | None:
         """As of the session."""
-        settled: Array = self._session.settled  # type: ignore[attr-defined]
-        return settled
+        return self._session.settled
 
-    def value_and_gradient(
+    def loss_and_gradient(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
+        *,
+        inputs: bool = False,
     ) -> tuple[float, Parameters]:
-        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
-        mask = self._session.problem.structure.mask
-
-        def value(parameters: Parameters) -> float:
-            return self._session.value(parameters, rows, prefix)
-
+        """See `pycellbox.backends.protocol.Session.loss_and_gradient`; never of the inputs."""
+        layout = self._session.problem.structure.layout
         point = {name: array.copy() for name, array in parameters.items()}
         gradient = {name: np.zeros_like(array) for name, array in point.items()}
         for name, array in point.items():
             # Balances truncation (h²) against rounding (eps/h) of a central difference.
             relative = float(np.cbrt(np.finfo(array.dtype).eps))
-            for index in np.argwhere(mask) if name == "W" else np.argwhere(array == array):
+            fixed = layout[name].fixed
+            for index in np.argwhere(np.ones_like(array) if fixed is None else ~fixed):
                 at = tuple(index)
                 center = array[at]
                 h = relative * max(1.0, abs(float(center)))
                 array[at] = center + h
-                above, upper = array[at], value(point)
+                above, upper = array[at], self.loss(point, rows, prefix)
                 array[at] = center - h
-                gradient[name][at] = (upper - value(point)) / (above - array[at])
+                gradient[name][at] = (upper - self.loss(point, rows, prefix)) / (above - array[at])
                 array[at] = center
-        return value(parameters), gradient
+        return self.loss(parameters, rows, prefix), gradient
 
-    def value(
-        self,
-        parameters: Parameters,
-        rows: Sequence[int] | Array | None = None,
-        prefix: int | None = None,
-    ) -> float:
-        """See `pycellbox.backends.protocol.Session.value`."""
-        return self._session.value(parameters, rows, prefix)
+    def warm(self) -> Parameters:
+        """Nothing: differences are for checks."""
+        return {}
+
+    def warm_up(self, state: Mapping[str, Array]) -> None:
+        """See `pycellbox.backends.protocol.Session.warm_up`."""
+
+    def training_run(self, plan: object) -> None:
+        """None: the training loop is Python's."""
+        return None

@@ -10,43 +10,23 @@ and perturbation and carries gradients back; a backend never asks which form it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from pycellbox.models import CellBox
-from pycellbox.problem import Array, Parameters, Structure
+from pycellbox.models import CellBox, Structure
+from pycellbox.numerics.coefficients import Coefficients, Drive
+from pycellbox.numerics.dose import dose_slope, map_dose
+from pycellbox.numerics.envelopes import EnvelopeKernel, envelope_kernel
+from pycellbox.numerics.equations import INPUT, START, Equations
+from pycellbox.numerics.kernel import Kernel
+from pycellbox.numerics.parametrization import NetworkParametrization
+from pycellbox.numerics.start import initial_parameters
+from pycellbox.problem import Array, Parameters, Problem
 
 
-@dataclass(frozen=True)
-class Coefficients:
-    """M (n, n) and a, b, c (n,) of the kernel, or their gradient."""
-
-    M: Array
-    a: Array
-    b: Array
-    c: Array
-
-
-@dataclass(frozen=True)
-class Drive:
-    """p inside the envelope, v outside it (None: absent), and the initial state, each (c, n)."""
-
-    inside: Array | None
-    outside: Array | None
-    initial: Array
-
-    def rows(self, index: Array | slice) -> Drive:
-        """Drive of some of the conditions."""
-
-        def pick(array: Array | None) -> Array | None:
-            return None if array is None else np.ascontiguousarray(array[index])
-
-        initial = np.ascontiguousarray(self.initial[index])
-        return Drive(pick(self.inside), pick(self.outside), initial)
-
-
-class Lowering:
+class Lowering(Equations):
     """The linear map from a model's rates to a, b, c, its transpose, and the drive.
 
     With gain g = ε (α for the "ji" forms) and decay α (1 for "ji-code"):
@@ -54,7 +34,7 @@ class Lowering:
     """
 
     def __init__(self, structure: Structure) -> None:
-        self.structure = structure
+        super().__init__(structure)
         model, drug = structure.model, structure.is_drug
         n = structure.n_nodes
         outside_form = model.form in (1, 2)
@@ -113,13 +93,52 @@ class Lowering:
         sign = -1 if model.form in ("ji", "ji-code") else 1
         initial = np.where(self._clamped, dose, 0).astype(u.dtype)
         if model.form in (1, 2):
-            return Drive(None, np.ascontiguousarray(dose), initial)
+            return Drive(None, np.ascontiguousarray(dose), initial, u)
         inside = np.where(self._mapped, 0, sign * u).astype(u.dtype)
         outside = np.where(self._mapped, sign * dose, 0).astype(u.dtype)
-        return Drive(inside, outside if self._mapped.any() else None, initial)
+        return Drive(inside, outside if self._mapped.any() else None, initial, u)
+
+    def pull_back_drive(self, gradient: Drive, perturbation: Array) -> dict[str, Array]:
+        """Gradient with respect to the perturbation and the initial state, (c, n) each.
+
+        ``gradient`` holds the derivatives with respect to the drive's arrays. Where the initial
+        state is a dose, the perturbation has its share of that too.
+        """
+        model, drug = self.structure.model, self.structure.is_drug
+        dosed = drug & self._mapped.any()
+        slope = np.where(dosed, dose_slope(model, perturbation), 1)
+        outside = np.zeros_like(perturbation) if gradient.outside is None else gradient.outside
+        if model.form in (1, 2):
+            total = outside * slope
+        else:
+            sign = -1 if model.form in ("ji", "ji-code") else 1
+            assert gradient.inside is not None
+            total = sign * np.where(self._mapped, outside * slope, gradient.inside)
+        total = total + np.where(self._clamped, gradient.initial * slope, 0)
+        return {INPUT: total.astype(perturbation.dtype), START: gradient.initial}
+
+    @cached_property
+    def envelope(self) -> EnvelopeKernel:
+        """φ and its slope."""
+        return envelope_kernel(self.structure.model)
+
+    def field(self, parameters: Parameters, drive: Any) -> Kernel:
+        """See `Equations.field`."""
+        return Kernel(self, self.coefficients(parameters), drive)
+
+    def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
+        """See `Equations.start`."""
+        return initial_parameters(problem, settings, rng)
+
+    def parametrization(self, start: Parameters, problem: Problem) -> NetworkParametrization:
+        """See `Equations.parametrization`; where the range is held, it is that of the start."""
+        ratio = start["epsilon"] / start["alpha"] if "epsilon" in start else start["alpha"]
+        return NetworkParametrization(self.structure, ratio.astype(problem.perturbation.dtype))
 
 
-def map_dose(model: CellBox, u: Array) -> Array:
-    """d(u) = tanh(κu)/κ, or u itself where the model maps no dose or maps it linearly."""
-    kappa = model.dose_saturation
-    return u if not kappa else np.tanh(kappa * u) / kappa
+def equations_of(structure: Structure) -> Equations:
+    """Return the equations of a structure: a network's, or those that its model brings."""
+    if isinstance(structure.model, CellBox):
+        return Lowering(structure)
+    own: Equations = structure.model.equations(structure)
+    return own

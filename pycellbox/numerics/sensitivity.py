@@ -4,169 +4,80 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from pycellbox.backends import Backend
-from pycellbox.errors import DivergenceError, ModelError, SolverError
+from pycellbox.errors import DivergenceError, SolverError
+from pycellbox.numerics.checks import UNSTABLE, not_finite
+from pycellbox.numerics.coefficients import Coefficients
 from pycellbox.numerics.envelopes import envelope_kernel
-from pycellbox.numerics.lowering import Coefficients, Lowering
-from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Solver, SteadyState
+from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.solution import Solution
+from pycellbox.problem import Array, Parameters, Problem
 
-_STEP = 0.75
-"""Step of the sensitivity equation in units of the fastest time of the network at rest. An error
-of a percent in the Jacobian shifts the minimum by a percent of a standard error."""
+Solve = Callable[[Parameters, Array | None], Solution]
+"""Solves a problem's conditions at its own times, or integrates them through others."""
 
-_MOST_ENTRIES = 2e8  # of a Jacobian, or of all its steps' propagators: 1.6 GB
+PACE, _FINE = 0.75, 0.125
+"""Steps of the sensitivity equation in units of the fastest time of the network at rest. To find a
+minimum the longer one will do: an error of a percent in the Jacobian shifts it by a percent of a
+standard error."""
 
-
-def obstacles(problem: Problem, solver: Solver, most: int | None = None) -> list[str]:
-    """All that stands in the way of the derivatives of a problem, each with what to do.
-
-    Parameters
-    ----------
-    problem : Problem
-    solver : Solver
-    most : int, optional
-        How many parameters can be afforded.
-    """
-    found, structure = [], problem.structure
-    model, size = structure.model, _size(structure, structure.mask)
-    if model.drug_columns == "shared" and structure.is_drug.any():
-        found.append(
-            "the drugs share a column, whose entries cannot go one by one: fit with "
-            'CellBox(drug_columns="free").'
-        )
-    if model.response_range == "held":
-        found.append('the response range is held: fit with CellBox(response_range="free").')
-    if isinstance(solver, SteadyState):
-        found.append(
-            "SteadyState has no trajectory: give another solver for the same horizon, "
-            f"solver=pcb.Heun({float(problem.times[-1]) / 50:g})."
-        )
-    if problem.response.size * size > _MOST_ENTRIES:
-        found.append(
-            f"the Jacobian of {problem.response.size} responses with respect to {size} parameters "
-            "is too large: fit with fewer nodes or conditions, or allow fewer interactions with "
-            "CellBox(mask=...)."
-        )
-    elif most is not None and size > most:
-        found.append(
-            f"{size} parameters ({int(structure.mask.sum())} interactions and the rates) are too "
-            f"many for second order, which can do with {most}: fit with fewer nodes, or allow "
-            "fewer interactions with CellBox(mask=...)."
-        )
-    return found
-
-
-def refuse(found: list[str]) -> None:
-    """Raise a ModelError that names all obstacles at once, if there are any."""
-    if len(found) == 1:
-        raise ModelError(found[0])
-    if found:
-        listed = " ".join(f"({number}) {text}" for number, text in enumerate(found, 1))
-        raise ModelError(f"{len(found)} things stand in the way: {listed}")
-
-
-def _size(structure: Structure, support: Array) -> int:
-    return int(support.sum()) + len(structure.model.rates) * structure.n_nodes
+MOST_ENTRIES = 2e8  # of a Jacobian, or of all its steps' propagators: 1.6 GB
 
 
 class Sensitivity:
-    """The solution of a problem as a function of one vector θ, and dx/dθ.
-
-    θ holds the allowed entries of W, row by row, and the logarithms of the rates of the model's
-    form: the rates are positive.
+    """The derivative of a network's trajectories with respect to its parameters.
 
     Parameters
     ----------
     problem : Problem
-    backend : Backend
-        Which integrates.
-    solver : Solver
-
-    Raises
-    ------
-    ModelError
-        The model ties parameters together, or there are too many of them.
+    solve : callable (parameters, times or None)
+        Solves the problem's conditions, or integrates them through other times than its own.
     """
 
-    def __init__(self, problem: Problem, backend: Backend, solver: Solver) -> None:
+    def __init__(self, problem: Problem, solve: Solve) -> None:
         structure = problem.structure
-        model = structure.model
-        refuse(obstacles(problem, solver))
-        self.problem, self.backend, self.solver = problem, backend, solver
+        self.problem, self._solve = problem, solve
         self.lowering = Lowering(structure)
         self.n = structure.n_nodes
-        self.rates = model.rates
-        self._kernel = envelope_kernel(model)
-        self._drive = self.lowering.drive(problem.perturbation)
+        self.rates = structure.model.rates
+        self._kernel = envelope_kernel(structure.model)
+        self._drive = self.lowering.drive(problem.perturbation.astype(np.float64))
         self._to_parameters = self._linear_map()
-
-    def size(self, support: Array) -> int:
-        """Length of θ with the interactions of ``support``, bool (n, n)."""
-        return _size(self.problem.structure, support)
-
-    def pack(self, parameters: Parameters, support: Array) -> Array:
-        """θ of effective parameters."""
-        rates = [np.log(np.maximum(parameters[name], 1e-6)) for name in self.rates]
-        packed: Array = np.concatenate([parameters["W"][support], *rates])
-        return packed
-
-    def unpack(self, theta: Array, support: Array) -> Parameters:
-        """Effective parameters of θ."""
-        W = np.zeros((self.n, self.n))
-        count = int(support.sum())
-        W[support] = theta[:count]
-        rates = np.exp(theta[count:]).reshape(len(self.rates), self.n)
-        return {"W": W, **dict(zip(self.rates, rates, strict=True))}
 
     def states(self, parameters: Parameters, times: Array | None = None) -> Array:
         """Solution at the measured times or at others, (c, t, n)."""
-        p = self.problem
-        grid = p.times if times is None else times
-        return self.backend.solve(p.structure, self.solver, parameters, p.perturbation, grid)
+        found = self._solve(parameters, times)
+        check_finite(found, self.problem)
+        return found.states
 
-    def trial(self, theta: Array, support: Array) -> Array | None:
-        """States at the measured times, (c, t, n); None where there are none that are finite.
+    def jacobian(
+        self,
+        parameters: Parameters,
+        support: Array,
+        slopes: Parameters | None = None,
+        pace: float = PACE,
+    ) -> Array:
+        """dx/dθ at the measured times, (c, t, n, θ); zero at time 0, where x is given.
 
-        A trial step may lead anywhere: to rates that no step can follow, to a blow-up. That says
-        that the step is bad, not that the data or the solver are.
+        θ holds the entries of W in ``support``, bool (n, n), row by row, and the rates;
+        ``slopes`` are the derivatives of the rates by what θ has in their place, ``pace`` is the
+        step of the sensitivity equation, of order 4, in units of the network's fastest time.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            parameters = self.unpack(theta, support)
-            if not all(np.isfinite(array).all() for array in parameters.values()):
-                return None
-            try:
-                states = self.states(parameters)
-            except (DivergenceError, SolverError):
-                return None
-        return states if np.isfinite(states).all() else None
-
-    def trial_jacobian(self, theta: Array, support: Array) -> Array | None:
-        """`jacobian` at θ; None where it is not finite."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            try:
-                J = self.jacobian(self.unpack(theta, support), support)
-            except (DivergenceError, SolverError, np.linalg.LinAlgError):
-                return None
-        return J if np.isfinite(J).all() else None
-
-    def jacobian(self, parameters: Parameters, support: Array) -> Array:
-        """dx/dθ at the measured times, (c, t, n, θ); zero at time 0, where x is given."""
         p, n = self.problem, self.n
         k = self.lowering.coefficients(parameters)
         at_rest = (k.a * self._kernel.steepest)[:, None] * k.M - np.diag(k.c)
-        step = _STEP / max(float(np.abs(np.linalg.eigvals(at_rest)).max()), 1e-3)
+        step = pace / max(float(np.abs(np.linalg.eigvals(at_rest)).max()), 1e-3)
         late = p.times[p.times > 0]
         ends = np.concatenate([[0.0], late])
         # Two halves a step, and an even number of steps for Simpson's rule.
         counts = [max(2, 2 * math.ceil(width / step / 2)) for width in np.diff(ends)]
-        if p.response.shape[0] * sum(counts) * n * n > _MOST_ENTRIES:
+        if p.response.shape[0] * sum(counts) * n * n > MOST_ENTRIES:
             raise DivergenceError(
                 f"the sensitivities need {sum(counts)} steps: the network's fastest time is "
-                f"{step / _STEP:.2g}, that of the data {p.times[-1]:.2g}."
+                f"{step / pace:.2g}, that of the data {p.times[-1]:.2g}."
             )
         grid = [
             np.linspace(a, b, 2 * m + 1)[1:]
@@ -174,8 +85,9 @@ class Sensitivity:
         ]
         x = self.states(parameters, np.concatenate(grid))
         x = np.concatenate([np.broadcast_to(self._drive.initial[:, None], x[:, :1].shape), x], 1)
-        chain = self._chain(parameters, support)
-        out = np.zeros((*p.response.shape, self.size(support)))
+        chain = self._chain(support, slopes)
+        size = int(support.sum()) + len(self.rates) * n
+        out = np.zeros((*p.response.shape, size))
         S = np.zeros((x.shape[0], n, n * n + 3 * n))
         at, given = 0, p.times.size - late.size
         for t, m in enumerate(counts):
@@ -229,25 +141,115 @@ class Sensitivity:
         return carried
 
     def _linear_map(self) -> dict[str, Array]:
-        """Differentiate (M, a, b, c) by each parameter, (n² + 3n, its entries)."""
-        n = self.n
-        rows: dict[str, list[Array]] = {name: [] for name in ("W", *self.rates)}
-        for unit in np.eye(n * n + 3 * n):
-            M, (a, b, c) = unit[: n * n].reshape(n, n), unit[n * n :].reshape(3, n)
-            for name, value in self.lowering.pull_back(Coefficients(M, a, b, c)).items():
-                rows[name].append(value.ravel())
-        return {name: np.stack(row) for name, row in rows.items()}
+        """Differentiate a, b, c, one below the other, by each rate: (3n, n)."""
+        n, M = self.n, np.zeros((self.n, self.n))
+        units = [Coefficients(M, *unit.reshape(3, n)) for unit in np.eye(3 * n)]
+        pulled = [self.lowering.pull_back(unit) for unit in units]
+        return {name: np.stack([row[name] for row in pulled]) for name in self.rates}
 
-    def _chain(self, parameters: Parameters, support: Array) -> Callable[[Array], Array]:
+    def _chain(self, support: Array, slopes: Parameters | None) -> Callable[[Array], Array]:
         """Take derivatives with respect to (M, a, b, c) to those with respect to θ."""
         nn = self.n * self.n
-        rates = np.concatenate([self._to_parameters[r] * parameters[r] for r in self.rates], axis=1)
+        by_rate = [self._to_parameters[r] * (slopes[r] if slopes else 1.0) for r in self.rates]
+        rates = np.concatenate(by_rate, axis=1)
         entries = np.flatnonzero(support)
-        by_W = self._to_parameters["W"][:, entries]
-        plain = self.problem.structure.model.degree == 1  # M is W itself
+        # With degree 2 the rows' sums are added to the diagonal of M.
+        diagonal = entries // self.n * (self.n + 1)
+        plain = self.problem.structure.model.degree == 1
 
         def chain(S: Array) -> Array:
-            W = S[..., entries] if plain else S @ by_W
-            return np.concatenate([W, S[..., nn:] @ rates[nn:]], axis=-1)
+            W = S[..., entries] if plain else S[..., entries] + S[..., diagonal]
+            return np.concatenate([W, S[..., nn:] @ rates], axis=-1)
 
         return chain
+
+    def steady_jacobian(self, parameters: Parameters, states: Array) -> Array:
+        """dx/dθ of steady states (c, n), by the implicit function theorem: (c, n, θ).
+
+        With A = diag(c) − diag(a∘φ')M, A dx = F dθ; nodes that are held have no derivative.
+        """
+        k = self.lowering.coefficients(parameters)
+        field = self.lowering.field(parameters, self._drive)
+        phi, slope = field.phi_and_slope(states)
+        held = k.c == 0
+        systems = -field.jacobian(states)
+        systems[:, held, :] = 0
+        systems[:, held, held] = 1
+        inverse = np.linalg.inv(systems)
+        inverse[:, :, held] = 0
+        v = np.zeros_like(states) if self._drive.outside is None else self._drive.outside
+        chain, n = self._chain(self.problem.structure.mask, None), states.shape[1]
+
+        def of_one(A: Array, x: Array, phi: Array, slope: Array, v: Array) -> Array:
+            to_M = (A * (k.a * slope))[:, :, None] * x
+            return chain(np.concatenate([to_M.reshape(n, -1), A * phi, A * v, -A * x], axis=1))
+
+        # One after the other: all at once would take several times the memory of the result.
+        each = zip(inverse, states, phi, slope, v, strict=True)
+        return np.stack([of_one(*condition) for condition in each])
+
+
+def residuals_and_jacobian(
+    problem: Problem, parameters: Parameters, solve: Solve
+) -> tuple[Array, Array]:
+    """Residuals (x − y)/sigma of the measured entries, (m,), and their derivative, (m, θ).
+
+    Parameters
+    ----------
+    problem : Problem
+    parameters : dict of ndarray
+        Effective ones; θ are those of their entries that are not fixed.
+    solve : callable (parameters, times or None)
+        As for `Sensitivity`. Where it settles conditions in steady states, their derivative is
+        that of the fixed point, and the integrated ones have that of their trajectory.
+
+    Raises
+    ------
+    DivergenceError
+        A trajectory or its derivative is not finite.
+    SolverError
+        The Jacobian is too large for the memory.
+    """
+    size = problem.structure.layout.free.size
+    if problem.response.size * max(size, problem.structure.n_nodes**2) > MOST_ENTRIES:
+        raise SolverError(
+            f"the Jacobian of {problem.response.size} responses with respect to {size} parameters "
+            f"is too large: it has more than {MOST_ENTRIES:g} entries. Use fewer conditions."
+        )
+    exact = {name: array.astype(np.float64) for name, array in parameters.items()}
+    found = solve(exact, None)
+    check_finite(found, problem)
+    J = np.zeros((*problem.response.shape, size))
+    for rows in (np.flatnonzero(found.settled), np.flatnonzero(~found.settled)):
+        if not rows.size:
+            continue
+        part = Sensitivity(problem.rows(rows), partial(_of_rows, solve, rows))
+        if found.settled[rows[0]]:
+            J[rows, -1] = part.steady_jacobian(exact, found.states[rows, -1])
+        else:
+            J[rows] = part.jacobian(exact, problem.structure.mask, pace=_FINE)
+    measured = problem.weight > 0
+    residual = ((found.states - problem.response) * problem.weight)[measured]
+    rows = J[measured] * problem.weight[measured][:, None]
+    if not (np.isfinite(rows).all() and np.isfinite(residual).all()):
+        raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
+    return residual, rows
+
+
+def check_finite(found: Solution, problem: Problem) -> None:
+    """Raise if the trajectory of a condition is not finite, with its label.
+
+    Raises
+    ------
+    DivergenceError
+    """
+    if found.diverged.any():
+        which = repr(problem.conditions[int(found.diverged.argmax())])
+        raise DivergenceError(not_finite(which, float(problem.times[-1])))
+
+
+def _of_rows(solve: Solve, rows: Array, parameters: Parameters, times: Array | None) -> Solution:
+    found = solve(parameters, times)
+    return Solution(
+        found.states[rows], found.outcome[rows], found.residual[rows], found.steps[rows]
+    )

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from pycellbox.errors import DivergenceError, SolverError
+from pycellbox.numerics.coefficients import Coefficients
 from pycellbox.numerics.envelopes import EnvelopeKernel
-from pycellbox.numerics.lowering import Coefficients
 from pycellbox.problem import Array
 from pycellbox.solvers import FixedStep, Tsit5
 

@@ -16,8 +16,8 @@ from pycellbox.common.options import choice, flag
 from pycellbox.errors import ModelError, once
 from pycellbox.fitting.progress import Progress
 from pycellbox.metrics import format_table, html_table, recovery
+from pycellbox.models import Structure, check_network
 from pycellbox.objective import Penalty
-from pycellbox.problem import Structure
 from pycellbox.pruning.options import Choose, count, of_refits, parts, steps_to_take
 from pycellbox.pruning.path import Floats, Refits, losses_of, mean_and_error
 from pycellbox.result import Fit
@@ -173,6 +173,7 @@ def prune(
     """
     if not isinstance(fit, Fit):
         raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
+    check_network(fit.model, "pruned")
     progress = flag("progress", progress)
     choose = choice("choose", choose, get_args(Choose))
     steps = steps_to_take(fit, edges, thresholds)

@@ -15,7 +15,6 @@ from pycellbox.common.options import flag, integer, number
 from pycellbox.errors import ModelError, NumericsWarning, warn
 from pycellbox.fitting.conclusion import conclusion, versions
 from pycellbox.fitting.history import History
-from pycellbox.numerics.sensitivity import Sensitivity, obstacles, refuse
 from pycellbox.problem import Problem, parameter_arrays, parameter_dataset
 from pycellbox.refinement.criterion import (
     criterion,
@@ -23,7 +22,9 @@ from pycellbox.refinement.criterion import (
     squares_of,
     variance_of,
 )
+from pycellbox.refinement.obstacles import obstacles, refuse
 from pycellbox.refinement.rounds import Rounds
+from pycellbox.refinement.trajectories import Trajectories
 from pycellbox.result import Fit
 from pycellbox.solvers import Solver, check_solver, solver_to_dict
 
@@ -131,11 +132,11 @@ def refine(
     rows = np.flatnonzero(data["role"].values == "train")
     problem = Problem.from_dataset(data.isel(condition=rows), fit.model, fit.horizon)
     refuse(obstacles(problem, solver, _MOST_PARAMETERS))
-    sensitivity = Sensitivity(problem, chosen, solver)
+    trajectories = Trajectories(problem, chosen, solver)
     start = parameter_arrays(problem.structure, fit.parameters, np.float64)
     support = problem.structure.mask
     state = Rounds(
-        sensitivity, sensitivity.pack(start, support), support, tolerance, ridge, iterations
+        trajectories, trajectories.pack(start, support), support, tolerance, ridge, iterations
     )
     given = fit.predictions.values[rows].reshape(problem.response.shape)
     squares = squares_of(problem, given)
@@ -143,8 +144,8 @@ def refine(
     variance = variance_of(problem, squares)
     before = criterion(squares, variance, int(np.count_nonzero(start["W"])), price)
     went = state.go(eliminate, rounds)
-    parameters = sensitivity.unpack(state.theta, state.support)
-    reached = sensitivity.trial(state.theta, state.support)
+    parameters = trajectories.unpack(state.theta, state.support)
+    reached = trajectories.trial(state.theta, state.support)
     after = math.inf
     if reached is not None:
         edges = int(np.count_nonzero(parameters["W"]))

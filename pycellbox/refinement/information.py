@@ -9,11 +9,12 @@ import xarray as xr
 
 from pycellbox.backends import BackendName, get_backend
 from pycellbox.common.options import as_number, number
-from pycellbox.models import CellBox
-from pycellbox.numerics.sensitivity import Sensitivity
+from pycellbox.models import CellBox, check_model
 from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
+from pycellbox.refinement.obstacles import obstacles, refuse
+from pycellbox.refinement.trajectories import Trajectories
 from pycellbox.solvers import Solver, check_solver
-from pycellbox.solving import check_model, label_states
+from pycellbox.solving import label_states
 
 _SQUARES = (1e-100, 1e100)  # between which squares and their inverses are numbers
 
@@ -86,8 +87,7 @@ def standard_errors(
     noise = number("noise", noise, *_SQUARES)
     spread = _or_infinite("spread", spread, *_SQUARES)
     steepest = _or_infinite("steepest", steepest, 0.0, math.inf)
-    sensitivity, J = _jacobian(model, parameters, data, solver, horizon, backend)
-    problem = sensitivity.problem
+    problem, J = _jacobian(model, parameters, data, solver, horizon, backend)
     measured = (problem.weight > 0) & (np.linalg.norm(J, axis=-1) <= steepest)
     rows = J[measured] * problem.weight[measured][:, None]
     covariance = _inverse(rows.T @ rows / noise**2, 0.0 if math.isinf(spread) else spread**-2)
@@ -107,9 +107,9 @@ def standard_errors(
     ahead, J = _jacobian(model, parameters, predict, solver, horizon, backend)
     with np.errstate(invalid="ignore"):
         variance = np.nansum((J @ np.nan_to_num(covariance, posinf=1e12)) * J, axis=-1)
-    times = None if ahead.problem.steady else ahead.problem.times
+    times = None if ahead.steady else ahead.times
     sd = np.sqrt(np.maximum(variance, 0.0))
-    labelled = label_states(sd, ahead.problem.structure, ahead.problem.conditions, times)
+    labelled = label_states(sd, ahead.structure, ahead.conditions, times)
     return out.assign(response=labelled)
 
 
@@ -124,11 +124,13 @@ def _jacobian(
     solver: Solver,
     horizon: float | None,
     backend: BackendName,
-) -> tuple[Sensitivity, Array]:
+) -> tuple[Problem, Array]:
     problem = Problem.from_dataset(data, check_model(model), horizon)
-    sensitivity = Sensitivity(problem, get_backend(backend), check_solver(solver))
+    solver = check_solver(solver)
+    refuse(obstacles(problem, solver))
+    trajectories = Trajectories(problem, get_backend(backend), solver)
     arrays = parameter_arrays(problem.structure, parameters, np.float64)
-    return sensitivity, sensitivity.jacobian(arrays, problem.structure.mask)
+    return problem, trajectories.jacobian(arrays, problem.structure.mask)
 
 
 def _inverse(information: Array, prior: float) -> Array:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Array
+from pycellbox.refinement.trajectories import Trajectories
 
 _LONGEST = 1.0  # change of any weight, or of the logarithm of any rate, in one step
 _LOG_RATES = np.array([[-6.0], [6.0]])  # change of the logarithm of any rate, in all
@@ -40,7 +40,7 @@ class LeastSquares:
 
 
 def minimize(
-    sensitivity: Sensitivity,
+    trajectories: Trajectories,
     theta: Array,
     support: Array,
     weight: Array,
@@ -55,7 +55,7 @@ def minimize(
 
     Parameters
     ----------
-    sensitivity : Sensitivity
+    trajectories : Trajectories
     theta : ndarray, (θ,)
         Start.
     support : ndarray of bool, (n, n)
@@ -74,17 +74,17 @@ def minimize(
     Marquardt's scaling by the diagonal, and Nielsen's control of the damping (Damping parameter
     in Marquardt's method, Technical University of Denmark, 1999).
     """
-    observed = sensitivity.problem.response
+    observed = trajectories.problem.response
     counts = weight > 0
     counted = max(int(np.count_nonzero(counts)), 1)
     n_weights = int(support.sum())
 
     def residual(at: Array) -> Array | None:
-        x = sensitivity.trial(at, support)
+        x = trajectories.trial(at, support)
         return None if x is None else ((x - observed) * weight)[counts]
 
     def normal_equations(at: Array, r: Array) -> tuple[Array, Array] | None:
-        J = sensitivity.trial_jacobian(at, support)
+        J = trajectories.trial_jacobian(at, support)
         if J is None:
             return None
         # Rows that do not count may be as large as 1e8, beside which nothing else would be seen.

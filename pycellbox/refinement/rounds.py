@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Array
 from pycellbox.refinement.criterion import (
     criterion,
@@ -18,6 +17,7 @@ from pycellbox.refinement.criterion import (
 from pycellbox.refinement.elimination import eliminate as eliminate_weights
 from pycellbox.refinement.elimination import inverse
 from pycellbox.refinement.levenberg import LeastSquares, minimize
+from pycellbox.refinement.trajectories import Trajectories
 
 # A response further off than this many standard deviations of the noise is not followed.
 _FAR = 10.0
@@ -35,7 +35,7 @@ class Rounds:
 
     Attributes
     ----------
-    sensitivity : Sensitivity
+    trajectories : Trajectories
     theta : ndarray, (θ,)
         Start, and in the end the result.
     support : ndarray of bool, (n, n)
@@ -52,7 +52,7 @@ class Rounds:
         Share of the measured responses that count.
     """
 
-    sensitivity: Sensitivity
+    trajectories: Trajectories
     theta: Array
     support: Array
     tolerance: float
@@ -65,15 +65,15 @@ class Rounds:
     noises: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        problem = self.sensitivity.problem
+        problem = self.trajectories.problem
         self._price = price_of_an_edge(problem)
         self._log_rates = self.theta[int(self.support.sum()) :]
-        start = self.sensitivity.unpack(self.theta, self.support)
-        self.noise = robust_scale(problem, self.sensitivity.states(start))
+        start = self.trajectories.unpack(self.theta, self.support)
+        self.noise = robust_scale(problem, self.trajectories.states(start))
 
     def go(self, eliminate: bool, rounds: int) -> bool:
         """Minimize and leave out until nothing changes; False if there is nothing to start from."""
-        measured = self.sensitivity.problem.weight > 0
+        measured = self.trajectories.problem.weight > 0
         counted = self._kept(self.theta, self.support, 4 * self.tolerance)
         if not (counted & measured).any():
             return False
@@ -110,8 +110,8 @@ class Rounds:
 
     def _kept(self, theta: Array, support: Array, tolerance: float | None = None) -> Array:
         """Responses that count, bool (c, t, n): each condition until it goes astray."""
-        problem = self.sensitivity.problem
-        x = self.sensitivity.trial(theta, support)
+        problem = self.trajectories.problem
+        x = self.trajectories.trial(theta, support)
         if x is None:
             return np.zeros(problem.response.shape, dtype=bool)
         off, weight = np.abs(x - problem.response), problem.weight
@@ -121,12 +121,12 @@ class Rounds:
         return np.broadcast_to(near[:, :, None], x.shape)
 
     def _minimize(self, theta: Array, support: Array, counted: Array) -> LeastSquares | None:
-        weight = np.where(counted, self.sensitivity.problem.weight, 0.0)
+        weight = np.where(counted, self.trajectories.problem.weight, 0.0)
         ridge = self.noise / _SIZE if self.ridge is None else self.ridge
         anchor = np.concatenate([np.zeros(int(support.sum())), self._log_rates])
         # Half of what is left: a minimum at the end of a long valley must not cost all the rounds.
         found = minimize(
-            self.sensitivity, theta, support, weight, ridge, anchor, (self.iterations + 1) // 2
+            self.trajectories, theta, support, weight, ridge, anchor, (self.iterations + 1) // 2
         )
         if found is not None:
             self.iterations -= found.steps
@@ -134,7 +134,7 @@ class Rounds:
 
     def _noise_of(self, found: LeastSquares, counted: Array) -> float:
         """Estimate the noise; as before where more parameters than responses leave none."""
-        problem = self.sensitivity.problem
+        problem = self.trajectories.problem
         freedom = int(np.count_nonzero(problem.weight * counted)) - found.theta.size
         if freedom <= 0:
             return self.noise

@@ -16,13 +16,13 @@ from pycellbox.common.options import choice, instance, number
 from pycellbox.data import validate
 from pycellbox.data.schema import check_not_empty
 from pycellbox.errors import DataError, ModelError
-from pycellbox.models import CellBox
+from pycellbox.models import CellBox, check_model
 from pycellbox.networks import Network
 from pycellbox.networks.drawing import Rate, draw_rate, generators
 from pycellbox.simulation.design import Law, Sign, draw_perturbations
 from pycellbox.simulation.truth import with_truth
 from pycellbox.solvers import Solver, Tsit5
-from pycellbox.solving import check_model, solve
+from pycellbox.solving import solve
 
 # Against DOP853 at 3e-14, to time 20: within 2e-11 on networks of 8 to 100 nodes, oscillating and
 # restless ones among them.

@@ -90,4 +90,5 @@ def true_model(data: xr.Dataset) -> CellBox:
         raise DataError(
             f"the dataset has no attribute {_MODEL!r}; only one that pcb.simulate made has a truth."
         )
-    return CellBox.from_dict(read_json(data.attrs[_MODEL]))
+    model: CellBox = CellBox.from_dict(read_json(data.attrs[_MODEL]))
+    return model

@@ -90,7 +90,7 @@ WAYS = {
         parameters = random_parameters(pcb.CellBox(), np.random.default_rng(0))
         def make():
             return julia.session(problem, pcb.Heun(0.1), pcb.Loss())
-        wanted = make().value_and_gradient(parameters)[0]
+        wanted = make().loss_and_gradient(parameters)[0]
         def free(box):
             while box:
                 box.pop()
@@ -99,7 +99,7 @@ WAYS = {
         for thread in threads:
             thread.start()
         for _ in range(N):
-            assert make().value_and_gradient(parameters)[0] == wanted
+            assert make().loss_and_gradient(parameters)[0] == wanted
         for thread in threads:
             thread.join()
         print("done", N)

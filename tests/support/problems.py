@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import xarray as xr
 
-from pycellbox.models import ENVELOPES, FORMS, CellBox
-from pycellbox.problem import Parameters, Problem, Structure
+from pycellbox.models import ENVELOPES, FORMS, CellBox, Structure
+from pycellbox.problem import Parameters, Problem
 
 KINDS = ("protein", "protein", "protein", "protein", "phenotype", "drug", "drug")
 NODES = tuple("ABCDPxy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import metadata, util
-from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -13,9 +12,12 @@ from pycellbox.backends.jax import kernel, programs
 from pycellbox.backends.jax.plan import Plan, network_of
 from pycellbox.backends.jax.session import JaxSession
 from pycellbox.errors import BackendError
+from pycellbox.models import Structure
 from pycellbox.numerics.differences import FiniteDifferenceSession
+from pycellbox.numerics.solution import Solution
+from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
-from pycellbox.problem import Array, Parameters, Problem, Structure
+from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver
 
 _SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
@@ -36,7 +38,6 @@ class JaxBackend:
     """
 
     name = "jax"
-    finds_steady_states = False
 
     def __init__(self) -> None:
         started("JAX")
@@ -50,6 +51,26 @@ class JaxBackend:
         kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
         return f"{found} on {device.platform}{kind}"
 
+    def supports(
+        self, solver: Solver, gradient: Gradient | None = None, inputs: bool = False
+    ) -> str:
+        """See `pycellbox.backends.protocol.Backend.supports`."""
+        if type(solver) not in TABLEAUX:
+            if solver.steady:
+                others = "backend='numpy' and 'julia' have it"
+            else:
+                others = "backend='julia' has every algorithm of OrdinaryDiffEq"
+            known = ", ".join(kind.__name__ for kind in TABLEAUX)
+            return f"the jax backend has no solver {solver!r}; it has {known}. {others}."
+        if gradient not in (None, *_SUPPORTED):
+            return (
+                f"the jax backend has no gradient {gradient!r}; it has {', '.join(_SUPPORTED)} "
+                "(discrete is exact)."
+            )
+        if inputs:
+            return "the jax backend has no gradient of inputs; backend='numpy' has it."
+        return ""
+
     def solve(
         self,
         structure: Structure,
@@ -57,8 +78,10 @@ class JaxBackend:
         parameters: Parameters,
         perturbation: Array,
         times: Array,
-    ) -> Array:
+    ) -> Solution:
         """See `pycellbox.backends.protocol.Backend.solve`."""
+        if why := self.supports(solver):
+            raise BackendError(why)
         plan = Plan(structure, solver, perturbation, times)
         coefficients = plan.lowering.coefficients(parameters)
         with programs.float64():
@@ -66,38 +89,13 @@ class JaxBackend:
             method, steps = plan.steps(coefficients, network, drive, None, times.size)
             method = method._replace(segments=1)
             states = jax.device_get(programs.solution(method, network, drive, steps, times.size))
-        plan.check(np.isfinite(states).all(axis=(1, 2)), times.size)
-        return np.array(states, order="C")
+        return Solution.integrated(np.array(states, order="C"), int(np.count_nonzero(steps.sizes)))
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
     ) -> JaxSession | FiniteDifferenceSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
-        gradient = gradient or "discrete"
-        if gradient not in _SUPPORTED:
-            raise BackendError(
-                f"the jax backend has no gradient {gradient!r}; it has "
-                f"{', '.join(_SUPPORTED)} (discrete is exact)."
-            )
-        session = JaxSession(problem, solver, loss)
-        return session if gradient == "discrete" else FiniteDifferenceSession(session)
-
-    def steady_states(
-        self,
-        structure: Structure,
-        solver: Any,
-        parameters: Parameters,
-        perturbation: Array,
-        horizon: float,
-    ) -> NoReturn:
-        """Say who has a solver for steady states.
-
-        Raises
-        ------
-        BackendError
-            Always.
-        """
-        raise BackendError(
-            f"the jax backend has no solver {solver!r}; backend='numpy' and 'julia' have it. "
-            "Fixed steps or Tsit5 reach steady states here."
-        )
+        if why := self.supports(solver, gradient):
+            raise BackendError(why)
+        session = JaxSession(problem, solver, loss, self.solve)
+        return FiniteDifferenceSession(session) if gradient == "finite-difference" else session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,9 @@ from pycellbox.backends.jax import kernel, programs
 from pycellbox.backends.jax.plan import Plan, network_of
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient
-from pycellbox.numerics.lowering import Coefficients
+from pycellbox.numerics.coefficients import Coefficients
+from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Solver
@@ -21,8 +23,12 @@ from pycellbox.solvers import Solver
 class JaxSession:
     """A problem whose arrays lie on the device."""
 
-    def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
-        self.problem, self.loss = problem, loss
+    settled: Array | None = None
+
+    def __init__(
+        self, problem: Problem, solver: Solver, loss: Loss, solve: Callable[..., Solution]
+    ) -> None:
+        self.problem, self.error, self._solve = problem, loss, solve
         self._plan = Plan(problem.structure, solver, problem.perturbation, problem.times)
         with programs.float64():
             # Copies: JAX may otherwise use an array's memory, which is the caller's to change.
@@ -33,27 +39,52 @@ class JaxSession:
                 jax.numpy.array(problem.weight),
             )
 
-    def value_and_gradient(
+    def loss_and_gradient(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
+        *,
+        inputs: bool = False,
     ) -> tuple[float, Parameters]:
-        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         outcome, slope = self._run(programs.value_and_gradient, parameters, rows, prefix)
         value = self._checked(outcome, prefix)
         gradient = self._plan.lowering.pull_back(Coefficients(*slope))
         check_gradient(gradient, UNSTABLE)
         return value, gradient
 
-    def value(
+    def loss(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
     ) -> float:
-        """See `pycellbox.backends.protocol.Session.value`."""
+        """See `pycellbox.backends.protocol.Session.loss`."""
         return self._checked(self._run(programs.value, parameters, rows, prefix), prefix)
+
+    def solution(self, parameters: Parameters) -> Solution:
+        """See `pycellbox.backends.protocol.Session.solution`."""
+        return self._at(parameters)
+
+    def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
+        """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
+        return residuals_and_jacobian(self.problem, parameters, self._at)
+
+    def warm(self) -> Parameters:
+        """Nothing: every evaluation is for itself."""
+        return {}
+
+    def warm_up(self, state: Mapping[str, Array]) -> None:
+        """See `pycellbox.backends.protocol.Session.warm_up`."""
+
+    def training_run(self, plan: object) -> None:
+        """None: the training loop is Python's."""
+        return None
+
+    def _at(self, parameters: Parameters, times: Array | None = None) -> Solution:
+        p, grid = self.problem, self.problem.times if times is None else times
+        return self._solve(p.structure, self._plan.solver, parameters, p.perturbation, grid)
 
     def _run(
         self,
@@ -68,7 +99,7 @@ class JaxSession:
         index = None if rows is None else np.asarray(rows, dtype=np.int32)
         with programs.float64():
             method, steps = plan.steps(coefficients, network, data.drive, index, used)
-            outcome = program(method, self.loss, network, data, index, steps, np.int32(used))
+            outcome = program(method, self.error, network, data, index, steps, np.int32(used))
         return jax.tree.map(np.asarray, outcome)
 
     def _used(self, prefix: int | None) -> int:

@@ -13,19 +13,21 @@ from pycellbox.backends.julia.objects import (
     in_order,
     julia_solver,
     julia_structure,
+    why_not,
 )
 from pycellbox.backends.julia.session import JuliaSession
-from pycellbox.backends.protocol import SteadyStates
+from pycellbox.errors import BackendError
+from pycellbox.models import Structure
+from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
-from pycellbox.problem import Array, Parameters, Problem, Structure
-from pycellbox.solvers import Gradient, Solver, SteadyState
+from pycellbox.problem import Array, Parameters, Problem
+from pycellbox.solvers import Gradient, Solver
 
 
 class JuliaBackend:
     """Fixed steps with exact discrete gradients; adaptive solvers with SciML's adjoints."""
 
     name = "julia"
-    finds_steady_states = True
 
     def __init__(self) -> None:
         self._core = runtime.start()
@@ -34,6 +36,12 @@ class JuliaBackend:
         """Return the versions of Julia and of the Julia package."""
         return str(self._core.python_version())
 
+    def supports(
+        self, solver: Solver, gradient: Gradient | None = None, inputs: bool = False
+    ) -> str:
+        """See `pycellbox.backends.protocol.Backend.supports`."""
+        return why_not(solver, default_gradient(solver) if gradient is None else gradient, inputs)
+
     def solve(
         self,
         structure: Structure,
@@ -41,25 +49,30 @@ class JuliaBackend:
         parameters: Parameters,
         perturbation: Array,
         times: Array,
-    ) -> Array:
+    ) -> Solution:
         """See `pycellbox.backends.protocol.Backend.solve`."""
-        dtype = perturbation.dtype
+        dtype, (c, n) = perturbation.dtype, perturbation.shape
+        laid = julia_structure(self._core, structure)
+        chosen = julia_solver(self._core, solver, default_gradient(solver))
         inputs = in_order(structure, parameters, dtype)
+        addresses = tuple(address(a) for a in inputs)
         u = np.ascontiguousarray(perturbation)
+        if solver.steady:
+            states, residual = np.empty((c, n), dtype), np.empty(c, dtype)
+            settled = np.empty(c, np.uint8)
+            out = address(states), address(residual), address(settled)
+            core, end = self._core.python_steady_states, float(times[-1])
+            call(core, dtype.name, laid, (c, n), address(u), out, end, chosen, addresses)
+            return Solution.steady(states, settled.astype(bool), residual)
         when = np.ascontiguousarray(times, dtype=np.float64)
-        out = np.empty((u.shape[0], when.size, u.shape[1]), dtype)
+        through = np.empty((c, when.size, n), dtype)
+        at = address(when), when.size
+        core = self._core.python_solve
         call(
-            self._core.python_solve,
-            dtype.name,
-            julia_structure(self._core, structure),
-            (u.shape[0], when.size),
-            address(u),
-            address(out),
-            (address(when), when.size),
-            julia_solver(self._core, solver, default_gradient(solver)),
-            tuple(address(a) for a in inputs),
-        )
-        return out
+            core, dtype.name, laid, (c, when.size), address(u), address(through), at, chosen,
+            addresses,
+        )  # fmt: skip
+        return Solution.integrated(through)
 
     def ode_problem(
         self, structure: Structure, parameters: Parameters, perturbation: Array, horizon: float
@@ -77,36 +90,11 @@ class JuliaBackend:
             tuple(address(a) for a in inputs),
         )
 
-    def steady_states(
-        self,
-        structure: Structure,
-        solver: SteadyState,
-        parameters: Parameters,
-        perturbation: Array,
-        horizon: float,
-    ) -> SteadyStates:
-        """See `pycellbox.backends.protocol.Backend.steady_states`."""
-        dtype, (c, n) = perturbation.dtype, perturbation.shape
-        inputs = in_order(structure, parameters, dtype)
-        u = np.ascontiguousarray(perturbation)
-        states, residual = np.empty((c, n), dtype), np.empty(c, dtype)
-        settled = np.empty(c, np.uint8)
-        call(
-            self._core.python_steady_states,
-            dtype.name,
-            julia_structure(self._core, structure),
-            (c, n),
-            address(u),
-            (address(states), address(residual), address(settled)),
-            horizon,
-            julia_solver(self._core, solver, "implicit"),
-            tuple(address(a) for a in inputs),
-        )
-        return SteadyStates(states, residual, settled.astype(bool))
-
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
     ) -> JuliaSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
         chosen = default_gradient(solver) if gradient is None else gradient
-        return JuliaSession(self._core, problem, solver, loss, chosen)
+        if why := why_not(solver, chosen):
+            raise BackendError(why)
+        return JuliaSession(self._core, problem, solver, loss, chosen, self.solve)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pycellbox.backends.julia.calls import address, call, call_locked
-from pycellbox.errors import BackendError
-from pycellbox.problem import Array, Parameters, Structure
+from pycellbox.models import Structure
+from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
 
 _ADJOINTS = {
@@ -49,14 +49,31 @@ def julia_structure(core: Any, structure: Structure) -> Any:
     )
 
 
-def julia_solver(core: Any, solver: Solver, gradient: Gradient) -> Any:
-    """Return Julia's counterpart of a solver and its gradient; raises BackendError without one."""
+def why_not(solver: Solver, gradient: Gradient, inputs: bool = False) -> str:
+    """Say why a gradient of a solver cannot be had from Julia; empty if it can."""
+    known: tuple[str, ...]
     if isinstance(solver, SteadyState):
-        if gradient != "implicit":
-            raise BackendError(
-                f"SteadyState has no gradient {gradient!r}; it has implicit (the implicit function "
-                "theorem)."
-            )
+        known, what = ("implicit",), "SteadyState"
+        note = " (the implicit function theorem)"
+    elif isinstance(solver, Tsit5 | Adaptive):
+        known, what, note = tuple(_ADJOINTS), type(solver).__name__, ""
+        if isinstance(solver, Tsit5):
+            known, note = (*known, "discrete"), ", which is exact"
+    else:
+        known, what, note = ("discrete",), "fixed steps", ", which is exact"
+    if gradient not in known:
+        return (
+            f"the julia backend has no gradient {gradient!r} for {what}; it has "
+            f"{', '.join(known)}{note}."
+        )
+    if inputs:
+        return "the julia backend has no gradient of inputs; backend='numpy' has it."
+    return ""
+
+
+def julia_solver(core: Any, solver: Solver, gradient: Gradient) -> Any:
+    """Return Julia's counterpart of a solver and its gradient."""
+    if isinstance(solver, SteadyState):
         integrator = julia_solver(core, solver.integrator, "discrete")
         return call_locked(
             core.SteadyState, solver.tol, solver.lead, integrator, solver.max_iterations
@@ -64,11 +81,6 @@ def julia_solver(core: Any, solver: Solver, gradient: Gradient) -> Any:
     if isinstance(solver, Tsit5) and gradient == "discrete":
         return call_locked(core.Tsit5, solver.rtol, solver.atol, solver.max_steps)
     if isinstance(solver, Tsit5 | Adaptive):
-        if gradient not in _ADJOINTS:
-            raise BackendError(
-                f"the julia backend has no gradient {gradient!r} for {type(solver).__name__}; it "
-                f"has {', '.join(_ADJOINTS)}, and discrete for Tsit5."
-            )
         call(core.load_sciml)
         return call_locked(
             core.python_adaptive,
@@ -77,9 +89,5 @@ def julia_solver(core: Any, solver: Solver, gradient: Gradient) -> Any:
             solver.atol,
             solver.max_steps,
             _ADJOINTS[gradient],
-        )
-    if gradient != "discrete":
-        raise BackendError(
-            f"the julia backend has no gradient {gradient!r} for fixed steps; discrete is exact."
         )
     return call_locked(core.fixed_step, type(solver).__name__, solver.dt)

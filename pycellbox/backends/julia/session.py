@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from pycellbox.backends.julia.calls import (
 from pycellbox.backends.julia.objects import julia_solver, julia_structure
 from pycellbox.backends.julia.training import JuliaTrainingRun
 from pycellbox.backends.protocol import TrainingPlan
+from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver
@@ -38,9 +40,15 @@ class JuliaSession:
     """A problem whose arrays a Julia session reads and writes where they lie."""
 
     def __init__(
-        self, core: Any, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient
+        self,
+        core: Any,
+        problem: Problem,
+        solver: Solver,
+        loss: Loss,
+        gradient: Gradient,
+        solve: Callable[..., Solution],
     ) -> None:
-        self.problem, self._core = problem, core
+        self.problem, self._core, self._solver, self._solve = problem, core, solver, solve
         structure = problem.structure
         self._dtype = problem.perturbation.dtype
         n = structure.n_nodes
@@ -77,33 +85,57 @@ class JuliaSession:
         self._to_value = Errand(core.python_write_value, *places)
         self._to_gradient = Errand(core.python_write_value_and_gradient, *places)
 
-    def value_and_gradient(
+    def loss_and_gradient(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
+        *,
+        inputs: bool = False,
     ) -> tuple[float, Parameters]:
-        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         self._set(parameters)
         index = row_numbers(rows)
         self._wish[:] = (*located(index), prefix or 0)
         self._to_gradient.run()
         return float(self._value[0]), {name: array.copy() for name, array in self._gradient.items()}
 
-    def value(self, parameters: Parameters, rows: Sequence[int] | Array | None = None) -> float:
-        """See `pycellbox.backends.protocol.Session.value`."""
+    def loss(
+        self,
+        parameters: Parameters,
+        rows: Sequence[int] | Array | None = None,
+        prefix: int | None = None,
+    ) -> float:
+        """See `pycellbox.backends.protocol.Session.loss`."""
         self._set(parameters)
         index = row_numbers(rows)
-        self._wish[:] = (*located(index), 0)
+        self._wish[:] = (*located(index), prefix or 0)
         self._to_value.run()
         return float(self._value[0])
 
+    def solution(self, parameters: Parameters) -> Solution:
+        """See `pycellbox.backends.protocol.Session.solution`."""
+        return self._at(parameters)
+
+    def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
+        """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
+        return residuals_and_jacobian(self.problem, parameters, self._at)
+
     @property
-    def settled(self) -> Array:
-        """See `pycellbox.backends.protocol.Session`."""
+    def settled(self) -> Array | None:
+        """See `pycellbox.backends.protocol.Session.settled`."""
+        if not self._solver.steady:
+            return None
         settled = np.empty(len(self.problem.conditions), np.uint8)
         call_locked(self._core.python_settled, self._session, address(settled))
         return settled.astype(bool)
+
+    def warm(self) -> Parameters:
+        """See `pycellbox.backends.protocol.Session.warm`."""
+        return {}
+
+    def warm_up(self, state: Mapping[str, Array]) -> None:
+        """See `pycellbox.backends.protocol.Session.warm_up`."""
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
         """Return a run that makes many iterations in one call."""
@@ -112,3 +144,9 @@ class JuliaSession:
     def _set(self, parameters: Parameters) -> None:
         for name, array in self._parameters.items():
             np.copyto(array, parameters[name])
+
+    def _at(self, parameters: Parameters, times: Array | None = None) -> Solution:
+        p, solver = self.problem, self._solver
+        if times is None:
+            return self._solve(p.structure, solver, parameters, p.perturbation, p.times)
+        return self._solve(p.structure, solver.through_time, parameters, p.perturbation, times)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pycellbox.backends.julia.calls import address, call, call_locked, located, row_numbers
 from pycellbox.backends.protocol import Advance, Batch, Iteration, TrainingPlan
+from pycellbox.numerics.parametrization import NetworkParametrization
+from pycellbox.problem import Array
 
 if TYPE_CHECKING:
     from pycellbox.backends.julia.session import JuliaSession
@@ -27,24 +30,24 @@ class JuliaTrainingRun:
     def __init__(self, session: JuliaSession, plan: TrainingPlan) -> None:
         self.retried, self.chunk = 0, 1
         self._session, self._core, dtype = session, session._core, session._dtype
-        self.best_raw = {name: array.copy() for name, array in plan.raw.items()}
+        self._layout, pair = plan.parametrization.layout, plan.parametrization
+        assert isinstance(pair, NetworkParametrization)
+        self.best_raw = plan.raw.copy()
         self._judged = plan.full_batch or plan.validation.size > 0
-        sets = [
-            {k: np.ascontiguousarray(part.get(k, 0 * v), dtype=dtype) for k, v in plan.raw.items()}
-            for part in (plan.raw, plan.learning_rates, plan.l1, plan.l2)
-        ]
-        held = None if plan.held is None else np.ascontiguousarray(plan.held, dtype=dtype)
+        vectors = (plan.raw, plan.learning_rates, plan.l1, plan.l2)
+        sets = [self._layout.split(np.ascontiguousarray(v, dtype=dtype)) for v in vectors]
+        held = None if pair.held is None else np.ascontiguousarray(pair.held, dtype=dtype)
         train, validation = row_numbers(plan.train), row_numbers(plan.validation)
         self._run = call_locked(
             self._core.python_training,
             session._session,
             session._structure,
             dtype.name,
-            plan.shared,
+            pair.shared,
             0 if held is None else address(held),
             (plan.beta1, plan.beta2, plan.epsilon, plan.weight_decay, plan.clip_norm),
-            tuple(plan.raw),
-            tuple(tuple(address(part[k]) for part in sets) for k in plan.raw),
+            tuple(sets[0]),
+            tuple(tuple(address(part[k]) for part in sets) for k in sets[0]),
             located(train),
             located(validation),
             plan.patience,
@@ -77,9 +80,17 @@ class JuliaTrainingRun:
         call(getattr(self._core, "finish!"), self._run)
         self._read()
 
+    def state(self) -> dict[str, Array]:
+        """See `pycellbox.backends.protocol.TrainingRun.state`."""
+        raise NotImplementedError
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """See `pycellbox.backends.protocol.TrainingRun.restore`."""
+        raise NotImplementedError
+
     def _read(self) -> None:
-        names = tuple(self.best_raw)
-        best = {k: np.empty_like(v) for k, v in self.best_raw.items()}
-        addresses = tuple(address(best[k]) for k in names)
-        call_locked(self._core.python_read, self._run, names, addresses, self._judged)
+        best = np.empty_like(self.best_raw)
+        parts = self._layout.split(best)
+        addresses = tuple(address(part) for part in parts.values())
+        call_locked(self._core.python_read, self._run, tuple(parts), addresses, self._judged)
         self.best_raw = best

@@ -24,8 +24,8 @@ from functools import cached_property
 
 import numpy as np
 
+from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.envelopes import EnvelopeKernel
-from pycellbox.numerics.lowering import Coefficients, Drive
 from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
 
@@ -222,8 +222,11 @@ class FoldedStepper:
                 value(phi, phi)
         return self.tape.state(end)[0]
 
-    def reverse(self, seeds: dict[int, Array]) -> Coefficients:
-        """Exact gradient of a loss; ``seeds`` are its derivatives (c, n) by number of steps."""
+    def reverse(self, seeds: dict[int, Array], drive: Drive | None = None) -> Coefficients:
+        """Exact gradient of a loss; ``seeds`` are its derivatives (c, n) by number of steps.
+
+        The one with respect to p, v and x₀ is added to the arrays of ``drive``, if that is given.
+        """
         M, zero = self.coefficients.M, np.zeros_like(self.coefficients.a)
         total = Coefficients(np.zeros_like(M), zero, zero.copy(), zero.copy())
         adjoint = np.zeros_like(self.drive.initial.T)
@@ -233,12 +236,20 @@ class FoldedStepper:
                 adjoint += seeds[end].T
             while end > begin:
                 start = max(begin, (end - 1) // size * size)
-                self._reverse(start, end, self._matrices(h), adjoint, total)
+                self._reverse(start, end, self._matrices(h), adjoint, total, drive)
                 end = start
+        if drive is not None:
+            drive.initial[...] += adjoint.T
         return total
 
     def _reverse(
-        self, start: int, end: int, k: Matrices, adjoint: Array, total: Coefficients
+        self,
+        start: int,
+        end: int,
+        k: Matrices,
+        adjoint: Array,
+        total: Coefficients,
+        drive: Drive | None,
     ) -> None:
         """Reverse steps of one length in one block: change ``adjoint``, add to ``total``."""
         steps, sweep = self.tape.steps(start, end), self.tape.sweep
@@ -256,6 +267,12 @@ class FoldedStepper:
         self._collect(
             steps, sweep.kappa[1 : end - start + 1], sweep.g[1 : end - start + 1], k, total
         )
+        if drive is not None:
+            assert drive.inside is not None
+            drive.inside[...] += sweep.g[1 : end - start + 1].sum(axis=(0, 1)).T
+            if drive.outside is not None:
+                kappa = sweep.kappa[1 : end - start + 1].sum(axis=(0, 1)).T
+                drive.outside[...] += kappa * self.coefficients.b
 
     def _collect(
         self, steps: Array, kappa: Array, g: Array, k: Matrices, total: Coefficients

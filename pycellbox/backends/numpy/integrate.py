@@ -8,18 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from pycellbox.backends.numpy.folded import FoldedStepper, pays
+from pycellbox.backends.numpy.generic import FieldStepper, reverse_field
 from pycellbox.backends.numpy.kernel import Reverser, Stepper
 from pycellbox.backends.numpy.tape import Record
 from pycellbox.backends.numpy.tape import Tape as Tape
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.envelopes import EnvelopeKernel
-from pycellbox.numerics.lowering import Coefficients, Drive
+from pycellbox.numerics.checks import not_finite
+from pycellbox.numerics.coefficients import Coefficients, Drive
+from pycellbox.numerics.equations import Field
+from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.steps import (
     check_adaptive,
     check_steps,
     first_step,
     fixed_steps,
-    longest_step,
 )
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.problem import Array
@@ -34,6 +36,7 @@ _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
 class Trajectory:
     """States at the requested times, (c, t, n), and after how many steps each was reached."""
 
+    field: Field
     states: Array
     steps_at: tuple[int, ...]
     stepper: Stepper | FoldedStepper
@@ -41,62 +44,82 @@ class Trajectory:
 
 
 def integrate(
-    solver: Solver,
-    envelope: EnvelopeKernel,
-    coefficients: Coefficients,
-    drive: Drive,
-    times: Array,
-    tape: Tape,
+    solver: Solver, field: Field, times: Array, tape: Tape, *, strict: bool = True
 ) -> Trajectory:
     """Integrate from t = 0 through ``times``; every requested time is the end of a step.
 
     Raises
     ------
     DivergenceError
-        A state is not finite, steps are too long for a node's decay, or the adaptive step vanishes
-        or takes too many attempts.
+        A state is not finite and ``strict``, steps are too long for a node's decay, or the adaptive
+        step vanishes or takes too many attempts.
     """
-    c, n = drive.initial.shape
+    c, n = field.initial.shape
     tape.begin(c)
-    states = np.empty((c, times.size, n), drive.initial.dtype)
+    states = np.empty((c, times.size, n), field.initial.dtype)
     plan = None
     if isinstance(solver, FixedStep):
         plan = fixed_steps(solver, times)
-        check_steps(solver, max(h for _, h in plan), coefficients.c)
-    # Products are written in place, which takes arrays of one kind: that of the states.
-    k = coefficients
-    M, a, b, decay = (array.astype(states.dtype, copy=False) for array in (k.M, k.a, k.b, k.c))
-    parts = (TABLEAUX[type(solver)], envelope, Coefficients(M, a, b, decay), drive)
+    tableau = TABLEAUX[type(solver)]
     stepper: Stepper | FoldedStepper
     with np.errstate(over="ignore", invalid="ignore"):
-        if plan is not None and pays(envelope, c, n, [count for count, _ in plan]):
-            stepper = FoldedStepper(*parts, tape.folded)
+        if not isinstance(field, Kernel):
+            stepper = FieldStepper(tableau, field)
+        else:
+            k, drive, envelope = field.coefficients, field.drive, field.envelope
+            if plan is not None:
+                check_steps(solver, max(h for _, h in plan), k.c)  # type: ignore[arg-type]
+            # Products are written in place, which takes arrays of one kind: that of the states.
+            M, a, b, decay = (x.astype(states.dtype, copy=False) for x in (k.M, k.a, k.b, k.c))
+            parts = (tableau, envelope, Coefficients(M, a, b, decay), drive)
+            if plan is not None and pays(envelope, c, n, [count for count, _ in plan]):
+                stepper = FoldedStepper(*parts, tape.folded)
+            else:
+                stepper = Stepper(*parts)
+        if isinstance(stepper, FoldedStepper):
+            assert plan is not None
             steps_at = _run_folded(stepper, tape, plan, states)
         else:
-            stepper = Stepper(*parts)
-            tape[0].state[0][...] = drive.initial
+            tape[0].state[0][...] = field.initial
             if plan is not None:
                 steps_at = _run_fixed(stepper, tape, plan, states)
             else:
                 assert isinstance(solver, Tsit5)
-                steps_at = _run_adaptive(stepper, tape, solver, times, states)
-    if not np.isfinite(states).all():
+                steps_at = _run_adaptive(stepper, field, tape, solver, times, states)
+    if strict and not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
-        raise DivergenceError(
-            f"the trajectory of condition number {row + 1} is not finite by t = {times[-1]:g}: the "
-            "network is unstable or the step too long; use a smaller dt, Tsit5, or smaller W."
-        )
-    return Trajectory(states, tuple(steps_at), stepper, tape)
+        raise DivergenceError(not_finite(f"number {row + 1}", float(times[-1])))
+    return Trajectory(field, states, tuple(steps_at), stepper, tape)
 
 
-def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
-    """Exact gradient of Σ seeds·states with respect to the coefficients, seeds (c, t, n)."""
-    stepper, tape = trajectory.stepper, trajectory.tape
+def reverse(trajectory: Trajectory, seeds: Array, inputs: bool = False) -> dict[str, Array]:
+    """Exact gradient of Σ seeds·states with respect to the parameters, seeds (c, t, n).
+
+    With ``inputs`` also with respect to the perturbation and the initial state.
+    """
+    stepper, tape, field = trajectory.stepper, trajectory.tape, trajectory.field
     due = {step: seeds[:, k, :] for k, step in enumerate(trajectory.steps_at)}
     with np.errstate(over="ignore", invalid="ignore"):
-        if isinstance(stepper, FoldedStepper):
-            return stepper.reverse(due)
-        reverser, end = Reverser(stepper), len(tape.sizes)
+        if isinstance(stepper, FieldStepper):
+            gradient = reverse_field(stepper, tape, due, inputs)
+        else:
+            assert isinstance(field, Kernel)
+            gradient = _reverse_kernel(field, stepper, tape, due, inputs)
+    return gradient
+
+
+def _reverse_kernel(
+    field: Kernel,
+    stepper: Stepper | FoldedStepper,
+    tape: Tape,
+    due: dict[int, Array],
+    inputs: bool,
+) -> dict[str, Array]:
+    drive = zero_like(field.drive) if inputs else None
+    if isinstance(stepper, FoldedStepper):
+        coefficients = stepper.reverse(due, drive)
+    else:
+        reverser, end = Reverser(stepper, inputs), len(tape.sizes)
         while end > 0:
             index = (end - 1) // tape.steps_per_block
             start = index * tape.steps_per_block
@@ -108,7 +131,15 @@ def reverse(trajectory: Trajectory, seeds: Array) -> Coefficients:
                 reverser.step(sweep.stages[step - start], tape.sizes[step])
             reverser.collect(block, sweep, end - start)
             end = start
-    return reverser.gradient()
+        coefficients = reverser.gradient()
+        drive = reverser.drive_gradient() if inputs else None
+        if drive is not None and 0 in due:  # a state asked for at time 0 is the initial one
+            drive.initial[...] += due[0]
+    gradient = field.lowering.pull_back(coefficients)
+    if drive is None:
+        return gradient
+    assert field.drive.perturbation is not None
+    return gradient | field.lowering.pull_back_drive(drive, field.drive.perturbation)
 
 
 def _run_folded(
@@ -140,10 +171,11 @@ def _run_fixed(
 
 
 def _run_adaptive(
-    stepper: Stepper, tape: Tape, solver: Tsit5, times: Array, states: Array
+    stepper: Stepper, field: Field, tape: Tape, solver: Tsit5, times: Array, states: Array
 ) -> list[int]:
-    run, steps_at, now = _Adaptive(stepper, tape, solver), [], 0.0
-    check_adaptive(solver, run.longest, float(times[-1]))
+    run, steps_at, now = _Adaptive(stepper, field, tape, solver), [], 0.0
+    if run.everywhere:
+        check_adaptive(solver, run.longest, float(times[-1]))
     for k, end in enumerate(map(float, times)):
         run.advance(now, end)
         steps_at.append(len(tape.sizes))
@@ -155,13 +187,20 @@ def _run_adaptive(
 class _Adaptive:
     """Step control for Tsit5 across the requested times."""
 
-    def __init__(self, stepper: Stepper, tape: Tape, solver: Tsit5) -> None:
+    def __init__(self, stepper: Stepper, field: Field, tape: Tape, solver: Tsit5) -> None:
         self.stepper, self.tape, self.solver = stepper, tape, solver
-        self.longest, self._largest = longest_step(stepper.coefficients, stepper.envelope)
-        self._scale = np.empty_like(stepper.drive.initial)
-        self._error = np.empty_like(stepper.drive.initial)
+        self._scale = np.empty_like(field.initial)
+        self._error = np.empty_like(field.initial)
+        bound = field.step_bound()
+        self.everywhere = bound is not None
+        self.longest, self._largest = self._here(0) if bound is None else bound
         self._attempts = 0
         self.h = 0.0
+
+    def _here(self, step: int) -> tuple[float, float]:
+        """Bound the steps near the state after so many, where there is no bound for all states."""
+        assert isinstance(self.stepper, FieldStepper)
+        return self.stepper.bound(self.tape[step].state[0])
 
     def advance(self, start: float, end: float) -> None:
         if end == start:
@@ -185,6 +224,8 @@ class _Adaptive:
             error = self._error_norm(record, following)
             if error <= 1:
                 self.tape.sizes.append(h)
+                if not self.everywhere:
+                    self.longest, self._largest = self._here(len(self.tape.sizes))
                 now = end if last else now + h
                 grown = h * self._factor(error)
                 # A step cut short to meet a requested time says nothing against a longer one.
@@ -230,6 +271,13 @@ class _Adaptive:
         z = None if record.z is None else record.z[0]
         st.increment(record.state[0], record.phi[0], z, st.kh[0])
         return min(end, first_step(self.solver, self._largest))
+
+
+def zero_like(drive: Drive) -> Drive:
+    """Make a gradient of a drive, to add to."""
+    zero = np.zeros_like(drive.initial)
+    outside = None if drive.outside is None else zero.copy()
+    return Drive(zero.copy(), outside, zero)
 
 
 def _rms(values: Array) -> float:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from pycellbox.backends.numpy.tape import Block, Record, Sweep
+from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.envelopes import EnvelopeKernel
-from pycellbox.numerics.lowering import Coefficients, Drive
 from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
 
@@ -40,9 +40,25 @@ class Stepper:
     def __init__(
         self, tableau: Tableau, envelope: EnvelopeKernel, coefficients: Coefficients, drive: Drive
     ) -> None:
-        self.tableau, self.envelope = tableau, envelope
+        self._prepare(tableau, drive.initial)
+        self.envelope = envelope
         self.coefficients, self.drive = coefficients, drive
         shape, dtype = drive.initial.shape, drive.initial.dtype
+        self._z = np.empty(shape, dtype)
+        self._scratch = np.empty(shape, dtype)
+        self._outside = None if drive.outside is None else coefficients.b * drive.outside
+        self._h_outside = None if drive.outside is None else np.empty(shape, dtype)
+        # Spread over the conditions: a product of equal shapes takes half the time of one that
+        # broadcasts a row of a hundred nodes.
+        self.a = np.broadcast_to(coefficients.a, shape).astype(dtype)
+        self.c = np.broadcast_to(coefficients.c, shape).astype(dtype)
+        self._ah, self._ch = np.empty(shape, dtype), np.empty(shape, dtype)
+        self._MT = coefficients.M.T
+
+    def _prepare(self, tableau: Tableau, initial: Array) -> None:
+        """Make room for the terms of a step."""
+        self.tableau, self.initial = tableau, initial
+        shape, dtype = initial.shape, initial.dtype
         # The terms of every sum of a step: the state it starts from, and then kh.
         terms = np.empty((1 + tableau.stages + bool(tableau.error), *shape), dtype)
         self._start, self.kh = terms[0], terms[1:]
@@ -58,16 +74,6 @@ class Stepper:
         ]
         self._last = weighted(tableau.b)
         self._error = np.array(tableau.error, dtype), flat[1:]
-        self._z = np.empty(shape, dtype)
-        self._scratch = np.empty(shape, dtype)
-        self._outside = None if drive.outside is None else coefficients.b * drive.outside
-        self._h_outside = None if drive.outside is None else np.empty(shape, dtype)
-        # Spread over the conditions: a product of equal shapes takes half the time of one that
-        # broadcasts a row of a hundred nodes.
-        self.a = np.broadcast_to(coefficients.a, shape).astype(dtype)
-        self.c = np.broadcast_to(coefficients.c, shape).astype(dtype)
-        self._ah, self._ch = np.empty(shape, dtype), np.empty(shape, dtype)
-        self._MT = coefficients.M.T
         self.h = float("nan")
 
     def set_step(self, h: float) -> None:
@@ -135,7 +141,7 @@ class Reverser:
     steps are reversed, and its sums are taken afterwards.
     """
 
-    def __init__(self, stepper: Stepper) -> None:
+    def __init__(self, stepper: Stepper, inputs: bool = False) -> None:
         self.stepper = stepper
         shape, dtype = stepper.drive.initial.shape, stepper.drive.initial.dtype
         A, b = stepper.tableau.A, stepper.tableau.b
@@ -169,6 +175,7 @@ class Reverser:
         self._a = np.zeros(n, dtype)
         self._c = np.zeros(n, dtype)
         self._outside = None if stepper.drive.outside is None else np.zeros(shape, dtype)
+        self._inside = np.zeros(shape, dtype) if inputs else None
         self.h = float("nan")
 
     def prepare(self, block: Block, sweep: Sweep, steps: int) -> None:
@@ -205,6 +212,8 @@ class Reverser:
         self._c -= np.einsum("kn,kn->n", kappa, state)
         if self._outside is not None:
             self._outside += np.add.reduce(sweep.kappa[:steps], axis=(0, 1))
+        if self._inside is not None:
+            self._inside += np.add.reduce(sweep.g[:steps], axis=(0, 1))
 
     def gradient(self) -> Coefficients:
         """Gradient with respect to M, a, b and c of all steps reversed so far."""
@@ -214,3 +223,11 @@ class Reverser:
             b = np.einsum("cn,cn->n", self._outside, self.stepper.drive.outside)
         M = self.stepper.coefficients.a[:, None] * self._M
         return Coefficients(M, self._a, b, self._c)
+
+    def drive_gradient(self) -> Drive:
+        """Gradient with respect to p, v and x₀, once all steps are reversed."""
+        assert self._inside is not None
+        k, outside = self.stepper.coefficients, self._outside
+        return Drive(
+            self._inside * k.a, None if outside is None else outside * k.b, self.adjoint.copy()
+        )

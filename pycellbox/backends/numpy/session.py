@@ -2,60 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate, reverse
+from pycellbox.backends.numpy.integrate import Trajectory, integrate, reverse
 from pycellbox.backends.numpy.setting import evaluation
+from pycellbox.backends.numpy.tape import Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient, check_memory
-from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.equations import Equations
 from pycellbox.numerics.losses import loss_and_seeds
-from pycellbox.numerics.lowering import Coefficients, Drive, Lowering
+from pycellbox.numerics.lowering import Lowering, equations_of
+from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steps import fixed_steps
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
-from pycellbox.problem import Array, Parameters, Problem, Structure
+from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import FixedStep, Solver
 
 
 class NumpySession:
     """A problem with its buffers."""
 
+    settled: Array | None = None
+
     def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
-        self.problem, self.solver, self.loss = problem, solver, loss
-        self.lowering = Lowering(problem.structure)
-        self.drive = self.lowering.drive(problem.perturbation)
-        self.envelope = envelope_kernel(problem.structure.model)
-        self._kept = tape_for(problem.structure, solver, self.drive, keep=True)
+        self.problem, self.solver, self.error = problem, solver, loss
+        self.equations = equations_of(problem.structure)
+        self.drive = self.equations.drive(problem.perturbation)
+        self._kept = tape_for(self.equations, solver, self.drive.initial, keep=True)
         if isinstance(solver, FixedStep):
             steps = sum(count for count, _ in fixed_steps(solver, problem.times))
             check_memory(solver, steps, self._kept.bytes(steps))
-        self._running = tape_for(problem.structure, solver, self.drive, keep=False)
+        self._running = tape_for(self.equations, solver, self.drive.initial, keep=False)
 
-    def value_and_gradient(
+    def solution(self, parameters: Parameters) -> Solution:
+        """See `pycellbox.backends.protocol.Session.solution`."""
+        return self._solve(parameters)
+
+    def loss_and_gradient(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
+        *,
+        inputs: bool = False,
     ) -> tuple[float, Parameters]:
-        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         with evaluation(*self.problem.perturbation.shape):
             value, seeds, trajectory = self._forward(parameters, rows, self._kept, prefix)
-            gradient = self.lowering.pull_back(reverse(trajectory, seeds))
+            gradient = reverse(trajectory, seeds, inputs)
         check_gradient(gradient, UNSTABLE)
         return value, gradient
 
-    def value(
+    def loss(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
     ) -> float:
-        """See `pycellbox.backends.protocol.Session.value`."""
+        """See `pycellbox.backends.protocol.Session.loss`."""
         with evaluation(*self.problem.perturbation.shape):
             return self._forward(parameters, rows, self._running, prefix)[0]
+
+    def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
+        """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
+        if isinstance(self.equations, Lowering):
+            return residuals_and_jacobian(self.problem, parameters, self._solve)
+        return self._by_reverse(parameters)
+
+    def warm(self) -> Parameters:
+        """Nothing: every evaluation is for itself."""
+        return {}
+
+    def warm_up(self, state: Mapping[str, Array]) -> None:
+        """See `pycellbox.backends.protocol.Session.warm_up`."""
+
+    def training_run(self, plan: object) -> None:
+        """None: the training loop is Python's."""
+        return None
+
+    def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
+        times = self.problem.times if times is None else times
+        return trajectories(
+            self.equations, self.solver, parameters, self.drive, times, self._running
+        )
+
+    def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
+        """Jacobian row by row: one reverse sweep for each residual of any equation."""
+        problem, layout = self.problem, self.problem.structure.layout
+        measured = np.argwhere(problem.weight > 0)
+        with evaluation(*problem.perturbation.shape):
+            _, _, trajectory = self._forward(parameters, None, self._kept, None)
+            rows = np.empty((len(measured), layout.free.size))
+            for row, (c, t, n) in zip(rows, measured, strict=True):
+                seeds = np.zeros_like(problem.response)
+                seeds[c, t, n] = problem.weight[c, t, n]
+                row[:] = layout.join(reverse(trajectory, seeds))[layout.free]
+        residual = (trajectory.states - problem.response) * problem.weight
+        return residual[problem.weight > 0], rows
 
     def _forward(
         self,
@@ -69,18 +116,34 @@ class NumpySession:
         if rows is not None:
             index = np.asarray(rows)
             drive, response, weight = drive.rows(index), response[index], weight[index]
-        coefficients: Coefficients = self.lowering.coefficients(parameters)
-        trajectory = integrate(self.solver, self.envelope, coefficients, drive, times, tape)
+        field = self.equations.field(parameters, drive)
+        trajectory = integrate(self.solver, field, times, tape)
         with np.errstate(over="ignore", invalid="ignore"):
-            value, seeds = loss_and_seeds(self.loss, trajectory.states, response, weight)
+            value, seeds = loss_and_seeds(self.error, trajectory.states, response, weight)
         if not np.isfinite(value):
             raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
         return value, seeds, trajectory
 
 
-def tape_for(structure: Structure, solver: Solver, drive: Drive, *, keep: bool) -> Tape:
+def trajectories(
+    equations: Equations,
+    solver: Solver,
+    parameters: Parameters,
+    drive: object,
+    times: Array,
+    tape: Tape | None = None,
+) -> Solution:
+    """Integrate all conditions of a drive."""
+    field = equations.field(parameters, drive)
+    if tape is None:
+        tape = tape_for(equations, solver, field.initial, keep=False)
+    with evaluation(*field.initial.shape):
+        found = integrate(solver, field, times, tape, strict=False)
+    return Solution.integrated(found.states, len(tape.sizes))
+
+
+def tape_for(equations: Equations, solver: Solver, initial: Array, *, keep: bool) -> Tape:
     """Return a tape for the steps of a problem, kept for the way back or not."""
-    conditions, nodes = drive.initial.shape
-    with_z = envelope_kernel(structure.model).needs_z
-    stages = TABLEAUX[type(solver)].stages
-    return Tape(stages, conditions, nodes, drive.initial.dtype, keep, with_z)
+    with_z = isinstance(equations, Lowering) and equations.envelope.needs_z
+    conditions, nodes = initial.shape
+    return Tape(TABLEAUX[type(solver)].stages, conditions, nodes, initial.dtype, keep, with_z)

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pycellbox.backends.numpy.anderson import fixed_point
-from pycellbox.backends.numpy.integrate import Tape, Trajectory, integrate
+from pycellbox.backends.numpy.integrate import Trajectory, integrate
 from pycellbox.backends.numpy.proofs import Proofs, parts
-from pycellbox.backends.protocol import SteadyStates
-from pycellbox.numerics.envelopes import EnvelopeKernel
-from pycellbox.numerics.lowering import Coefficients, Drive
+from pycellbox.backends.numpy.tape import Tape
+from pycellbox.numerics.coefficients import Coefficients, Drive
+from pycellbox.numerics.kernel import Kernel
+from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.problem import Array
 from pycellbox.solvers import SteadyState
@@ -50,13 +51,11 @@ class SteadyEquations:
     def __init__(
         self,
         solver: SteadyState,
-        envelope: EnvelopeKernel,
-        coefficients: Coefficients,
-        drive: Drive,
+        field: Kernel,
         proofs: Proofs | None = None,
     ) -> None:
-        self.solver, self.envelope = solver, envelope
-        self.coefficients, self.drive = coefficients, drive
+        self.solver, self.field, self.envelope = solver, field, field.envelope
+        self.coefficients, self.drive = coefficients, drive = field.coefficients, field.drive
         k, dtype = coefficients, drive.initial.dtype
         # Held nodes (clamped drugs) keep their initial state; a node that moves without decay
         # has no steady state.
@@ -70,7 +69,7 @@ class SteadyEquations:
         if drive.outside is not None:
             self._offset = self._offset + (k.b / decay) * drive.outside
         self.decay, self._held = decay, held
-        self.proofs = proofs or Proofs(envelope, k.M, self._gain, decay, held)
+        self.proofs = proofs or Proofs(field.envelope, k.M, self._gain, decay, held)
         self._M, self._MT = k.M, np.ascontiguousarray(k.M.T)
         self._z = np.empty_like(drive.initial)
         # See `correct`; one that was made for another network may be given.
@@ -139,7 +138,8 @@ class SteadyEquations:
     def rows(self, index: Array) -> SteadyEquations:
         """Return the equations of some of the conditions."""
         drive = self.drive.rows(index)
-        return SteadyEquations(self.solver, self.envelope, self.coefficients, drive, self.proofs)
+        part = Kernel(self.field.lowering, self.coefficients, drive)
+        return SteadyEquations(self.solver, part, self.proofs)
 
     def _newton(self, rows: Array, x: Array) -> tuple[Array, Array]:
         part = self.rows(rows)
@@ -185,20 +185,36 @@ class SteadyEquations:
             mu[late] = np.linalg.solve(transposed, seeds[late][:, :, None])[:, :, 0]
         return Adjoint(mu, np.where(self._held, 0, mu / self.decay), phi, slope)
 
-    def gradient(self, x: Array, adjoint: Adjoint) -> Coefficients:
-        """Gradient with respect to M, a, b and c."""
-        b = np.zeros_like(self.coefficients.b)
-        if self.drive.outside is not None:
-            b = np.einsum("cn,cn->n", adjoint.value, self.drive.outside)
-        return Coefficients(
-            (adjoint.value * adjoint.slope * self.coefficients.a).T @ x,
-            np.einsum("cn,cn->n", adjoint.value, adjoint.phi),
-            b,
-            -np.einsum("cn,cn->n", adjoint.value, x),
+    def gradient(self, x: Array, adjoint: Adjoint, inputs: bool = False) -> dict[str, Array]:
+        """Gradient with respect to the parameters, and with ``inputs`` to the perturbation.
+
+        A steady state does not depend on where its trajectory starts.
+        """
+        k, lowering, outside = self.coefficients, self.field.lowering, self.drive.outside
+        inside = adjoint.value * adjoint.slope * k.a
+        b = np.zeros_like(k.b)
+        if outside is not None:
+            b = np.einsum("cn,cn->n", adjoint.value, outside)
+        gradient = lowering.pull_back(
+            Coefficients(
+                inside.T @ x,
+                np.einsum("cn,cn->n", adjoint.value, adjoint.phi),
+                b,
+                -np.einsum("cn,cn->n", adjoint.value, x),
+            )
+        )
+        if not inputs:
+            return gradient
+        # Nodes that are held stay at their start, and so does the fixed point there.
+        held = np.where(self._held, adjoint.mu, 0)
+        through = None if outside is None else adjoint.value * k.b
+        assert self.drive.perturbation is not None
+        return gradient | lowering.pull_back_drive(
+            Drive(inside, through, held), self.drive.perturbation
         )
 
 
-def find(equations: SteadyEquations, horizon: float, start: Array | None = None) -> SteadyStates:
+def find(equations: SteadyEquations, horizon: float, start: Array | None = None) -> Solution:
     """Steady states that the trajectories from x(0) reach.
 
     Parameters
@@ -218,6 +234,7 @@ def find(equations: SteadyEquations, horizon: float, start: Array | None = None)
     states = np.empty_like(initial)
     residual = np.full(len(initial), np.nan, dtype=states.dtype)
     settled = np.zeros(len(initial), dtype=bool)
+    steps = np.zeros(len(initial), dtype=int)
 
     def search(left: Array, begin: Array, prove: bool) -> Array:
         """Keep the roots found from ``begin``, where proven if need be; return what is left."""
@@ -232,7 +249,10 @@ def find(equations: SteadyEquations, horizon: float, start: Array | None = None)
 
     def reached(left: Array, time: float) -> Array:
         """States of the conditions ``left`` at a time."""
-        return integrated(equations.rows(left), np.array([time]), keep=False).states[:, -1, :]
+        found = integrated(equations.rows(left), np.array([time]), keep=False)
+        steps[left] += len(found.tape.sizes)
+        states: Array = found.states[:, -1, :]
+        return states
 
     left = np.arange(len(initial))
     if equations.solvable:
@@ -247,7 +267,7 @@ def find(equations: SteadyEquations, horizon: float, start: Array | None = None)
         image = np.empty((left.size, initial.shape[1]), states.dtype)
         equations.rows(left).map(states[left], image)
         residual[left] = np.abs(image - states[left]).max(axis=1)
-    return SteadyStates(states, residual, settled)
+    return Solution.steady(states, settled, residual, steps)
 
 
 def _lead_times(equations: SteadyEquations) -> tuple[float, ...]:
@@ -259,10 +279,10 @@ def _lead_times(equations: SteadyEquations) -> tuple[float, ...]:
 
 def integrated(equations: SteadyEquations, times: Array, *, keep: bool) -> Trajectory:
     """Integrate all conditions, with what a reverse sweep needs if ``keep``."""
-    drive, solver, envelope = equations.drive, equations.solver.integrator, equations.envelope
-    (c, n), dtype = drive.initial.shape, drive.initial.dtype
-    tape = Tape(TABLEAUX[type(solver)].stages, c, n, dtype, keep, envelope.needs_z)
-    return integrate(solver, envelope, equations.coefficients, drive, times, tape)
+    field, solver = equations.field, equations.solver.integrator
+    stages, (c, n), dtype = TABLEAUX[type(solver)].stages, field.initial.shape, field.initial.dtype
+    tape = Tape(stages, c, n, dtype, keep, field.envelope.needs_z)
+    return integrate(solver, field, times, tape)
 
 
 def _proven(equations: SteadyEquations, root: Array, state: Array, candidates: Array) -> Array:

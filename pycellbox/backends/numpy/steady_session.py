@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pycellbox.backends.numpy.integrate import reverse
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
-from pycellbox.backends.protocol import SteadyStates
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import check_gradient
-from pycellbox.numerics.envelopes import envelope_kernel
 from pycellbox.numerics.losses import loss_and_seeds
-from pycellbox.numerics.lowering import Coefficients, Lowering
+from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import SteadyState
@@ -28,88 +28,126 @@ class NumpySteadySession:
     """
 
     def __init__(self, problem: Problem, solver: SteadyState, loss: Loss) -> None:
-        self.problem, self.solver, self.loss = problem, solver, loss
+        self.problem, self.solver, self.error = problem, solver, loss
         self.lowering = Lowering(problem.structure)
         self.drive = self.lowering.drive(problem.perturbation)
-        self.envelope = envelope_kernel(problem.structure.model)
         self._states = self.drive.initial.copy()
         self._adjoint: Array | None = None
         self._correction: Array | None = None
         self.settled = np.ones(len(problem.conditions), dtype=bool)
 
-    def value(
+    def loss(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
     ) -> float:
-        """See `pycellbox.backends.protocol.Session.value`."""
+        """See `pycellbox.backends.protocol.Session.loss`."""
         with evaluation(*self.problem.perturbation.shape):
             return self._forward(parameters, rows)[0]
 
-    def value_and_gradient(
+    def loss_and_gradient(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None = None,
         prefix: int | None = None,
+        *,
+        inputs: bool = False,
     ) -> tuple[float, Parameters]:
-        """See `pycellbox.backends.protocol.Session.value_and_gradient`."""
+        """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         with evaluation(*self.problem.perturbation.shape):
             value, seeds, equations, steady, index = self._forward(parameters, rows)
-            gradient = self.lowering.pull_back(
-                self._settled_gradient(equations, steady, seeds, index)
-            )
+            gradient = self._settled_gradient(equations, steady, seeds, index, inputs)
             if not steady.settled.all():
                 rest = np.flatnonzero(~steady.settled)
-                integrated = self.lowering.pull_back(
-                    self._integrated_gradient(equations, rest, seeds[rest])
-                )
-                gradient = {name: g + integrated[name] for name, g in gradient.items()}
+                more = self._integrated_gradient(equations, rest, seeds[rest], inputs)
+                for name, part in more.items():
+                    if name in parameters:
+                        gradient[name] = gradient[name] + part
+                    else:
+                        whole = np.zeros_like(seeds)
+                        whole[steady.settled], whole[rest] = gradient[name], part
+                        gradient[name] = whole
         check_gradient(
             gradient,
             "a steady state is about to lose its stability, or the network is unstable; shrink W.",
         )
         return value, gradient
 
+    def solution(self, parameters: Parameters) -> Solution:
+        """See `pycellbox.backends.protocol.Session.solution`."""
+        return self._solve(parameters)
+
+    def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
+        field = self.lowering.field(parameters, self.drive)
+        equations = SteadyEquations(self.solver, field)
+        with evaluation(*self.problem.perturbation.shape):
+            if times is None:
+                return find(equations, float(self.problem.times[-1]))
+            found = integrated(equations, times, keep=False)
+        return Solution.integrated(found.states, len(found.tape.sizes))
+
+    def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
+        """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
+        return residuals_and_jacobian(self.problem, parameters, self._solve)
+
+    def warm(self) -> Parameters:
+        """See `pycellbox.backends.protocol.Session.warm`."""
+        found = {"states": self._states, "adjoint": self._adjoint, "correction": self._correction}
+        return {name: array.copy() for name, array in found.items() if array is not None}
+
+    def warm_up(self, state: Mapping[str, Array]) -> None:
+        """See `pycellbox.backends.protocol.Session.warm_up`."""
+        found = {name: np.array(array) for name, array in state.items()}
+        self._states = found.get("states", self._states)
+        self._adjoint, self._correction = found.get("adjoint"), found.get("correction")
+
+    def training_run(self, plan: object) -> None:
+        """None: the training loop is Python's."""
+        return None
+
     def _forward(
         self, parameters: Parameters, rows: Sequence[int] | Array | None
-    ) -> tuple[float, Array, SteadyEquations, SteadyStates, Array]:
+    ) -> tuple[float, Array, SteadyEquations, Solution, Array]:
         problem = self.problem
         index = np.arange(len(problem.conditions)) if rows is None else np.asarray(rows)
         drive = self.drive if rows is None else self.drive.rows(index)
-        coefficients = self.lowering.coefficients(parameters)
-        equations = SteadyEquations(self.solver, self.envelope, coefficients, drive)
+        equations = SteadyEquations(self.solver, self.lowering.field(parameters, drive))
         equations.correction = self._correction
         steady = find(equations, float(problem.times[-1]), self._states[index])
-        self._states[index] = steady.states
+        self._states[index] = steady.states[:, -1]
         self.settled[index] = steady.settled
-        states = steady.states[:, None, :]
         with np.errstate(over="ignore", invalid="ignore"):
             value, seeds = loss_and_seeds(
-                self.loss, states, problem.response[index], problem.weight[index]
+                self.error, steady.states, problem.response[index], problem.weight[index]
             )
         if not np.isfinite(value):
             raise DivergenceError("the loss is not finite: the states are finite but too large.")
         return value, seeds[:, 0, :], equations, steady, index
 
     def _settled_gradient(
-        self, equations: SteadyEquations, steady: SteadyStates, seeds: Array, index: Array
-    ) -> Coefficients:
+        self,
+        equations: SteadyEquations,
+        steady: Solution,
+        seeds: Array,
+        index: Array,
+        inputs: bool,
+    ) -> dict[str, Array]:
         if self._adjoint is None:
             self._adjoint = np.zeros_like(self.drive.initial)
         if not steady.settled.all():
             keep = np.flatnonzero(steady.settled)
             equations, seeds, index = equations.rows(keep), seeds[keep], index[keep]
-            states = steady.states[keep]
+            states = steady.states[keep, -1]
         else:
-            states = steady.states
+            states = steady.states[:, -1]
         adjoint = equations.adjoint(states, seeds, self._adjoint[index])
         self._adjoint[index] = adjoint.mu
         self._correction = equations.correction
-        return equations.gradient(states, adjoint)
+        return equations.gradient(states, adjoint, inputs)
 
     def _integrated_gradient(
-        self, equations: SteadyEquations, rows: Array, seeds: Array
-    ) -> Coefficients:
+        self, equations: SteadyEquations, rows: Array, seeds: Array, inputs: bool
+    ) -> dict[str, Array]:
         trajectory = integrated(equations.rows(rows), self.problem.times, keep=True)
-        return reverse(trajectory, seeds[:, None, :])
+        return reverse(trajectory, seeds[:, None, :], inputs)

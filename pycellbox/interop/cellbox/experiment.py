@@ -15,7 +15,8 @@ from pycellbox.errors import DataError
 from pycellbox.interop import files
 from pycellbox.interop.cellbox.config import CellBoxConfig
 from pycellbox.interop.cellbox.partition import Partition, partition
-from pycellbox.problem import Structure, parameter_dataset
+from pycellbox.models import Structure
+from pycellbox.problem import parameter_dataset
 
 _RAW_RATE = 1.0
 """Where α, ε and ψ start, before softplus."""

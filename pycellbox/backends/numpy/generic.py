@@ -1,0 +1,77 @@
+"""Steps of any field, and their exact reverse: slower than the kernel's, and for every equation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pycellbox.backends.numpy.kernel import Stepper
+from pycellbox.backends.numpy.tape import Tape
+from pycellbox.numerics.equations import INPUT, START, Field, Gradients
+from pycellbox.numerics.tableaux import Tableau
+from pycellbox.problem import Array
+
+_POWER_STEPS = 3  # they go on from one step to the next
+# As `pycellbox.numerics.steps`: within these, h·|λ| is stable for all but nearly undamped modes.
+_REACH = 2.5
+
+
+class FieldStepper(Stepper):
+    """Steps one method over any field; where the kernel keeps φ, here is dx/dt itself."""
+
+    def __init__(self, tableau: Tableau, field: Field) -> None:
+        self.field = field
+        self._prepare(tableau, field.initial)
+        self._seen = np.ones_like(field.initial)
+
+    def set_step(self, h: float) -> None:
+        """See `Stepper.set_step`."""
+        self.h = h
+
+    def increment(self, x: Array, phi: Array, z: Array | None, out: Array) -> None:
+        """Write dx/dt to ``phi`` and h·dx/dt to ``out``."""
+        phi[...] = self.field.value(x)
+        self.increment_from_phi(x, phi, out)
+
+    def increment_from_phi(self, x: Array, phi: Array, out: Array) -> None:
+        """Write h·dx/dt to ``out``."""
+        np.multiply(phi, self.h, out)
+
+    def bound(self, x: Array) -> tuple[float, float]:
+        """Longest stable step at states, and a bound of |λ| there: by the power method on Jᵀ."""
+        v = self._seen
+        largest = 0.0
+        for _ in range(_POWER_STEPS):
+            w = self.field.pull_back(x, v, Gradients())
+            size, before = np.linalg.norm(w, axis=1), np.linalg.norm(v, axis=1)
+            largest = float((size / np.maximum(before, 1e-300)).max(initial=0.0))
+            v = w / np.maximum(size, 1e-300)[:, None]
+        # A little of everything, so that no mode is lost for ever.
+        self._seen = v + 1e-3
+        largest = max(largest, float(np.finfo(float).tiny))
+        return _REACH / largest, largest
+
+
+def reverse_field(
+    stepper: FieldStepper, tape: Tape, due: dict[int, Array], inputs: bool
+) -> dict[str, Array]:
+    """Exact gradient of a loss with seeds (c, n) after numbers of steps."""
+    gradient: dict[str, Array] = Gradients()
+    A, b, field = stepper.tableau.A, stepper.tableau.b, stepper.field
+    adjoint = np.zeros_like(field.initial)
+    for step in range(len(tape.sizes) - 1, -1, -1):
+        if step + 1 in due:
+            adjoint = adjoint + due[step + 1]
+        states, h = tape[step].state, tape.sizes[step]
+        bars: dict[int, Array] = {}
+        for s in reversed(range(len(b))):
+            kappa = h * b[s] * adjoint
+            for r, bar in bars.items():
+                if s < len(A[r]) and A[r][s]:
+                    kappa = kappa + h * A[r][s] * bar
+            bars[s] = field.pull_back(states[s], kappa, gradient)
+        adjoint = adjoint + sum(bars.values())
+    if 0 in due:
+        adjoint = adjoint + due[0]
+    gradient[START] = adjoint
+    field.start_gradient(adjoint, gradient)
+    return {n: g for n, g in gradient.items() if inputs or n not in (INPUT, START)}

@@ -1,0 +1,61 @@
+"""Labelled arrays brought into the order of the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.common.labels import labels_along, listed
+from pycellbox.data.cells import as_numbers, cell_namer
+from pycellbox.errors import DataError, ModelError
+
+Array = npt.NDArray[Any]
+
+
+def aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequence[str]) -> Array:
+    """Values of an array along dims, each in node order.
+
+    Raises
+    ------
+    ModelError
+        Dims, labels or values do not fit; the message names ``name``.
+    """
+    if set(array.dims) != set(dims):
+        raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
+    array = array.transpose(*dims)
+    for dim in dims:
+        if dim not in array.coords:
+            raise ModelError(f"{name} has no labels along {dim!r}.")
+        given = labels_along(array, dim)
+        try:
+            same_labels(f"{name} ({dim})", given, nodes)
+        except DataError as error:
+            raise ModelError(str(error)) from None
+        array = array.isel({dim: [given.index(n) for n in nodes]})
+    try:
+        return as_numbers(array.values, cell_namer(name, dict.fromkeys(dims, np.asarray(nodes))))
+    except DataError as error:
+        raise ModelError(str(error)) from None
+
+
+def same_labels(what: str, given: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse node labels that are not the wanted ones, each once.
+
+    Raises
+    ------
+    DataError
+    """
+    doubled = (
+        sorted({g for g in given if given.count(g) > 1}) if len(set(given)) < len(given) else []
+    )
+    absent = [n for n in wanted if n not in set(given)]
+    extra = [g for g in given if g not in set(wanted)]
+    for problem, labels in (("repeats", doubled), ("lacks", absent), ("does not know", extra)):
+        if labels:
+            subject = "the model" if problem == "does not know" else what
+            place = f" of {what}" if problem == "does not know" else ""
+            raise DataError(f"{subject} {problem} the node(s) {listed(labels)}{place}.")

@@ -1,0 +1,116 @@
+"""What every equation has: options, parameters, a name under which files know it."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pycellbox.common.options import shown
+from pycellbox.errors import ModelError
+from pycellbox.models.layout import Parameter
+
+MODELS: dict[str, type[Model]] = {}
+"""Every model that has been defined in this process, by the name of its class."""
+
+
+class Model(ABC):
+    """An equation dx/dt = f(x, u; θ) as a declaration: it holds no data and computes nothing.
+
+    A model of one's own is a frozen dataclass that derives from this. Its numbers come from an
+    `pycellbox.numerics.equations.Equations`, which `equations` returns. Files keep the class's name
+    and `to_dict`; to load them, the module that defines it has to be imported first.
+    """
+
+    mask: Any = None
+    """Prior knowledge of where W may differ from zero, for models that have one."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        MODELS[cls.__name__] = cls
+
+    @property
+    @abstractmethod
+    def equation(self) -> str:
+        """The equation in one line, for reports."""
+
+    @property
+    def summary(self) -> str:
+        """The equation with what it leaves open, in one line."""
+        return self.equation
+
+    @abstractmethod
+    def declare(self, nodes: Sequence[str], node_kind: Sequence[str]) -> tuple[Parameter, ...]:
+        """Return the effective parameters over nodes of given kinds.
+
+        Raises
+        ------
+        ModelError
+            The model cannot be laid over these nodes.
+        """
+
+    def equations(self, structure: Any) -> Any:
+        """Return the `pycellbox.numerics.equations.Equations` of a structure of this model.
+
+        Parameters
+        ----------
+        structure : pycellbox.models.structure.Structure
+
+        Raises
+        ------
+        ModelError
+            The model has none.
+        """
+        raise ModelError(f"{type(self).__name__} has no equations, which solvers need.")
+
+    def check(self, structure: Any) -> None:
+        """Refuse a structure in which there is nothing to fit.
+
+        Raises
+        ------
+        ModelError
+        """
+        if structure.layout.free.size == 0:
+            raise ModelError("every parameter of the model is fixed: there is nothing to fit.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every option as a plain value, for provenance."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if f.name != "mask"
+        }
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> Any:
+        """Rebuild a model from `to_dict`; unknown options are an error."""
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ModelError(f"unknown model option(s): {', '.join(unknown)}.")
+        return cls(**options, **({} if mask is None else {"mask": mask}))
+
+
+def model_to_dict(model: Model) -> dict[str, Any]:
+    """Name and options of a model as plain values, for files."""
+    return {"name": type(model).__name__, **model.to_dict()}
+
+
+def model_from_dict(options: Mapping[str, Any], mask: Any = None) -> Any:
+    """Rebuild a model from `model_to_dict`; without a name it is a CellBox."""
+    fields = dict(options)
+    name = fields.pop("name", "CellBox")
+    if name not in MODELS:
+        raise ModelError(
+            f"the model {shown(name)} is unknown; known: {', '.join(sorted(MODELS))}. Import the "
+            "module that defines it first."
+        )
+    return MODELS[name].from_dict(fields, mask)
+
+
+def check_model(model: object) -> Any:
+    """Return ``model`` if it is one, else say what is needed."""
+    if not isinstance(model, Model):
+        raise ModelError(f"model is {shown(model)}; make one with pcb.CellBox(...).")
+    return model

@@ -1,0 +1,137 @@
+"""What solvers may ask of an equation, and what stands in where an equation does not say."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from pycellbox.models import Structure
+from pycellbox.numerics.parametrization import Parametrization
+from pycellbox.problem import Array, Parameters, Problem
+
+INPUT, START = "perturbation", "initial_state"
+"""Keys under which a gradient has ∂L/∂u and ∂L/∂x(0), (c, n) each, beside the parameters'."""
+
+
+class Drive(Protocol):
+    """What an equation makes of a perturbation, once for many evaluations."""
+
+    @property
+    def initial(self) -> Array:
+        """State at time 0, (c, n)."""
+        ...
+
+    def rows(self, index: Array | slice) -> Any:
+        """Return that of some of the conditions."""
+        ...
+
+
+class Field(ABC):
+    """dx/dt of some conditions at given parameters.
+
+    What is not abstract is optional: what stands in for it is said there.
+
+    Attributes
+    ----------
+    initial : ndarray, (c, n)
+        State at time 0.
+    """
+
+    initial: Array
+
+    @abstractmethod
+    def value(self, x: Array) -> Array:
+        """dx/dt at states (c, n)."""
+
+    @abstractmethod
+    def pull_back(self, x: Array, adjoint: Array, gradient: dict[str, Array]) -> Array:
+        """Products of an adjoint, (c, n), with the derivatives of dx/dt at states (c, n).
+
+        Adds those with respect to the parameters, summed over the conditions, to ``gradient`` under
+        their names, and that with respect to the perturbation, (c, n), under ``"perturbation"``;
+        returns that with respect to the state, (c, n).
+        """
+
+    def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
+        """Add what the initial state passes on of its derivative, (c, n); by default nothing."""
+        return None
+
+    def jacobian(self, x: Array) -> Array:
+        """∂f/∂x at states (c, n): (c, n, n); by default row by row from `pull_back`."""
+        rows = []
+        for i in range(x.shape[1]):
+            unit = np.zeros_like(x)
+            unit[:, i] = 1
+            rows.append(self.pull_back(x, unit, Gradients()))
+        return np.stack(rows, axis=1)
+
+    def step_bound(self) -> tuple[float, float] | None:
+        """Longest step of Tsit5 that is stable for every state, and a bound of |λ|.
+
+        None by default: the bound is then estimated anew along the trajectory, from the spectral
+        norm of the Jacobian at its states.
+        """
+        return None
+
+    def slowest_rate(self) -> float | None:
+        """Rate at which the slowest node settles, in 1/time.
+
+        None by default: a steady state is then not held to a longer integration.
+        """
+        return None
+
+
+class Gradients(dict[str, Any]):
+    """Gradients by name, each of which begins as nothing."""
+
+    def __missing__(self, name: str) -> Any:
+        return 0.0
+
+
+class Equations(ABC):
+    """A structure's equations, without numbers: makes fields, starts and parametrizations."""
+
+    def __init__(self, structure: Structure) -> None:
+        self.structure = structure
+
+    @abstractmethod
+    def drive(self, perturbation: Array) -> Any:
+        """Make the `Drive` of a perturbation, (c, n), in its dtype."""
+
+    @abstractmethod
+    def field(self, parameters: Parameters, drive: Any) -> Field:
+        """Return dx/dt at effective parameters."""
+
+    def rate(self, space: Any, x: Any, drive: Any, parameters: Mapping[str, Any]) -> Any:
+        """dx/dt at states (c, n) in the functions of an array library.
+
+        Parameters
+        ----------
+        space : module
+            ``numpy``, or ``jax.numpy``, which differentiates it.
+        x : array, (c, n)
+        drive : Drive
+            Whose arrays may be those of the library.
+        parameters : mapping of str to array
+
+        Raises
+        ------
+        NotImplementedError
+            The equations are for the NumPy backend alone, as by default.
+        """
+        raise NotImplementedError
+
+    def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
+        """Effective parameters at which a fit of ``problem`` starts, float64.
+
+        By default those that the parameters declare.
+        """
+        layout = self.structure.layout
+        return {p.name: np.full(p.shape, p.start, dtype=np.float64) for p in layout.parameters}
+
+    def parametrization(self, start: Parameters, problem: Problem) -> Parametrization:
+        """Return how training sees the parameters; positive ones through softplus by default."""
+        return Parametrization(self.structure)

@@ -1,0 +1,85 @@
+"""The one kernel to which every network is reduced, as arrays and as a field.
+
+    dx/dt = a∘φ(Mx + p) + b∘v − c∘x ,   x(0) = x₀ ,
+
+M (n, n); a, b, c (n,); p, v, x₀ (conditions, n).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pycellbox.numerics.coefficients import Coefficients, Drive
+from pycellbox.numerics.equations import INPUT, Field
+from pycellbox.numerics.steps import longest_step
+from pycellbox.problem import Array
+
+if TYPE_CHECKING:
+    from pycellbox.numerics.lowering import Lowering
+
+
+class Kernel(Field):
+    """The fused right-hand side of a network for some conditions.
+
+    Backends step it in place by its coefficients and drive; what is here asks for one value at a
+    time.
+    """
+
+    def __init__(self, lowering: Lowering, coefficients: Coefficients, drive: Drive) -> None:
+        self.lowering, self.coefficients, self.drive = lowering, coefficients, drive
+        self.envelope, self.initial = lowering.envelope, drive.initial
+
+    def phi_and_slope(self, x: Array) -> tuple[Array, Array]:
+        """φ and φ' at states (c, n)."""
+        z = x @ self.coefficients.M.T
+        if self.drive.inside is not None:
+            z = z + self.drive.inside
+        phi, slope = np.empty_like(z), np.empty_like(z)
+        self.envelope.value(z, phi)
+        self.envelope.slope(z, phi, slope)
+        return phi, slope
+
+    def value(self, x: Array) -> Array:
+        """See `Field.value`."""
+        k, (phi, _) = self.coefficients, self.phi_and_slope(x)
+        rate: Array = k.a * phi - k.c * x
+        return rate if self.drive.outside is None else rate + k.b * self.drive.outside
+
+    def pull_back(self, x: Array, adjoint: Array, gradient: dict[str, Array]) -> Array:
+        """See `Field.pull_back`."""
+        k, v, (phi, slope) = self.coefficients, self.drive.outside, self.phi_and_slope(x)
+        inside = adjoint * k.a * slope
+        b = np.zeros_like(k.b) if v is None else (adjoint * v).sum(axis=0)
+        slopes = Coefficients(
+            inside.T @ x, (adjoint * phi).sum(axis=0), b, -(adjoint * x).sum(axis=0)
+        )
+        outside = None if v is None else adjoint * k.b
+        for name, value in self.lowering.pull_back(slopes).items():
+            gradient[name] = gradient[name] + value
+        assert self.drive.perturbation is not None
+        to_drive = Drive(inside, outside, np.zeros_like(x))
+        inputs = self.lowering.pull_back_drive(to_drive, self.drive.perturbation)
+        gradient[INPUT] = gradient[INPUT] + inputs[INPUT]
+        out: Array = inside @ k.M - k.c * adjoint
+        return out
+
+    def jacobian(self, x: Array) -> Array:
+        """See `Field.jacobian`."""
+        k, (_, slope) = self.coefficients, self.phi_and_slope(x)
+        J: Array = (k.a * slope)[:, :, None] * k.M - np.diag(k.c)
+        return J
+
+    def step_bound(self) -> tuple[float, float]:
+        """See `Field.step_bound`."""
+        return longest_step(self.coefficients, self.envelope)
+
+    def slowest_rate(self) -> float:
+        """Smallest c of the nodes that move, as the equation has it; infinite if none moves."""
+        decay = self.coefficients.c
+        fastest = float(decay.max(initial=0.0))
+        if fastest == 0:  # all nodes are held where they are
+            return math.inf
+        return max(float(decay[decay > 0].min()), 1e-3 * fastest)

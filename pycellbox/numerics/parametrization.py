@@ -1,0 +1,192 @@
+"""Raw parameters, which an optimizer may move freely, and the effective ones they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from pycellbox.models import Layout, Parameter, Structure
+from pycellbox.problem import Array, Parameters
+
+Positive = Literal["softplus", "log"]
+
+# The logarithm of nothing would be −∞, from where no step leads back.
+_LEAST = {"softplus": 0.0, "log": 1e-6}
+
+
+class Parametrization:
+    """The pair of maps between a vector θ of raw values and effective parameters.
+
+    An entry with a lower bound stands at that bound plus softplus of its raw value, or plus its
+    exponential; one with two bounds between them, at the logistic function of it; any other is its
+    own raw value. Fixed entries keep their start.
+
+    Parameters
+    ----------
+    structure : Structure
+    positive : {"softplus", "log"}
+        What raw values of bounded entries are.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of θ.
+    """
+
+    def __init__(self, structure: Structure, positive: Positive = "softplus") -> None:
+        self.structure, self.positive = structure, positive
+        self.layout = Layout(self._raw_parameters())
+
+    def _raw_parameters(self) -> tuple[Parameter, ...]:
+        return tuple(
+            dataclasses.replace(p, lower=-math.inf, upper=math.inf)
+            for p in self.structure.layout.parameters
+        )
+
+    def constrain(self, vector: Array) -> Parameters:
+        """Effective parameters of θ, (size,), in its dtype."""
+        return self._tie({n: self._value(n, raw) for n, raw in self.layout.split(vector).items()})
+
+    def unconstrain(self, parameters: Mapping[str, Array]) -> Array:
+        """θ of effective parameters."""
+        return self.layout.join(
+            {name: self._raw(name, value) for name, value in self._untie(parameters).items()}
+        )
+
+    def pull_back(self, vector: Array, gradient: Mapping[str, Array]) -> Array:
+        """Return the derivative by θ, (..., size), from that by the effective parameters.
+
+        The arrays of ``gradient`` may have leading axes, which stay.
+        """
+        untied, raw = self._pull_back_ties(gradient), self.layout.split(vector)
+        return self.layout.join(
+            {
+                name: (untied[name] * self.slope(name, raw[name])).astype(vector.dtype, copy=False)
+                if self._bounded(name)
+                else untied[name]
+                for name in raw
+            }
+        )
+
+    def slope(self, name: str, raw: Array) -> Array:
+        """Differentiate the effective values of a parameter by its raw ones, entry by entry."""
+        if not self._bounded(name):
+            return np.ones_like(raw)
+        lower, upper = self._bounds(name)
+        if upper < math.inf:
+            return (upper - lower) * 0.25 * (1 - np.tanh(raw / 2) ** 2)
+        # softplus' is the logistic function, written so that it cannot overflow.
+        return np.exp(raw) if self.positive == "log" else 0.5 * (1 + np.tanh(raw / 2))
+
+    def _tie(self, values: dict[str, Array]) -> Parameters:
+        """Make the effective parameters of values in the order of θ."""
+        return values
+
+    def _untie(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(parameters)
+
+    def _pull_back_ties(self, gradient: Mapping[str, Array]) -> dict[str, Array]:
+        out = {}
+        for p in self.layout.parameters:
+            if p.name in gradient:
+                value = gradient[p.name]
+                out[p.name] = value if p.fixed is None else np.where(p.fixed, 0, value)
+        return out
+
+    def _value(self, name: str, raw: Array) -> Array:
+        p = self.layout[name]
+        if self._bounded(name):
+            lower, upper = self._bounds(name)
+            if upper < math.inf:
+                raw = lower + (upper - lower) * 0.5 * (1 + np.tanh(raw / 2))
+            else:
+                raw = np.exp(raw) if self.positive == "log" else np.logaddexp(0, raw)
+                raw = raw + lower if lower else raw
+        return raw if p.fixed is None else np.where(p.fixed, p.start, raw).astype(raw.dtype)
+
+    def _raw(self, name: str, value: Array) -> Array:
+        if not self._bounded(name):
+            return value
+        lower, upper = self._bounds(name)
+        if upper < math.inf:
+            share = np.clip((value - lower) / (upper - lower), 1e-12, 1 - 1e-12)
+            return np.log(share / (1 - share))
+        above = value - lower if lower else value
+        above = np.maximum(above, _LEAST[self.positive] or np.finfo(value.dtype).tiny)
+        # The inverse of softplus, or of the exponential.
+        return np.log(above) if self.positive == "log" else above + np.log(-np.expm1(-above))
+
+    def _bounds(self, name: str) -> tuple[float, float]:
+        p = self.structure.layout[name]
+        return p.lower, p.upper
+
+    def _bounded(self, name: str) -> bool:
+        return name in self.structure.layout.places and self._bounds(name)[0] > -math.inf
+
+
+class NetworkParametrization(Parametrization):
+    """That of a CellBox: ties of its drug columns and of its response range.
+
+    Raw values: ``W`` (n, n), with shared drug columns the deviations B_j in those columns and
+    ``b0`` (n,) the common one, W[:, j] = b₀ + B_j; ``alpha``, ``epsilon``, ``psi`` (n,) through
+    softplus. With a held response range there is no raw epsilon: ε = range∘α.
+
+    Parameters
+    ----------
+    structure : Structure
+    ranges : ndarray, (n,)
+        Response range of each node, where it is held.
+    """
+
+    def __init__(
+        self, structure: Structure, ranges: Array, positive: Positive = "softplus"
+    ) -> None:
+        model = structure.model
+        self.drug_mask = structure.mask & structure.is_drug[None, :]
+        self.shared = model.drug_columns == "shared" and bool(self.drug_mask.any())
+        self.held = ranges if model.response_range == "held" else None
+        super().__init__(structure, positive)
+
+    def _raw_parameters(self) -> tuple[Parameter, ...]:
+        W, *rates = super()._raw_parameters()
+        if self.shared:
+            reachable = np.asarray(self.drug_mask.any(axis=1))
+            rates.insert(
+                0, Parameter("b0", ("node",), reachable.shape, "drug_shared", fixed=~reachable)
+            )
+        return (W, *(p for p in rates if self.held is None or p.name != "epsilon"))
+
+    def _value(self, name: str, raw: Array) -> Array:
+        # The ties come first, and the mask then.
+        return raw if name in ("W", "b0") else super()._value(name, raw)
+
+    def _tie(self, values: dict[str, Array]) -> Parameters:
+        W = values["W"]
+        if self.shared:
+            W = W + np.where(self.drug_mask, values["b0"][:, None], 0)
+        tied = {**values, "W": np.where(self.structure.mask, W, 0)}
+        if self.held is not None:
+            tied["epsilon"] = (self.held * values["alpha"]).astype(W.dtype)
+        return {name: tied[name] for name in self.structure.layout.places}
+
+    def _untie(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
+        values = {name: array for name, array in parameters.items() if name in self.layout.places}
+        W = parameters["W"].copy()
+        if self.shared:  # from the mean of the drugs' columns
+            count = np.maximum(self.drug_mask.sum(axis=1), 1)
+            b0 = ((W * self.drug_mask).sum(axis=1) / count).astype(W.dtype)
+            W -= np.where(self.drug_mask, b0[:, None], 0)
+            values["b0"] = b0
+        return {**values, "W": W}
+
+    def _pull_back_ties(self, gradient: Mapping[str, Array]) -> dict[str, Array]:
+        out = super()._pull_back_ties(gradient)
+        if self.shared:
+            out["b0"] = (out["W"] * self.drug_mask).sum(axis=-1)
+        if self.held is not None:
+            out["alpha"] = gradient["alpha"] + self.held * gradient["epsilon"]
+        return out

@@ -1,0 +1,83 @@
+"""What a solve comes to: states, and for each condition how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from pycellbox.problem import Array
+
+
+class Outcome(IntEnum):
+    """How a condition ended."""
+
+    SETTLED = 0
+    """In a steady state that is proven to be where its trajectory goes."""
+    INTEGRATED = 1
+    """At the last time asked for."""
+    DIVERGED = 2
+    """Outside the finite numbers."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """States of all conditions.
+
+    Attributes
+    ----------
+    states : ndarray, (c, t, n)
+    outcome : ndarray of int, (c,)
+        An `Outcome` for each condition.
+    residual : ndarray, (c,)
+        Of steady states: the largest change over the nodes that the fixed-point map makes to the
+        state. NaN where there is no such map.
+    steps : ndarray of int, (c,)
+        Steps of the integration; 0 where none was needed, −1 where the backend does not count.
+    """
+
+    states: Array
+    outcome: Array
+    residual: Array
+    steps: Array
+
+    @classmethod
+    def integrated(cls, states: Array, steps: int = -1) -> Solution:
+        """Of trajectories, which diverged where they are not finite."""
+        finite = np.isfinite(states).all(axis=(1, 2))
+        outcome = np.where(finite, Outcome.INTEGRATED, Outcome.DIVERGED)
+        nothing = np.full(len(states), np.nan, states.dtype)
+        return cls(states, outcome, nothing, np.full(len(states), steps))
+
+    @classmethod
+    def steady(
+        cls, states: Array, settled: Array, residual: Array, steps: Array | None = None
+    ) -> Solution:
+        """Of steady states (c, n); those that did not settle are integrated."""
+        outcome = np.where(settled, Outcome.SETTLED, Outcome.INTEGRATED)
+        counts = np.full(len(states), -1) if steps is None else steps
+        return cls(states[:, None, :], outcome, residual, counts)
+
+    @property
+    def final(self) -> Array:
+        """States at the last time, (c, n)."""
+        final: Array = self.states[:, -1, :]
+        return final
+
+    def rows(self, index: Array) -> Solution:
+        """Return the solution of some of the conditions."""
+        parts = (self.states, self.outcome, self.residual, self.steps)
+        return Solution(*(part[index] for part in parts))
+
+    @property
+    def settled(self) -> Array:
+        """Which conditions have settled; bool, (c,)."""
+        settled: Array = self.outcome == Outcome.SETTLED
+        return settled
+
+    @property
+    def diverged(self) -> Array:
+        """Which conditions have left the finite numbers; bool, (c,)."""
+        diverged: Array = self.outcome == Outcome.DIVERGED
+        return diverged
