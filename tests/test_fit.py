@@ -178,13 +178,13 @@ def test_minibatches_see_every_condition_once_an_epoch():
 
 def test_an_update_may_see_the_first_times_alone(monkeypatch):
     seen = []
-    evaluate = NumpySession.value_and_gradient
+    evaluate = NumpySession.loss_and_gradient
 
     def listen(self, parameters, rows=None, prefix=None):
         seen.append(prefix)
         return evaluate(self, parameters, rows, prefix)
 
-    monkeypatch.setattr(NumpySession, "value_and_gradient", listen)
+    monkeypatch.setattr(NumpySession, "loss_and_gradient", listen)
     data = dataset(np.random.default_rng(6), times=(0.5, 1.0, 1.5, 2.0))
     first, again = (fitted(data, schedule=quick(40, prefix=2)) for _ in range(2))
     assert set(seen) == {2, 3, 4}

@@ -163,7 +163,7 @@ def test_ctrl_c_waits_for_the_end_of_a_gradient(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fit(data)
-    calls = at_call(monkeypatch, NumpySession, "value_and_gradient", 3, ctrl_c)
+    calls = at_call(monkeypatch, NumpySession, "loss_and_gradient", 3, ctrl_c)
     found = fit(data)
     assert calls == [3]  # the third came to its end, there was no fourth
     assert found.status == "interrupted in stage 1"
@@ -183,7 +183,7 @@ def test_ctrl_c_does_not_lose_a_training_that_is_finished(
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(NumpySession, "value_and_gradient"), (conclusion, "solve")]
+    ("owner", "name"), [(NumpySession, "loss_and_gradient"), (conclusion, "solve")]
 )
 def test_a_second_ctrl_c_ends_it(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
@@ -196,7 +196,7 @@ def test_a_second_ctrl_c_ends_it(
 def test_a_second_ctrl_c_ends_what_the_first_has_begun(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_call(monkeypatch, NumpySession, "value_and_gradient", 2, ctrl_c)
+    at_call(monkeypatch, NumpySession, "loss_and_gradient", 2, ctrl_c)
     at_call(monkeypatch, conclusion, "solve", 1, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         fit(data)
@@ -205,7 +205,7 @@ def test_a_second_ctrl_c_ends_what_the_first_has_begun(
 def test_ctrl_c_before_the_training_is_an_ordinary_one(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_call(monkeypatch, pcb.fitting.api, "Parametrization", 1, ctrl_c)
+    at_call(monkeypatch, pcb.fitting.api, "equations_of", 1, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         fit(data)
 
@@ -214,7 +214,7 @@ def test_a_handler_of_the_users_stays(data: xr.Dataset, monkeypatch: pytest.Monk
     heard: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
-        at_call(monkeypatch, NumpySession, "value_and_gradient", 2, ctrl_c)
+        at_call(monkeypatch, NumpySession, "loss_and_gradient", 2, ctrl_c)
         assert fit(data).status == "completed"
     finally:
         signal.signal(signal.SIGINT, before)
@@ -243,7 +243,7 @@ def test_errors_of_a_training_give_the_handler_back(
     def fail() -> None:
         raise MemoryError
 
-    at_call(monkeypatch, NumpySession, "value_and_gradient", 2, fail)
+    at_call(monkeypatch, NumpySession, "loss_and_gradient", 2, fail)
     with pytest.raises(MemoryError):
         fit(data)
 
@@ -287,7 +287,7 @@ def test_the_command_line_saves_what_a_signal_ends(
 ) -> None:
     given = words(data, tmp_path)
     owner, name = {
-        "training": (NumpySession, "value_and_gradient"),
+        "training": (NumpySession, "loss_and_gradient"),
         "prediction": (conclusion, "verify"),
         "saving": (Fit, "save"),
     }[when]
@@ -310,7 +310,7 @@ def test_sigterm_saves_a_demo_and_a_configuration(
         (["run", str(config())], ["--no-baselines"], "interrupted in sub-stage 2 of 3", 13),
     ):
         with monkeypatch.context() as patch:
-            at_call(patch, NumpySession, "value_and_gradient", number, stop)
+            at_call(patch, NumpySession, "loss_and_gradient", number, stop)
             assert main([*words, "--out", words[0], "--backend", "numpy", *more]) == 143
         saved = pcb.load(Path(words[0]) / "fit.nc")
         assert saved.status == status

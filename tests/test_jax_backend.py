@@ -19,7 +19,7 @@ from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.models import ENVELOPES, FORMS
-from pycellbox.numerics.parametrization import Parametrization
+from pycellbox.numerics.parametrization import NetworkParametrization
 from pycellbox.objective import Loss
 from tests.support.problems import (
     assert_same_gradient,
@@ -116,8 +116,8 @@ def test_losses_rows_and_prefixes_agree_with_numpy(backend, loss):
     for rows in ([3, 0], np.array([1, 2])):
         for prefix in (None, 1, 2, 4, 9):
             compare(backend, problem, parameters, pcb.Heun(0.2), loss, 1e-10, rows, prefix)
-        value = backend.session(problem, pcb.Heun(0.2), loss).value(parameters, rows)
-        wanted = NumpySession(problem, pcb.Heun(0.2), loss).value(parameters, rows)
+        value = backend.session(problem, pcb.Heun(0.2), loss).loss(parameters, rows)
+        wanted = NumpySession(problem, pcb.Heun(0.2), loss).loss(parameters, rows)
         assert value == pytest.approx(wanted, rel=1e-12)
 
 
@@ -418,9 +418,9 @@ os.wait()
 
 def test_a_raw_parameter_has_the_precision_of_the_fit():
     structure = random_problem(pcb.CellBox(), np.random.default_rng(0), dtype="float32").structure
-    parametrization = Parametrization(structure, np.ones(structure.n_nodes, np.float32))
+    pair = NetworkParametrization(structure, np.ones(structure.n_nodes, np.float32))
     parameters = random_parameters(pcb.CellBox(), np.random.default_rng(0), dtype="float32")
-    raw = parametrization.raw(parameters)
-    assert "b0" in raw
-    assert {a.dtype.name for a in raw.values()} == {"float32"}
-    assert {a.dtype.name for a in parametrization.effective(raw).values()} == {"float32"}
+    raw = pair.unconstrain(parameters)
+    assert "b0" in pair.layout.places
+    assert raw.dtype == "float32"
+    assert {a.dtype.name for a in pair.constrain(raw).values()} == {"float32"}

@@ -137,7 +137,7 @@ def test_what_oscillates_is_integrated():
     assert found.residual.min() > 1e-3
     accurate = SteadyState(integrator=Tsit5(1e-9, 1e-11))
     np.testing.assert_allclose(
-        steady(problem, parameters, accurate, horizon=20.0).states,
+        steady(problem, parameters, accurate, horizon=20.0).final,
         long_run(problem, parameters, 20.0),
         atol=1e-6,
     )

@@ -140,6 +140,8 @@ class NetworkParametrization(Parametrization):
     structure : Structure
     ranges : ndarray, (n,)
         Response range of each node, where it is held.
+    positive : {"softplus", "log"}
+        As for `Parametrization`.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from pycellbox.ending import Ending
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import fit
 from pycellbox.fitting.progress import Progress
+from pycellbox.models import check_network
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.objective import as_loss
 from pycellbox.problem import Problem
@@ -47,7 +48,9 @@ class Refits:
     ) -> Fit:
         """Refit ``start`` with the edges of ``keep``."""
         W = start.parameters["W"]
-        model = dataclasses.replace(self.recipe.model, mask=W.copy(data=keep))
+        model = dataclasses.replace(
+            check_network(self.recipe.model, "pruned"), mask=W.copy(data=keep)
+        )
         initial = start.parameters.assign(W=W.where(keep, 0.0))
         return self._fit(train, self.recipe.replace(model=model), judges, initial)
 
