@@ -227,7 +227,7 @@ class SteadyState(Method):
 
     @property
     def through_time(self) -> Any:
-        """See `Method.through_time`."""
+        """Return what integrates."""
         return self.integrator
 
     def __post_init__(self) -> None:

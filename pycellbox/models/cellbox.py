@@ -164,7 +164,7 @@ class CellBox(Model):
         return f"{self.equation}, φ = {self.envelope}"
 
     def declare(self, nodes: Sequence[str], node_kind: Sequence[str]) -> tuple[Parameter, ...]:
-        """Return W and the rates; see `Model.declare`."""
+        """Return W and the rates."""
         is_drug = np.array([k == "drug" for k in node_kind], dtype=bool)
         is_phenotype = np.array([k == "phenotype" for k in node_kind], dtype=bool)
         if self.drugs == "clamped" and not is_drug.any():
@@ -183,7 +183,7 @@ class CellBox(Model):
         return (W, *(Parameter(name, ("node",), (n,), lower=0.0, start=1.0) for name in self.rates))
 
     def check(self, structure: Structure) -> None:
-        """Refuse a network without a single edge; see `Model.check`."""
+        """Refuse a network without a single edge."""
         if structure.mask.any():
             return
         kinds, node_kind = structure.is_drug, structure.node_kind
