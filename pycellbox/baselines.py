@@ -20,7 +20,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import flag, number, several
+from pycellbox.common.options import checked, flag, listed, number
 from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.data.schema import COURSE, STEADY
 from pycellbox.errors import BackendError, DataError, ModelError
@@ -183,6 +183,7 @@ class AdditiveEffects(Baseline):
         return effects, np.zeros(Y.shape[1])
 
 
+@checked(fit_intercept=flag(), alphas=listed(number(0, above=True)))
 @dataclass(eq=False)
 class Ridge(Baseline):
     """Ridge regression of all responses on the doses, with one strength for all outputs.
@@ -201,7 +202,7 @@ class Ridge(Baseline):
 
     Raises
     ------
-    ModelError
+    OptionError
         No strength, or one that is not positive.
 
     Notes
@@ -215,13 +216,6 @@ class Ridge(Baseline):
     fit_intercept: bool = False
     alphas: tuple[float, ...] = ALPHAS
     alpha_: float = field(default=float("nan"), init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        flag("fit_intercept", self.fit_intercept)
-        given = several("alphas", self.alphas)
-        self.alphas = tuple(number("a strength of alphas", a, above=True) for a in given)
-        if not self.alphas:
-            raise ModelError("alphas is empty; ridge needs finite strengths > 0.")
 
     def _estimate(self, X: _Floats, Y: _Floats) -> tuple[_Floats, _Floats]:
         linear_model = _linear_model()

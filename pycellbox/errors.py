@@ -20,16 +20,20 @@ class PycellboxError(Exception):
     """Base of every error that pycellbox raises on purpose."""
 
 
+class OptionError(PycellboxError, ValueError):
+    """An option or argument is not what is needed: the message names both, and what is near."""
+
+
 class DataError(PycellboxError, ValueError):
     """The dataset breaks the schema: the message names what, where, and how to fix it."""
 
 
 class ModelError(PycellboxError, ValueError):
-    """A model, objective, schedule or parameter set that cannot be what was meant."""
+    """Options of a model that contradict each other, or parameters that cannot be its own."""
 
 
 class SolverError(PycellboxError, ValueError):
-    """A solver, gradient or time grid that cannot be used as asked."""
+    """A solver cannot do what it is asked for: these data, this gradient, so many steps."""
 
 
 class DivergenceError(PycellboxError, ArithmeticError):
@@ -37,7 +41,7 @@ class DivergenceError(PycellboxError, ArithmeticError):
 
 
 class BackendError(PycellboxError, RuntimeError):
-    """A backend is unknown, missing, or cannot do what was asked."""
+    """A backend is not ready, or cannot do what was asked."""
 
 
 class ResultFileError(PycellboxError, OSError):

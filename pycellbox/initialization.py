@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
-from pycellbox.common.options import number, settle
-from pycellbox.errors import ModelError
+from pycellbox.common.options import checked, number
 
 
+@checked(weight_scale=number(0), alpha=number(0, above=True), range_factor=number(0))
 @dataclass(frozen=True)
 class Initialization:
     """Where a fit starts.
@@ -27,9 +26,3 @@ class Initialization:
     weight_scale: float = 0.001
     alpha: float = 1.0
     range_factor: float = 1.5
-
-    def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            settle(self, f.name, number(f.name, getattr(self, f.name)))
-        if self.alpha == 0:
-            raise ModelError("alpha=0; a node without decay never settles, use a number > 0.")

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.files import PATH
 from pycellbox.common.labels import labels_along
+from pycellbox.common.options import checked
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
@@ -28,6 +30,7 @@ _TOLD: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
+@checked(path=PATH)
 def load(path: str | Path) -> Fit:
     """Read a fit written by `Fit.save`; it predicts to the same bits.
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pycellbox.common.frozen import Frozen
-from pycellbox.common.options import choice, number, settle
-from pycellbox.errors import ModelError
+from pycellbox.common.options import Value, by_name, checked, choice, instance, number, settle
 
 LossName = Literal["mse", "mae", "huber"]
 LOSSES: tuple[LossName, ...] = ("mse", "mae", "huber")
@@ -23,6 +22,7 @@ EDGE_GROUPS = ("drug_to_node", "drug_shared", "node_to_node", "node_to_phenotype
 """
 
 
+@checked(name=choice(*LOSSES), delta=number(0, above=True))
 @dataclass(frozen=True)
 class Loss:
     """Mean of ℓ(r) over the measured entries, r = (predicted − observed)/sigma.
@@ -38,10 +38,6 @@ class Loss:
     name: LossName = "mse"
     delta: float = 1.0
 
-    def __post_init__(self) -> None:
-        settle(self, "name", choice("loss", self.name, LOSSES))
-        settle(self, "delta", number("delta (Huber's threshold)", self.delta, above=True))
-
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for provenance.
 
@@ -53,11 +49,14 @@ class Loss:
         return dataclasses.asdict(self)
 
 
-def as_loss(loss: str | Loss) -> Loss:
-    """Accept a loss by name or as an object."""
-    return loss if isinstance(loss, Loss) else Loss(loss)  # type: ignore[arg-type]
+LOSS = Value(
+    lambda given: given if isinstance(given, Loss) else Loss(choice(*LOSSES).read(given)),
+    f"one of {', '.join(map(repr, LOSSES))}, or a pcb.Loss",
+)
+_STRENGTH = by_name(number(0), EDGE_GROUPS)
 
 
+@checked(l1=_STRENGTH, l2=_STRENGTH, scale=choice("mean", "sum"), of=choice("raw", "effective"))
 @dataclass(frozen=True)
 class Penalty:
     """L1 and L2 penalties on W, by group of edges.
@@ -88,13 +87,8 @@ class Penalty:
     _l2: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        settle(self, "scale", choice("scale", self.scale, ("mean", "sum")))
-        settle(self, "of", choice("of", self.of, ("raw", "effective")))
         for kind in ("l1", "l2"):
-            given = getattr(self, kind)
-            settle(self, f"_{kind}", Frozen(by_group(kind, given)))
-            if isinstance(given, Mapping):  # the caller's own, which may change
-                settle(self, kind, Frozen(given))
+            settle(self, f"_{kind}", Frozen(by_group(getattr(self, kind))))
 
     def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
         """Strength of every group, before scaling.
@@ -127,19 +121,15 @@ class Penalty:
         }
 
 
-def by_group(what: str, value: float | Mapping[str, float]) -> dict[str, float]:
+PENALTY = instance(Penalty, "a penalty, such as pcb.Penalty(l1=0.01)")
+
+
+def by_group(value: float | Mapping[str, float]) -> dict[str, float]:
     """Spread a number, or complete a mapping, over the edge groups."""
-    if isinstance(value, Mapping):
-        unknown = sorted(set(value) - set(EDGE_GROUPS))
-        if unknown:
-            raise ModelError(
-                f"{what} names unknown edge group(s) {', '.join(map(str, unknown))}; "
-                f"known: {', '.join(EDGE_GROUPS)}."
-            )
-        full = dict.fromkeys(EDGE_GROUPS, 0.0) | dict(value)
-        if set(value) <= {"drug_to_node", "node_to_node"}:
-            full["drug_shared"] = full["drug_to_node"]
-            full["node_to_phenotype"] = full["node_to_node"]
-    else:
-        full = dict.fromkeys(EDGE_GROUPS, value)
-    return {group: number(f"{what} of {group}", strength) for group, strength in full.items()}
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(EDGE_GROUPS, value)
+    full = dict.fromkeys(EDGE_GROUPS, 0.0) | dict(value)
+    if set(value) <= {"drug_to_node", "node_to_node"}:
+        full["drug_shared"] = full["drug_to_node"]
+        full["node_to_phenotype"] = full["node_to_node"]
+    return full

@@ -21,6 +21,7 @@ from pycellbox.times import time_grid
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
+PARAMETERS = instance(xr.Dataset, "a Dataset of parameters, such as fit.parameters")
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,10 @@ def parameter_arrays(
         One is missing, has wrong dims or labels, is not finite, negative where it must be
         positive, or W has an entry where the model allows none.
     """
+    PARAMETERS("parameters", parameters)
     nodes, layout = structure.nodes, structure.layout
-    names = ", ".join(layout.places)
-    instance("parameters", parameters, xr.Dataset, f"a Dataset with {names}, as fit.parameters is")
     if missing := [p for p in layout.places if p not in parameters]:
+        names = ", ".join(layout.places)
         raise ModelError(f"parameters lack {', '.join(missing)}; the model needs {names}.")
     arrays: Parameters = {}
     for p in layout.parameters:

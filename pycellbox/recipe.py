@@ -11,17 +11,27 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.common.options import check_dtype, did_you_mean, integer, number, settle, shown
-from pycellbox.common.rebuilding import entries, rebuild
-from pycellbox.errors import ModelError, SolverError
-from pycellbox.models import CellBox, Model, check_model, model_from_dict, model_to_dict
-from pycellbox.objective import Loss, LossName, Penalty, as_loss
-from pycellbox.schedule import Stage, check_schedule
-from pycellbox.solvers import Solver, check_solver, solver_from_dict, solver_to_dict
+from pycellbox.common.options import DTYPE, HORIZON, NAMED, SEED, checked, optional, settle
+from pycellbox.models import MODEL, CellBox, Model, model_from_dict, model_to_dict
+from pycellbox.objective import LOSS, PENALTY, Loss, LossName, Penalty
+from pycellbox.schedule import SCHEDULE, Stage
+from pycellbox.solvers import SOLVER, Solver, solver_from_dict, solver_to_dict
 
 Dtype = Literal["float64", "float32"]
 
 
+_OPEN = {
+    "solver": optional(SOLVER),
+    "penalty": optional(PENALTY),
+    "schedule": optional(SCHEDULE),
+    "horizon": optional(HORIZON),
+}
+_SAID = {"loss": LOSS, "seed": SEED, "dtype": DTYPE}
+OF_A_FIT = _OPEN | {name: optional(value) for name, value in _SAID.items()}
+"""Options of a fit that become those of its recipe."""
+
+
+@checked(model=MODEL, **_OPEN, **_SAID)
 @dataclass(frozen=True, eq=False)
 class Recipe:
     """What a fit is told: everything but the data and what it is computed by.
@@ -52,7 +62,7 @@ class Recipe:
 
     Raises
     ------
-    ModelError, SolverError
+    OptionError
         An option cannot be.
 
     Examples
@@ -72,24 +82,12 @@ class Recipe:
     dtype: Dtype = "float64"
 
     def __post_init__(self) -> None:
-        check_model(self.model)
-        if self.solver is not None:
-            settle(self, "solver", check_solver(self.solver))
-        settle(self, "loss", as_loss(self.loss))
-        if self.penalty is not None and not isinstance(self.penalty, Penalty):
-            raise ModelError(f"penalty={shown(self.penalty)}; make one with pcb.Penalty(...).")
-        if self.schedule is not None:
-            settle(self, "schedule", check_schedule(self.schedule))
-        if self.horizon is not None:
-            horizon = number("horizon", self.horizon, above=True, error=SolverError)
-            settle(self, "horizon", horizon)
-        settle(self, "seed", integer("seed", self.seed, 0))
-        settle(self, "dtype", check_dtype(self.dtype).name)
+        settle(self, "loss", LOSS.read(self.loss))  # of the default
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The schedule; none where it is left open."""
-        return () if self.schedule is None else check_schedule(self.schedule)
+        return () if self.schedule is None else SCHEDULE.read(self.schedule)
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a recipe with other values for some options, checked like any.
@@ -106,15 +104,9 @@ class Recipe:
 
         Raises
         ------
-        ModelError, SolverError
+        OptionError
             There is no such option, or it cannot have that value.
         """
-        for name in changes:
-            if name not in OPTIONS:
-                raise ModelError(
-                    f"a recipe has no option {name}{did_you_mean(name, OPTIONS)}; it has "
-                    f"{', '.join(OPTIONS)}."
-                )
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,7 +120,7 @@ class Recipe:
         return {
             "model": model_to_dict(self.model),
             "solver": None if self.solver is None else solver_to_dict(self.solver),
-            "loss": as_loss(self.loss).to_dict(),
+            "loss": LOSS.read(self.loss).to_dict(),
             "penalty": None if self.penalty is None else self.penalty.to_dict(),
             "schedule": [stage.to_dict() for stage in self.stages] or None,
             "horizon": self.horizon,
@@ -154,22 +146,22 @@ class Recipe:
 
         Raises
         ------
-        ModelError, SolverError
+        OptionError
             An option is unknown or cannot be.
         """
-        given = entries("a recipe", options)
-        given["model"] = model_from_dict(entries("model", given.get("model", {})), mask=mask)
+        given = NAMED("recipe", options)
+        given["model"] = model_from_dict(given.get("model", {}), mask=mask)
         if given.get("solver") is not None:
             given["solver"] = solver_from_dict(given["solver"])
         for name, kind in (("loss", Loss), ("penalty", Penalty)):
             if isinstance(given.get(name), Mapping):
-                given[name] = rebuild(kind, given[name])
+                given[name] = kind(**NAMED(name, given[name]))
         if isinstance(given.get("schedule"), list | tuple):
             given["schedule"] = [
                 stage if isinstance(stage, Stage) else Stage.from_dict(stage)
                 for stage in given["schedule"]
             ]
-        return rebuild(cls, given, what="a recipe")
+        return cls(**given)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Recipe):

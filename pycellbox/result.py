@@ -10,8 +10,9 @@ from typing import Any
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.backends import get_backend
-from pycellbox.common.options import flag, instance, shown
+from pycellbox.backends import BACKEND, get_backend
+from pycellbox.common.files import PATH
+from pycellbox.common.options import checked, flag, instance, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
@@ -19,7 +20,7 @@ from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
 from pycellbox.errors import DataError, ModelError
 from pycellbox.evaluation import Evaluation, evaluate
-from pycellbox.objective import as_loss
+from pycellbox.objective import LOSS
 from pycellbox.recipe import Recipe
 from pycellbox.solving import solve
 from pycellbox.summary import summary
@@ -54,8 +55,8 @@ class Fit:
         courses.
     """
 
+    @checked(tree=instance(xr.DataTree, "what pcb.fit made: pcb.load reads fits"))
     def __init__(self, tree: xr.DataTree) -> None:
-        instance("tree", tree, xr.DataTree, "what pcb.fit made: pcb.load reads fits")
         if missing := [name for name in GROUPS if name not in tree.children]:
             raise ModelError(f"the tree lacks {', '.join(missing)}; pcb.load reads fits.")
         for name in ("recipe", "provenance"):
@@ -151,6 +152,13 @@ class Fit:
         tree.attrs = {**tree.attrs, "provenance": text}
         return Fit(tree)
 
+    @checked(
+        perturbation=instance(
+            xr.DataArray | xr.Dataset,
+            "a DataArray with dims (condition, node), or a dataset that has one",
+        ),
+        backend=BACKEND,
+    )
     def predict(
         self, perturbation: xr.DataArray | xr.Dataset, *, times: Any = None, backend: str = "auto"
     ) -> xr.DataArray:
@@ -192,11 +200,6 @@ class Fit:
             if "perturbation" not in u:
                 raise DataError("the dataset has no variable 'perturbation'.")
             u = u["perturbation"]
-        if not isinstance(u, xr.DataArray):
-            raise DataError(
-                f"perturbation is a {type(u).__name__}; it needs a DataArray with dims "
-                "('condition', 'node'), or a dataset that has one."
-            )
         doubt_extrapolation(u, self._group("data"))
         solver, horizon = self.solver, self.horizon
         if times is not None:
@@ -217,6 +220,7 @@ class Fit:
             predicted["time"].attrs.update(self._group("data")["time"].attrs)
         return predicted
 
+    @checked(baselines=flag())
     def evaluate(self, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:
         """Compare predictions with measured responses, beside simple baselines.
 
@@ -240,13 +244,13 @@ class Fit:
         DataError
             Not a valid dataset, other nodes, no condition, or steady states for time courses.
         """
-        baselines = flag("baselines", baselines)
         data = validate(data, part=True)
         check_same_kind(data, self._group("data"), "the data to evaluate")
         times = data["time"].values if "time" in data["response"].dims else None
         predicted = self.predict(data, times=times)
         return evaluate(predicted, data, training=self.data, baselines=baselines)
 
+    @checked(path=PATH)
     def save(self, path: str | Path) -> Path:
         """Write everything to one NetCDF file, whole or not at all.
 
@@ -277,10 +281,13 @@ class Fit:
         title, rows = summary(self.model, self._tree, self._provenance)
         recipe = self.recipe
         rows.append(("solver", repr(self.solver)))
-        loss = as_loss(recipe.loss).name
+        loss = LOSS.read(recipe.loss).name
         rows.append(("settings", f"loss {loss}, seed {recipe.seed}, {recipe.dtype}"))
         table = views.strongest(self.parameters["W"]) if "W" in self.parameters else ""
         return views.card(title, rows, table)
+
+
+FIT = instance(Fit, "a fit, as pcb.fit and pcb.load return it")
 
 
 def last_horizon(recipe: Recipe, history: xr.Dataset) -> float | None:

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pycellbox import views
 from pycellbox.common.frozen import Frozen
-from pycellbox.common.options import choice, did_you_mean, integer, number, settle, shown
-from pycellbox.common.rebuilding import entries, rebuild
-from pycellbox.errors import ModelError
-from pycellbox.objective import EDGE_GROUPS, Penalty
+from pycellbox.common.options import (
+    NAMED,
+    Value,
+    by_name,
+    checked,
+    choice,
+    instance,
+    integer,
+    listed,
+    number,
+    optional,
+    settle,
+)
+from pycellbox.errors import OptionError
+from pycellbox.objective import EDGE_GROUPS, PENALTY, Penalty
 
 MOST_ITERATIONS = 1_000_000_000
 RATE_GROUPS = (*EDGE_GROUPS, "rates")
 """Keys of a learning rate by group: the edge groups, and ``rates`` for α, ε, ψ."""
 
 
+@checked(
+    beta1=number(0, 1),
+    beta2=number(0, 1),
+    epsilon=number(0, above=True),
+    weight_decay=number(0),
+    clip_norm=optional(number(0, above=True)),
+)
 @dataclass(frozen=True)
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019).
@@ -43,15 +61,8 @@ class AdamW:
     weight_decay: float = 0.0
     clip_norm: float | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("beta1", "beta2"):
-            settle(self, name, number(f"AdamW {name}", getattr(self, name), 0, 1))
-        settle(self, "epsilon", number("AdamW epsilon", self.epsilon, above=True))
-        settle(self, "weight_decay", number("AdamW weight_decay", self.weight_decay))
-        if self.clip_norm is not None:
-            settle(self, "clip_norm", number("AdamW clip_norm", self.clip_norm, above=True))
 
-
+@checked(memory=integer(1, 1000), tolerance=number(0))
 @dataclass(frozen=True)
 class LBFGS:
     """Limited-memory BFGS of SciPy, for full batches and smooth objectives.
@@ -67,11 +78,19 @@ class LBFGS:
     memory: int = 20
     tolerance: float = 1e-8
 
-    def __post_init__(self) -> None:
-        settle(self, "memory", integer("LBFGS memory", self.memory, 1, 1000))
-        settle(self, "tolerance", number("LBFGS tolerance", self.tolerance))
 
-
+@checked(
+    iterations=integer(1, MOST_ITERATIONS),
+    learning_rate=by_name(number(0), RATE_GROUPS),
+    horizon=optional(number(0, above=True)),
+    penalty=optional(PENALTY),
+    patience=optional(integer()),
+    batch_size=optional(integer()),
+    prefix=optional(integer()),
+    decay=choice("constant", "cosine"),
+    warmup=integer(0),
+    optimizer=instance(AdamW | LBFGS, "pcb.AdamW() or pcb.LBFGS()"),
+)
 @dataclass(frozen=True)
 class Stage:
     """One stage of a fit.
@@ -117,24 +136,10 @@ class Stage:
     _rates: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        settle(self, "iterations", integer("iterations", self.iterations, 1, MOST_ITERATIONS))
-        for name in ("patience", "batch_size", "prefix"):
-            if getattr(self, name) is not None:
-                settle(self, name, integer(name, getattr(self, name)))
-        settle(self, "warmup", integer("warmup", self.warmup, 0))
-        if self.horizon is not None:
-            settle(self, "horizon", number("horizon", self.horizon, above=True))
-        settle(self, "decay", choice("decay", self.decay, ("constant", "cosine")))
-        if self.penalty is not None and not isinstance(self.penalty, Penalty):
-            raise ModelError(f"penalty={shown(self.penalty)}; make one with pcb.Penalty(...).")
-        if not isinstance(self.optimizer, AdamW | LBFGS):
-            raise ModelError(f"optimizer={shown(self.optimizer)}; use pcb.AdamW() or pcb.LBFGS().")
         if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
-            raise ModelError("L-BFGS needs the full batch; leave batch_size out or use AdamW.")
+            raise OptionError("L-BFGS needs the full batch; leave batch_size out or use AdamW.")
         if isinstance(self.optimizer, LBFGS) and self.prefix is not None:
-            raise ModelError("L-BFGS needs all times; leave prefix out or use AdamW.")
-        if isinstance(self.learning_rate, Mapping):  # the caller's own, which may change
-            settle(self, "learning_rate", Frozen(self.learning_rate))
+            raise OptionError("L-BFGS needs all times; leave prefix out or use AdamW.")
         settle(self, "_rates", Frozen(_every_rate(self.learning_rate)))
 
     def rates(self) -> dict[str, float]:
@@ -210,17 +215,17 @@ class Stage:
 
         Raises
         ------
-        ModelError
+        OptionError
             An option is unknown or cannot be.
         """
-        given = entries("Stage", options)
+        given = NAMED("Stage", options)
         if given.get("penalty") is not None:
-            given["penalty"] = rebuild(Penalty, given["penalty"])
+            given["penalty"] = Penalty(**NAMED("penalty", given["penalty"]))
         if "optimizer" in given:
-            optimizer = entries("optimizer", given["optimizer"])
-            name = choice("optimizer", optimizer.pop("name", None), tuple(_OPTIMIZERS))
-            given["optimizer"] = rebuild(_OPTIMIZERS[name], optimizer)
-        return rebuild(cls, given)
+            optimizer = NAMED("optimizer", given["optimizer"])
+            kind = choice(*_OPTIMIZERS)("optimizer", optimizer.pop("name", None))
+            given["optimizer"] = _OPTIMIZERS[kind](**optimizer)
+        return cls(**given)
 
 
 _OPTIMIZERS: dict[str, type[AdamW | LBFGS]] = {"AdamW": AdamW, "LBFGS": LBFGS}
@@ -244,28 +249,18 @@ def _in_words(name: str, value: object) -> str:
 def _every_rate(given: float | Mapping[str, float]) -> dict[str, float]:
     """Spread a learning rate, or complete a mapping, over the groups."""
     if not isinstance(given, Mapping):
-        full = dict.fromkeys(RATE_GROUPS, given)
-    else:
-        unknown = sorted(map(str, set(given) - set(RATE_GROUPS)))
-        if unknown:
-            raise ModelError(
-                f"learning_rate names unknown group(s) {', '.join(unknown)}"
-                f"{did_you_mean(unknown[0], RATE_GROUPS)}; known: {', '.join(RATE_GROUPS)}."
-            )
-        full = dict.fromkeys(RATE_GROUPS, 0.0) | dict(given)
-        if "drug_shared" not in given:
-            full["drug_shared"] = full["drug_to_node"]
-    return {g: number(f"learning_rate of {g}", rate) for g, rate in full.items()}
+        return dict.fromkeys(RATE_GROUPS, given)
+    full = dict.fromkeys(RATE_GROUPS, 0.0) | dict(given)
+    if "drug_shared" not in given:
+        full["drug_shared"] = full["drug_to_node"]
+    return full
 
 
-def check_schedule(schedule: Stage | Sequence[Stage]) -> tuple[Stage, ...]:
-    """Return a non-empty tuple of stages, or say what was given instead."""
-    if isinstance(schedule, Stage):
-        return (schedule,)
-    listed = isinstance(schedule, list | tuple)
-    stages = tuple(schedule) if listed else ()  # type: ignore[arg-type]
-    if not stages or not all(isinstance(s, Stage) for s in stages):
-        raise ModelError(
-            f"schedule={shown(schedule)}; it needs a pcb.Stage(...) or a non-empty list of them."
-        )
+def _stages(given: object) -> tuple[Stage, ...]:
+    stages: tuple[Stage, ...] = listed(instance(Stage, "")).read(
+        [given] if isinstance(given, Stage) else given
+    )
     return stages
+
+
+SCHEDULE = Value(_stages, "a pcb.Stage(...) or a non-empty list of them")

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from pycellbox.common.options import choice, integer, number, settle, shown
-from pycellbox.common.rebuilding import entries, rebuild
-from pycellbox.errors import SolverError
+from pycellbox.common.options import NAMED, Value, checked, choice, instance, integer, number
 
 Gradient = Literal[
     "discrete",
@@ -25,6 +23,11 @@ GRADIENTS: tuple[Gradient, ...] = (
     "discrete", "implicit", "finite-difference", "adjoint", "gauss", "interpolating", "quadrature",
     "forward",
 )  # fmt: skip
+GRADIENT = choice(*GRADIENTS)
+
+_STEP = checked(dt=number(0, above=True))
+_TOLERANCES = {"rtol": number(0, above=True), "atol": number(0, above=True)}
+_MOST_STEPS = {"max_steps": integer()}
 
 
 class Method:
@@ -62,10 +65,8 @@ class FixedStep(Method):
     reach: ClassVar[float] = 2.0
     holds_error: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        _positive(self, "dt")
 
-
+@_STEP
 @dataclass(frozen=True)
 class Euler(FixedStep):
     """Explicit Euler, order 1, one stage.
@@ -79,6 +80,7 @@ class Euler(FixedStep):
     order: ClassVar[int] = 1
 
 
+@_STEP
 @dataclass(frozen=True)
 class Midpoint(FixedStep):
     """Explicit midpoint rule, order 2, two stages.
@@ -92,6 +94,7 @@ class Midpoint(FixedStep):
     order: ClassVar[int] = 2
 
 
+@_STEP
 @dataclass(frozen=True)
 class Heun(FixedStep):
     """Heun's trapezoidal rule, order 2, two stages: the original CellBox default.
@@ -105,6 +108,7 @@ class Heun(FixedStep):
     order: ClassVar[int] = 2
 
 
+@_STEP
 @dataclass(frozen=True)
 class RK4(FixedStep):
     """The classical Runge-Kutta method, order 4, four stages.
@@ -120,6 +124,7 @@ class RK4(FixedStep):
     reach: ClassVar[float] = 2.785293563405282
 
 
+@checked(**_TOLERANCES, **_MOST_STEPS)
 @dataclass(frozen=True)
 class Tsit5(Method):
     """Adaptive Runge-Kutta 5(4) of Tsitouras (Comput. Math. Appl. 62:770, 2011).
@@ -147,11 +152,22 @@ class Tsit5(Method):
     max_steps: int = 100_000
     order: ClassVar[int] = 5
 
-    def __post_init__(self) -> None:
-        _positive(self, "rtol", "atol")
-        _count(self, "max_steps")
+
+def _is_julia(value: object) -> bool:
+    return type(value).__module__.split(".")[0] == "juliacall"
 
 
+def _algorithm(given: object) -> object:
+    if not isinstance(given, str) and not _is_julia(given):
+        raise ValueError
+    return given
+
+
+@checked(
+    algorithm=Value(_algorithm, "a name such as 'Rodas5P', or a Julia algorithm object"),
+    **_TOLERANCES,
+    **_MOST_STEPS,
+)
 @dataclass(frozen=True)
 class Adaptive(Method):
     """Any adaptive solver of OrdinaryDiffEq, on the Julia backend.
@@ -175,16 +191,15 @@ class Adaptive(Method):
     atol: float = 1e-6
     max_steps: int = 100_000
 
-    def __post_init__(self) -> None:
-        _positive(self, "rtol", "atol")
-        _count(self, "max_steps")
-        if not isinstance(self.algorithm, str) and not _is_julia(self.algorithm):
-            raise SolverError(
-                f"Adaptive was given algorithm={shown(self.algorithm)}; it needs a name such as "
-                "'Rodas5P', or a Julia algorithm object."
-            )
 
-
+@checked(
+    tol=number(0, above=True),
+    lead=number(0, above=True),
+    integrator=instance(
+        Euler | Midpoint | Heun | RK4 | Tsit5, "one of Euler, Midpoint, Heun, RK4, Tsit5"
+    ),
+    max_iterations=integer(),
+)
 @dataclass(frozen=True)
 class SteadyState(Method):
     """The steady state itself, as a fixed point, for steady-state data.
@@ -230,15 +245,6 @@ class SteadyState(Method):
         """Return what integrates."""
         return self.integrator
 
-    def __post_init__(self) -> None:
-        _positive(self, "tol", "lead")
-        if not isinstance(self.integrator, Euler | Midpoint | Heun | RK4 | Tsit5):
-            raise SolverError(
-                f"SteadyState was given integrator={shown(self.integrator)}; it needs one of "
-                "Euler, Midpoint, Heun, RK4, Tsit5."
-            )
-        _count(self, "max_iterations")
-
 
 Solver: TypeAlias = Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive | SteadyState
 SOLVERS: dict[str, type[Solver]] = {
@@ -252,19 +258,14 @@ SOLVERS: dict[str, type[Solver]] = {
 }
 
 
-def check_solver(solver: object) -> Solver:
-    """Return ``solver`` as a declaration (Julia algorithms are wrapped), or say what is needed."""
-    if isinstance(solver, type) and solver in SOLVERS.values():
-        raise SolverError(
-            f"solver is the class {solver.__name__}; make one, e.g. {solver.__name__}(...)."
-        )
-    if _is_julia(solver):
-        return Adaptive(solver)
-    if not isinstance(solver, Method) or type(solver) not in SOLVERS.values():
-        raise SolverError(
-            f"solver is {shown(solver)}; use one of {', '.join(SOLVERS)}, e.g. pcb.Heun(dt=0.1)."
-        )
-    return solver  # type: ignore[return-value]
+def _solver(given: object) -> Solver:
+    """Return a declaration; algorithms of Julia are wrapped."""
+    kinds = tuple(SOLVERS.values())
+    found: Solver = Adaptive(given) if _is_julia(given) else instance(kinds, "").read(given)
+    return found
+
+
+SOLVER = Value(_solver, f"one of {', '.join(SOLVERS)}, such as pcb.Heun(dt=0.1)")
 
 
 def solver_to_dict(solver: Solver) -> dict[str, Any]:
@@ -280,24 +281,8 @@ def solver_to_dict(solver: Solver) -> dict[str, Any]:
 
 def solver_from_dict(options: Mapping[str, Any]) -> Solver:
     """Rebuild a solver from `solver_to_dict`."""
-    fields = entries("solver", options)
-    name = choice("solver", fields.pop("name", None), tuple(SOLVERS), error=SolverError)
+    fields = NAMED("solver", options)
+    name = choice(*SOLVERS)("solver", fields.pop("name", None))
     if isinstance(fields.get("integrator"), Mapping):
         fields["integrator"] = solver_from_dict(fields["integrator"])
-    return rebuild(SOLVERS[name], fields)
-
-
-def _is_julia(value: object) -> bool:
-    return type(value).__module__.split(".")[0] == "juliacall"
-
-
-def _positive(solver: object, *names: str) -> None:
-    for name in names:
-        what = f"{type(solver).__name__} was given {name}"
-        value = number(what, getattr(solver, name), above=True, error=SolverError)
-        settle(solver, name, value)
-
-
-def _count(solver: object, name: str) -> None:
-    what = f"{type(solver).__name__} was given {name}"
-    settle(solver, name, integer(what, getattr(solver, name), error=SolverError))
+    return SOLVERS[name](**fields)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import get_backend
+from pycellbox.backends import BACKEND, get_backend
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import check_dtype, choice
+from pycellbox.common.options import DTYPE, HORIZON, checked, optional
 from pycellbox.errors import (
     BackendError,
     DivergenceError,
@@ -19,11 +19,12 @@ from pycellbox.errors import (
     SolverError,
     warn,
 )
-from pycellbox.models import Model, Structure, check_model
+from pycellbox.models import MODEL, Model, Structure
 from pycellbox.numerics.checks import not_finite
 from pycellbox.numerics.solution import Solution
-from pycellbox.objective import Loss, as_loss
+from pycellbox.objective import LOSS, Loss
 from pycellbox.problem import (
+    PARAMETERS,
     Array,
     Problem,
     kinds_of,
@@ -31,10 +32,18 @@ from pycellbox.problem import (
     parameter_dataset,
     perturbation_array,
 )
-from pycellbox.solvers import GRADIENTS, Gradient, Solver, check_solver
+from pycellbox.solvers import GRADIENT, SOLVER, Gradient, Solver
 from pycellbox.times import time_grid
 
 
+@checked(
+    model=MODEL,
+    parameters=PARAMETERS,
+    solver=SOLVER,
+    horizon=optional(HORIZON),
+    backend=BACKEND,
+    dtype=DTYPE,
+)
 def solve(
     model: Model,
     parameters: xr.Dataset,
@@ -88,9 +97,7 @@ def solve(
     --------
     >>> x = pcb.solve(model, fit.parameters, perturbation, solver=pcb.Tsit5(), horizon=10.0)
     """
-    check_model(model)
-    solver = check_solver(solver)
-    precision = check_dtype(dtype)
+    precision = np.dtype(dtype)
     grid = time_grid(horizon, times)
     nodes = nodes_of(parameters)
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
@@ -116,6 +123,16 @@ def solve(
     )
 
 
+@checked(
+    model=MODEL,
+    parameters=PARAMETERS,
+    loss=LOSS,
+    solver=SOLVER,
+    horizon=optional(HORIZON),
+    gradient=optional(GRADIENT),
+    backend=BACKEND,
+    dtype=DTYPE,
+)
 def value_and_gradient(
     model: Model,
     parameters: xr.Dataset,
@@ -170,12 +187,7 @@ def value_and_gradient(
     DivergenceError
         The trajectory or its derivative is not finite.
     """
-    check_model(model)
-    solver = check_solver(solver)
-    precision = check_dtype(dtype)
-    if gradient is not None:
-        gradient = choice("gradient", gradient, GRADIENTS, error=SolverError)
-    objective = as_loss(loss)
+    precision, objective = np.dtype(dtype), LOSS.read(loss)
     chosen = get_backend(backend)
     problem = Problem.from_dataset(data, model, horizon, precision)
     check_steady(solver, problem.steady)
@@ -227,13 +239,8 @@ def label_states(
     return xr.DataArray(states, coords, dims, name="response", attrs=attrs)
 
 
-def nodes_of(parameters: object) -> tuple[str, ...]:
+def nodes_of(parameters: xr.Dataset) -> tuple[str, ...]:
     """Return the node labels of a parameter dataset."""
-    if not isinstance(parameters, xr.Dataset):
-        raise ModelError(
-            f"parameters are a {type(parameters).__name__}; they need to be a Dataset with "
-            "W(target, source) and the rates (node)."
-        )
     for dim in ("node", "target"):
         if dim in parameters.indexes:
             return tuple(labels_along(parameters, dim))

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.arrays import unmasked
-from pycellbox.common.options import number, shown
+from pycellbox.common.options import HORIZON, shown
 from pycellbox.data.cells import as_numbers
 from pycellbox.data.headings import same_unit
-from pycellbox.errors import DataError, SolverError
+from pycellbox.errors import DataError, OptionError
 
 MOST_TIMES = 1_000_000
 
@@ -22,16 +22,16 @@ def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float6
 
     Raises
     ------
-    SolverError
+    OptionError
         Neither or both are given, or they are not finite, increasing and ≥ 0 (horizon > 0).
     """
     if (horizon is None) == (times is None):
-        raise SolverError(
+        raise OptionError(
             "give either horizon= (end of the integration, for steady states) or times=; "
             + ("neither was given." if horizon is None else "both were given.")
         )
     if times is None:
-        return np.array([number("horizon", horizon, above=True, error=SolverError)])
+        return np.array([HORIZON("horizon", horizon)])
     try:
         cells = np.atleast_1d(unmasked(times))
         if cells.dtype.kind == "b":
@@ -40,11 +40,11 @@ def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float6
             raise DataError(f"there are {cells.size:,}, and at most {MOST_TIMES:,} can be")
         grid = as_numbers(cells, lambda index: f"times: entry {index[0] + 1}").astype(np.float64)
     except (TypeError, ValueError) as error:  # as DataErrors are
-        raise SolverError(f"times={shown(times)}; they need to be numbers ({error}).") from None
+        raise OptionError(f"times={shown(times)}; they need to be numbers ({error}).") from None
     if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all():
-        raise SolverError(f"times={shown(times)}; they need to be a list of finite numbers.")
+        raise OptionError(f"times={shown(times)}; they need to be a list of finite numbers.")
     if grid[0] < 0 or (np.diff(grid) <= 0).any():
-        raise SolverError(
+        raise OptionError(
             f"times={shown(grid.tolist())}; they need to increase strictly from 0 or later."
         )
     return grid

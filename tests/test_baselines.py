@@ -8,7 +8,7 @@ import xarray as xr
 from sklearn.linear_model import RidgeCV
 
 from pycellbox import baselines, metrics, splits
-from pycellbox.errors import DataError, ModelError, PycellboxError
+from pycellbox.errors import DataError, ModelError, OptionError, PycellboxError
 
 NODES = ["P", "Q", "D0", "D1", "D2"]
 
@@ -192,7 +192,7 @@ def test_ridge_needs_two_conditions():
 
 @pytest.mark.parametrize("alphas", [[], [0.0], [np.inf]])
 def test_ridge_strengths_are_checked(alphas):
-    with pytest.raises(ModelError, match="alphas"):
+    with pytest.raises(OptionError, match="alphas"):
         baselines.Ridge(alphas=alphas)
 
 

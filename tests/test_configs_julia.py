@@ -347,11 +347,11 @@ def test_the_command_says_how_well_the_true_network_is_found(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_mue": 2}, r"unknown key 'n_mue'; did you mean 'n_mu'\?"),
+        ({"n_mue": 2}, r"unknown key 'n_mue' .did you mean 'n_mu'"),
         ({"expr_name": "x"}, r"'expr_name' belongs to runtime.yaml"),
-        ({"lr": -1}, r"lr is -1; it needs a finite number > 0"),
-        ({"lr": "fast"}, r"lr is 'fast'; it needs a finite number"),
-        ({"epoch_size": 0}, r"epoch_size is 0; it needs an integer ≥ 1, or -1"),
+        ({"lr": -1}, r"lr=-1; it needs a finite number > 0"),
+        ({"lr": "fast"}, r"lr='fast'; it needs a finite number"),
+        ({"epoch_size": 0}, r"epoch_size=0; it needs an integer ≥ 1, or -1"),
         ({"epoch_size": 6}, r"epoch_size 6 is more than the 5 training conditions"),
         ({"batch_size": 5}, r"batch_size 5 is the least number of times .* only 4"),
         ({"is_nn": True}, r"is_nn is true, .*set is_nn to false"),
@@ -359,7 +359,10 @@ def test_the_command_says_how_well_the_true_network_is_found(
         ({"ns": None}, r"lacks the key 'ns'"),
         (DRAWN | {"sparsity": None}, r"lacks the key 'sparsity'"),
         (DRAWN | {"drop_range": {"lb": 0}}, r"drop_range lacks the key 'ub'"),
-        (DRAWN | {"drop_range": {"low": 0, "ub": 1}}, r"drop_range: unknown key 'low'; .*'lb'"),
+        (
+            DRAWN | {"drop_range": {"low": 0, "ub": 1}},
+            r"unknown key .low.*known: lb, ub",
+        ),
     ],
 )
 def test_wrong_keys_and_values_are_named(
@@ -394,7 +397,7 @@ def test_wrong_data_is_refused(measured: Write) -> None:
         run_config(measured(n_exp_train=8))
     with pytest.raises(pcb.DataError, match=r"pert.csv has 4 columns and nodes has 5 names"):
         run_config(measured(ns=5))
-    with pytest.raises(pcb.ModelError, match=r"ntotal is 4, and a data folder holds one time"):
+    with pytest.raises(pcb.OptionError, match=r"ntotal is 4, and a data folder holds one time"):
         run_config(measured(ntotal=4))
     Path("measured/expr.csv").unlink()
     with pytest.raises(pcb.DataError, match=r"there is no expr.csv in it"):
@@ -407,12 +410,12 @@ def test_wrong_data_is_refused(measured: Write) -> None:
 def test_what_is_no_yaml_is_told_with_its_line(config: Write) -> None:
     path = config()
     path.write_text("ns: 4\ntfinal: [1\n")
-    with pytest.raises(pcb.ModelError, match=r"config.yaml, line \d: this is no YAML"):
+    with pytest.raises(pcb.OptionError, match=r"config.yaml, line \d: this is no YAML"):
         run_config(path)
     path.write_text("")
-    with pytest.raises(pcb.ModelError, match=r"config.yaml is None; it needs keys with values"):
+    with pytest.raises(pcb.OptionError, match=r"config.yaml is None; it needs keys with values"):
         run_config(path)
-    with pytest.raises(pcb.ModelError, match=r"-drug is for the configurations of CellBox"):
+    with pytest.raises(pcb.OptionError, match=r"-drug is for the configurations of CellBox"):
         run_config(path, drug=1)
 
 

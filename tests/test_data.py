@@ -20,7 +20,7 @@ from pycellbox.data import (
     save_data,
     validate,
 )
-from pycellbox.errors import DataError, FileWarning, ResultFileError
+from pycellbox.errors import DataError, FileWarning, OptionError, ResultFileError
 
 CONDITIONS = ["c1", "c2", "c3"]
 NODES = ["MEK", "AKT", "growth", "aMEK"]
@@ -566,7 +566,7 @@ def test_sigma_may_be_anything_where_nothing_was_measured(steady):
 
 
 def test_not_a_dataset(doses):
-    with pytest.raises(DataError, match=r"a DataFrame was given; .*from_tables"):
+    with pytest.raises(OptionError, match=r"it needs an xarray.Dataset, such as pcb.from_tables"):
         validate(doses)
 
 

@@ -115,7 +115,7 @@ def test_solvers_by_name_are_the_defaults(times):
     assert named_solver("tsit5", data, None, rtol=1e-2).rtol == 1e-2
     assert named_solver("steadystate", data, None, tol=1e-6) == pcb.SteadyState(tol=1e-6)
     for wrong, option in (("tsit5", "dt"), ("steadystate", "dt"), ("heun", "tol"), ("rk4", "rtol")):
-        with pytest.raises(pcb.SolverError, match=f"{wrong} has no option {option}; it has "):
+        with pytest.raises(pcb.OptionError, match=f"{wrong} has no option {option}; it has "):
             named_solver(wrong, data, None, **{option: 0.1})
-    with pytest.raises(pcb.SolverError, match="'adaptive' is unknown; choose one of euler, heun"):
+    with pytest.raises(pcb.OptionError, match="'adaptive' is unknown; choose one of euler, heun"):
         named_solver("adaptive", data, None)

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 import pycellbox as pcb
-from pycellbox.errors import ModelError
 from pycellbox.ji import JI_MODEL, recover_beeline, score
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -75,7 +74,7 @@ def test_score_of_the_truth_is_perfect(recovery: pcb.experiments.Recovery) -> No
 
 @pytest.mark.parametrize("starts", [0, True, 1.5])
 def test_starts_are_checked(starts: object) -> None:
-    with pytest.raises(ModelError, match="starts="):
+    with pytest.raises(pcb.OptionError, match="starts="):
         recover_beeline("CY", starts=starts)  # type: ignore[arg-type]
 
 

@@ -119,7 +119,7 @@ def test_what_is_no_number_is_refused_wherever_numbers_are_taken(data, parameter
     fit = pcb.fit(data, schedule=pcb.Stage(1), progress=False, **options)
     with pytest.raises(pcb.DataError, match="perturbation at condition"):
         fit.predict(bad)
-    with pytest.raises(pcb.SolverError, match="times"):
+    with pytest.raises(pcb.OptionError, match="times"):
         fit.predict(u, times=cells)
     alpha = xr.DataArray(np.broadcast_to(cells, 7), {"node": data["node"].values}, ("node",))
     with pytest.raises(pcb.ModelError, match="alpha at node 'A'"):
@@ -179,7 +179,7 @@ def test_masked_cells_are_not_measured(data, make):
 
 def test_masked_times_and_edges_are_refused(data, parameters):
     u = data["perturbation"]
-    with pytest.raises(pcb.SolverError, match="times"):
+    with pytest.raises(pcb.OptionError, match="times"):
         pcb.solve(
             pcb.CellBox(), parameters, u, solver=pcb.Heun(0.1),
             times=np.ma.array([1.0, 2.0], mask=[False, True]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from decimal import Decimal
 from fractions import Fraction
@@ -11,25 +12,27 @@ import numpy as np
 import pytest
 
 import pycellbox as pcb
+from pycellbox import baselines, ji, simulation
 from pycellbox.common import options
-from pycellbox.schedule import check_schedule
+from pycellbox.common.options import choice, integer, number
 from pycellbox.solvers import solver_to_dict
 from tests.support.problems import dataset
 
+DATA = dataset(np.random.default_rng(0))
 INTEGERS = (3, np.int64(3), np.int8(3), np.uint16(3), np.array(3))
 NUMBERS = (0.5, np.float64(0.5), np.float32(0.5), np.array(0.5), Fraction(1, 2), Decimal("0.5"))
 
 
 @pytest.mark.parametrize("value", INTEGERS, ids=lambda v: type(v).__name__)
 def test_any_integer_is_one(value):
-    assert type(options.integer("x", value)) is int
-    assert options.integer("x", value, 3, 3) == 3 == options.as_number(value)
+    assert type(integer()("x", value)) is int
+    assert integer(3, 3)("x", value) == 3 == options.as_number(value)
 
 
 @pytest.mark.parametrize("value", NUMBERS, ids=lambda v: type(v).__name__)
 def test_any_real_number_is_one(value):
-    assert type(options.number("x", value)) is float
-    assert options.number("x", value) == 0.5
+    assert type(number()("x", value)) is float
+    assert number()("x", value) == 0.5
     assert options.as_integer(value) is None
 
 
@@ -37,12 +40,10 @@ NEITHER = (True, np.True_, np.array(True), "3", None, 1 + 0j, np.timedelta64(3),
 
 
 @pytest.mark.parametrize("value", NEITHER, ids=repr)
-def test_what_is_no_number_is_refused_with_its_name(value):
-    for check in (options.integer, options.number):
-        with pytest.raises(pcb.ModelError, match="x="):
-            check("x", value)
-    with pytest.raises(pcb.ModelError, match="x="):
-        options.choice("x", value, ("a", 1, 2))
+@pytest.mark.parametrize("check", [integer(), number(), choice("a", 1, 2)])
+def test_what_is_no_number_is_refused_with_its_name(check, value):
+    with pytest.raises(pcb.OptionError, match="x="):
+        check("x", value)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +52,96 @@ def test_what_is_no_number_is_refused_with_its_name(value):
     ids=lambda v: str(v)[:9],
 )
 def test_numbers_out_of_range_are_refused(value):
-    with pytest.raises(pcb.ModelError, match="finite number ≥ 0"):
-        options.number("x", value)
+    with pytest.raises(pcb.OptionError, match="finite number ≥ 0"):
+        number(0)("x", value)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "how", "fit", "unfit"),
+    [
+        (0, np.inf, {}, [0, 1e300], [-1e-300]),
+        (0, np.inf, {"above": True}, [1e-300], [0, -0.0]),
+        (0, 1, {}, [0, 0.999], [1]),
+        (0, 1, {"up_to": True}, [1], [1.001]),
+        (0, np.inf, {"infinite": True}, [0, np.inf], [-np.inf, np.nan]),
+    ],
+)
+def test_ranges_have_their_ends(low, high, how, fit, unfit):
+    check = number(low, high, **how)
+    assert [check("x", value) for value in fit] == fit
+    for value in unfit:
+        with pytest.raises(pcb.OptionError):
+            check("x", value)
 
 
 def test_messages_stay_short():
-    with pytest.raises(pcb.ModelError) as error:
-        options.integer("x", "a" * 10_000)
+    with pytest.raises(pcb.OptionError) as error:
+        integer()("x", "a" * 10_000)
     assert len(str(error.value)) < 200
     assert options.shown(10**5000)
+
+
+SPELT = [
+    (lambda: pcb.CellBox(envelope="tahn"), "'tanh'"),
+    (lambda: pcb.CellBox(drugs="clamp"), "'clamped'"),
+    (lambda: pcb.Loss("hubert"), "'huber'"),
+    (lambda: pcb.Penalty(scale="means"), "'mean'"),
+    (lambda: pcb.Penalty(l1={"node_to_nod": 1.0}), "'node_to_node'"),
+    (lambda: pcb.Stage(1, learning_rate={"rate": 1.0}), "'rates'"),
+    (lambda: pcb.Stage(1, decay="cosin"), "'cosine'"),
+    (lambda: pcb.Stage(iteration=5), "'iterations'"),
+    (lambda: pcb.Tsit5(rtoll=1e-3), "'rtol'"),
+    (lambda: pcb.networks.beeline("mCADD"), "'mCAD'"),
+    (lambda: pcb.networks.erdos_renyi(3, 0.1, weights="uniforms"), "'uniform'"),
+    (lambda: pcb.networks.cyclic(3, densty=0.1), "'density'"),
+    (lambda: pcb.fit(DATA, loss="mes"), "'mse'"),
+    (lambda: pcb.fit(DATA, optimiser=None), "it has data, model"),
+    (lambda: pcb.fit(DATA, sed=1), "'seed'"),
+    (lambda: pcb.fit(DATA, backend="nunpy"), "'numpy'"),
+    (lambda: pcb.fit(DATA, dtype="float46"), "'float64'"),
+    (lambda: pcb.fit(DATA, validation=["c0", "c111"]), "'c11'"),
+    (lambda: pcb.prune(None, chose="lowest"), "'choose'"),
+    (lambda: pcb.metrics.mse(DATA["response"], DATA["response"], by="nodes"), "'node'"),
+    (lambda: pcb.splits.leave_one_drug_out(DATA, keep_singles=False, drug="xx"), "'x'"),
+    (
+        lambda: pcb.simulate(pcb.networks.cyclic(3), 2, perturbed_nodes=["g11"]),
+        "'g1'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "near"), SPELT, ids=[near for _, near in SPELT])
+def test_an_unknown_word_suggests_the_nearest(call, near):
+    with pytest.raises(pcb.OptionError) as error:
+        call()
+    assert near in str(error.value)
+
+
+#: What the package hands out and nobody makes.
+RESULTS = (pcb.Ending, pcb.Evaluation, pcb.Pruned, ji.Recovery)
+
+
+def public_calls():
+    """Everything public that is called."""
+    rooms = (pcb, pcb.networks, pcb.splits, pcb.metrics, pcb.datasets, simulation, ji, baselines)
+    for room in rooms:
+        for name in room.__all__:
+            found = getattr(room, name)
+            warned = isinstance(found, type) and issubclass(found, Exception)
+            made = inspect.isfunction(found) or inspect.isclass(found)
+            if made and not warned and found not in RESULTS:
+                yield found
+
+
+PUBLIC = [call for call in public_calls() if inspect.signature(call).parameters]
+
+
+@pytest.mark.parametrize("call", PUBLIC, ids=lambda call: call.__qualname__)
+def test_every_public_call_says_which_argument_it_has_not(call):
+    with pytest.raises(pcb.OptionError, match="no option 'unheard_of'"):
+        call(unheard_of=1)
+    with pytest.raises(pcb.OptionError, match="its options are"):
+        call(*range(50))
 
 
 def every_option(integer, number):
@@ -128,4 +210,4 @@ def test_everything_else_that_takes_numbers_takes_numpys():
         seed=np.int16(2),
     )  # fmt: skip
     assert data.attrs["noise"] == 0.125
-    assert check_schedule(pcb.Stage(np.int64(2)))[0].iterations == 2
+    assert pcb.Stage(np.int64(2)).iterations == 2

@@ -11,7 +11,7 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox import networks
 from pycellbox.backends import get_backend
-from pycellbox.errors import DivergenceError, ModelError, NumericsWarning, SolverError
+from pycellbox.errors import DivergenceError, ModelError, NumericsWarning, OptionError, SolverError
 from pycellbox.ji.experiment import JI_MODEL, ji_experiment
 from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.problem import Problem
@@ -283,7 +283,7 @@ def test_options_are_checked(rough: pcb.Fit, options: dict[str, object], message
 
 
 def test_only_a_fit_can_be_refined() -> None:
-    with pytest.raises(ModelError, match=r"it needs what pcb\.fit returns"):
+    with pytest.raises(OptionError, match=r"it needs what pcb\.fit returns"):
         refine("fit")  # type: ignore[arg-type]
 
 
@@ -303,7 +303,7 @@ def test_standard_errors_check_their_options(
     experiment: tuple[xr.Dataset, xr.Dataset, xr.Dataset], bad: dict[str, object]
 ) -> None:
     options = {"noise": 0.001, "solver": SOLVER, **bad}
-    with pytest.raises(ModelError, match=next(iter(bad))):
+    with pytest.raises(OptionError, match=next(iter(bad))):
         standard_errors(JI_MODEL, truth(experiment[0]), experiment[0], **options)
 
 

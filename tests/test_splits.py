@@ -8,7 +8,7 @@ import xarray as xr
 
 from pycellbox import splits
 from pycellbox.data.replicates import dose_levels, replicates, replicates_across, take_whole
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, OptionError
 
 
 def dataset(doses):
@@ -124,7 +124,7 @@ def test_leave_one_drug_out_is_reproducible_and_uses_the_seed():
 
 
 def test_leave_one_drug_out_unknown_drug(pairs):
-    with pytest.raises(DataError, match=r"'P' is perturbed in no condition.*D0, D1, D2"):
+    with pytest.raises(OptionError, match=r"'P' is perturbed in no condition.*D0, D1, D2"):
         splits.leave_one_drug_out(pairs, keep_singles=True, drug="P")
 
 
@@ -166,7 +166,7 @@ def test_too_few_conditions():
 
 @pytest.mark.parametrize(("name", "value"), [("fit_fraction", 1.0), ("train_fraction", 0.0)])
 def test_fractions_are_checked(pairs, name, value):
-    with pytest.raises(DataError, match=f"{name}={value}; it needs a finite number"):
+    with pytest.raises(OptionError, match=f"{name}={value}; it needs a finite number"):
         splits.random(pairs, seed=0, **{name: value})
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.data.headings import time_heading
-from pycellbox.errors import DataError, PycellboxWarning
+from pycellbox.errors import DataError, OptionError, PycellboxWarning
 from pycellbox.plot.labels import like
 
 NODES = ["MEK", "ERK", "aMEK"]
@@ -430,7 +430,7 @@ def test_splits_go_by_label(numbered):
     assert split.apply(data)[2]["condition"].values.tolist() == ["30"]
     with pytest.raises(DataError, match="uses condition '10' more than once"):
         pcb.splits.Split("twice", train=(10,), validation=(), test=(10.0,))
-    with pytest.raises(DataError, match="test is the text '30'; give a sequence"):
+    with pytest.raises(OptionError, match="test is the text '30'; give a sequence"):
         pcb.splits.Split("text", train=("10",), validation=(), test="30")
     left = pcb.splits.leave_one_drug_out(data, keep_singles=False, drug=1, train_fraction=1)
     assert left.test == ("20", "30")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from pycellbox.backends.protocol import Backend, Session
-from pycellbox.backends.registry import BackendName, available_backends, get_backend
+from pycellbox.backends.registry import BACKEND, BackendName, available_backends, get_backend
 
-__all__ = ["Backend", "BackendName", "Session", "available_backends", "get_backend"]
+__all__ = ["BACKEND", "Backend", "BackendName", "Session", "available_backends", "get_backend"]

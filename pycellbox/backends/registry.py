@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from pycellbox.backends import forks
 from pycellbox.backends.protocol import Backend
-from pycellbox.common.options import choice
-from pycellbox.errors import BackendError, BackendWarning, warn
+from pycellbox.common.options import Value, choice
+from pycellbox.errors import BackendError, BackendWarning, OptionError, warn
 
 BackendName: TypeAlias = Literal["auto", "numpy", "julia", "jax"]
 OLDEST_JAX = "0.6.2"
@@ -94,6 +94,10 @@ _BACKENDS = {
 }
 _AUTO: tuple[str, ...] = ("julia",)  # in order of preference, before numpy
 
+BACKEND = Value(
+    lambda given: choice("auto", *_BACKENDS).read(given), choice("auto", *_BACKENDS).needs
+)
+
 
 def available_backends() -> dict[str, str]:
     """Say which backends there are, and why one cannot be used now.
@@ -135,19 +139,21 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
 
     Raises
     ------
+    OptionError
+        The name is unknown.
     BackendError
-        The name is unknown, or the backend is not ready.
+        The backend is not ready.
 
     Warns
     -----
     BackendWarning
         ``own`` is not ready, and "auto" has taken another.
     """
-    name = choice("backend", name, ("auto", *_BACKENDS), error=BackendError)
+    name = BACKEND("backend", name)
     if name == "auto" and own is not None:
         try:
             return get_backend(own)
-        except BackendError as error:
+        except (BackendError, OptionError) as error:  # not ready, or known elsewhere alone
             chosen = get_backend()
             warn(
                 f"the fit was computed by the {own} backend and this is computed by {chosen.name}: "

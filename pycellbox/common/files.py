@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pycellbox.common.options import shown
+from pycellbox.common.options import Value
 from pycellbox.errors import ResultFileError
 
 # A part file of another machine, or of a process whose number was given anew, is removed when it
@@ -93,23 +93,23 @@ def check_writable(path: str | os.PathLike[str], endings: Sequence[str] = ()) ->
 
 def check_ending(path: str | os.PathLike[str], endings: Sequence[str]) -> None:
     """Raise a `ResultFileError` unless a name ends in one of ``endings``, or is of a folder."""
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
-    if isinstance(text, bytes) or not text:
-        raise ResultFileError(
-            f"cannot write {shown(path)}: give the file's name as a text or a Path."
-        )
-    if endings and not os.path.isdir(text) and Path(text).suffix.lower() not in endings:
+    name = PATH("path", path)
+    if endings and not os.path.isdir(name) and name.suffix.lower() not in endings:
         raise ResultFileError(
             f"cannot write {str(path)!r}: the name needs to end in {', '.join(endings)}."
         )
 
 
-def given_path(path: object, error: type[Exception] = ResultFileError) -> Path:
-    """Return the path of a file to read, or raise an error if none could have it."""
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
-    if isinstance(text, bytes) or not text or "\0" in text or not _encodes(text):
-        raise error(f"cannot read {shown(path)}: give the file's name as a text or a Path.")
+def _read_path(given: object) -> Path:
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else ""
+    if isinstance(text, bytes) or not text:
+        raise ValueError
+    if "\0" in text or not _encodes(text):
+        raise ValueError("that cannot be one")
     return Path(text)
+
+
+PATH = Value(_read_path, "the name of a file, a text or a Path")
 
 
 def _encodes(text: str) -> bool:

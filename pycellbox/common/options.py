@@ -1,28 +1,233 @@
-"""One check for each kind of option; what passes comes back as a plain Python value.
+"""What options need, said by declaration: one `Value` for each kind, `checked` to hold to them.
 
-Plain, because options are kept in files: whatever of NumPy's, or of the standard library's
-`numbers`, stands for an integer or a real number is taken and turned into ``int`` or ``float``.
+What passes comes back as a plain Python value, because options are kept in files: whatever of
+NumPy's, or of the standard library's `numbers`, stands for an integer or a real number is taken
+and turned into ``int`` or ``float``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
+import inspect
 import math
 import operator
 import sys
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
 
-from pycellbox.errors import ModelError
+from pycellbox.common.frozen import Frozen
+from pycellbox.errors import OptionError
 
 T = TypeVar("T")
 #: Of a list that is gone through one by one; a range can have any number.
 MOST_ENTRIES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an option needs.
+
+    Attributes
+    ----------
+    read : callable
+        Turns what was given into the value that is used; raises ValueError if it is not what is
+        needed, with a hint if there is one.
+    needs : str
+        What is needed, for the message.
+    """
+
+    read: Callable[[Any], Any]
+    needs: str
+
+    def __call__(self, name: str, given: object) -> Any:
+        """Return the value of an option of this name, or raise an `OptionError`."""
+        try:
+            return self.read(given)
+        except OptionError:
+            raise
+        except ValueError as error:
+            hint = f" ({error})" if str(error) else ""
+            raise OptionError(f"{name}={shown(given)}{hint}; it needs {self.needs}.") from None
+
+
+def checked(**values: Value) -> Callable[[T], T]:
+    """Check arguments of a function, or options of a dataclass, before anything else is done.
+
+    Arguments that are not named here, and defaults, are left as they are. A call that does not fit
+    the signature is an `OptionError` too, which names the keyword that was probably meant.
+    """
+
+    def decorate(target: T) -> T:
+        function: Any = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+        signature = inspect.signature(function)
+        where = function.__qualname__.removesuffix(".__init__")
+        assert set(values) <= set(signature.parameters), where
+
+        @functools.wraps(function)
+        def call(*args: Any, **given: Any) -> Any:
+            try:
+                bound = signature.bind(*args, **given)
+            except TypeError as error:
+                raise OptionError(_misfit(where, signature, given, error)) from None
+            for name, value in values.items():
+                if name in bound.arguments:
+                    bound.arguments[name] = value(f"{where}: {name}", bound.arguments[name])
+            return function(*bound.args, **bound.kwargs)
+
+        if not isinstance(target, type):
+            return call  # type: ignore[return-value]
+        setattr(target, "__init__", call)  # noqa: B010  # mypy knows it as a method
+        return target
+
+    return decorate
+
+
+def integer(least: int = 1, most: int | None = None) -> Value:
+    """Take any kind of integer from ``least`` to ``most``."""
+
+    def read(given: object) -> int:
+        found = as_integer(given)
+        if found is None or found < least or (most is not None and found > most):
+            raise ValueError
+        return found
+
+    return Value(
+        read, f"an integer ≥ {least}" if most is None else f"an integer from {least} to {most}"
+    )
+
+
+def number(
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    up_to: bool = False,
+    infinite: bool = False,
+) -> Value:
+    """Take a finite number ≥ ``low`` (> if ``above``) and < ``high`` (≤ if ``up_to``).
+
+    With ``infinite`` take infinity as well.
+    """
+
+    def read(given: object) -> float:
+        found = as_number(given)
+        if infinite and found == math.inf:
+            return math.inf
+        fits = found is not None and math.isfinite(found)
+        if found is None or not fits or not (found > low if above else found >= low):
+            raise ValueError
+        if not (found <= high if up_to else found < high):
+            raise ValueError
+        return found
+
+    limits = [f"{'>' if above else '≥'} {low:g}"] * (low > -math.inf)
+    limits += [f"{'≤' if up_to else '<'} {high:g}"] * (high < math.inf)
+    words = f"a finite number {' and '.join(limits)}".rstrip()
+    return Value(read, words + (", or infinity" if infinite else ""))
+
+
+def choice(*allowed: Any) -> Value:
+    """Take the one of the values that equals what was given."""
+
+    def read(given: object) -> Any:
+        # True equals 1, and was not meant.
+        if isinstance(given, str | Real | np.bool_):
+            for one in allowed:
+                if given == one and isinstance(given, bool | np.bool_) == isinstance(one, bool):
+                    return one
+        raise ValueError(_hint(given, allowed))
+
+    return Value(read, "one of " + ", ".join(map(repr, allowed)))
+
+
+def flag() -> Value:
+    """Take True or False, NumPy's too."""
+    return Value(choice(True, False).read, "True or False")
+
+
+def text(needs: str = "a text") -> Value:
+    """Take a text, NumPy's too, as ``str``."""
+    return Value(lambda given: str(instance(str, needs).read(given)), needs)
+
+
+def instance(kinds: Any, needs: str) -> Value:
+    """Take what is of one of the kinds, a type or a union of types."""
+
+    def read(given: object) -> Any:
+        if not isinstance(given, kinds):
+            if isinstance(given, type) and issubclass(given, kinds):
+                raise ValueError(f"the class; make one: {given.__name__}(...)")
+            raise ValueError
+        return given
+
+    return Value(read, needs)
+
+
+def optional(value: Value) -> Value:
+    """Take None as well, for what is left out."""
+    return Value(lambda given: None if given is None else value.read(given), value.needs)
+
+
+def either(word: str, value: Value) -> Value:
+    """Take a certain word as well."""
+
+    def read(given: object) -> Any:
+        return word if isinstance(given, str) and given == word else value.read(given)
+
+    return Value(read, f"{value.needs}, or {word!r}")
+
+
+def listed(value: Value, least: int = 1, most: int = MOST_ENTRIES) -> Value:
+    """Take a list, an array or the like, of so many entries that pass, as a tuple."""
+
+    def read(given: object) -> tuple[Any, ...]:
+        entries = several(given)
+        if not least <= len(entries) <= most:
+            raise ValueError("too few" if len(entries) < least else "too many")
+        return tuple(map(value.read, entries))
+
+    return Value(read, f"a list in which each is {value.needs}")
+
+
+def by_name(value: Value, names: Sequence[str]) -> Value:
+    """Take one value for all names, or a mapping with values for some of them, as `Frozen`."""
+
+    def read(given: object) -> Any:
+        if not isinstance(given, Mapping):
+            return value.read(given)
+        for name in given:
+            if name not in names:
+                raise ValueError(_hint(name, names) or f"{shown(name)} is unknown")
+        return Frozen({str(name): value.read(one) for name, one in given.items()})
+
+    return Value(read, f"{value.needs}, or a mapping to such from some of {', '.join(names)}")
+
+
+def _read_dtype(given: object) -> str:
+    if isinstance(given, str | type | np.dtype):  # None would be float64 to NumPy
+        with contextlib.suppress(TypeError, ValueError):
+            if (found := np.dtype(given)) in (np.float64, np.float32):
+                return found.name
+    raise ValueError(_hint(given, ("float64", "float32")))
+
+
+def _read_named(given: object) -> dict[str, Any]:
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ValueError
+    return dict(given)
+
+
+SEED = integer(0)
+HORIZON = number(0, above=True)
+NAMED = Value(_read_named, "a mapping with options by name")
+DTYPE = Value(_read_dtype, "'float64' or 'float32'")
 
 
 def as_integer(value: object) -> int | None:
@@ -49,56 +254,6 @@ def as_number(value: object) -> float | None:
         return math.nan
 
 
-def integer(
-    name: str,
-    value: object,
-    least: int = 1,
-    most: int | None = None,
-    *,
-    error: type[Exception] = ModelError,
-) -> int:
-    """Return an integer from ``least`` to ``most``, or say what is needed."""
-    found = as_integer(value)
-    if found is None or found < least or (most is not None and found > most):
-        needs = f"an integer ≥ {least}" if most is None else f"an integer from {least} to {most}"
-        raise error(f"{name}={shown(value)}; it needs {needs}.")
-    return found
-
-
-def number(
-    name: str,
-    value: object,
-    low: float = 0.0,
-    high: float = math.inf,
-    *,
-    above: bool = False,
-    up_to: bool = False,
-    error: type[Exception] = ModelError,
-) -> float:
-    """Return a finite number ≥ ``low`` (> if ``above``) and < ``high`` (≤ if ``up_to``)."""
-    found = as_number(value)
-    fits = found is not None and math.isfinite(found)
-    if found is None or not fits or not _between(found, low, high, above, up_to):
-        limit = "" if high == math.inf else f" and {'≤' if up_to else '<'} {high:g}"
-        sign = ">" if above else "≥"
-        raise error(f"{name}={shown(value)}; it needs a finite number {sign} {low:g}{limit}.")
-    return found
-
-
-def choice(
-    name: str, value: object, allowed: Sequence[T], *, error: type[Exception] = ModelError
-) -> T:
-    """Return the one of ``allowed`` that equals the value, or say which there are."""
-    # True equals 1, and was not meant.
-    if isinstance(value, str | Real) and not isinstance(value, bool | np.bool_):
-        for one in allowed:
-            if value == one:
-                return one
-    hint = did_you_mean(value, allowed)
-    known = ", ".join(map(repr, allowed))
-    raise error(f"{name}={shown(value)} is unknown{hint}; choose one of {known}.")
-
-
 def nearest(word: object, known: Iterable[T]) -> T | None:
     """Return the known word that a wrong one is probably meant to be."""
     if not isinstance(word, str) or len(word) > 80:
@@ -110,34 +265,7 @@ def nearest(word: object, known: Iterable[T]) -> T | None:
 
 def did_you_mean(word: object, known: Iterable[object]) -> str:
     """Return `` (did you mean …?)`` with the nearest known word; nothing if none is near."""
-    near = nearest(word, known)
-    return "" if near is None else f" (did you mean {near!r}?)"
-
-
-def flag(name: str, value: object, *, error: type[Exception] = ModelError) -> bool:
-    """Return True or False, NumPy's too, or say that it is neither."""
-    if not isinstance(value, bool | np.bool_):
-        raise error(f"{name}={shown(value)}; it needs True or False.")
-    return bool(value)
-
-
-def instance(
-    name: str,
-    value: object,
-    kinds: type[T] | tuple[type[T], ...],
-    needs: str,
-    *,
-    error: type[Exception] = ModelError,
-) -> T:
-    """Return a value that is of one of the kinds, or say what is needed."""
-    if not isinstance(value, kinds):
-        raise error(f"{name} is a {type(value).__name__}; it needs {needs}.")
-    return value
-
-
-def text(name: str, value: object, *, error: type[Exception] = ModelError) -> str:
-    """Return a text as ``str``, NumPy's too, or say that it is none."""
-    return str(instance(name, value, str, "a text", error=error))
+    return f" ({hint})" if (hint := _hint(word, known)) else ""
 
 
 def length(values: object) -> int:
@@ -150,29 +278,16 @@ def length(values: object) -> int:
         return sys.maxsize
 
 
-def several(
-    name: str, values: object, needs: str = "a list", *, error: type[Exception] = ModelError
-) -> list[Any]:
-    """Return the entries of a list, an array or the like, or say that there are none such."""
+def several(values: object) -> list[Any]:
+    """Return the entries of a list, an array or the like; ValueError if there are none such."""
     scalar = isinstance(values, str | bytes) or not isinstance(values, Sized)
     if scalar or not np.iterable(values) or length(values) > MOST_ENTRIES:
-        raise error(f"{name}={shown(values)}; it needs {needs}.")
+        raise ValueError
     return list(values)
 
 
-def check_dtype(dtype: object) -> np.dtype[Any]:
-    """float64 or float32 as a NumPy dtype."""
-    resolved = None
-    if isinstance(dtype, str | type | np.dtype):  # None would be float64 to NumPy
-        with contextlib.suppress(TypeError, ValueError):
-            resolved = np.dtype(dtype)
-    if resolved not in (np.float64, np.float32):
-        raise ModelError(f"dtype={shown(dtype)}; choose 'float64' or 'float32'.")
-    return resolved  # type: ignore[no-any-return]
-
-
 def settle(owner: object, name: str, value: object) -> None:
-    """Put the plain value of an option into a frozen dataclass."""
+    """Put a value into a frozen dataclass that is being made."""
     object.__setattr__(owner, name, value)
 
 
@@ -186,8 +301,20 @@ def shown(value: object) -> str:
     return words if len(words) <= 80 else words[:77] + "..."
 
 
-def _between(found: float, low: float, high: float, above: bool, up_to: bool) -> bool:
-    return (found > low if above else found >= low) and (found <= high if up_to else found < high)
+def _hint(word: object, known: Iterable[object]) -> str:
+    near = nearest(word, known)
+    return "" if near is None else f"did you mean {near!r}?"
+
+
+def _misfit(
+    where: str, signature: inspect.Signature, given: Mapping[str, Any], error: TypeError
+) -> str:
+    known = [name for name in signature.parameters if name != "self"]
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            return f"{where} has no option {name!r}{hint}; it has {', '.join(known)}."
+    return f"{where}: {error}; its options are {', '.join(known)}."
 
 
 def _is_flag(value: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pycellbox.common.labels import counted, label_text, listed
-from pycellbox.common.options import as_number, several, shown
+from pycellbox.common.options import Value, as_number, several, shown
 from pycellbox.errors import DataError
 
 Labels: TypeAlias = npt.NDArray[np.str_]
@@ -45,7 +45,7 @@ def as_labels(labels: Iterable[object], dimension: str, owner: str) -> Labels:
         A label is missing, blank, or neither text nor a number.
     """
     texts: list[str] = []
-    given = several(f"{owner}: the {dimension} labels", labels, error=DataError)
+    given = Value(several, "a list of labels")(f"{owner}: the {dimension} labels", labels)
     for position, label in enumerate(given):
         hint = ""
         if is_missing(label):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.files import check_ending, given_path, write_whole
+from pycellbox.common.files import PATH, check_ending, write_whole
 from pycellbox.common.texts import read_json
 from pycellbox.data.hdf5 import ForeignError, check_content
 from pycellbox.data.storable import (
@@ -81,7 +81,7 @@ def read_datasets(path: str | os.PathLike[str]) -> dict[str, xr.Dataset]:
     FileWarning
         It has no checksum.
     """
-    source = given_path(path)
+    source = PATH("path", path)
     image = _read(source)
     marks = _SEAL.findall(image)
     # A file that says it is ours, and has no checksum that can be read, has been changed too.

@@ -11,13 +11,13 @@ import xarray as xr
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique
+from pycellbox.data.schema import DATASET
 from pycellbox.errors import DataError
 
 
 def as_dataset(value: object, *variables: str, name: str = "data") -> xr.Dataset:
     """Return a Dataset that has these variables, or raise a `DataError`."""
-    needs = "an xarray.Dataset, such as pcb.from_tables, pcb.read_csv or pcb.open_data makes"
-    dataset = instance(name, value, xr.Dataset, needs, error=DataError)
+    dataset: xr.Dataset = DATASET(name, value)
     for variable in variables:
         if variable not in dataset.variables:
             raise DataError(f"the dataset has no variable {variable!r}.")
@@ -27,7 +27,7 @@ def as_dataset(value: object, *variables: str, name: str = "data") -> xr.Dataset
 def as_array(value: object, name: str, *dims: str) -> xr.DataArray:
     """Return a DataArray in this order of its dims, each label once, or raise a `DataError`."""
     needs = f"a DataArray with the dims ({', '.join(dims)})"
-    array = instance(name, value, xr.DataArray, needs, error=DataError)
+    array: xr.DataArray = instance(xr.DataArray, needs)(name, value)
     if set(array.dims) != set(dims) or not set(dims) <= set(array.coords):
         raise DataError(
             f"{name} has dims {array.dims} and labels along {sorted(map(str, array.indexes))}; it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from mmap import mmap
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ _ALLOWANCE, _RATIO = 128 * 2**20, 20
 _OBJECTS, _ATTRIBUTES, _DEPTH = 1000, 500, 4
 # deflate, shuffle, fletcher32: every other filter is another library, maybe loaded for the file.
 _FILTERS = (1, 2, 3)
+# Of variable length: HDF5 believes the length, and makes room for it before it looks for the rest,
+# which is the address of a heap and a number there. All may be the same few bytes.
+_ENTRY = np.dtype([("length", "<u4"), ("", "V12")])
 _TEXT_COST = 64
 """Bytes that Python needs for a text beside its characters."""
 
@@ -113,11 +117,47 @@ def _check_attributes(item: h5py.Group | h5py.Dataset, budget: _Budget) -> None:
         text = isinstance(kind, h5py.h5t.TypeStringID)
         if not (text or _is_number(attribute.dtype) or name.endswith(("_LIST", "_NCProperties"))):
             raise ForeignError(f"{what} is of a type that no dataset has")
-        # Each entry of variable length may name the same place in the file.
-        varies = kind.is_variable_str() if text else isinstance(kind, h5py.h5t.TypeVlenID)
-        budget.check(count * (budget.size if varies else kind.get_size()), what)
+        if isinstance(kind, h5py.h5t.TypeVlenID):
+            size = _claimed(name, count, budget.image, what) * kind.get_super().get_size()
+        elif text and kind.is_variable_str():
+            size = _claimed(name, count, budget.image, what)
+        else:
+            size = count * kind.get_size()
+        budget.check(size, what)
         value = item.attrs[name]
         budget.spend(len(value) + _TEXT_COST if isinstance(value, str) else value.nbytes, what)
+
+
+def _claimed(name: str, count: int, image: bytes | mmap, what: str) -> int:
+    """Add up the lengths that the entries of an attribute claim.
+
+    In the file stand the sizes of its name, its type and its shape, then these three, then its
+    entries. Attributes of one name and as many entries are not told apart: the largest counts.
+    """
+    written = name.encode("utf-8", "surrogateescape") + b"\0"
+    claims = [0] if not count else []
+    for found in re.finditer(re.escape(written), image):
+        for version, before in ((1, 8), (2, 8), (3, 9)):
+            head = image[max(found.start() - before, 0) : found.start()]
+            sizes = [int.from_bytes(head[i : i + 2], "little") for i in (2, 4, 6)]
+            if head[:1] == bytes([version]) and sizes[0] == len(written):
+                if version == 1:  # each fills up multiples of 8 bytes
+                    sizes = [-(-size // 8) * 8 for size in sizes]
+                start = found.start() + sum(sizes)
+                fits = start + _ENTRY.itemsize * count <= len(image)
+                if fits and _entries(image[start - sizes[2] : start]) == count:
+                    entries = np.frombuffer(image, _ENTRY, count, start)
+                    claims.append(int(entries["length"].sum(dtype=np.int64)))
+    if not claims:
+        raise ForeignError(f"{what} has no place in it")
+    return max(claims)
+
+
+def _entries(shape: bytes) -> int:
+    """Return how many entries there are in a shape, as it stands in the file."""
+    header = 8 if shape[:1] == b"\1" else 4
+    sizes = np.frombuffer(shape, "<u8", shape[1], header) if len(shape) > header else [1]
+    return math.prod(map(int, sizes))
 
 
 def _check_array(item: h5py.Dataset, budget: _Budget) -> None:
@@ -146,15 +186,14 @@ def _check_array(item: h5py.Dataset, budget: _Budget) -> None:
 
 
 def _characters(item: h5py.Dataset, budget: _Budget, what: str) -> int:
-    """Add up the lengths that texts claim, which HDF5 believes: all may be the same few bytes."""
+    """Add up the lengths that texts claim."""
     offset = item.id.get_offset()
     count = math.prod(item.shape)
     if offset is None and item.id.get_storage_size():
         raise ForeignError(f"{what} has texts in chunks; write it without compression")
-    if offset is None or offset + 16 * count > budget.size:
+    if offset is None or offset + _ENTRY.itemsize * count > budget.size:
         return 0  # nothing is stored, or HDF5 finds it cut off
-    # A text is its length, its heap's address, 8 bytes, and its number there.
-    texts = np.frombuffer(budget.image, [("length", "<u4"), ("", "V12")], count, offset)
+    texts = np.frombuffer(budget.image, _ENTRY, count, offset)
     return int(texts["length"].sum(dtype=np.int64))
 
 

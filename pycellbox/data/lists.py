@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from pycellbox.common.files import given_path
+from pycellbox.common.files import PATH
 from pycellbox.common.labels import counted, listed
 from pycellbox.data.cells import as_labels
 from pycellbox.data.delimited import read_rows
@@ -25,7 +25,7 @@ def read_names(names: FilePath | Sequence[str], dimension: str, wanted: int) -> 
     """Labels as given, or from a file with one on each line and maybe a header."""
     if not isinstance(names, str | os.PathLike):
         return [str(name) for name in as_labels(names, dimension, f"{dimension}s")]
-    file = read_rows(given_path(names, DataError), header=False, columns=1)
+    file = read_rows(PATH("names", names), header=False, columns=1)
     if len(file.rows[0]) != 1:
         raise DataError(
             f"{file.path}, line {file.lines[0]} has {len(file.rows[0])} cells; a file of "
@@ -40,7 +40,7 @@ def read_names(names: FilePath | Sequence[str], dimension: str, wanted: int) -> 
 
 def read_node_kinds(path: FilePath) -> pd.Series:
     """Read a file with the columns node and kind, with or without a header that says so."""
-    file = read_rows(given_path(path, DataError))
+    file = read_rows(PATH("path", path))
     try:
         frame = pd.DataFrame(file.rows[1:], columns=pd.Index(file.rows[0], dtype=object))
         return kinds_of_frame(frame.loc[:, [not is_blank(c) for c in frame.columns]])

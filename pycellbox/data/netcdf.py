@@ -7,12 +7,14 @@ from pathlib import Path
 
 import xarray as xr
 
-from pycellbox.common.files import check_ending
+from pycellbox.common.files import PATH, check_ending
+from pycellbox.common.options import checked
 from pycellbox.data.container import ENDINGS, read_datasets, write_datasets
-from pycellbox.data.schema import validate
+from pycellbox.data.schema import DATASET, validate
 from pycellbox.errors import DataError, ResultFileError
 
 
+@checked(dataset=DATASET, path=PATH)
 def save_data(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a dataset to a NetCDF file, whole or not at all.
 
@@ -43,6 +45,7 @@ def save_data(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     return write_datasets(path, {"": validate(dataset)})
 
 
+@checked(path=PATH)
 def open_data(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a dataset from a NetCDF file written by `save_data`.
 

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
-from pycellbox.common.options import as_integer, flag, shown
+from pycellbox.common.options import as_integer, checked, flag, instance, shown
 from pycellbox.data.cells import Labels, as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, check_text, encode, encode_attrs
 from pycellbox.errors import DataError
@@ -37,6 +37,12 @@ _ATTRIBUTES = {
 }
 
 
+DATASET = instance(
+    xr.Dataset, "an xarray.Dataset, such as pcb.from_tables, pcb.read_csv or pcb.open_data makes"
+)
+
+
+@checked(dataset=DATASET, part=flag())
 def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     """Check a dataset against the schema and return it in canonical form.
 
@@ -77,12 +83,6 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     >>> import pycellbox as pcb
     >>> checked = pcb.data.validate(dataset)  # doctest: +SKIP
     """
-    part = flag("part", part, error=DataError)
-    if not isinstance(dataset, xr.Dataset):
-        raise DataError(
-            f"a dataset is needed and a {type(dataset).__name__} was given; make an "
-            "xarray.Dataset with pcb.from_tables, pcb.read_csv or pcb.open_data."
-        )
     _check_version(dataset.attrs)
     _check_variables(dataset)
     axes = _axes(dataset)

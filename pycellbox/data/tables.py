@@ -13,7 +13,7 @@ import xarray as xr
 
 from pycellbox.common.arrays import unmasked
 from pycellbox.common.labels import counted, label_text
-from pycellbox.common.options import instance, shown, text
+from pycellbox.common.options import checked, instance, optional, shown, text
 from pycellbox.data.alignment import aligned, aligned_in_time, check_table_dims, one_unit
 from pycellbox.data.cells import as_labels, as_numbers
 from pycellbox.data.columns import Surroundings
@@ -27,6 +27,13 @@ _PLAIN = (Sequence, np.ndarray)
 Table: TypeAlias = pd.DataFrame | xr.DataArray | npt.NDArray[Any] | Sequence[Any]
 
 
+BESIDE = {
+    "time_units": optional(text()),
+    "attrs": optional(instance(Mapping, "a mapping of names to values")),
+}
+
+
+@checked(**BESIDE)
 def from_tables(
     perturbation: Table,
     response: Table,
@@ -112,10 +119,6 @@ def assemble(
     files: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Make a checked dataset from tables by name, and the files that they stand in, if any."""
-    if attrs is not None:
-        instance("attrs", attrs, Mapping, "a mapping of names to values", error=DataError)
-    if time_units is not None:
-        time_units = text("time_units", time_units, error=DataError)
     if node_kind is None:
         node_kind = _carried_kinds(given)
     named = named_nodes(node_kind)

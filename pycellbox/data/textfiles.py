@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from pycellbox.common.files import given_path
+from pycellbox.common.files import PATH
 from pycellbox.common.labels import counted, label_text
+from pycellbox.common.options import checked, optional
 from pycellbox.data.cells import as_numbers, is_numeric
 from pycellbox.data.conditions import condition_labels
 from pycellbox.data.delimited import SEPARATORS, Rows, read_rows
@@ -21,10 +23,11 @@ from pycellbox.data.lists import FilePath, read_names, read_node_kinds
 from pycellbox.data.numerals import is_missing_text, plain_numerals
 from pycellbox.data.orientation import check_orientation
 from pycellbox.data.schema import STEADY, check_perturbation
-from pycellbox.data.tables import Beside, Table, assemble, labelled
+from pycellbox.data.tables import BESIDE, Beside, Table, assemble, labelled
 from pycellbox.errors import DataError
 
 
+@checked(perturbation=PATH, response=PATH, sigma=optional(PATH), **BESIDE)
 def read_csv(
     perturbation: FilePath,
     response: FilePath,
@@ -95,10 +98,7 @@ def read_csv(
     paths = {"perturbation": perturbation, "response": response}
     if sigma is not None:
         paths["sigma"] = sigma
-    files = {
-        name: read_rows(given_path(path, DataError), header=nodes is None)
-        for name, path in paths.items()
-    }
+    files = {name: read_rows(Path(path), header=nodes is None) for name, path in paths.items()}
     if isinstance(node_kind, str | os.PathLike):
         node_kind = read_node_kinds(node_kind)
     tables: dict[str, Table]
@@ -144,7 +144,7 @@ def read_perturbation(
     DataError
         As for `read_csv`.
     """
-    file = read_rows(given_path(path, DataError), header=nodes is None)
+    file = read_rows(PATH("path", path), header=nodes is None)
     table: Table
     if nodes is None:
         table, beside = _labelled_frame(file), Beside(None, None, None)

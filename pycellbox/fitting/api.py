@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import Backend, BackendName, get_backend
-from pycellbox.common.options import flag, instance, shown
+from pycellbox.backends import BACKEND, Backend, BackendName, get_backend
+from pycellbox.common.options import checked, flag, instance, optional, shown
 from pycellbox.data import validate
 from pycellbox.doubts import doubt_data
-from pycellbox.errors import BackendWarning, ModelError, warn
+from pycellbox.errors import BackendWarning, OptionError, warn
 from pycellbox.fitting.conclusion import conclusion, versions
 from pycellbox.fitting.defaults import adaptive_solver, resolve
 from pycellbox.fitting.loop import Training
@@ -24,14 +24,14 @@ from pycellbox.fitting.safely import concluded
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
 from pycellbox.numerics.lowering import equations_of
-from pycellbox.objective import Loss, LossName, Penalty, as_loss
+from pycellbox.objective import LOSS, Loss, LossName, Penalty
 from pycellbox.problem import (
     Parameters,
     Problem,
     parameter_arrays,
     parameter_dataset,
 )
-from pycellbox.recipe import Dtype, Recipe
+from pycellbox.recipe import OF_A_FIT, Dtype, Recipe
 from pycellbox.result import Fit
 from pycellbox.schedule import Stage
 from pycellbox.solvers import Solver
@@ -39,6 +39,17 @@ from pycellbox.solvers import Solver
 log = logging.getLogger("pycellbox")
 
 
+@checked(
+    model=optional(
+        instance(Model | Recipe, "a model, such as pcb.CellBox(), or a pcb.Recipe(...)")
+    ),
+    initial=optional(
+        instance(Initialization | xr.Dataset, "pcb.Initialization(...) or a Dataset of parameters")
+    ),
+    backend=BACKEND,
+    progress=flag(),
+    **OF_A_FIT,
+)
 def fit(
     data: xr.Dataset,
     model: Model | Recipe | None = None,
@@ -111,7 +122,7 @@ def fit(
 
     Raises
     ------
-    DataError, ModelError, SolverError, BackendError
+    OptionError, DataError, ModelError, SolverError, BackendError
         Something given does not fit, or nothing is perturbed; nothing was computed.
     DivergenceError
         The trajectory is not finite at the initial parameters.
@@ -131,7 +142,6 @@ def fit(
     Nothing that is given is changed, and what is done to it afterwards does not change the fit.
     """
     began = time.perf_counter()
-    progress = flag("progress", progress)
     told = {
         "solver": solver, "schedule": schedule, "loss": loss, "penalty": penalty,
         "horizon": horizon, "seed": seed, "dtype": dtype,
@@ -142,7 +152,7 @@ def fit(
     recipe = _feasible(resolve(asked, data), asked, chosen, data)
     assert recipe.solver is not None
     assert recipe.penalty is not None
-    stages, objective, precision = recipe.stages, as_loss(recipe.loss), np.dtype(recipe.dtype)
+    stages, objective, precision = recipe.stages, LOSS.read(recipe.loss), np.dtype(recipe.dtype)
 
     problem = Problem.from_dataset(data, recipe.model, recipe.horizon, precision)
     problem.structure.check()
@@ -208,7 +218,7 @@ def _recipe(model: Model | Recipe | None, options: dict[str, Any]) -> Recipe:
     if options:
         names = ", ".join(options)
         first = next(iter(options))
-        raise ModelError(
+        raise OptionError(
             f"{names} beside a recipe, which has that already; change the recipe: "
             f"recipe.replace({first}={shown(options[first])}{', ...' * (len(options) > 1)})."
         )
@@ -234,13 +244,13 @@ def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
     for position, stage in enumerate(stages):
         too_short = stage.horizon is not None and stage.horizon < problem.times[0]
         if too_short and not problem.steady:
-            raise ModelError(
+            raise OptionError(
                 f"stage {position} ends at {stage.horizon:g}, before the first measured time "
                 f"{problem.times[0]:g}."
             )
         if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
             given = "steady states" if problem.steady else f"{problem.times.size} times"
-            raise ModelError(
+            raise OptionError(
                 f"stage {position} has prefix={stage.prefix}, but the data has {given}; it needs "
                 "time courses with at least as many times."
             )
@@ -252,7 +262,4 @@ def _start(
     """Effective parameters to start from."""
     if isinstance(initial, xr.Dataset):
         return parameter_arrays(problem.structure, initial, np.float64)
-    settings = Initialization() if initial is None else initial
-    needs = "pcb.Initialization(...) or a Dataset of parameters"
-    instance("initial", settings, Initialization, needs)
-    return equations_of(problem.structure).start(problem, settings, rng)
+    return equations_of(problem.structure).start(problem, initial or Initialization(), rng)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.options import did_you_mean, shown
-from pycellbox.errors import SolverError
+from pycellbox.errors import OptionError
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
 from pycellbox.schedule import AdamW, Stage
@@ -31,8 +31,8 @@ def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
 
     Raises
     ------
-    SolverError
-        `SteadyState` or a horizon is given for time courses.
+    OptionError, SolverError
+        A horizon or `SteadyState` is given for time courses.
     """
     steady = "time" not in data["response"].dims
     horizon = time_span(data, recipe.horizon)
@@ -52,13 +52,13 @@ def time_span(data: xr.Dataset, horizon: float | None) -> float:
 
     Raises
     ------
-    SolverError
+    OptionError
         The horizon is not a time, or is given for time courses, which have one of their own.
     """
     if "time" not in data["response"].dims:
         return float(time_grid(DEFAULT_HORIZON if horizon is None else horizon)[0])
     if horizon is not None:
-        raise SolverError(
+        raise OptionError(
             f"horizon={shown(horizon)} is for steady-state data; these are time courses, which end "
             f"at {float(data['time'].values[-1]):g}. Stage(horizon=...) fits only their beginning."
         )
@@ -102,20 +102,20 @@ def named_solver(name: str, data: xr.Dataset, horizon: float | None, **options: 
 
     Raises
     ------
-    SolverError
+    OptionError
         There is no such solver, or it has no such option.
     """
     kinds = {key.lower(): kind for key, kind in SOLVERS.items() if kind is not Adaptive}
     kind = kinds.get(name.lower())
     if kind is None:
-        raise SolverError(
+        raise OptionError(
             f"solver {name!r} is unknown{did_you_mean(name, kinds)}; choose one of "
             f"{', '.join(sorted(kinds))}."
         )
     known = [field.name for field in dataclasses.fields(kind)]
     for option in options:
         if option not in known:
-            raise SolverError(
+            raise OptionError(
                 f"{name} has no option {option}; it has {', '.join(known)}"
                 + ("." if "dt" in known else ", and chooses its own steps.")
             )

@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import as_number, number, shown
+from pycellbox.common.options import as_number, did_you_mean, number, shown
 from pycellbox.data import validate
 from pycellbox.data.cells import as_labels
 from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, OptionError
 from pycellbox.times import check_same_kind
 
 
@@ -56,10 +56,10 @@ def split_roles(
         return data, roles
     share = as_number(validation)
     if share is not None or isinstance(validation, bool):
-        share = number("validation", validation, 0, 1, error=DataError)
+        share = number(0, 1)("validation", validation)
         count = round(share * len(labels))
         if share > 0 and not 0 < count < len(labels):
-            raise DataError(
+            raise OptionError(
                 f"validation={share:g} of {len(labels)} conditions leaves an empty set."
             )
         order = np.random.default_rng([seed, 1]).permutation(len(labels))
@@ -72,17 +72,18 @@ def split_roles(
         roles[order[picked]] = "validation"
         return data, roles
     if isinstance(validation, str) or not np.iterable(validation):
-        raise DataError(
+        raise OptionError(
             f"validation={shown(validation)}; it needs a share, a list of condition labels, or a "
             "dataset."
         )
     wanted = as_labels(validation, "condition", "validation").tolist()
     absent = [v for v in wanted if v not in set(labels)]
     if absent:
-        raise DataError(f"validation names unknown condition(s) {listed(absent)}.")
+        hint = did_you_mean(absent[0], labels)
+        raise OptionError(f"validation names unknown condition(s) {listed(absent)}{hint}.")
     roles[np.isin(labels, wanted)] = "validation"
     if (roles == "validation").all():
-        raise DataError("validation names every condition; nothing is left to fit.")
+        raise OptionError("validation names every condition; nothing is left to fit.")
     judging = roles == "validation"
     warn_of_replicates(data.isel(condition=judging), data.isel(condition=~judging))
     return data, roles

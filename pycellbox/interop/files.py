@@ -10,7 +10,7 @@ from typing import Any
 
 from pycellbox.common.files import check_apart, check_writable
 from pycellbox.common.texts import MAX_CHARACTERS
-from pycellbox.errors import DataError, ModelError, ResultFileError
+from pycellbox.errors import DataError, OptionError, ResultFileError
 
 FIT_FILE = "fit.nc"
 """Our own result; a folder that has it holds a finished run."""
@@ -78,20 +78,20 @@ def read_configuration(path: Path, read: Callable[[str], Any]) -> Any:
     ------
     DataError
         It is missing or no text.
-    ModelError
+    OptionError
         It is not what ``read`` reads.
     """
     if not os.path.isfile(path):
         raise DataError(f"there is no configuration {str(path)!r}; check the path.")
     if path.stat().st_size > 4 * MAX_CHARACTERS:
-        raise ModelError(f"{path} is too long for a configuration: {path.stat().st_size} bytes.")
+        raise OptionError(f"{path} is too long for a configuration: {path.stat().st_size} bytes.")
     try:
         return read(read_text(path))
     except ValueError as error:
         if isinstance(error, DataError):
             raise
         separator = ", " if str(error).startswith("line ") else ": "
-        raise ModelError(f"{path}{separator}{error}.") from None
+        raise OptionError(f"{path}{separator}{error}.") from None
 
 
 def check_unfinished(folder: Path) -> None:

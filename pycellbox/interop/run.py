@@ -8,15 +8,23 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pycellbox.backends import BackendName
-from pycellbox.common.options import integer
+from pycellbox.backends import BACKEND, BackendName
+from pycellbox.common.options import checked, flag, integer, optional
 from pycellbox.ending import Ending
-from pycellbox.errors import DataError, ModelError, once
+from pycellbox.errors import DataError, OptionError, once
 from pycellbox.interop import files
 from pycellbox.interop.keys import Unused
 from pycellbox.interop.outcome import Outcome
 
 
+@checked(
+    index=integer(0),
+    drug=optional(integer()),
+    overwrite=flag(),
+    restart=flag(),
+    backend=BACKEND,
+    progress=flag(),
+)
 def run_config(
     path: str | Path,
     *,
@@ -61,7 +69,7 @@ def run_config(
 
     Raises
     ------
-    ModelError
+    OptionError
         A key or value is unknown or cannot be.
     DataError
         A file is missing or has another shape.
@@ -81,7 +89,6 @@ def run_config(
     source = Path(path)
     if os.path.isdir(source):
         source = source / "config.yaml"
-    index = integer("index", index, 0)
     wish = _Wish(
         index, drug, None if out is None else Path(out), overwrite, restart, backend, progress, tell
     )
@@ -114,7 +121,7 @@ def _run_json(source: Path, wish: _Wish) -> Outcome:
     from pycellbox.interop.cellbox import experiment, reading, training
 
     if wish.restart:
-        raise ModelError(
+        raise OptionError(
             f"{source}: a restart is for the configurations of CellBox.jl (YAML); those of "
             "CellBox start anew (--overwrite replaces a finished run)."
         )
@@ -137,7 +144,7 @@ def _run_yaml(source: Path, wish: _Wish) -> Outcome:
     from pycellbox.interop.cellbox_jl import material, reading, training
 
     if wish.drug is not None:
-        raise ModelError(f"{source}: -drug is for the configurations of CellBox (JSON).")
+        raise OptionError(f"{source}: -drug is for the configurations of CellBox (JSON).")
     config = reading.read_config(source, wish.index, wish.restart)
     folder = wish.out or config.folder
     if not (config.restart or wish.overwrite):

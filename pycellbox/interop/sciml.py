@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.models import CellBox, Structure, check_model
-from pycellbox.problem import kinds_of, parameter_arrays, perturbation_array
+from pycellbox.common.options import HORIZON, checked, instance
+from pycellbox.models import CellBox, Structure
+from pycellbox.problem import PARAMETERS, kinds_of, parameter_arrays, perturbation_array
 from pycellbox.solving import nodes_of
-from pycellbox.times import time_grid
 
 
+@checked(
+    model=instance(CellBox, "a network, such as pcb.CellBox()"),
+    parameters=PARAMETERS,
+    horizon=HORIZON,
+)
 def to_ode_problem(
     model: CellBox, parameters: xr.Dataset, perturbation: xr.DataArray, *, horizon: float
 ) -> Any:
@@ -46,10 +51,8 @@ def to_ode_problem(
     """
     from pycellbox.backends.julia import JuliaBackend
 
-    check_model(model)
-    time_grid(horizon)
     nodes = nodes_of(parameters)
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
     arrays = parameter_arrays(structure, parameters, np.float64)
     _, u = perturbation_array(perturbation, structure.nodes, np.float64)
-    return JuliaBackend().ode_problem(structure, arrays, u, float(horizon))
+    return JuliaBackend().ode_problem(structure, arrays, u, horizon)

@@ -10,13 +10,12 @@ from typing import Literal
 
 import xarray as xr
 
-from pycellbox.backends import BackendName
-from pycellbox.common.options import as_integer, shown
-from pycellbox.errors import DataError
+from pycellbox.backends import BACKEND, BackendName
+from pycellbox.common.options import SEED, Value, checked, either, integer, listed, number, optional
 from pycellbox.models import CellBox
 from pycellbox.networks import beeline
-from pycellbox.networks.drawing import Rate
-from pycellbox.networks.topologies import canonical_name
+from pycellbox.networks.drawing import RATE, Rate
+from pycellbox.networks.topologies import NAME
 from pycellbox.simulation.experiment import simulate
 
 JI_MODEL = CellBox(form="ji-code", self_interaction=True, drug_columns="free", dose_saturation=None)
@@ -39,6 +38,25 @@ _SETTINGS: dict[str, tuple[tuple[int, int, int], float]] = {
 }
 
 
+OPTIONS = {
+    "name": NAME,
+    "n_conditions": optional(
+        Value(
+            listed(integer(), 3, 3).read,
+            "three integers ≥ 1, how many conditions to train, to validate and to test, such as "
+            "(20, 5, 5)",
+        )
+    ),
+    "noise": number(0),
+    "seed": SEED,
+    "backend": BACKEND,
+}
+
+
+@checked(
+    **OPTIONS,
+    alpha=either("published", RATE),
+)
 def ji_experiment(
     name: str,
     *,
@@ -81,10 +99,8 @@ def ji_experiment(
 
     Raises
     ------
-    ModelError
-        The name is unknown, or ``alpha`` out of range.
-    DataError
-        ``n_conditions`` or ``noise`` is out of range.
+    OptionError
+        The name is unknown, or a number is out of range.
 
     Notes
     -----
@@ -97,8 +113,8 @@ def ji_experiment(
     >>> train, validation, test = ji_experiment("TF")  # doctest: +SKIP
     >>> fit = pcb.fit(train, JI_MODEL, validation=validation)  # doctest: +SKIP
     """
-    published, fixed_alpha = _SETTINGS[canonical_name(name)]
-    counts = published if n_conditions is None else _check_counts(n_conditions)
+    published, fixed_alpha = _SETTINGS[name]
+    counts = published if n_conditions is None else n_conditions
     data = simulate(
         beeline(name),
         sum(counts),
@@ -116,14 +132,3 @@ def ji_experiment(
     ends = (slice(0, n_train), slice(n_train, n_train + n_validation))
     train, validation = (data.isel(condition=part) for part in ends)
     return train, validation, data.isel(condition=slice(n_train + n_validation, None))
-
-
-def _check_counts(counts: object) -> tuple[int, int, int]:
-    given = tuple(counts) if isinstance(counts, tuple | list) else ()
-    numbers = [as_integer(count) or 0 for count in given]
-    if len(numbers) == 3 and min(numbers) >= 1:
-        return numbers[0], numbers[1], numbers[2]
-    raise DataError(
-        f"n_conditions={shown(counts)}; it needs three integers ≥ 1: how many conditions to train, "
-        "to validate and to test, such as (20, 5, 5)."
-    )

@@ -12,19 +12,19 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.backends import BackendName
-from pycellbox.common.options import instance, integer
+from pycellbox.backends import BACKEND, BackendName
+from pycellbox.common.options import SEED, checked, integer, optional
 from pycellbox.data.given import as_dataset, real_numbers
 from pycellbox.errors import once
 from pycellbox.fitting import fit
-from pycellbox.ji.experiment import JI_MODEL, ji_experiment
+from pycellbox.ji.experiment import JI_MODEL, OPTIONS, ji_experiment
 from pycellbox.metrics import html_table, rate_recovery, recovery
 from pycellbox.metrics.labels import aligned
-from pycellbox.networks.drawing import Rate
+from pycellbox.networks.drawing import RATE, Rate
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine, standard_errors
-from pycellbox.result import Fit
+from pycellbox.result import FIT, Fit
 from pycellbox.schedule import AdamW, Stage
 from pycellbox.simulation import truth
 from pycellbox.solvers import RK4
@@ -118,6 +118,7 @@ class Recovery:
         return head + "\n" + self.table().to_string(float_format="{:.4g}".format)
 
 
+@checked(fitted=FIT)
 def score(fitted: Fit, test: xr.Dataset) -> dict[str, float]:
     """Hold a fit to the truth that simulated test conditions carry; see `Recovery.table`.
 
@@ -133,7 +134,6 @@ def score(fitted: Fit, test: xr.Dataset) -> dict[str, float]:
     dict of str to float
         A row of `Recovery.table`, but for the seconds.
     """
-    instance("fitted", fitted, Fit, "what pcb.fit returns")
     true = truth(as_dataset(test, "true_W", "true_alpha", "true_response", name="test"))
     predicted = fitted.predict(test, backend=fitted.backend)
     found_there, clean = aligned(predicted, test["true_response"], "predicted", "true_response")
@@ -155,6 +155,7 @@ def score(fitted: Fit, test: xr.Dataset) -> dict[str, float]:
     }
 
 
+@checked(iterations=integer(), seed=SEED, backend=BACKEND)
 def ji_fit(
     train: xr.Dataset,
     validation: xr.Dataset,
@@ -196,6 +197,7 @@ def ji_fit(
     return fit(train, recipe, validation=validation, backend=backend, progress=False)
 
 
+@checked(**OPTIONS, alpha=RATE, iterations=optional(integer()), starts=integer())
 def recover_beeline(
     name: str,
     *,
@@ -239,14 +241,13 @@ def recover_beeline(
 
     Raises
     ------
-    ModelError, DataError
+    OptionError
         An option is out of range.
 
     Examples
     --------
     >>> recover_beeline("HSC")  # doctest: +SKIP
     """
-    starts = integer("starts", starts)
     train, validation, test = ji_experiment(
         name, noise=noise, seed=seed, n_conditions=n_conditions, alpha=alpha, backend=backend
     )

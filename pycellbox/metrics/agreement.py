@@ -12,21 +12,22 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pycellbox.common.options import instance, shown
+from pycellbox.common.options import checked, choice, instance, optional
 from pycellbox.data.given import real_numbers
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, OptionError
 from pycellbox.metrics.labels import Bools, Floats, aligned, pearson_rows
 
 By = Literal["node", "condition"]
 """Of what there is a score each: see `pearson`."""
 
-BY: tuple[By, ...] = ("node", "condition")
+_BY = checked(by=optional(choice("node", "condition")))
 
 
 @overload
 def pearson(predicted: xr.DataArray, observed: xr.DataArray, by: None = None) -> float: ...
 @overload
 def pearson(predicted: xr.DataArray, observed: xr.DataArray, by: By) -> xr.DataArray: ...
+@_BY
 def pearson(
     predicted: xr.DataArray, observed: xr.DataArray, by: By | None = None
 ) -> float | xr.DataArray:
@@ -56,6 +57,7 @@ def pearson(
 def mse(predicted: xr.DataArray, observed: xr.DataArray, by: None = None) -> float: ...
 @overload
 def mse(predicted: xr.DataArray, observed: xr.DataArray, by: By) -> xr.DataArray: ...
+@_BY
 def mse(
     predicted: xr.DataArray, observed: xr.DataArray, by: By | None = None
 ) -> float | xr.DataArray:
@@ -85,6 +87,7 @@ def mse(
 def mae(predicted: xr.DataArray, observed: xr.DataArray, by: None = None) -> float: ...
 @overload
 def mae(predicted: xr.DataArray, observed: xr.DataArray, by: By) -> xr.DataArray: ...
+@_BY
 def mae(
     predicted: xr.DataArray, observed: xr.DataArray, by: By | None = None
 ) -> float | xr.DataArray:
@@ -110,6 +113,7 @@ def mae(
     return _apply(lambda p, o, m: _mean_rows(np.abs(p - o), m), predicted, observed, by)
 
 
+@checked(predictions=instance(Mapping, "a mapping of names to predictions"))
 def compare(predictions: Mapping[str, xr.DataArray], observed: xr.DataArray) -> pd.DataFrame:
     """Score several predictions of the same measurements, side by side.
 
@@ -133,10 +137,7 @@ def compare(predictions: Mapping[str, xr.DataArray], observed: xr.DataArray) -> 
         As for `pearson`; the message names the model.
     """
     rows = {}
-    needs = "a mapping of names to predictions"
-    for name, predicted in instance(
-        "predictions", predictions, Mapping, needs, error=DataError
-    ).items():
+    for name, predicted in predictions.items():
         try:
             rows[name] = {
                 "pearson": pearson(predicted, observed),
@@ -160,8 +161,8 @@ def _apply(
 ) -> float | xr.DataArray:
     """Align, lay out as (group, entries), and score each row."""
     p, o = aligned(predicted, observed, "predicted", "observed")
-    if by is not None and not (isinstance(by, str) and by in BY and by in o.dims):
-        raise DataError(f'by={shown(by)}; use None, "node" or "condition", a dim of the arrays.')
+    if by is not None and by not in o.dims:
+        raise OptionError(f"by={by!r} is no dim of the arrays, which have {o.dims}.")
     if by is not None:
         p, o = p.transpose(by, ...), o.transpose(by, ...)
     shape = (1 if by is None else o.sizes[by], -1)

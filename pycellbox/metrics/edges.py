@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.options import flag
-from pycellbox.data.given import as_array, as_dataset, real_numbers
+from pycellbox.common.options import checked, flag
+from pycellbox.data.given import as_array, real_numbers
+from pycellbox.data.schema import DATASET
 from pycellbox.errors import DataError
 from pycellbox.metrics.agreement import pearson
 from pycellbox.metrics.labels import Bools, Floats, aligned, pearson_rows
@@ -19,6 +20,7 @@ _RATES = ("alpha", "epsilon", "psi")
 _NAN = float("nan")
 
 
+@checked(self_loops=flag())
 def recovery(
     W: xr.DataArray,
     truth: xr.DataArray,
@@ -74,7 +76,7 @@ def recovery(
     """
     fitted, true = aligned(W, as_array(truth, "truth", "target", "source"), "W", "truth")
     counts = np.ones(true.shape, dtype=bool)
-    if not flag("self_loops", self_loops, error=DataError):
+    if not self_loops:
         counts &= true["target"].values[:, None] != true["source"].values[None, :]
     if mask is not None:
         counts &= real_numbers(aligned(mask, true, "mask", "truth")[0], "mask") != 0
@@ -100,6 +102,7 @@ def recovery(
     }
 
 
+@checked(parameters=DATASET, truth=DATASET)
 def rate_recovery(parameters: xr.Dataset, truth: xr.Dataset) -> dict[str, float]:
     """Pearson correlation over the nodes of each fitted rate with the true one.
 
@@ -119,8 +122,6 @@ def rate_recovery(parameters: xr.Dataset, truth: xr.Dataset) -> dict[str, float]
     DataError
         They have no rate in common, nodes differ, or a fitted rate is NaN or infinite.
     """
-    for name, value in (("parameters", parameters), ("truth", truth)):
-        as_dataset(value, name=name)
     rates = [rate for rate in _RATES if rate in parameters and rate in truth]
     if not rates:
         raise DataError(f"parameters and truth share none of the rates {', '.join(_RATES)}.")

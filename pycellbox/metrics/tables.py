@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pycellbox import views
-from pycellbox.common.options import instance, text
-from pycellbox.errors import DataError
+from pycellbox.common.options import checked, instance, optional, text
 
 _HEADERS = {
     "pearson": "Pearson",
@@ -22,6 +21,10 @@ _HEADERS = {
 }
 
 
+_TABLE = instance(pd.DataFrame, "a DataFrame, such as pcb.metrics.compare returns")
+
+
+@checked(table=_TABLE, title=optional(text()))
 def format_table(table: pd.DataFrame, *, title: str | None = None) -> str:
     """Write a table of scores as aligned plain text.
 
@@ -38,7 +41,6 @@ def format_table(table: pd.DataFrame, *, title: str | None = None) -> str:
         Without a final newline. Correlations have three decimals; other numbers have four, or an
         exponent where four would hide them; an undefined value is "-".
     """
-    title = None if title is None else text("title", title, error=DataError)
     labels, *columns = _columns(table)
     padded = [_justified(labels, str.ljust), *(_justified(c, str.rjust) for c in columns)]
     lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
@@ -46,6 +48,7 @@ def format_table(table: pd.DataFrame, *, title: str | None = None) -> str:
     return "\n".join(lines if title is None else [title, *lines])
 
 
+@checked(table=_TABLE)
 def html_table(table: pd.DataFrame) -> str:
     """Write a table of scores as HTML.
 
@@ -65,7 +68,6 @@ def html_table(table: pd.DataFrame) -> str:
 
 def _columns(table: pd.DataFrame) -> list[list[str]]:
     """List the texts of every column, its header first; the first column is the index."""
-    instance("table", table, pd.DataFrame, "a DataFrame", error=DataError)
     labels = [str(table.index.name or ""), *(str(label) for label in table.index)]
     columns = [
         [_HEADERS.get(str(name), str(name)), *_cells(str(name), table.iloc[:, i])]

@@ -12,12 +12,13 @@ from pycellbox.models.cellbox import (
     prior_mask,
 )
 from pycellbox.models.layout import Layout, Parameter
-from pycellbox.models.model import Model, check_model, model_from_dict, model_to_dict
+from pycellbox.models.model import MODEL, Model, model_from_dict, model_to_dict
 from pycellbox.models.structure import Structure
 
 __all__ = [
     "ENVELOPES",
     "FORMS",
+    "MODEL",
     "CellBox",
     "Envelope",
     "Form",
@@ -25,7 +26,6 @@ __all__ = [
     "Model",
     "Parameter",
     "Structure",
-    "check_model",
     "check_network",
     "model_from_dict",
     "model_to_dict",

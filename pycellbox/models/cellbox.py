@@ -14,11 +14,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from pycellbox.common.arrays import unmasked
 from pycellbox.common.labels import label_text
-from pycellbox.common.options import as_integer, choice, flag, number, settle, shown
+from pycellbox.common.options import (
+    Value,
+    checked,
+    choice,
+    flag,
+    integer,
+    number,
+    optional,
+    settle,
+)
 from pycellbox.errors import ModelError
 from pycellbox.models.aligning import aligned
 from pycellbox.models.layout import Array, Parameter
@@ -41,6 +51,47 @@ _EQUATIONS: dict[Form, str] = {
 }
 
 
+def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
+    """Make a boolean copy of the user's mask that cannot be written to, labelled if it was."""
+    labelled: xr.DataArray | None = None
+    if isinstance(mask, xr.DataArray):
+        if set(mask.dims) != {"target", "source"}:
+            raise ValueError(f"its dims are {mask.dims}")
+        labelled = mask.transpose("target", "source")
+    elif isinstance(mask, pd.DataFrame):
+        labelled = xr.DataArray(
+            mask.to_numpy(),
+            dims=("target", "source"),
+            coords={
+                "target": list(map(label_text, mask.index)),
+                "source": list(map(label_text, mask.columns)),
+            },
+        )
+    values = unmasked(mask) if labelled is None else labelled.values
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise ValueError(f"its shape is {values.shape}")
+    if values.dtype != bool:
+        numeric = values.dtype.kind in "iuf"
+        if not numeric or not np.isin(values, (0, 1)).all():
+            raise ValueError("it holds something else than True and False, or 0 and 1")
+        values = values.astype(bool)
+    values = values.copy()
+    values.flags.writeable = False
+    return values if labelled is None else labelled.copy(deep=True, data=values)
+
+
+@checked(
+    envelope=choice(*ENVELOPES),
+    form=choice(*FORMS),
+    degree=choice(1, 2),
+    order=optional(integer(2)),
+    drugs=choice("input", "clamped"),
+    dose_saturation=optional(number(0)),
+    response_range=choice("free", "held"),
+    drug_columns=choice("free", "shared"),
+    self_interaction=flag(),
+    mask=optional(Value(_as_mask, "True or False, (target, source), of n nodes × n nodes")),
+)
 @dataclass(frozen=True)
 class CellBox(Model):
     """An interpretable ODE network, dx/dt = ε∘φ(Wx + u) − α∘x with x(0) = 0.
@@ -87,8 +138,10 @@ class CellBox(Model):
 
     Raises
     ------
+    OptionError
+        An option is not what is needed.
     ModelError
-        An option is unknown, or two options contradict each other.
+        Two options contradict each other.
 
     Notes
     -----
@@ -108,43 +161,18 @@ class CellBox(Model):
     mask: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        allowed: dict[str, tuple[object, ...]] = {
-            "envelope": ENVELOPES,
-            "form": FORMS,
-            "degree": (1, 2),
-            "drugs": ("input", "clamped"),
-            "response_range": ("free", "held"),
-            "drug_columns": ("free", "shared"),
-        }
-        for name, values in allowed.items():
-            settle(self, name, choice(name, getattr(self, name), values))
-        settle(self, "self_interaction", flag("self_interaction", self.self_interaction))
-        self._settle_order()
-        if self.dose_saturation is not None:
-            kappa = number("dose_saturation (None, or 0 for a linear dose)", self.dose_saturation)
-            settle(self, "dose_saturation", kappa)
+        if self.envelope in _WITH_ORDER:
+            settle(self, "order", 2 if self.order is None else self.order)
+        elif self.order is not None:
+            raise ModelError(
+                f"order={self.order} has no meaning for the {self.envelope} envelope; "
+                f"leave it out or choose one of {', '.join(_WITH_ORDER)}."
+            )
         if self.response_range == "held" and "epsilon" not in self.rates:
             raise ModelError(
                 f'response_range="held" ties ε to α, but form {self.form!r} has no ε; '
                 'use response_range="free".'
             )
-        if self.mask is not None:
-            object.__setattr__(self, "mask", _as_mask(self.mask))
-
-    def _settle_order(self) -> None:
-        if self.envelope not in _WITH_ORDER:
-            if self.order is not None:
-                raise ModelError(
-                    f"order={shown(self.order)} has no meaning for the {self.envelope} envelope; "
-                    f"leave it out or choose one of {', '.join(_WITH_ORDER)}."
-                )
-            return
-        order = 2 if self.order is None else as_integer(self.order)
-        if order is None or order < 2:
-            raise ModelError(
-                f"order={shown(self.order)}; the {self.envelope} envelope needs an integer k ≥ 2."
-            )
-        settle(self, "order", order)
 
     @property
     def rates(self) -> tuple[str, ...]:
@@ -233,32 +261,3 @@ def prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
     if mask.shape[0] != len(nodes):
         raise ModelError(f"mask has shape {mask.shape}; the data has {len(nodes)} nodes.")
     return mask
-
-
-def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
-    """Make a boolean copy of the user's mask that cannot be written to, labelled if it was."""
-    labelled: xr.DataArray | None = None
-    if isinstance(mask, xr.DataArray):
-        if set(mask.dims) != {"target", "source"}:
-            raise ModelError(f"mask has dims {mask.dims}; it needs ('target', 'source').")
-        labelled = mask.transpose("target", "source")
-    elif hasattr(mask, "columns") and hasattr(mask, "index"):
-        labelled = xr.DataArray(
-            mask.to_numpy(),
-            dims=("target", "source"),
-            coords={
-                "target": list(map(label_text, mask.index)),
-                "source": list(map(label_text, mask.columns)),
-            },
-        )
-    values = unmasked(mask) if labelled is None else labelled.values
-    if values.ndim != 2 or values.shape[0] != values.shape[1]:
-        raise ModelError(f"mask has shape {values.shape}; it needs (n nodes, n nodes).")
-    if values.dtype != bool:
-        numeric = values.dtype.kind in "iuf"
-        if not numeric or not np.isin(values, (0, 1)).all():
-            raise ModelError("mask holds something other than True/False or 0/1.")
-        values = values.astype(bool)
-    values = values.copy()
-    values.flags.writeable = False
-    return values if labelled is None else labelled.copy(deep=True, data=values)

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pycellbox.common.options import shown
-from pycellbox.errors import ModelError
+from pycellbox.common.options import NAMED, did_you_mean, instance, shown
+from pycellbox.errors import ModelError, OptionError
 from pycellbox.models.layout import Parameter
 
 MODELS: dict[str, type[Model]] = {}
@@ -85,11 +85,13 @@ class Model(ABC):
     @classmethod
     def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> Any:
         """Rebuild a model from `to_dict`; unknown options are an error."""
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        unknown = sorted(set(options) - known)
-        if unknown:
-            raise ModelError(f"unknown model option(s): {', '.join(unknown)}.")
-        return cls(**options, **({} if mask is None else {"mask": mask}))
+        given = NAMED("model", options)
+        known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for name in given:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise OptionError(f"{cls.__name__} has no option {shown(name)}{hint}.")
+        return cls(**given, **({} if mask is None else {"mask": mask}))
 
 
 def model_to_dict(model: Model) -> dict[str, Any]:
@@ -99,18 +101,14 @@ def model_to_dict(model: Model) -> dict[str, Any]:
 
 def model_from_dict(options: Mapping[str, Any], mask: Any = None) -> Any:
     """Rebuild a model from `model_to_dict`; without a name it is a CellBox."""
-    fields = dict(options)
+    fields = NAMED("model", options)
     name = fields.pop("name", "CellBox")
-    if name not in MODELS:
-        raise ModelError(
-            f"the model {shown(name)} is unknown; known: {', '.join(sorted(MODELS))}. Import the "
-            "module that defines it first."
+    if not isinstance(name, str) or name not in MODELS:
+        raise OptionError(
+            f"the model {shown(name)} is unknown{did_you_mean(name, MODELS)}; known: "
+            f"{', '.join(sorted(MODELS))}. Import the module that defines it first."
         )
     return MODELS[name].from_dict(fields, mask)
 
 
-def check_model(model: object) -> Any:
-    """Return ``model`` if it is one, else say what is needed."""
-    if not isinstance(model, Model):
-        raise ModelError(f"model is {shown(model)}; make one with pcb.CellBox(...).")
-    return model
+MODEL = instance(Model, "a model, such as pcb.CellBox()")

@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pycellbox.common.options import flag, integer
-from pycellbox.networks.drawing import Draw, Rate, Weights, check_size
+from pycellbox.common.options import checked, flag, integer, optional
+from pycellbox.networks.drawing import DENSITY, LAW, Draw, Rate, Weights, size
 from pycellbox.networks.network import Network
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
@@ -23,6 +23,7 @@ _Floats: TypeAlias = npt.NDArray[np.float64]
 _GROWTH = 0.5
 
 
+@checked(n_nodes=size(1), density=DENSITY, self_loops=flag(), **LAW)
 def erdos_renyi(
     n_nodes: int,
     density: float,
@@ -62,7 +63,7 @@ def erdos_renyi(
 
     Raises
     ------
-    ModelError
+    OptionError
         A number is out of range.
 
     Notes
@@ -70,14 +71,14 @@ def erdos_renyi(
     Responses stay bounded, but a network of strong and many interactions need not come to rest:
     with k regulators a node of root-mean-square strength s that is so where s·√k exceeds α.
     """
-    self_loops = flag("self_loops", self_loops)
-    draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
+    draw = Draw(n_nodes, weights, scale, gap, alpha, seed)
     edges = draw.chance(density)
     if not self_loops:
         np.fill_diagonal(edges, False)
     return dataclasses.replace(draw.network(draw.signed(edges)), self_interaction=self_loops)
 
 
+@checked(n_nodes=size(1), density=DENSITY, **LAW)
 def acyclic(
     n_nodes: int,
     density: float,
@@ -109,13 +110,14 @@ def acyclic(
 
     Raises
     ------
-    ModelError
+    OptionError
         A number is out of range.
     """
-    draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
+    draw = Draw(n_nodes, weights, scale, gap, alpha, seed)
     return draw.network(draw.signed(np.tril(draw.chance(density), k=-1)))
 
 
+@checked(n_nodes=size(2), density=DENSITY, **LAW)
 def cyclic(
     n_nodes: int,
     density: float = 0.0,
@@ -146,10 +148,10 @@ def cyclic(
 
     Raises
     ------
-    ModelError
+    OptionError
         A number is out of range.
     """
-    draw = Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
+    draw = Draw(n_nodes, weights, scale, gap, alpha, seed)
     edges = draw.chance(density)
     np.fill_diagonal(edges, False)
     order = draw.for_topology.permutation(n_nodes)
@@ -157,6 +159,7 @@ def cyclic(
     return draw.network(draw.signed(edges))
 
 
+@checked(n_nodes=size(1), density=DENSITY, **LAW)
 def symmetric(
     n_nodes: int,
     density: float,
@@ -185,14 +188,15 @@ def symmetric(
 
     Raises
     ------
-    ModelError
+    OptionError
         A number is out of range.
     """
-    draw = Draw(check_size(n_nodes, 1), weights, scale, gap, alpha, seed)
+    draw = Draw(n_nodes, weights, scale, gap, alpha, seed)
     W = draw.signed(np.tril(draw.chance(density), k=-1))
     return draw.network(W + W.T)
 
 
+@checked(n_nodes=size(2), n_upstream=optional(integer(0)), **LAW)
 def bifurcating(
     n_nodes: int,
     *,
@@ -226,13 +230,13 @@ def bifurcating(
 
     Raises
     ------
-    ModelError
+    OptionError
         A number is out of range.
     """
-    draw = Draw(check_size(n_nodes, 2), weights, scale, gap, alpha, seed)
-    up = (n_nodes - 2) // 3
     if n_upstream is not None:  # nodes that are not in the switch
-        up = integer("n_upstream", n_upstream, 0, n_nodes - 2)
+        integer(0, n_nodes - 2)("n_upstream", n_upstream)
+    draw = Draw(n_nodes, weights, scale, gap, alpha, seed)
+    up = (n_nodes - 2) // 3 if n_upstream is None else n_upstream
     rng, a, b = draw.for_topology, up, up + 1
     edges = np.zeros((n_nodes, n_nodes), dtype=bool)
     upstream = np.arange(up)
@@ -249,6 +253,7 @@ def bifurcating(
     return draw.network(W)
 
 
+@checked(n_nodes=size(3), density=DENSITY, n_ring=integer(3), **LAW)
 def oscillating(
     n_nodes: int,
     density: float = 0.0,
@@ -287,11 +292,11 @@ def oscillating(
 
     Raises
     ------
-    ModelError
+    OptionError
         A number is out of range.
     """
-    draw = Draw(check_size(n_nodes, 3), weights, scale, gap, alpha, seed)
-    n_ring = integer("n_ring", n_ring, 3, n_nodes)
+    integer(3, n_nodes)("n_ring", n_ring)
+    draw = Draw(n_nodes, weights, scale, gap, alpha, seed)
     rng = draw.for_topology
     edges = np.tril(draw.chance(density), k=-1)
     edges[:n_ring] = False

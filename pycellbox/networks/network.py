@@ -12,7 +12,7 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import flag, instance, settle
+from pycellbox.common.options import checked, flag, instance, optional, settle
 from pycellbox.data import NODE_KINDS
 from pycellbox.errors import ModelError
 from pycellbox.models import CellBox, Structure
@@ -26,6 +26,17 @@ _DIMS: dict[str, tuple[str, ...]] = {
 _ONES: Any = None  # a rate that is left out is 1 for every node
 
 
+_EACH = instance(xr.DataArray, "a DataArray (node), with labels")
+
+
+@checked(
+    W=instance(xr.DataArray, "a DataArray (target, source), with labels"),
+    node_kind=_EACH,
+    alpha=_EACH,
+    epsilon=optional(_EACH),
+    psi=optional(_EACH),
+    self_interaction=flag(),
+)
 @dataclass(frozen=True, eq=False)
 class Network:
     """A network and its rates: the parameters of dx/dt = ε∘φ(Wx + u) − α∘x and its variants.
@@ -59,20 +70,17 @@ class Network:
     self_interaction: bool = False
 
     def __post_init__(self) -> None:
-        settle(self, "self_interaction", flag("self_interaction", self.self_interaction))
         for rate in ("epsilon", "psi"):
-            if getattr(self, rate) is None and isinstance(self.alpha, xr.DataArray):
-                object.__setattr__(self, rate, xr.ones_like(self.alpha, dtype=np.float64))
+            if getattr(self, rate) is None:
+                settle(self, rate, xr.ones_like(self.alpha, dtype=np.float64))
         for name, dims in _DIMS.items():
-            needs = f"a DataArray with the dims {dims} and their labels"
-            array = instance(name, getattr(self, name), xr.DataArray, needs)
-            if array.dims != dims:
+            if (array := getattr(self, name)).dims != dims:
                 raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
         for name in _DIMS:
             # Checked once, so that it may not change any more.
             array = getattr(self, name).copy(deep=True)
             array.values.flags.writeable = False
-            object.__setattr__(self, name, array)
+            settle(self, name, array)
         strange = {*map(str, self.node_kind.values)} - {*NODE_KINDS}
         if strange:
             raise ModelError(

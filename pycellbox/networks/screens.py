@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pycellbox.common.options import integer, number
-from pycellbox.errors import ModelError
+from pycellbox.common.options import SEED, checked, integer, number
+from pycellbox.errors import OptionError
 from pycellbox.models import CellBox, Structure
-from pycellbox.networks.drawing import check_seed, check_size
+from pycellbox.networks.drawing import size
 from pycellbox.networks.network import Network, make_network
 
 _DEMO_KINDS = {
@@ -37,6 +37,7 @@ _DEMO_EDGES: dict[tuple[str, str], float] = {
 }
 
 
+@checked(seed=SEED)
 def demo_network(seed: int = 0) -> Network:
     """Ten nodes of a MAPK and PI3K signalling cascade with feedback.
 
@@ -56,7 +57,7 @@ def demo_network(seed: int = 0) -> Network:
         With α = ε = 1: time in units of the decay time, proteins and phenotype within (−1, 1).
         It is stable at rest.
     """
-    rng = np.random.default_rng(check_seed(seed))
+    rng = np.random.default_rng(seed)
     scale = rng.uniform(0.9, 1.1, size=len(_DEMO_EDGES))
     edges = {
         edge: weight * float(s)
@@ -65,6 +66,13 @@ def demo_network(seed: int = 0) -> Network:
     return _network(_DEMO_KINDS, edges)
 
 
+@checked(
+    n_nodes=size(1),
+    density=number(0, 1, above=True, up_to=True),
+    n_drugs=integer(0),
+    n_phenotypes=integer(0),
+    seed=SEED,
+)
 def random_network(
     n_nodes: int, density: float, *, n_drugs: int, n_phenotypes: int, seed: int
 ) -> Network:
@@ -91,20 +99,16 @@ def random_network(
 
     Raises
     ------
-    ModelError
+    OptionError
         The counts or the density cannot be.
     """
-    n_nodes = check_size(n_nodes, 1)
-    n_drugs = integer("n_drugs", n_drugs, 0)
-    n_phenotypes = integer("n_phenotypes", n_phenotypes, 0)
     n_proteins = n_nodes - n_drugs - n_phenotypes
     if n_proteins < 1:
-        raise ModelError(
+        raise OptionError(
             f"{n_nodes} nodes with {n_drugs} drugs and {n_phenotypes} phenotypes leave "
             f"{n_proteins} protein(s); at least one is needed."
         )
-    density = number("density", density, 0, 1, above=True, up_to=True)
-    rng = np.random.default_rng(check_seed(seed))
+    rng = np.random.default_rng(seed)
     names = {"P": n_proteins, "Y": n_phenotypes, "D": n_drugs}
     nodes = [f"{letter}{i + 1}" for letter, n in names.items() for i in range(n)]
     kinds = ["protein"] * n_proteins + ["phenotype"] * n_phenotypes + ["drug"] * n_drugs

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pycellbox.common.options import did_you_mean, shown
-from pycellbox.errors import ModelError
-from pycellbox.networks.drawing import Rate, Weights, draw_magnitudes, draw_rate, generators
+from pycellbox.common.options import Value, checked, choice
+from pycellbox.networks.drawing import LAW, Rate, Weights, draw_magnitudes, draw_rate, generators
 from pycellbox.networks.network import Network, make_network
 
 # target: its regulators; "-" stands before an inhibitor.
@@ -144,6 +143,18 @@ trifurcating; mammalian cortical area development, ventral spinal cord, hematopo
 differentiation, gonadal sex determination."""
 
 
+_BY_LOWER_CASE = {name.lower(): name for name in BEELINE}
+
+
+def _canonical(given: object) -> str:
+    known = _BY_LOWER_CASE.get(given.lower(), given) if isinstance(given, str) else given
+    return str(choice(*BEELINE).read(known))
+
+
+NAME = Value(_canonical, choice(*BEELINE).needs)
+
+
+@checked(name=NAME, **LAW)
 def beeline(
     name: str,
     *,
@@ -177,7 +188,7 @@ def beeline(
 
     Raises
     ------
-    ModelError
+    OptionError
         The name is unknown, or a number is out of range.
 
     References
@@ -189,7 +200,7 @@ def beeline(
     >>> beeline("mcad")
     Network(5 nodes: 5 protein; 14 edges)
     """
-    regulators = _REGULATORS[canonical_name(name)]
+    regulators = _REGULATORS[name]
     nodes = list(regulators)
     position = {node: i for i, node in enumerate(nodes)}
     edges = [
@@ -202,14 +213,3 @@ def beeline(
     W = np.zeros((len(nodes), len(nodes)))
     W[targets, sources] = signs * draw_magnitudes(len(edges), weights, scale, gap, for_weights)
     return make_network(W, nodes, alpha=draw_rate(alpha, len(nodes), for_rates))
-
-
-def canonical_name(name: object) -> str:
-    """Return the name as it stands in `BEELINE`, or say which there are."""
-    known = {known.lower(): known for known in BEELINE}
-    if isinstance(name, str) and name.lower() in known:
-        return known[name.lower()]
-    hint = did_you_mean(name, BEELINE)
-    raise ModelError(
-        f"there is no BEELINE network {shown(name)}{hint}; choose of {', '.join(BEELINE)}."
-    )

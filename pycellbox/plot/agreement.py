@@ -57,7 +57,7 @@ def observed_against_predicted(
         matplotlib is not installed, or ``ax`` is none.
     """
     check_ax(ax)
-    title = "" if title is None else text("title", title, error=DataError)
+    title = "" if title is None else text()("title", title)
     predicted, observed = _compared(fit, data)
     score = f"Pearson {metrics.pearson(predicted, observed):.3f}\n"
     score += f"MSE {metrics.mse(predicted, observed):.3g}"
@@ -89,7 +89,7 @@ def _compared(
         data = as_dataset(data, "response")
         return fit.evaluate(data, baselines=False).predictions["CellBox"], data["response"]
     needs = "a Fit, or a DataArray of predicted responses"
-    predicted = instance("fit", fit, xr.DataArray, needs, error=DataError)
+    predicted = instance(xr.DataArray, needs)("fit", fit)
     observed = data["response"] if isinstance(data, xr.Dataset) and "response" in data else data
     needs = "the measured responses, a DataArray or a dataset that has them"
-    return predicted, instance("data", observed, xr.DataArray, needs, error=DataError)
+    return predicted, instance(xr.DataArray, needs)("data", observed)

@@ -85,7 +85,7 @@ def trajectories(
     """
     check_figure(figure)
     needs = "a Fit, a DataArray of predicted responses, or a Dataset of measured ones"
-    instance("fit", fit, (Fit, xr.DataArray, xr.Dataset), needs, error=DataError)
+    instance(Fit | xr.DataArray | xr.Dataset, needs)("fit", fit)
     if isinstance(fit, xr.Dataset) and data is not None:
         raise DataError("fit is a Dataset, and so data is given twice; leave one of them out.")
     data = fit.data if isinstance(fit, Fit) and data is None else data

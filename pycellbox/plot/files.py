@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycellbox.common.files import check_ending, write_whole
 from pycellbox.common.options import instance
-from pycellbox.errors import DataError, PycellboxError
+from pycellbox.errors import PycellboxError
 from pycellbox.plot.place import require_matplotlib
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    instance("figure", figure, Figure, "a figure of pcb.plot", error=DataError)
+    instance(Figure, "a figure of pcb.plot")("figure", figure)
     check_ending(path, ())
     form = Path(path).suffix.lower().lstrip(".")
     known = figure.canvas.get_supported_filetypes()

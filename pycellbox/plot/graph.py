@@ -152,9 +152,9 @@ def _strongest(
 ) -> tuple[list[tuple[int, int, float]], str]:
     """Edges (source, target, w) from the strongest down, and what to say of the choice."""
     if threshold is not None:
-        threshold = number("threshold", threshold, error=DataError)
+        threshold = number(0)("threshold", threshold)
     if top is not None:
-        top = integer("top", top, error=DataError)
+        top = integer()("top", top)
     every = np.argwhere(W != 0)
     strength = np.abs(W[tuple(every.T)])
     ranked = every[np.argsort(-strength, kind="stable")]

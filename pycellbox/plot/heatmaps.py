@@ -10,7 +10,6 @@ import xarray as xr
 
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import flag
-from pycellbox.errors import DataError
 from pycellbox.plot.labels import Interactions, interactions_of, like, short
 from pycellbox.plot.place import area, check_figure, check_room, room, root_of, wrapped
 from pycellbox.plot.style import BLACK, DIVERGING, KINDS, PLURALS, SMALL, TINY
@@ -66,7 +65,7 @@ def interactions(
         matplotlib is not installed, or ``figure`` is none, not empty or too small.
     """
     check_figure(figure)
-    difference = flag("difference", difference, error=DataError)
+    difference = flag()("difference", difference)
     W = interactions_of(fit)
     panels = {"": W}
     if truth is not None:

@@ -50,7 +50,7 @@ def check_ax(ax: object) -> None:
         count = ax.size if isinstance(ax, np.ndarray) else length(ax)
         raise PycellboxError(f"ax holds {count} entries; it needs one matplotlib Axes, as ax[0].")
     needs = "a single matplotlib Axes, such as figure.subplots() gives"
-    given = instance("ax", ax, Axes, needs, error=PycellboxError)
+    given = instance(Axes, needs)("ax", ax)
     if given.name != "rectilinear":
         raise PycellboxError(f"ax is {given.name}; it needs plain axes, without a projection.")
     _check_alive("ax", given, Axes)
@@ -64,7 +64,7 @@ def check_figure(figure: object) -> None:
     from matplotlib.figure import FigureBase, SubFigure
 
     needs = "a matplotlib Figure, or a part of one that figure.subfigures() gives"
-    given = instance("figure", figure, FigureBase, needs, error=PycellboxError)
+    given = instance(FigureBase, needs)("figure", figure)
     _check_alive("figure", given, SubFigure)
     if given.axes or given.subfigs:
         raise PycellboxError(

@@ -11,17 +11,17 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.backends import BackendName, get_backend
-from pycellbox.common.options import choice, flag
-from pycellbox.errors import ModelError, once
+from pycellbox.backends import BACKEND, BackendName, get_backend
+from pycellbox.common.options import checked, choice, flag, instance, integer, optional
+from pycellbox.errors import once
 from pycellbox.fitting.progress import Progress
 from pycellbox.metrics import format_table, html_table, recovery
 from pycellbox.models import Structure, check_network
-from pycellbox.objective import Penalty
+from pycellbox.objective import PENALTY, Penalty
 from pycellbox.pruning.options import Choose, count, of_refits, parts, steps_to_take
 from pycellbox.pruning.path import Floats, Refits, losses_of, mean_and_error
-from pycellbox.result import Fit
-from pycellbox.schedule import Stage
+from pycellbox.result import FIT, Fit
+from pycellbox.schedule import SCHEDULE, Stage
 from pycellbox.simulation import truth as truth_of
 
 
@@ -95,6 +95,16 @@ class Pruned:
         return self.table.assign(chosen=np.where(self.table["chosen"], "chosen", ""))
 
 
+@checked(
+    fit=FIT,
+    validation=optional(instance(xr.Dataset, "a Dataset of conditions that the fit has not seen")),
+    folds=optional(integer(2)),
+    choose=choice(*get_args(Choose)),
+    schedule=optional(SCHEDULE),
+    penalty=optional(PENALTY),
+    backend=optional(BACKEND),
+    progress=flag(),
+)
 def prune(
     fit: Fit,
     *,
@@ -171,11 +181,7 @@ def prune(
     >>> pruned = pcb.prune(result)  # doctest: +SKIP
     >>> pruned.fit.parameters["W"]  # doctest: +SKIP
     """
-    if not isinstance(fit, Fit):
-        raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
     check_network(fit.model, "pruned")
-    progress = flag("progress", progress)
-    choose = choice("choose", choose, get_args(Choose))
     steps = steps_to_take(fit, edges, thresholds)
     with once():  # the refits are fits of their own
         train, judges = parts(fit, validation, folds, choose)

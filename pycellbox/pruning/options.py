@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.options import as_integer, as_number, integer, several, shown
+from pycellbox.common.options import Value, as_integer, as_number, integer, several, shown
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates
-from pycellbox.errors import DataError, ModelError
+from pycellbox.errors import DataError, ModelError, OptionError
 from pycellbox.fitting.roles import split_roles
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
@@ -36,12 +36,12 @@ def parts(
     train = data.isel(condition=np.flatnonzero(roles == "train"))
     if folds is not None:
         if validation is not None:
-            raise ModelError("give folds= or validation=, not both.")
+            raise OptionError("give folds= or validation=, not both.")
         n = np.unique(replicates(data["perturbation"].values)).size
         # Replicates stay in one fold.
-        integer("folds", folds, 2, n)
+        integer(2, n)("folds", folds)
         if (roles == "validation").any():
-            raise ModelError(
+            raise OptionError(
                 "folds= is for fits without validation conditions, and this fit has "
                 f"{int((roles == 'validation').sum())}, which judge by themselves: leave folds out."
             )
@@ -55,11 +55,6 @@ def parts(
                 "validation=, or ask for cross-validation with folds=5."
             )
     else:
-        if not isinstance(validation, xr.Dataset):
-            raise DataError(
-                f"validation is a {type(validation).__name__}; it needs a Dataset of conditions "
-                "that the fit has not seen."
-            )
         judges = validate(validation, part=True)
         split_roles(train, judges, 0)  # raises and warns, once for all refits
     if choose == "sparsest" and judges.sizes["condition"] < 2:
@@ -74,14 +69,16 @@ def steps_to_take(
 ) -> list[int | float]:
     """Numbers of edges to keep (int), or thresholds (float), from mild to severe."""
     if edges is not None and thresholds is not None:
-        raise ModelError("give edges= or thresholds=, not both.")
+        raise OptionError("give edges= or thresholds=, not both.")
     there = count(fit)
     if there < 2:
         raise ModelError(f"the fit has {there} edge(s); there is nothing to prune.")
     if thresholds is not None:
         values = [as_number(v) or 0.0 for v in _listed("thresholds", thresholds)]
         if not all(a < b for a, b in itertools.pairwise([0.0, *values, math.inf])):
-            raise ModelError(f"thresholds={shown(thresholds)}; they need to be rising numbers > 0.")
+            raise OptionError(
+                f"thresholds={shown(thresholds)}; they need to be rising numbers > 0."
+            )
         return list(values)
     if edges is None:
         fewest = max(1, min(there - 1, fit.data.sizes["node"] // 2))
@@ -89,7 +86,7 @@ def steps_to_take(
         return [int(k) for k in np.unique(path)[::-1] if k < there]
     counts = [as_integer(k) or 0 for k in _listed("edges", edges)]
     if not all(a > b for a, b in itertools.pairwise([there, *counts, 0])):
-        raise ModelError(
+        raise OptionError(
             f"edges={shown(edges)}; they need to be falling integers from below {there}, the "
             "edges of the fit, to 1 or more."
         )
@@ -97,10 +94,10 @@ def steps_to_take(
 
 
 def _listed(name: str, values: object) -> list[Any]:
-    listed = several(name, values, "a non-empty list of numbers")
-    if not listed:
-        raise ModelError(f"{name}={shown(values)}; it needs a non-empty list of numbers.")
-    return listed
+    entries: list[Any] = Value(several, "a list of numbers")(name, values)
+    if not entries:
+        raise OptionError(f"{name} is empty; it needs a list of numbers.")
+    return entries
 
 
 def of_refits(

@@ -20,7 +20,7 @@ from pycellbox.fitting import fit
 from pycellbox.fitting.progress import Progress
 from pycellbox.models import check_network
 from pycellbox.numerics.losses import loss_and_seeds
-from pycellbox.objective import as_loss
+from pycellbox.objective import LOSS
 from pycellbox.problem import Problem
 from pycellbox.pruning.options import count
 from pycellbox.recipe import Recipe
@@ -132,7 +132,7 @@ def losses_of(path: Sequence[Fit], data: xr.Dataset, refits: Refits) -> tuple[Fl
     """Mean loss of each condition under each network, and its number of measured entries."""
     origin = refits.origin
     problem = Problem.from_dataset(data, origin.model, origin.horizon)
-    loss = as_loss(origin.recipe.loss)
+    loss = LOSS.read(origin.recipe.loss)
     table = np.empty((len(path), len(problem.conditions)))
     for row, result in enumerate(path):
         predicted = result.predict(data, backend=refits.backend).values

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import BackendName, get_backend
-from pycellbox.common.options import flag, integer, number
-from pycellbox.errors import ModelError, NumericsWarning, warn
+from pycellbox.backends import BACKEND, BackendName, get_backend
+from pycellbox.common.options import checked, flag, integer, number, optional
+from pycellbox.errors import NumericsWarning, warn
 from pycellbox.fitting.conclusion import conclusion, versions
 from pycellbox.fitting.history import History
 from pycellbox.problem import Problem, parameter_arrays, parameter_dataset
@@ -25,8 +25,8 @@ from pycellbox.refinement.criterion import (
 from pycellbox.refinement.obstacles import obstacles, refuse
 from pycellbox.refinement.rounds import Rounds
 from pycellbox.refinement.trajectories import Trajectories
-from pycellbox.result import Fit
-from pycellbox.solvers import Solver, check_solver, solver_to_dict
+from pycellbox.result import FIT, Fit
+from pycellbox.solvers import SOLVER, Solver, solver_to_dict
 
 # A result that follows less than this share of the responses says too little of the network.
 _LITTLE = 0.5
@@ -39,6 +39,16 @@ _DONE = "the fit is at its minimum already."
 _MOST_PARAMETERS = 4000
 
 
+@checked(
+    fit=FIT,
+    eliminate=flag(),
+    tolerance=number(0, above=True),
+    ridge=optional(number(0, above=True)),
+    rounds=integer(),
+    iterations=integer(),
+    solver=optional(SOLVER),
+    backend=optional(BACKEND),
+)
 def refine(
     fit: Fit,
     *,
@@ -124,10 +134,8 @@ def refine(
     >>> pcb.refine(rough)  # doctest: +SKIP
     """
     began = time.perf_counter()
-    _check(fit, tolerance, ridge, rounds, iterations)
-    eliminate = flag("eliminate", eliminate)
     chosen = get_backend("auto" if backend is None else backend, own=fit.backend)
-    solver = fit.solver if solver is None else check_solver(solver)
+    solver = fit.solver if solver is None else solver
     data = fit.data
     rows = np.flatnonzero(data["role"].values == "train")
     problem = Problem.from_dataset(data.isel(condition=rows), fit.model, fit.horizon)
@@ -210,18 +218,6 @@ def _why_not(rounds: Rounds, went: bool, before: float, after: float) -> str:
             "longer, or give another tolerance, ridge or solver."
         )
     return "" if after <= before else _DONE
-
-
-def _check(
-    fit: object, tolerance: float, ridge: float | None, rounds: int, iterations: int
-) -> None:
-    if not isinstance(fit, Fit):
-        raise ModelError(f"fit is a {type(fit).__name__}; it needs what pcb.fit returns.")
-    number("tolerance", tolerance, above=True)
-    if ridge is not None:
-        number("ridge", ridge, above=True)
-    for name, count in (("rounds", rounds), ("iterations", iterations)):
-        integer(name, count)
 
 
 def _history(fit: Fit, losses: list[float], horizon: float) -> xr.Dataset:

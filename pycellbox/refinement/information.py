@@ -7,18 +7,28 @@ import math
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import BackendName, get_backend
-from pycellbox.common.options import as_number, number
-from pycellbox.models import CellBox, check_model
-from pycellbox.problem import Array, Problem, parameter_arrays, parameter_dataset
+from pycellbox.backends import BACKEND, BackendName, get_backend
+from pycellbox.common.options import HORIZON, checked, number, optional
+from pycellbox.models import MODEL, CellBox
+from pycellbox.problem import PARAMETERS, Array, Problem, parameter_arrays, parameter_dataset
 from pycellbox.refinement.obstacles import obstacles, refuse
 from pycellbox.refinement.trajectories import Trajectories
-from pycellbox.solvers import Solver, check_solver
+from pycellbox.solvers import SOLVER, Solver
 from pycellbox.solving import label_states
 
 _SQUARES = (1e-100, 1e100)  # between which squares and their inverses are numbers
 
 
+@checked(
+    model=MODEL,
+    parameters=PARAMETERS,
+    noise=number(*_SQUARES),
+    solver=SOLVER,
+    horizon=optional(HORIZON),
+    spread=number(*_SQUARES, infinite=True),
+    steepest=number(0, above=True, infinite=True),
+    backend=BACKEND,
+)
 def standard_errors(
     model: CellBox,
     parameters: xr.Dataset,
@@ -70,7 +80,7 @@ def standard_errors(
 
     Raises
     ------
-    ModelError, DataError, SolverError
+    OptionError, ModelError, DataError, SolverError
         Something given does not fit.
 
     Notes
@@ -84,9 +94,6 @@ def standard_errors(
     >>> standard_errors(JI_MODEL, truth(train), train, noise=0.001, solver=pcb.RK4(0.25),
     ...                 predict=test)  # doctest: +SKIP
     """
-    noise = number("noise", noise, *_SQUARES)
-    spread = _or_infinite("spread", spread, *_SQUARES)
-    steepest = _or_infinite("steepest", steepest, 0.0, math.inf)
     problem, J = _jacobian(model, parameters, data, solver, horizon, backend)
     measured = (problem.weight > 0) & (np.linalg.norm(J, axis=-1) <= steepest)
     rows = J[measured] * problem.weight[measured][:, None]
@@ -113,10 +120,6 @@ def standard_errors(
     return out.assign(response=labelled)
 
 
-def _or_infinite(name: str, value: object, low: float, high: float) -> float:
-    return math.inf if as_number(value) == math.inf else number(name, value, low, high, above=True)
-
-
 def _jacobian(
     model: CellBox,
     parameters: xr.Dataset,
@@ -125,8 +128,7 @@ def _jacobian(
     horizon: float | None,
     backend: BackendName,
 ) -> tuple[Problem, Array]:
-    problem = Problem.from_dataset(data, check_model(model), horizon)
-    solver = check_solver(solver)
+    problem = Problem.from_dataset(data, model, horizon)
     refuse(obstacles(problem, solver))
     trajectories = Trajectories(problem, get_backend(backend), solver)
     arrays = parameter_arrays(problem.structure, parameters, np.float64)

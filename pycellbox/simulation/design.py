@@ -11,11 +11,22 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import as_integer, choice, flag, integer, number, several, shown
+from pycellbox.common.options import (
+    Value,
+    checked,
+    choice,
+    did_you_mean,
+    either,
+    flag,
+    integer,
+    listed,
+    number,
+    shown,
+)
 from pycellbox.data import condition_labels
 from pycellbox.data.cells import as_labels
 from pycellbox.data.given import as_array
-from pycellbox.errors import DataError
+from pycellbox.errors import OptionError
 from pycellbox.networks import Network
 
 Law = Literal["latin-hypercube", "normal"]
@@ -26,6 +37,23 @@ SIGNS: tuple[Sign, ...] = ("positive", "negative", "both")
 _MOST_IN_A_NAME = 3  # a condition that perturbs more nodes is numbered, not named after them
 
 
+DESIGN = Value(
+    lambda given: (
+        given if isinstance(given, xr.DataArray) else integer(1, MOST_CONDITIONS).read(given)
+    ),
+    f"a number of conditions from 1 to {MOST_CONDITIONS:,}, which are then drawn, or a DataArray "
+    "of doses (condition, node)",
+)
+#: Options of a design that is drawn.
+DRAWN = {
+    "perturb": choice(*LAWS),
+    "max_perturbed": either("all", integer()),
+    "scale": number(0, above=True),
+    "sign": choice(*SIGNS),
+}
+
+
+@checked(doses=listed(number()), combinations=flag())
 def perturbations(
     drugs: Sequence[str],
     nodes: xr.DataArray | Iterable[str],
@@ -54,7 +82,7 @@ def perturbations(
 
     Raises
     ------
-    DataError
+    OptionError
         No drug or dose, one given twice, a drug that is not a node, or a dose that is zero or not
         finite.
     """
@@ -62,24 +90,19 @@ def perturbations(
         names = labels_along(as_array(nodes, "nodes", "node"), "node")
     else:
         names = as_labels(nodes, "node", "nodes").tolist()
-    combinations = flag("combinations", combinations, error=DataError)
     drugs = [] if isinstance(drugs, str) else as_labels(drugs, "drug", "drugs").tolist()
     if not set(drugs) <= set(names) or not drugs or len(set(drugs)) < len(drugs):
-        raise DataError(
+        raise OptionError(
             f"drugs={shown(drugs)}; they need to be different nodes of {', '.join(names)}."
         )
-    given = several("doses", doses, error=DataError)
-    amounts = [number("doses", dose, -np.inf, error=DataError) for dose in given]
-    if len(amounts) * len(drugs) > MOST_CONDITIONS**0.5 and combinations:
-        raise DataError(f"all pairs of {len(drugs)} drugs at {len(amounts)} doses are too many.")
-    if not amounts or len(set(amounts)) < len(amounts):
-        raise DataError(f"doses={amounts}; there needs to be at least one, each given once.")
-    if not all(np.isfinite(a) and a != 0 for a in amounts):
-        raise DataError(f"doses={amounts}; a dose needs to be finite and not zero.")
-    design = [{drug: dose} for drug in drugs for dose in amounts]
+    if len(doses) * len(drugs) > MOST_CONDITIONS**0.5 and combinations:
+        raise OptionError(f"all pairs of {len(drugs)} drugs at {len(doses)} doses are too many.")
+    if len(set(doses)) < len(doses) or 0.0 in doses:
+        raise OptionError(f"doses={shown(doses)}; each needs to be given once, and none is 0.")
+    design = [{drug: dose} for drug in drugs for dose in doses]
     if combinations:
         for a, b in itertools.combinations(drugs, 2):
-            design += [{a: i, b: j} for i, j in itertools.product(amounts, repeat=2)]
+            design += [{a: i, b: j} for i, j in itertools.product(doses, repeat=2)]
     values = np.array([[condition.get(name, 0.0) for name in names] for condition in design])
     labels = condition_labels(values, names)
     coords: dict[str, Any] = {"condition": labels, "node": names}
@@ -118,10 +141,9 @@ def draw_perturbations(
 
     Raises
     ------
-    DataError
+    OptionError
         An option is unknown or out of range.
     """
-    _check_draw(n_conditions, perturb, max_perturbed, scale, sign)
     columns = _columns(network, perturbed_nodes)
     shape = (n_conditions, columns.size)
     if perturb == "normal":
@@ -150,31 +172,16 @@ def draw_perturbations(
     return xr.DataArray(values, coords, ("condition", "node"), name="perturbation")
 
 
-def _check_draw(
-    n_conditions: object, perturb: object, max_perturbed: object, scale: object, sign: object
-) -> None:
-    if not 1 <= (as_integer(n_conditions) or 0) <= MOST_CONDITIONS:
-        raise DataError(
-            f"design={shown(n_conditions)}; it needs a number of conditions from 1 to "
-            f"{MOST_CONDITIONS:,}, which are then drawn, or a DataArray of doses (condition, node)."
-        )
-    choice("perturb", perturb, LAWS, error=DataError)
-    choice("sign", sign, SIGNS, error=DataError)
-    if not (isinstance(max_perturbed, str) and max_perturbed == "all"):
-        integer("max_perturbed (or 'all')", max_perturbed, error=DataError)
-    number("scale (sign= turns it round)", scale, above=True, error=DataError)
-
-
 def _columns(network: Network, nodes: Sequence[str] | None) -> npt.NDArray[np.intp]:
     """Positions of the nodes that may be perturbed."""
     kinds = network.node_kind.values
     if nodes is None:
         return np.flatnonzero(kinds == "drug" if network.drugs else kinds != "phenotype")
     nodes = as_labels(nodes, "node", "perturbed_nodes").tolist()
-    strange = [node for node in nodes if node not in network.nodes]
-    if strange or not nodes or len(set(nodes)) < len(nodes):
-        raise DataError(
-            f"perturbed_nodes={shown(nodes)}; they need to be different nodes of the network"
-            + (f", which has no {strange[0]!r}." if strange else ".")
-        )
+    for node in nodes:
+        if node not in network.nodes:
+            hint = did_you_mean(node, network.nodes)
+            raise OptionError(f"perturbed_nodes: the network has no node {node!r}{hint}.")
+    if not nodes or len(set(nodes)) < len(nodes):
+        raise OptionError(f"perturbed_nodes={shown(nodes)}; they need to be different nodes.")
     return np.sort([network.nodes.index(node) for node in nodes])

@@ -10,27 +10,57 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.backends import BackendName
+from pycellbox.backends import BACKEND, BackendName
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import choice, instance, number
+from pycellbox.common.options import (
+    HORIZON,
+    SEED,
+    Value,
+    checked,
+    choice,
+    instance,
+    number,
+    optional,
+)
 from pycellbox.data import validate
 from pycellbox.data.schema import check_not_empty
 from pycellbox.errors import DataError, ModelError
-from pycellbox.models import CellBox, check_model
+from pycellbox.models import MODEL, CellBox
 from pycellbox.networks import Network
-from pycellbox.networks.drawing import Rate, draw_rate, generators
-from pycellbox.simulation.design import Law, Sign, draw_perturbations
+from pycellbox.networks.drawing import RATE, Rate, draw_rate, generators
+from pycellbox.simulation.design import DESIGN, DRAWN, Law, Sign, draw_perturbations
 from pycellbox.simulation.truth import with_truth
-from pycellbox.solvers import Solver, Tsit5
+from pycellbox.solvers import SOLVER, Solver, Tsit5
 from pycellbox.solving import solve
 
 # Against DOP853 at 3e-14, to time 20: within 2e-11 on networks of 8 to 100 nodes, oscillating and
 # restless ones among them.
 EXACT = Tsit5(rtol=1e-11, atol=1e-13)
-HORIZON = 20.0
-_NOISES = ("absolute", "relative")
+_HORIZON = 20.0
+_SHARE = number(0, 1)
 
 
+@checked(
+    network=instance(Network, "a pcb.Network, such as pcb.networks makes"),
+    design=DESIGN,
+    model=optional(MODEL),
+    alpha=optional(
+        Value(
+            lambda given: given if isinstance(given, xr.DataArray) else RATE.read(given),
+            f"{RATE.needs}; or a DataArray (node)",
+        )
+    ),
+    horizon=optional(HORIZON),
+    **{name: optional(value) for name, value in DRAWN.items()},
+    noise=number(0),
+    noise_kind=choice("absolute", "relative"),
+    outliers=_SHARE,
+    outlier_size=number(0),
+    missing=_SHARE,
+    solver=optional(SOLVER),
+    seed=SEED,
+    backend=BACKEND,
+)
 def simulate(
     network: Network,
     design: int | xr.DataArray,
@@ -130,13 +160,8 @@ def simulate(
     >>> network = networks.beeline("HSC")
     >>> data = simulate(network, 30, times=[1, 2, 4, 8], noise=0.01)  # doctest: +SKIP
     """
-    instance("network", network, Network, "one of pcb.networks")
-    if model is not None:
-        check_model(model)
-    _check_errors(noise, noise_kind, outliers, outlier_size, missing)
     if model is None:
         model = CellBox(self_interaction=network.self_interaction)
-    check_model(model)
     for_noise, for_gaps, for_outliers, for_doses, for_rates = generators(seed, 5)
     if alpha is not None:
         network = _with_alpha(network, alpha, for_rates)
@@ -149,7 +174,7 @@ def simulate(
     }
     perturbation = _doses(network, design, options, for_doses)
     if horizon is None and times is None:
-        horizon = HORIZON
+        horizon = _HORIZON
     clean = solve(
         model,
         network.parameters,
@@ -166,20 +191,10 @@ def simulate(
     data = xr.Dataset({"perturbation": perturbation, "response": clean.copy(data=values)})
     if times is not None:
         data["time"].attrs.setdefault("units", "1")
-    data.attrs.update(source="simulated by pycellbox", seed=int(seed), noise=float(noise))
-    data.attrs.update(noise_kind=noise_kind, missing=float(missing))
-    data.attrs.update(outliers=float(outliers), outlier_size=float(outlier_size))
+    data.attrs.update(source="simulated by pycellbox", seed=seed, noise=noise)
+    data.attrs.update(noise_kind=noise_kind, missing=missing)
+    data.attrs.update(outliers=outliers, outlier_size=outlier_size)
     return validate(with_truth(data, model, network.parameters, clean))
-
-
-def _check_errors(
-    noise: object, noise_kind: object, outliers: object, outlier_size: object, missing: object
-) -> None:
-    for name, value in (("noise", noise), ("outlier_size", outlier_size)):
-        number(name, value, error=DataError)
-    for name, value in (("missing", missing), ("outliers", outliers)):
-        number(name, value, 0, 1, error=DataError)
-    choice("noise_kind", noise_kind, _NOISES, error=DataError)
 
 
 def _with_alpha(network: Network, alpha: Rate | xr.DataArray, rng: np.random.Generator) -> Network:

@@ -6,8 +6,9 @@ import json
 
 import xarray as xr
 
+from pycellbox.common.options import checked
 from pycellbox.common.texts import read_json
-from pycellbox.data.given import as_dataset
+from pycellbox.data.schema import DATASET
 from pycellbox.errors import DataError
 from pycellbox.models import CellBox
 
@@ -29,6 +30,7 @@ def with_truth(
     return data
 
 
+@checked(data=DATASET)
 def truth(data: xr.Dataset) -> xr.Dataset:
     """Return the parameters that made a simulated dataset.
 
@@ -52,7 +54,7 @@ def truth(data: xr.Dataset) -> xr.Dataset:
     --------
     >>> metrics.recovery(fit.parameters["W"], truth(data)["W"])  # doctest: +SKIP
     """
-    if "true_W" not in as_dataset(data):
+    if "true_W" not in data:
         raise DataError(
             "the dataset has no variable 'true_W'; only one that pcb.simulate made has a truth."
         )
@@ -68,6 +70,7 @@ def truth(data: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(named, coords).copy(deep=True)
 
 
+@checked(data=DATASET)
 def true_model(data: xr.Dataset) -> CellBox:
     """Return the model that made a simulated dataset.
 
@@ -86,7 +89,7 @@ def true_model(data: xr.Dataset) -> CellBox:
     DataError
         The dataset carries no truth.
     """
-    if _MODEL not in as_dataset(data).attrs:
+    if _MODEL not in data.attrs:
         raise DataError(
             f"the dataset has no attribute {_MODEL!r}; only one that pcb.simulate made has a truth."
         )

@@ -18,16 +18,24 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import label_text
-from pycellbox.common.options import flag, integer, number
+from pycellbox.common.options import checked, did_you_mean, flag, integer, number
 from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.data.replicates import dose_levels, replicates, take_whole
 from pycellbox.data.schema import STEADY
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, OptionError
 from pycellbox.splits.split import Split, labels_of
 
 _Rows: TypeAlias = npt.NDArray[np.intp]
 
 
+_OPTIONS = {
+    "seed": integer(0, 2**32 - 1),  # of NumPy's generator of old
+    "train_fraction": number(0, 1, above=True, up_to=True),
+    "together": flag(),
+}
+
+
+@checked(**_OPTIONS, fit_fraction=number(0, 1, above=True))
 def random(
     data: xr.Dataset,
     *,
@@ -72,8 +80,6 @@ def random(
         perturbations) that a part would be empty.
     """
     labels, _, group, _ = _read(data, together)
-    fit_fraction = number("fit_fraction", fit_fraction, 0, 1, above=True, error=DataError)
-    seed = _seed(seed)
     n = len(labels)
     rows = np.random.RandomState(seed).permutation(n)
     name = f"random, seed {seed}"
@@ -111,6 +117,7 @@ def leave_one_drug_out(
 ) -> Split: ...
 
 
+@checked(**_OPTIONS, keep_singles=flag())
 def leave_one_drug_out(
     data: xr.Dataset,
     *,
@@ -151,14 +158,14 @@ def leave_one_drug_out(
         combination with ``keep_singles=True``.
     """
     labels, perturbed, group, nodes = _read(data, together)
-    keep_singles = flag("keep_singles", keep_singles, error=DataError)
     drugs = [nodes[i] for i in np.flatnonzero(perturbed.any(axis=0))]
     if not drugs:
         raise DataError("no node is perturbed in any condition; there is no drug to leave out.")
     drug = None if drug is None else label_text(drug)
     if drug is not None and drug not in drugs:
-        raise DataError(
-            f"{drug!r} is perturbed in no condition; the drugs here are {', '.join(drugs)}."
+        raise OptionError(
+            f"drug={drug!r} is perturbed in no condition{did_you_mean(drug, drugs)}; the drugs "
+            f"here are {', '.join(drugs)}."
         )
     combination = perturbed.sum(axis=1) >= 2
     kind = "with singles" if keep_singles else "without singles"
@@ -177,6 +184,7 @@ def leave_one_drug_out(
     return splits if drug is None else splits[0]
 
 
+@checked(**_OPTIONS)
 def single_to_combo(
     data: xr.Dataset, *, seed: int = 0, train_fraction: float = 0.8, together: bool = True
 ) -> Split:
@@ -220,7 +228,7 @@ def _by_mask(
     train_fraction: float,
 ) -> Split:
     rows = np.flatnonzero(~test)
-    rows = rows[np.random.RandomState(_seed(seed)).permutation(rows.size)]
+    rows = rows[np.random.RandomState(seed).permutation(rows.size)]
     train, validation = _train_and_validation(rows, group, train_fraction, name)
     return _split(name, labels, train, validation, np.flatnonzero(test))
 
@@ -234,9 +242,6 @@ def _part(rows: _Rows, group: _Rows, count: int) -> tuple[_Rows, _Rows]:
 def _train_and_validation(
     rows: _Rows, group: _Rows, train_fraction: float, name: str
 ) -> tuple[_Rows, _Rows]:
-    train_fraction = number(
-        "train_fraction", train_fraction, 0, 1, above=True, up_to=True, error=DataError
-    )
     n_train = int(rows.size * train_fraction)
     if n_train == 0:
         raise DataError(
@@ -266,11 +271,5 @@ def _read(
     values = real_numbers(perturbation, "perturbation")
     if not np.isfinite(values).all():
         raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
-    together = flag("together", together, error=DataError)
     group = replicates(values) if together else np.arange(len(values))
     return labels_of(data, "condition"), dose_levels(values) != 0, group, labels_of(data, "node")
-
-
-def _seed(seed: object) -> int:
-    """Return a seed for the generator of old, which takes 32 bits."""
-    return integer("seed", seed, 0, 2**32 - 1, error=DataError)

@@ -13,12 +13,13 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import settle, shown
+from pycellbox.common.options import checked, settle, text
 from pycellbox.data.cells import as_labels
 from pycellbox.data.given import as_dataset
 from pycellbox.errors import DataError
 
 
+@checked(name=text())
 @dataclass(frozen=True, repr=False)
 class Split:
     """Condition labels for training, validation and test; disjoint, each in the order drawn.
@@ -47,17 +48,13 @@ class Split:
 
     def __post_init__(self) -> None:
         for part in ("train", "validation", "test"):
-            given = getattr(self, part)
-            if isinstance(given, str):
-                raise DataError(
-                    f"{part} is the text {shown(given)}; give a sequence of conditions."
-                )
-            settle(self, part, tuple(as_labels(given, "condition", part).tolist()))
+            labels = as_labels(getattr(self, part), "condition", part)
+            settle(self, part, tuple(labels.tolist()))
             if not getattr(self, part) and part != "validation":
                 raise DataError(f"split {self.name!r} has no {part} condition.")
-        labels = (*self.train, *self.validation, *self.test)
-        if len(set(labels)) < len(labels):
-            twice = sorted({label for label in labels if labels.count(label) > 1})
+        used = (*self.train, *self.validation, *self.test)
+        if len(set(used)) < len(used):
+            twice = sorted({label for label in used if used.count(label) > 1})
             raise DataError(f"split {self.name!r} uses condition {twice[0]!r} more than once.")
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pycellbox.common.texts import read_json
-from pycellbox.errors import ModelError
+from pycellbox.errors import OptionError
 from pycellbox.interop import files
 from pycellbox.interop.cellbox.config import CellBoxConfig, SubStage
 from pycellbox.interop.cellbox.keys import KEYS, STAGE_KEYS, SUB_STAGE_KEYS, WITH_ORDER
@@ -31,7 +31,7 @@ def read_config(path: Path, index: int = 0, drug: int | None = None) -> CellBoxC
     ------
     DataError
         The file is missing.
-    ModelError
+    OptionError
         It is no JSON, or a key or value cannot be.
     """
     raw = files.read_configuration(path, read_json)
@@ -46,31 +46,31 @@ def read_config(path: Path, index: int = 0, drug: int | None = None) -> CellBoxC
     sub_stages = tuple(_sub_stages(values, str(path), unused))
     config = CellBoxConfig(path, values, sub_stages, identifier, index, unused)
     if config.seed >= 2**32:
-        raise ModelError(f"{path}: the seed is {config.seed}; seed and -i need to add up to < 2³².")
+        raise OptionError(f"{path}: the seed is {config.seed}; with -i it needs to be < 2³².")
     return config
 
 
 def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unused) -> None:
     """Check what keys need of each other."""
     if values["model"] != "CellBox":
-        raise ModelError(
+        raise OptionError(
             f"{where}: model is {values['model']!r}; pycellbox runs 'CellBox' only. Linear models "
             "come as baselines with every evaluation."
         )
     first, second, last = values["n_protein_nodes"], values["n_activity_nodes"], values["n_x"]
     if not first <= second <= last:
-        raise ModelError(
+        raise OptionError(
             f"{where}: n_protein_nodes {first}, n_activity_nodes {second} and n_x {last} count "
             "the nodes up to the last protein, the last phenotype and the last drug; each needs to "
             "be at least the one before."
         )
     if values["pert_form"] == "fix x" and second == last:
-        raise ModelError(
+        raise OptionError(
             f"{where}: pert_form 'fix x' holds drug nodes at their dose, and n_activity_nodes = "
             f"n_x = {last} says that there are none."
         )
     if values["envelope_form"] in WITH_ORDER and values["polynomial_k"] is None:
-        raise ModelError(
+        raise OptionError(
             f"{where}: envelope_form {values['envelope_form']!r} needs the key 'polynomial_k', an "
             "integer ≥ 2."
         )
@@ -79,11 +79,11 @@ def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unus
     kind, drug = values["experiment_type"], values["drug_index"]
     if kind in LEAVE_ONE_OUT:
         if drug is None:
-            raise ModelError(
+            raise OptionError(
                 f"{where}: {kind!r} needs the drug to leave out: -drug 1 is the first."
             )
         if not 1 <= drug <= last - second:
-            raise ModelError(
+            raise OptionError(
                 f"{where}: drug {drug} is to be left out, and the configuration has drugs 1 to "
                 f"{last - second} (n_x − n_activity_nodes)."
             )
@@ -109,7 +109,7 @@ def _sub_stages(values: dict[str, Any], where: str, unused: Unused) -> list[SubS
             merged = {name: values[name] if v is None else v for name, v in at.items()}
             lacking = [name for name in ("lr_val", "n_epoch", "n_iter") if merged[name] is None]
             if lacking:
-                raise ModelError(
+                raise OptionError(
                     f"{place_} lacks {lacking[0]!r}, and so does the top level; it has no default."
                 )
             found.append(
@@ -128,7 +128,7 @@ def _sub_stages(values: dict[str, Any], where: str, unused: Unused) -> list[SubS
 
 def _list(value: object, where: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise ModelError(f"{where} is {value!r}; it needs a list with at least one entry.")
+        raise OptionError(f"{where} is {value!r}; it needs a list with at least one entry.")
     return value
 
 

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import math
 
-from pycellbox.interop.keys import Key, Value, anything, flag, integer, number, optional, text
+from pycellbox.common.options import Value, flag, number, optional
+from pycellbox.interop.keys import Key, anything, count, name
 
 _PLOT = "no pictures are drawn during training"
 _BUFFER = "validation is not smoothed"
 
 KEYS = (
-    Key("network", optional(text("the path of a table of signed weights")), None),
-    Key("data", optional(text("the path of a folder with pert.csv and expr.csv")), None),
-    Key("ns", integer(1)),
+    Key("network", optional(name("the path of a table of signed weights")), None),
+    Key("data", optional(name("the path of a folder with pert.csv and expr.csv")), None),
+    Key("ns", count(1)),
     Key("alpha", optional(number(0, above=True)), None),
     Key("randomize_network", number(0), 0.0),
     Key("sparsity", optional(number(0, 1, up_to=True)), None),
     Key("drop_range", anything(), None),
     Key("is_nn", flag(), False),
     Key("tfinal", number(0, above=True)),
-    Key("ntotal", integer(1)),
-    Key("batch_size", integer(1)),
-    Key("epoch_size", Value(lambda v: v if v == -1 else integer(1).read(v), "an integer ≥ 1, or "
+    Key("ntotal", count(1)),
+    Key("batch_size", count(1)),
+    Key("epoch_size", Value(lambda v: v if v == -1 else count(1).read(v), "an integer ≥ 1, or "
         "-1 for all training conditions"), -1),
     Key("lr", number(0, above=True)),
     Key("weight_decay", number(0), 0.0),
     Key("grad_max", number(0, above=True), math.inf),
-    Key("n_mu", integer(1), None),
-    Key("n_exp_train", integer(1)),
-    Key("n_exp_val", integer(0)),
-    Key("n_exp_test", integer(0)),
+    Key("n_mu", count(1), None),
+    Key("n_exp_train", count(1)),
+    Key("n_exp_val", count(0)),
+    Key("n_exp_test", count(0)),
     Key("noise", number(0), 0.0),
-    Key("n_iter_max", integer(1)),
-    Key("n_iter_buffer", integer(0), 0, unused=_BUFFER),
-    Key("n_iter_burnin", integer(0), 0),
-    Key("n_iter_tol", integer(-1), 0),
+    Key("n_iter_max", count(1)),
+    Key("n_iter_buffer", count(0), 0, unused=_BUFFER),
+    Key("n_iter_burnin", count(0), 0),
+    Key("n_iter_tol", count(-1), 0),
     Key("is_restart", flag(), False),
     Key("nplot", anything(), None, unused=_PLOT),
     Key("n_plot", anything(), None, unused=_PLOT),
@@ -44,7 +45,7 @@ KEYS = (
 
 DROP_KEYS = (Key("lb", number()), Key("ub", number()))
 RUNTIME_KEYS = (
-    Key("expr_name", text("the folder of a configuration")),
+    Key("expr_name", name("the folder of a configuration")),
     Key("is_restart", flag(), False),
 )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pycellbox.common.texts import read_yaml
-from pycellbox.errors import ModelError
+from pycellbox.errors import OptionError
 from pycellbox.interop import files
 from pycellbox.interop.cellbox_jl.config import JuliaConfig
 from pycellbox.interop.cellbox_jl.keys import DROP_KEYS, KEYS, RUNTIME_KEYS
@@ -31,7 +31,7 @@ def read_config(path: Path, index: int = 0, restart: bool = False) -> JuliaConfi
     ------
     DataError
         A file is missing.
-    ModelError
+    OptionError
         It is no YAML, or a key or value cannot be.
     """
     raw = files.read_configuration(path, read_yaml)
@@ -56,24 +56,24 @@ def read_config(path: Path, index: int = 0, restart: bool = False) -> JuliaConfi
 def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unused) -> None:
     """Check what keys need of each other, and note those that others make useless."""
     if values["is_nn"]:
-        raise ModelError(
+        raise OptionError(
             f"{where}: is_nn is true, which puts a neural network in the place of Wx; pycellbox "
             "fits W itself: set is_nn to false."
         )
     rows = values["n_exp_train"] + values["n_exp_val"] + values["n_exp_test"]
     count = values["ns"] * (values["ns"] + rows * values["ntotal"])
     if count > MAX_NUMBERS:
-        raise ModelError(
+        raise OptionError(
             f"{where}: ns {values['ns']}, ntotal {values['ntotal']} and {rows} conditions ask for "
             f"{count:.2g} numbers; at most {MAX_NUMBERS:.0e} are made."
         )
     if values["batch_size"] > values["ntotal"]:
-        raise ModelError(
+        raise OptionError(
             f"{where}: batch_size {values['batch_size']} is the least number of times in an "
             f"update, and ntotal says that there are only {values['ntotal']}."
         )
     if values["epoch_size"] > values["n_exp_train"]:
-        raise ModelError(
+        raise OptionError(
             f"{where}: epoch_size {values['epoch_size']} is more than the {values['n_exp_train']} "
             "training conditions (n_exp_train)."
         )
@@ -81,7 +81,7 @@ def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unus
     useless: tuple[str, ...]
     if values["data"] is not None:
         if values["ntotal"] != 1:
-            raise ModelError(
+            raise OptionError(
                 f"{where}: ntotal is {values['ntotal']}, and a data folder holds one time; it "
                 "needs 1."
             )
@@ -89,12 +89,12 @@ def _check(values: dict[str, Any], raw: dict[str, Any], where: str, unused: Unus
         reason = "the data is measured, not simulated"
     else:
         if values["n_mu"] is None:
-            raise ModelError(f"{where} lacks the key 'n_mu'; it needs an integer ≥ 1.")
+            raise OptionError(f"{where} lacks the key 'n_mu'; it needs an integer ≥ 1.")
         useless, reason = drawn, "the network is given"
         if values["network"] is None:
             lacking = [name for name in drawn if values[name] is None]
             if lacking:
-                raise ModelError(
+                raise OptionError(
                     f"{where} lacks the key {lacking[0]!r}: without network and data a network is "
                     "drawn, which needs sparsity, and drop_range with lb and ub."
                 )

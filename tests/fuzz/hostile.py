@@ -1,4 +1,4 @@
-"""What tests.programs.calls hands over instead of the right arguments."""
+"""What `tests.fuzz` hands over instead of the right arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pandas as pd
 import xarray as xr
 
 import pycellbox as pcb
-from tests.programs.valid_calls import Call
 
 
 def _nested(depth: int, kind: type = list) -> Any:
@@ -261,24 +260,3 @@ def spoil(value: Labelled, draw: random.Random) -> tuple[str, Labelled]:
         except Exception:
             continue
     return "as it is", value
-
-
-def mutation(calls: dict[str, Call], seed: int, number: int) -> tuple[str, Call]:
-    """A call with one or two of its arguments replaced, and what it is in words."""
-    draw = random.Random(f"{seed} {number}")
-    name = list(calls)[number % len(calls)]
-    function, arguments = calls[name]
-    changed, words = dict(arguments), []
-    for key in draw.sample(list(arguments), min(len(arguments), draw.choice((1, 1, 1, 2)))):
-        value = arguments[key]
-        if isinstance(value, xr.DataArray | xr.Dataset) and draw.random() < 0.7:
-            what, changed[key] = spoil(value, draw)
-        elif draw.random() < 0.1:  # an argument of another call
-            other, (_, given) = draw.choice(list(calls.items()))
-            taken = draw.choice(list(given))
-            what, changed[key] = f"{taken} of {other}", given[taken]
-        else:
-            what = draw.choice(list(POOL))
-            changed[key] = POOL[what]()
-        words.append(f"{key}: {what[:60]}")
-    return f"{name}({', '.join(words)})", (function, changed)

@@ -1,12 +1,8 @@
-"""A valid call of everything that is public, for tests.programs.calls to spoil."""
+"""A valid call of every public function, for `tests.fuzz` to spoil."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,38 +10,17 @@ import pycellbox as pcb
 from pycellbox import baselines, ji, simulation
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia.project import readiness
-from pycellbox.cli import main as command_line
 from pycellbox.cli.tables import write_table
 from pycellbox.data import condition_labels, drugs_of
 from pycellbox.refinement import standard_errors
+from tests.fuzz.calls import Call
 from tests.support.problems import dataset
-
-Call: TypeAlias = tuple[Callable[..., Any], dict[str, Any]]
 
 _EULER = pcb.Euler(0.5)
 _STAGE = pcb.Stage(2)
 
 
-def on_the_command_line(**options: Any) -> int:
-    """Run words in this process; options become words, whatever they are."""
-    words = [_text(options.pop("command"))]
-    for name, value in options.items():
-        if value is None or value is False:
-            continue
-        words += [] if name.startswith("_") else [f"--{name.replace('_', '-')}"]
-        words += [] if value is True else [_text(value)]
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return command_line(words)
-
-
-def _text(value: Any) -> str:
-    try:
-        return str(value)
-    except Exception:
-        return "?"
-
-
-def valid_calls(folder: Path) -> dict[str, Call]:
+def python_calls(folder: Path) -> dict[str, Call]:
     """One valid call of everything that is public, all quick."""
     rng = np.random.default_rng(0)
     data, course = dataset(rng), dataset(rng, 8, (1.0, 2.0))
@@ -410,44 +385,6 @@ def valid_calls(folder: Path) -> dict[str, Call]:
         "SteadyState": (
             pcb.SteadyState,
             {"tol": 0.1, "lead": 1.0, "integrator": _EULER, "max_iterations": 3},
-        ),
-        "pycellbox fit": (
-            on_the_command_line,
-            {
-                "command": "fit",
-                "data": written,
-                "out": folder / "cli.nc",
-                "iterations": 2,
-                "no_baselines": True,
-                "test": 0.3,
-                "validation": 0.2,
-                "seed": 0,
-                "horizon": 2.0,
-                "solver": "euler",
-                "dt": 0.5,
-                "envelope": "tanh",
-                "form": 0,
-                "degree": 1,
-                "loss": "mse",
-                "learning_rate": 0.1,
-                "l1": 0.1,
-                **numpy,
-            },
-        ),
-        "pycellbox predict": (
-            on_the_command_line,
-            {
-                "command": "predict",
-                "_fit": open_fit,
-                "perturbation": files["perturbation"],
-                "out": folder / "predicted.csv",
-                "times": None,
-                **numpy,
-            },
-        ),
-        "pycellbox evaluate": (
-            on_the_command_line,
-            {"command": "evaluate", "_fit": open_fit, "data": written, "no_baselines": True},
         ),
     }
     if readiness().ready:  # a call that is right would start Julia, in each worker

@@ -1,4 +1,4 @@
-"""A sample of the program that makes hostile calls; the whole is tests/programs/calls.py."""
+"""A sample of `python -m tests.fuzz`, and kinds of what it has found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.baselines import MeanResponse
-from tests.programs.calls import trial
+from tests.fuzz.running import trial, uncalled
 from tests.support.problems import dataset
 
 
@@ -17,6 +17,10 @@ def test_hostile_calls_end_in_an_error_of_ours_or_well():
     outcomes = trial(range(60), seed=7)
     assert len(outcomes) == 60
     assert not [one for one in outcomes if one.end not in ("ok", "refused")]
+
+
+def test_everything_public_has_a_valid_call():
+    assert uncalled() == []
 
 
 ENDLESS = [range(10**12), range(10**30)]
