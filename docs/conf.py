@@ -22,13 +22,18 @@ nitpicky = True
 # ---- the reference, from the docstrings
 
 autodoc_typehints = "none"  # the docstrings say it in words
-autodoc_default_options = {"members": True}
+autodoc_default_options = {
+    "members": True,
+    # What equations and solvers say to the inside; CONTRIBUTING.md tells who writes one.
+    "exclude-members": "check, declare, equations, steady, holds_error, through_time",
+}
 autosummary_filename_map = {"pycellbox.fit": "pycellbox.fit-function"}  # beside pycellbox.Fit
 numpydoc_show_class_members = False
 # What is reported: all but examples, "see also" and a long text for every last function, a capital
 # letter at the beginning of a description, which may be κ or u, and where the text begins (ruff's).
 numpydoc_validation_checks = {"all", "EX01", "SA01", "ES01", "PR08", "RT04", "GL01"}
-numpydoc_validation_exclude = {r"\.Ending$"}  # an enumeration has parameters of its own
+# An enumeration has parameters of its own, and an attribute the text of its class.
+numpydoc_validation_exclude = {r"\.Ending$", r"\.CellBox\.mask$"}
 
 # ---- pages that are executed: as a reader would run them, in an empty folder, with our command
 
