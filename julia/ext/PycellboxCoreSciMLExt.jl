@@ -4,9 +4,9 @@ module PycellboxCoreSciMLExt
 using PycellboxCore
 using PycellboxCore:
     Adaptive, Coefficients, DivergenceError, Kernel, Lowering, Loss, Model, SolverError, Structure,
-    coefficients!, drive!, initial_state, load_coefficients!, nodes, pack!, penalty,
-    penalty_slope, pull_back!, rhs!, slope, unpack!, value, vjp_coefficients!, vjp_state!,
-    zero_parameters
+    check_inputs, coefficients!, drive!, initial_state, load_coefficients!, nodes, pack!, penalty,
+    penalty_slope, pull_back!, pull_back_drive!, rhs!, slope, unpack!, value, vjp_coefficients!,
+    vjp_state!, zero_parameters
 using ForwardDiff: ForwardDiff
 using LinearAlgebra: BLAS
 using PrecompileTools: @compile_workload

@@ -2,7 +2,8 @@
 
 """
 The right-hand side dx/dt = a∘φ(Mx + p) + b∘v − c∘x on matrices (n × conditions), and its products,
-over the parameter vector [vec(M); a; b; c].
+over the parameter vector [vec(M); a; b; c], or [vec(M); a; b; c; vec(p); vec(v)] where the derivatives
+with respect to the drive are wanted too. What stands in its p and v is not read.
 
 PycellboxCore's `Kernel` does the work for plain numbers of its own type. It has packed copies of the
 parameters: `loaded` tells of which vector, and where it is `ours` alone, nobody else changes it and
@@ -92,6 +93,7 @@ function vjp_p!(net::Network, out, λ, x, p, t)
     kernel = kernel_at(net, p, out, λ, x)
     if kernel !== nothing
         pack!(vec(out), vjp_coefficients!(λ, x, kernel))
+        length(out) > length(net.loaded) && vjp_drive!(vec(out), λ, kernel, length(net.loaded))
         return nothing
     end
     Λ, φ, g, X = inner_adjoint(net, λ, x, p)
@@ -101,6 +103,16 @@ function vjp_p!(net::Network, out, λ, x, p, t)
     da .= vec(sum(Λ .* φ; dims=2))
     db .= v === nothing ? zero(eltype(db)) : vec(sum(Λ .* v; dims=2))
     dc .= .-vec(sum(Λ .* X; dims=2))
+    return nothing
+end
+
+"Write λᵀ∂f/∂p = λ∘a∘φ', which `vjp_coefficients!` has left in the kernel, and λᵀ∂f/∂v behind `at`."
+function vjp_drive!(out, λ, kernel, at)
+    m, b = length(kernel.z), kernel.network.coefficients.b
+    copyto!(out, at + 1, kernel.g, 1, m)
+    for e in 1:m
+        out[at + m + e] = λ[e] * b[(e - 1) % length(b) + 1]
+    end
     return nothing
 end
 

@@ -126,7 +126,8 @@ function prepare_network!(net::Network, session::AdaptiveSession, group)
     return net
 end
 
-function PycellboxCore.value(session::AdaptiveSession{T}, parameters; rows=nothing) where {T}
+function PycellboxCore.value(session::AdaptiveSession{T}, parameters; rows=nothing, prefix=nothing) where {T}
+    session = first_times(session, prefix)
     columns = collect(Int, columns_of(session, rows))
     return value_at(session, prepare!(session, parameters), columns)
 end
@@ -158,12 +159,14 @@ function PycellboxCore.states(session::AdaptiveSession, parameters)
     return first(forward(session, p, axes(session.u, 2); dense=false))
 end
 
-function forward(session::AdaptiveSession{T}, p, columns; dense::Bool) where {T}
+function forward(session::AdaptiveSession{T}, p, columns; dense::Bool, inputs=nothing) where {T}
     states = zeros(T, nodes(session.structure), length(session.times), length(columns))
     solutions, at = [], 0
     for group in groups(session, columns)
         net = network!(session, group)
-        solution = integrate(session, net, p; dense=dense)
+        # Room for the derivatives with respect to the drive.
+        q = inputs === nothing ? p : [p; zeros(T, 2 * n_nodes(net) * length(group))]
+        solution = integrate(session, net, q; dense=dense)
         read_states!(states, session, solution, net, (at + 1):(at + length(group)))
         at += length(group)
         push!(solutions, solution)

@@ -17,6 +17,7 @@ include("standard.jl")
 include("sciml.jl")
 include("training/parametrization.jl")
 include("training/adamw.jl")
+include("training/state.jl")
 include("python/arrays.jl")
 include("python/errands.jl")
 include("python/sessions.jl")
@@ -30,7 +31,7 @@ export zero_parameters, flatten, unflatten
 export Kernel, load!, initial_state, rhs!, vjp_state!, vjp_parameters!
 # Euler, Midpoint, Heun and RK4 are not exported: OrdinaryDiffEq uses the same names.
 export fixed_step, trajectory, trajectory!
-export Loss, Session, value, value_and_gradient!
+export InputGradient, Loss, Session, value, value_and_gradient!
 export Adaptive, adaptive_session, ode_problem
 
 end

@@ -20,16 +20,25 @@ using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensiti
     function compare(model, algorithm, gradient, tolerance)
         structure, parameters = problem(model)
         fixed = Session(structure, u, y, weight, times; solver=PycellboxCore.RK4(0.002))
-        wanted, slope = value_and_gradient!(fixed, parameters)
+        exact, inputs = InputGradient{Float64}(n, c), InputGradient{Float64}(n, c)
+        wanted, slope = value_and_gradient!(fixed, parameters; inputs=exact)
         solver = Adaptive(algorithm; rtol=tolerance, atol=tolerance / 100, gradient=gradient)
         session = adaptive_session(structure, u, y, weight, times, Loss(), solver)
         found = zero_parameters(Float64, structure)
-        total, _ = value_and_gradient!(found, session, parameters)
+        if gradient == :forward
+            @test_throws SolverError value_and_gradient!(found, session, parameters; inputs=inputs)
+            inputs = nothing
+        end
+        total, _ = value_and_gradient!(found, session, parameters; inputs=inputs)
         @test total ≈ wanted rtol = 100tolerance
         @test value(session, parameters) ≈ wanted rtol = 100tolerance
         for name in keys(slope)
             @test getproperty(found, name) ≈ getproperty(slope, name) rtol = 1000tolerance
         end
+        inputs === nothing && return nothing
+        @test inputs.perturbation ≈ exact.perturbation rtol = 1000tolerance
+        @test inputs.initial_state ≈ exact.initial_state rtol = 1000tolerance
+        return nothing
     end
 
     @testset "$gradient, form $form" for gradient in (:gauss, :interpolating, :quadrature, :forward),

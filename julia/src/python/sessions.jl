@@ -61,38 +61,54 @@ function python_release(sessions)
 end
 
 # These run without Python's lock: nothing in them may touch a Python object.
-function python_value_and_gradient(s::PythonSession, address, count, prefix)
-    return first(
+"""
+    python_write_value(session, wish, to)
+    python_write_value_and_gradient(session, wish, to)
+
+Evaluate for the wish at an address (address and number of rows, prefix, addresses of the derivatives
+with respect to perturbation and initial state or 0) and write the value to the address `to`.
+"""
+function python_write_value(s::PythonSession, wish, to)
+    address, count_, first_times = wrap(Int64, wish, 5)
+    rows, prefix = rows_from(address, count_), first_times == 0 ? nothing : first_times
+    found = value(s.session, s.parameters; rows=rows, prefix=prefix)
+    unsafe_store!(Ptr{Float64}(UInt(to)), found)
+    return nothing
+end
+function python_write_value_and_gradient(s::PythonSession, wish, to)
+    address, count_, first_times, u, x0 = wrap(Int64, wish, 5)
+    rows, prefix = rows_from(address, count_), first_times == 0 ? nothing : first_times
+    found = if u == 0
+        value_and_gradient!(s.gradient, s.session, s.parameters; rows=rows, prefix=prefix)
+    else
+        T, n = eltype(s.parameters.W), size(s.parameters.W, 1)
+        shape = (n, length(rows === nothing ? s.session.every_row : rows))
+        inputs = InputGradient(wrap(T, u, shape...), wrap(T, x0, shape...))
         value_and_gradient!(
-            s.gradient, s.session, s.parameters;
-            rows=rows_from(address, count), prefix=prefix == 0 ? nothing : Int(prefix),
-        ),
-    )
-end
-function python_value(s::PythonSession, address, count)
-    return value(s.session, s.parameters; rows=rows_from(address, count))
+            s.gradient, s.session, s.parameters; rows=rows, prefix=prefix, inputs=inputs
+        )
+    end
+    unsafe_store!(Ptr{Float64}(UInt(to)), first(found))
+    return nothing
 end
 
 """
-    python_write_value(session, wish, value)
-    python_write_value_and_gradient(session, wish, value)
-
-Evaluate for the wish at an address (address and number of rows, prefix) and write the value to
-another.
+Write states, adjoints and the correction's inverse, with which the next evaluation of steady states
+starts, to addresses, or take them over from there. Returns, and takes, whether there is a correction.
 """
-function python_write_value(s::PythonSession, wish, value)
-    at = Ptr{Int64}(UInt(wish))
-    found = python_value(s, unsafe_load(at, 1), unsafe_load(at, 2))
-    unsafe_store!(Ptr{Float64}(UInt(value)), found)
-    return nothing
-end
-function python_write_value_and_gradient(s::PythonSession, wish, value)
-    at = Ptr{Int64}(UInt(wish))
-    found = python_value_and_gradient(
-        s, unsafe_load(at, 1), unsafe_load(at, 2), unsafe_load(at, 3)
-    )
-    unsafe_store!(Ptr{Float64}(UInt(value)), found)
-    return nothing
+function python_warm(s::PythonSession, addresses, made, restoring)
+    session, correction = s.session, s.session.correction
+    n, c = size(session.states)
+    T = eltype(session.states)
+    places = (wrap(T, addresses[1], n, c), wrap(T, addresses[2], n, c), wrap_W(T, addresses[3], n))
+    for (array, place) in zip((session.states, session.adjoints, correction.inverse), places)
+        Bool(restoring) ? copyto!(array, place) : copyto!(place, array)
+    end
+    if Bool(restoring)
+        correction.made = Bool(made)
+        pack!(correction)
+    end
+    return correction.made
 end
 
 "Write whether each condition settled in the last evaluation, a byte each, to an address."

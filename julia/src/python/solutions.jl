@@ -37,7 +37,7 @@ function python_solve(dtype, structure, sizes, u, out, times, solver, parameters
 end
 
 function solve_states!(out, structure, solver, parameters, u, times)
-    trajectory!(out, structure, solver, parameters, u, times)
+    trajectory!(out, structure, solver, parameters, u, times; strict=false)
     return nothing
 end
 function solve_states!(out, structure, solver::Adaptive, parameters, u, times)

@@ -63,3 +63,27 @@ function python_read(
     end
     return nothing
 end
+
+"""
+Write the state of a run (`PARTS` one after the other, and best, since, count, shrink, retried) to
+Float64 arrays at two addresses, or take it over from there.
+"""
+function python_state(run::AdamWRun, @nospecialize(names), vectors, numbers, restoring)
+    flat = wrap(Float64, vectors, length(PARTS) * sum(length, values(run.raw)))
+    at = 0
+    for kind in PARTS, name in names
+        array = part(run, kind)[Symbol(name)]
+        place = reshape(view(flat, (at + 1):(at + length(array))), size(array))
+        place = name == "W" ? transpose(place) : place
+        Bool(restoring) ? copyto!(array, place) : copyto!(place, array)
+        at += length(array)
+    end
+    scalars = wrap(Float64, numbers, 5)
+    if Bool(restoring)
+        best, since, count_, shrink, retried = scalars
+        restore!(run, best, Int(since), Int(count_), shrink, Int(retried))
+    else
+        scalars .= (run.best, run.since_best, run.iterations, run.shrink, run.retried)
+    end
+    return nothing
+end

@@ -1,10 +1,11 @@
 # One evaluation of a session: chunk by chunk on threads, block by block in a chunk.
 
 function _evaluate!(
-    session::Session, parameters, rows, mode::Val{Gradient}, prefix=nothing
+    session::Session, parameters, rows, mode::Val{Gradient}, prefix=nothing, inputs=nothing
 ) where {Gradient}
     check_parameters(session.lowering.structure, parameters)
     index = _rows(session, rows)
+    check_inputs(inputs, session.network.M.n, length(index))
     load!(session.network, session.lowering, parameters; reverse=Gradient)
     check_steps(session.method, session.grid, session.network.coefficients.c)
     grid = first_times(session.grid, prefix)
@@ -15,7 +16,8 @@ function _evaluate!(
     entries = max(entries, 1)
     used = parts(length(index), session.least, length(session.chunks))
     on_threads(used) do q
-        _evaluate_chunk!(session, grid, q, index, span(length(index), used, q), entries, mode)
+        share = span(length(index), used, q)
+        _evaluate_chunk!(session, grid, q, index, share, entries, mode, inputs)
     end
     # In the order of the chunks, so that the sums do not depend on which thread was faster.
     total, first_chunk = 0.0, session.chunks[1]
@@ -47,11 +49,17 @@ const UNSTABLE =
     "the network is unstable over this horizon; shorten it, use a smaller step, or shrink W."
 
 "Raise `DivergenceError`, with the likely reason, if an entry of the gradient is not finite."
-function check_gradient(gradient, model::Model, why)
+function check_gradient(gradient, inputs, model::Model, why)
     for name in (:W, rates(model)...)
-        all(isfinite, parameter(gradient, name)) ||
-            throw(DivergenceError("the gradient with respect to $name is not finite: $why"))
+        check_gradient(parameter(gradient, name), name, why)
     end
+    inputs === nothing && return nothing
+    check_gradient(inputs.perturbation, "the perturbation", why)
+    return check_gradient(inputs.initial_state, "the initial state", why)
+end
+function check_gradient(array::AbstractArray, name, why)
+    all(isfinite, array) ||
+        throw(DivergenceError("the gradient with respect to $name is not finite: $why"))
     return nothing
 end
 
@@ -64,7 +72,7 @@ function add!(k::Coefficients, other::Coefficients)
 end
 
 function _evaluate_chunk!(
-    session, grid, q, index, share, entries, mode::Val{Gradient}
+    session, grid, q, index, share, entries, mode::Val{Gradient}, inputs
 ) where {Gradient}
     chunk = session.chunks[q]
     ws, network, method = chunk.forward, session.network, session.method
@@ -80,7 +88,11 @@ function _evaluate_chunk!(
         grid.steps_at[1] == 0 && reached(1, 0)
         _forward_sweep!(session, grid, chunk, reached, mode)
         chunk.bad == 0 || return nothing
-        Gradient && _reverse_sweep!(session, grid, chunk)
+        Gradient && _reverse_sweep!(session, grid, chunk, inputs)
+        inputs === nothing || finish_inputs!(
+            inputs, block, chunk.backward, chunk.seeds, grid.steps_at, ws, session.lowering,
+            session.perturbation, view(index, block),
+        )
     end
     return nothing
 end
@@ -134,10 +146,11 @@ function _forward_sweep!(session, grid, chunk, reached, ::Val{Gradient}) where {
     return nothing
 end
 
-function _reverse_sweep!(session, grid, chunk)
+function _reverse_sweep!(session, grid, chunk, inputs)
     ws, back = chunk.forward, chunk.backward
     segments, k = _segments(session, grid), length(grid.times)
     fill!(back.adjoint, 0)
+    inputs === nothing || clear_drive!(back, ws)
     for s in segments:-1:1
         steps = _segment(session, grid, s)
         if s < segments
@@ -156,7 +169,18 @@ function _reverse_sweep!(session, grid, chunk)
             step == grid.steps_at[k] && add_seeds!(back, chunk.seeds, (k - 1) * ws.m, ws.m)
             set_step!(ws, session.network, grid.h[k])
             reverse_step!(back, ws, session.network, session.method, step - first(steps))
+            inputs === nothing ||
+                add_drive!(back, ws, session.method, step - first(steps))
         end
     end
     return nothing
+end
+
+"Write the derivatives of a block that was reversed with respect to u and x₀ of its conditions."
+function finish_inputs!(inputs, positions, back, seeds, steps_at, ws, lowering, u, columns)
+    # The loss at a first requested time of 0 is one of x₀ itself.
+    steps_at[1] == 0 && add_seeds!(back, seeds, 0, ws.m)
+    return pull_back_drive!(
+        inputs, positions, lowering, u, columns, back.inside, back.outside, back.adjoint
+    )
 end

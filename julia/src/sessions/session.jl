@@ -4,6 +4,9 @@
 # integrated and reversed one after the other: the conditions do not know of each other, so only
 # a block's tape has to be kept, and it stays in the processor's cache.
 
+"A problem held with the buffers for its evaluation."
+abstract type Held end
+
 "What one thread needs, and what it finds."
 mutable struct Chunk{T,P,V}
     forward::Forward{T,P,V}
@@ -44,7 +47,7 @@ them counts from the next evaluation on (but which entries are measured is count
 Raises `ModelError` for shapes that do not fit and `SolverError` for times or a limit that cannot
 be used. One session is for one task at a time.
 """
-struct Session{T,E,TB,L,C,G}
+struct Session{T,E,TB,L,C,G} <: Held
     lowering::Lowering
     network::Network{T,E}
     method::TB
@@ -152,32 +155,40 @@ Loss over the measured entries of the conditions `rows` (from 1; all by default)
 `prefix` times (all by default), as `Float64`.
 `parameters` as for [`trajectory`](@ref). Raises `DivergenceError` where it is not finite.
 """
-function value(session::Session, parameters; rows=nothing, prefix=nothing)
+function value(session::Held, parameters; rows=nothing, prefix=nothing)
     return _evaluate!(session, parameters, rows, Val(false), prefix)
 end
 
 """
-    value_and_gradient!([gradient,] session, parameters; rows=nothing, prefix=nothing)
+    value_and_gradient!([gradient,] session, parameters; rows=nothing, prefix=nothing,
+                        inputs=nothing)
 
 Loss as [`value`](@ref) and its exact derivative with respect to the effective parameters, by
 reversing every step of the computed trajectory.
 
 Returns `(value, gradient)`. `gradient` is a `NamedTuple` or dictionary of arrays in the shape of
 the parameters, into which the derivative is written, with W's zero where the mask is false. Left
-out, it is a `NamedTuple` that belongs to the session and is overwritten by its next call.
+out, it is a `NamedTuple` that belongs to the session and is overwritten by its next call. Into
+`inputs`, an [`InputGradient`](@ref), the derivatives with respect to perturbation and initial state
+are written.
 
 Raises `DivergenceError` where the trajectory, the loss or the gradient is not finite.
 """
-function value_and_gradient!(session::Session, parameters; rows=nothing, prefix=nothing)
-    return value_and_gradient!(session.gradient, session, parameters; rows=rows, prefix=prefix)
+function value_and_gradient!(session::Held, parameters; options...)
+    return value_and_gradient!(session.gradient, session, parameters; options...)
 end
 
 function value_and_gradient!(
-    gradient, session::Session, parameters; rows=nothing, prefix=nothing
+    gradient, session::Held, parameters; rows=nothing, prefix=nothing, inputs=nothing
 )
-    gradient === session.gradient || check_parameters(session.lowering.structure, gradient)
-    total = _evaluate!(session, parameters, rows, Val(true), prefix)
-    pull_back!(gradient, session.lowering, session.chunks[1].backward.gradient)
-    check_gradient(gradient, session.lowering.structure.model, UNSTABLE)
+    lowering = _lowering(session)
+    gradient === session.gradient || check_parameters(lowering.structure, gradient)
+    total = _evaluate!(session, parameters, rows, Val(true), prefix, inputs)
+    pull_back!(gradient, lowering, _swept(session))
+    check_gradient(gradient, inputs, lowering.structure.model, UNSTABLE)
     return total, gradient
 end
+
+_lowering(session::Session) = session.lowering
+"The gradient with respect to the coefficients that the last evaluation has left."
+_swept(session::Session) = session.chunks[1].backward.gradient

@@ -14,7 +14,7 @@ and hill) and reversed. `chunks` is the number of threads to use.
 """
 function adaptive_session end
 
-struct Tsit5Session{T,R,L,G}
+struct Tsit5Session{T,R,L,G} <: Held
     run::R
     loss::L
     response::Array{T,3}
@@ -54,31 +54,16 @@ function release!(session::Tsit5Session)
     return nothing
 end
 
-function value(session::Tsit5Session, parameters; rows=nothing, prefix=nothing)
-    return _evaluate!(session, parameters, rows, Val(false), prefix)
-end
-
-function value_and_gradient!(session::Tsit5Session, parameters; rows=nothing, prefix=nothing)
-    return value_and_gradient!(session.gradient, session, parameters; rows=rows, prefix=prefix)
-end
-
-function value_and_gradient!(
-    gradient, session::Tsit5Session, parameters; rows=nothing, prefix=nothing
-)
-    structure = session.run.lowering.structure
-    gradient === session.gradient || check_parameters(structure, gradient)
-    total = _evaluate!(session, parameters, rows, Val(true), prefix)
-    pull_back!(gradient, session.run.lowering, session.backward[1].gradient)
-    check_gradient(gradient, structure.model, UNSTABLE)
-    return total, gradient
-end
+_lowering(session::Tsit5Session) = session.run.lowering
+_swept(session::Tsit5Session) = session.backward[1].gradient
 
 function _evaluate!(
-    session::Tsit5Session{T}, parameters, rows, mode::Val{Gradient}, prefix
+    session::Tsit5Session{T}, parameters, rows, mode::Val{Gradient}, prefix, inputs=nothing
 ) where {T,Gradient}
     run = session.run
     check_parameters(run.lowering.structure, parameters)
     index = _rows(session, rows)
+    check_inputs(inputs, run.network.M.n, length(index))
     Gradient && isempty(session.backward) && push!(session.backward, _reverse(run))
     if isempty(index)
         Gradient && clear!(session.backward[1])
@@ -100,7 +85,7 @@ function _evaluate!(
     isfinite(total) || throw(
         DivergenceError("the loss is not finite: the trajectory is finite but too large.")
     )
-    Gradient && _reverse_all!(session)
+    Gradient && _reverse_all!(session, inputs)
     return total / entries
 end
 
@@ -125,7 +110,7 @@ function (add::AddAdaptiveLoss{S,Val{Gradient}})(k, block, at) where {S,Gradient
 end
 
 "Reverse all blocks; the gradient of all of them is left in the first of `session.backward`."
-function _reverse_all!(session::Tsit5Session)
+function _reverse_all!(session::Tsit5Session, inputs)
     run, backward = session.run, session.backward
     while length(backward) < run.threads
         push!(backward, _reverse(run))
@@ -133,7 +118,12 @@ function _reverse_all!(session::Tsit5Session)
     on_threads(run.threads) do q
         clear!(backward[q])
         for b in span(run.used, run.threads, q)
-            _reverse_block!(backward[q], run, run.blocks[b])
+            block = run.blocks[b]
+            _reverse_block!(backward[q], run, block, inputs)
+            inputs === nothing || finish_inputs!(
+                inputs, span(run.columns, run.used, b), backward[q], block.seeds, run.steps_at,
+                block.forward, run.lowering, run.perturbation, block.columns,
+            )
         end
         finish!(backward[q])
     end
@@ -143,9 +133,10 @@ function _reverse_all!(session::Tsit5Session)
     return nothing
 end
 
-function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock)
+function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock, inputs)
     ws, k = block.forward, length(run.steps_at)
     fill!(back.adjoint, 0)
+    inputs === nothing || clear_drive!(back, ws)
     for step in length(run.sizes):-1:1
         check_interrupt()
         # k is the requested time that this step leads to, or the next one.
@@ -155,6 +146,7 @@ function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock)
         step == run.steps_at[k] && add_seeds!(back, block.seeds, (k - 1) * ws.m, ws.m)
         set_step!(ws, run.network, run.sizes[step])
         reverse_step!(back, ws, run.network, tableau(run.solver), step - 1)
+        inputs === nothing || add_drive!(back, ws, tableau(run.solver), step - 1)
     end
     return nothing
 end

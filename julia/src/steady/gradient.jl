@@ -21,38 +21,38 @@ function loss_at(session::SteadySession, index)
     return total / count_
 end
 
-value_and_gradient!(session::SteadySession, parameters; rows=nothing, prefix=nothing) =
-    value_and_gradient!(session.gradient, session, parameters; rows=rows)
-
 function value_and_gradient!(
-    gradient, session::SteadySession{T}, parameters; rows=nothing, prefix=nothing
+    gradient, session::SteadySession{T}, parameters; rows=nothing, prefix=nothing, inputs=nothing
 ) where {T}
     index = _rows(session, rows)
+    check_inputs(inputs, nodes(session.structure), length(index))
     shared = find!(session, parameters, index)
     total = loss_at(session, index)
     measured = max(mapreduce(row -> session.measured[row], +, index; init=0), 1)
-    settled = all(row -> session.settled[row], index) ? index :
-        filter(row -> session.settled[row], index)
-    k = settled_gradient!(session, shared, settled, measured)
+    settled = findall(row -> session.settled[row], index)
+    k = settled_gradient!(session, shared, index[settled], measured, inputs, settled)
     pull_back!(gradient, session.lowering, k)
     if length(settled) < length(index)
-        unsettled = filter(row -> !session.settled[row], index)
-        add_integrated!(gradient, session, parameters, unsettled, measured)
+        unsettled = findall(row -> !session.settled[row], index)
+        add_integrated!(gradient, session, parameters, index[unsettled], measured, inputs, unsettled)
     end
     check_gradient(
-        gradient, session.structure.model,
+        gradient, inputs, session.structure.model,
         "a steady state is about to lose its stability, or the network is unstable; shrink W.",
     )
     return total, gradient
 end
 
-"Gradient with respect to the coefficients from the conditions that settled."
-function settled_gradient!(session::SteadySession, shared, settled, measured)
+"""
+Gradient with respect to the coefficients from the conditions `settled`; those with respect to u and
+x₀ go to the columns `positions` of `inputs`, unless that is `nothing`.
+"""
+function settled_gradient!(session::SteadySession, shared, settled, measured, inputs, positions)
     for block in session.blocks
         clear!(block.gradient)
     end
     forget_slopes!(session)
-    used = on_blocks(session, settled) do block, columns
+    used = on_blocks(session, settled) do block, columns, range
         begin!(block, session.network, shared, session.lowering, session.perturbation, columns)
         gather!(block.x, session.states, columns)
         slopes!(block, session.network, block.x)
@@ -65,6 +65,8 @@ function settled_gradient!(session::SteadySession, shared, settled, measured)
             copyto!(session.adjoints, (column_ - 1) * n + 1, block.mu, (j - 1) * n + 1, n)
         end
         collect!(block, session.network, shared)
+        inputs === nothing ||
+            collect_inputs!(inputs, view(positions, range), block, session, shared, columns)
     end
     # In the order of the blocks, whichever thread was faster.
     for q in 2:used
@@ -154,6 +156,25 @@ function collect!(block::SteadyBlock{T}, network::Network{T}, shared::Gains{T}) 
     return nothing
 end
 
+"""
+The derivatives with respect to u and x₀, after `collect!`. Where a trajectory settles does not depend
+on where it starts, but held nodes stay at x₀.
+"""
+function collect_inputs!(inputs, positions, block::SteadyBlock{T}, session, shared, columns) where {T}
+    b, n = session.network.coefficients.b, block.n
+    for j in 1:block.columns, i in 1:n
+        e = (j - 1) * n + i
+        held = shared.held[i]
+        # φ and φ' have done their work: v̄ and x̄₀ take their places; p̄ is g.
+        block.phi[e] = held ? zero(T) : b[i] * block.mu[e] / shared.decay[i]
+        block.slope[e] = held ? block.mu[e] : zero(T)
+    end
+    return pull_back_drive!(
+        inputs, positions, session.lowering, session.perturbation, columns, block.g, block.phi,
+        block.slope,
+    )
+end
+
 function integrating_session(s::SteadySession, integrator::FixedStep)
     return Session(
         s.structure, s.perturbation, s.response, s.weight, [s.horizon];
@@ -170,14 +191,21 @@ release!(session::SteadySession) = release!(session.integrated)
 release!(::Any) = nothing  # SciML's, and none
 
 "Add the gradient of conditions that do not settle, through the integration."
-function add_integrated!(gradient, session::SteadySession, parameters, rows, measured)
+function add_integrated!(
+    gradient, session::SteadySession{T}, parameters, rows, measured, inputs, positions
+) where {T}
     if session.integrated === nothing
         session.integrated = integrating_session(session, session.solver.integrator)
     end
-    value_and_gradient!(session.total, session.integrated, parameters; rows=rows)
+    part = inputs === nothing ? nothing : InputGradient{T}(nodes(session.structure), length(rows))
+    value_and_gradient!(session.total, session.integrated, parameters; rows=rows, inputs=part)
     share = max(sum(row -> session.measured[row], rows), 1) / measured
     for name in keys(session.total)
         parameter(gradient, name) .+= share .* session.total[name]
+    end
+    if part !== nothing
+        inputs.perturbation[:, positions] .= share .* part.perturbation
+        inputs.initial_state[:, positions] .= share .* part.initial_state
     end
     return gradient
 end

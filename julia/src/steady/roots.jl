@@ -84,9 +84,14 @@ function correct!(correction::Correction{T}, network, shared, slope) where {T}
     correction.made = issuccess(factor)
     correction.made || return nothing
     correction.inverse = inv(factor)
+    pack!(correction)
+    return nothing
+end
+
+function pack!(correction::Correction)
     pack!(correction.forward, correction.inverse, Val(false))
     pack!(correction.backward, correction.inverse, Val(true))
-    return nothing
+    return correction
 end
 
 "The equations of some conditions with the buffers of their solution, for one thread."

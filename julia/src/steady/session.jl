@@ -23,7 +23,7 @@ Hold steady-state data for repeated evaluation, as [`Session`](@ref) does. The s
 of one evaluation are the start of the next where the network is contracting, and so has one steady
 state. Which conditions did not settle in the last evaluation is in `settled`.
 """
-mutable struct SteadySession{T,N,L,S,B,G}
+mutable struct SteadySession{T,N,L,S,B,G} <: Held
     structure::Structure
     lowering::Lowering
     network::N
@@ -76,8 +76,9 @@ function SteadySession(
 end
 
 """
-Call f(block, columns) for all of the conditions `index`: a share of them on each thread, and so
-many at a time as stay in the processor's cache. Returns the number of threads.
+Call f(block, columns, range) for all of the conditions `index`, `columns` being those of the range:
+a share of them on each thread, and so many at a time as stay in the processor's cache. Returns the
+number of threads.
 """
 function on_blocks(f::F, session::SteadySession, index) where {F}
     isempty(index) && return 0
@@ -86,7 +87,8 @@ function on_blocks(f::F, session::SteadySession, index) where {F}
     on_threads(used) do q
         share = span(length(index), used, q)
         for first in first(share):width:last(share)
-            f(session.blocks[q], view(index, first:min(first + width - 1, last(share))))
+            range = first:min(first + width - 1, last(share))
+            f(session.blocks[q], view(index, range), range)
         end
     end
     return used
@@ -139,7 +141,7 @@ Look for roots from the session's states, keep those that are proven, or all of 
 function search!(session::SteadySession, shared, left, proofs)
     correction, network, n = session.correction, session.network, size(session.states, 1)
     correction.made || on_slopes!(session, shared, left)
-    on_blocks(session, left) do block, columns
+    on_blocks(session, left) do block, columns, _
         begin!(block, network, shared, session.lowering, session.perturbation, columns)
         gather!(block.x, session.states, columns)
         roots!(block, network, session.solver, correction)
@@ -157,7 +159,7 @@ end
 "Make the correction for the slopes at the session's states."
 function on_slopes!(session::SteadySession, shared, index)
     forget_slopes!(session)
-    on_blocks(session, index) do block, columns
+    on_blocks(session, index) do block, columns, _
         begin!(block, session.network, shared, session.lowering, session.perturbation, columns)
         gather!(block.x, session.states, columns)
         slopes!(block, session.network, block.x)

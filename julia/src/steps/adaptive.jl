@@ -244,7 +244,7 @@ end
 
 function trajectory!(
     states::AbstractArray{T,3}, structure::Structure, solver::Tsit5, parameters,
-    perturbation::AbstractMatrix, times; chunks=nothing,
+    perturbation::AbstractMatrix, times; chunks=nothing, strict=true,
 ) where {T<:AbstractFloat}
     check_parameters(structure, parameters)
     GC.@preserve perturbation begin
@@ -255,21 +255,11 @@ function trajectory!(
         )
         c == 0 && return states
         begin!(run, parameters, 1:c, false)
-        integrate!(run, (k, block, at) -> copy_states!(states, k, block, at))
+        copied(k, block, at) = copy_states!(states, k, block.forward, block.columns, at)
+        integrate!(run, copied)
     end
-    all(isfinite, states) && return states
-    row = findfirst(j -> !all(isfinite, view(states, :, :, j)), axes(states, 3))
-    return throw(diverged(row, run))
-end
-
-function trajectory(
-    structure::Structure, solver::Tsit5, parameters, perturbation::AbstractMatrix{T}, times;
-    chunks=nothing,
-) where {T<:AbstractFloat}
-    states = Array{T,3}(undef, nodes(structure), length(times), size(perturbation, 2))
-    return trajectory!(
-        states, structure, solver, parameters, perturbation, times; chunks=chunks
-    )
+    strict && check_finite(states, run)
+    return states
 end
 
 function diverged(row, run::Ensemble)
@@ -277,12 +267,4 @@ function diverged(row, run::Ensemble)
         "the trajectory of condition number $row is not finite by t = $(run.times[end]): the " *
         "network is unstable; shorten the horizon, or shrink W.",
     )
-end
-
-function copy_states!(states, k, block::AdaptiveBlock, at)
-    state, n = block.forward.state, block.forward.n
-    for (q, column) in enumerate(block.columns), i in 1:n
-        @inbounds states[i, k, column] = state[at + (q - 1) * n + i]
-    end
-    return nothing
 end

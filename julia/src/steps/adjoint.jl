@@ -6,7 +6,8 @@
 #     κ_s = b_s λ + Σ_{r>s} A_rs X̄_r,   g_s = κ_s∘ha∘φ'(z_s),   X̄_s = Mᵀg_s − hc∘κ_s,
 #
 # and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = Σ g_s X_sᵀ,
-# ā = h Σ κ_s∘φ_s, b̄ = h Σ κ_s∘v, c̄ = −h Σ κ_s∘X_s.
+# ā = h Σ κ_s∘φ_s, b̄ = h Σ κ_s∘v, c̄ = −h Σ κ_s∘X_s, and where it is wanted p̄ = Σ g_s,
+# v̄ = Σ κ_s∘hb; λ at the start is x̄₀.
 
 "Buffers for reversing the steps of a `Forward`, and the gradient collected so far."
 mutable struct Reverse{T}
@@ -22,6 +23,9 @@ mutable struct Reverse{T}
     # Steps whose part of M̄ is added at once, those of one slot ÷ group; and how many wait.
     group::Int
     waiting::Int
+    # p̄ and v̄ of the block, where they are wanted.
+    inside::Vector{T}
+    outside::Vector{T}
 end
 
 function Reverse{T}(n::Int, S::Int, width::Int) where {T}
@@ -32,7 +36,7 @@ function Reverse{T}(n::Int, S::Int, width::Int) where {T}
         # The outer product loads a whole panel of rows from the last column.
         zeros(T, n * width * S * group + panel_rows(T)),
         stacked(), Spread{T}(n, width), Coefficients{T}(n),
-        OuterRoom{T}(n, S * width * group), group, 0,
+        OuterRoom{T}(n, S * width * group), group, 0, T[], T[],
     )
 end
 
@@ -157,6 +161,29 @@ function add_seeds!(back::Reverse, seeds::Vector, at::Int, m::Int)
     adjoint = back.adjoint
     @inbounds @simd ivdep for e in 1:m
         adjoint[e] += seeds[at + e]
+    end
+    return nothing
+end
+
+"Get ready for p̄ and v̄ of a block."
+function clear_drive!(back::Reverse, ws::Forward)
+    for sums in (back.inside, back.outside)
+        fill!(resize!(sums, ws.m), 0)
+    end
+    return nothing
+end
+
+"Add the part of p̄ and v̄ of the step that was reversed last, recorded in `slot`."
+function add_drive!(back::Reverse, ws::Forward, ::Tableau{S}, slot::Int) where {S}
+    inside, outside, g, kappa = back.inside, back.outside, back.g, back.kappa
+    b, m = ws.scaled.b, ws.m
+    for stage in 0:m:((S - 1) * m), start in 0:length(b):(m - 1)
+        g_at = slot % back.group * S * m + stage
+        @inbounds @simd ivdep for i in 1:min(length(b), m - start)
+            e = start + i
+            inside[e] += g[g_at + e]
+            outside[e] += b[i] * kappa[stage + e]
+        end
     end
     return nothing
 end

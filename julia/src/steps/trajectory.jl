@@ -55,7 +55,8 @@ check_perturbation(structure, u) =
 
 """
     trajectory(structure, solver, parameters, perturbation, times; chunks=nothing)
-    trajectory!(states, structure, solver, parameters, perturbation, times; chunks=nothing)
+    trajectory!(states, structure, solver, parameters, perturbation, times; chunks=nothing,
+                strict=true)
 
 Integrate all conditions from t = 0.
 
@@ -64,13 +65,13 @@ Integrate all conditions from t = 0.
 - `perturbation`: u, n × conditions; its element type is that of the computation.
 - `times`: strictly increasing, ≥ 0.
 - `chunks`: parts into which the conditions are split over the threads.
+- `strict`: whether states that are not finite are an error.
 
 Returns x at the times, n × times × conditions, log-ratios. Raises `ModelError` or `SolverError`
 for arguments that do not fit, `DivergenceError` where the trajectory is not finite.
 """
 function trajectory(
-    structure::Structure, solver::FixedStep, parameters, perturbation::AbstractMatrix{T}, times;
-    chunks=nothing,
+    structure::Structure, solver, parameters, perturbation::AbstractMatrix{T}, times; chunks=nothing
 ) where {T<:Real}
     states = Array{float(T),3}(undef, nodes(structure), length(times), size(perturbation, 2))
     return trajectory!(
@@ -80,7 +81,7 @@ end
 
 function trajectory!(
     states::AbstractArray{T,3}, structure::Structure, solver::FixedStep, parameters,
-    perturbation::AbstractMatrix, times; chunks=nothing,
+    perturbation::AbstractMatrix, times; chunks=nothing, strict=true,
 ) where {T<:Real}
     check_parameters(structure, parameters)
     check_perturbation(structure, perturbation)
@@ -96,7 +97,7 @@ function trajectory!(
         u = dense(T, perturbation)
         _trajectory!(states, network, method, grid, lowering, u, _chunks(chunks))
     end
-    check_finite(states, grid)
+    strict && check_finite(states, grid)
     return states
 end
 
@@ -132,18 +133,21 @@ struct CopyStates{A,W}
     columns::UnitRange{Int}
 end
 
-function (to::CopyStates)(k, at)
-    state, n = to.ws.state, to.ws.n
-    for (q, column) in enumerate(to.columns), i in 1:n
-        @inbounds to.states[i, k, column] = state[at + (q - 1) * n + i]
+(to::CopyStates)(k, at) = copy_states!(to.states, k, to.ws, to.columns, at)
+
+function copy_states!(states, k, ws::Forward, columns, at)
+    state, n = ws.state, ws.n
+    for (q, column) in enumerate(columns), i in 1:n
+        @inbounds states[i, k, column] = state[at + (q - 1) * n + i]
     end
     return nothing
 end
 
-function check_finite(states, grid::Grid)
+"Raise unless all states are finite; `run` says how they were found."
+function check_finite(states, run)
     all(isfinite, states) && return nothing
     row = findfirst(j -> !all(isfinite, view(states, :, :, j)), axes(states, 3))
-    return throw(diverged(row, grid))
+    return throw(diverged(row, run))
 end
 
 function diverged(row, grid::Grid)

@@ -66,8 +66,8 @@ def why_not(solver: Solver, gradient: Gradient, inputs: bool = False) -> str:
             f"the julia backend has no gradient {gradient!r} for {what}; it has "
             f"{', '.join(known)}{note}."
         )
-    if inputs:
-        return "the julia backend has no gradient of inputs; backend='numpy' has it."
+    if inputs and gradient == "forward":
+        return "the gradient 'forward' of the julia backend has none of the inputs; 'adjoint' has."
     return ""
 
 

@@ -77,8 +77,8 @@ class JuliaSession:
             tuple(address(v) for v in self._parameters.values()),
             tuple(address(v) for v in self._gradient.values()),
         )
-        # Address and number of rows, and the prefix; what comes of them.
-        self._wish, self._value = np.zeros(3, np.int64), np.zeros(1)
+        # Address and number of rows, the prefix, two addresses; what comes of them.
+        self._wish, self._value = np.zeros(5, np.int64), np.zeros(1)
         # Not there and then: an object may go in any thread, and while Julia is at work.
         weakref.finalize(self, _GONE.append, self._session)
         places = (self._session, address(self._wish), address(self._value))
@@ -95,10 +95,16 @@ class JuliaSession:
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         self._set(parameters)
-        index = row_numbers(rows)
-        self._wish[:] = (*located(index), prefix or 0)
+        index, of_inputs = row_numbers(rows), {}
+        if inputs:
+            c, n = self.problem.perturbation.shape
+            shape = (c if index is None else index.size, n)
+            of_inputs = {k: np.zeros(shape, self._dtype) for k in ("perturbation", "initial_state")}
+        places = [address(array) for array in of_inputs.values()] or [0, 0]
+        self._wish[:] = (*located(index), prefix or 0, *places)
         self._to_gradient.run()
-        return float(self._value[0]), {name: array.copy() for name, array in self._gradient.items()}
+        gradient = {name: array.copy() for name, array in self._gradient.items()}
+        return float(self._value[0]), gradient | of_inputs
 
     def loss(
         self,
@@ -109,7 +115,7 @@ class JuliaSession:
         """See `pycellbox.backends.protocol.Session.loss`."""
         self._set(parameters)
         index = row_numbers(rows)
-        self._wish[:] = (*located(index), prefix or 0)
+        self._wish[:] = (*located(index), prefix or 0, 0, 0)
         self._to_value.run()
         return float(self._value[0])
 
@@ -132,10 +138,26 @@ class JuliaSession:
 
     def warm(self) -> Parameters:
         """See `pycellbox.backends.protocol.Session.warm`."""
-        return {}
+        if not self._solver.steady:
+            return {}
+        (c, n), dtype = self.problem.perturbation.shape, self._dtype
+        arrays = {k: np.empty((c, n), dtype) for k in ("states", "adjoints")}
+        inverse = np.empty((n, n), dtype)
+        places = tuple(address(array) for array in (*arrays.values(), inverse))
+        made = call_locked(self._core.python_warm, self._session, places, False, False)
+        return arrays | ({"inverse": inverse} if made else {})
 
     def warm_up(self, state: Mapping[str, Array]) -> None:
         """See `pycellbox.backends.protocol.Session.warm_up`."""
+        if not self._solver.steady:
+            return
+        n = self.problem.structure.n_nodes
+        given = {"inverse": np.zeros((n, n)), **state}
+        arrays = [
+            np.ascontiguousarray(given[k], self._dtype) for k in ("states", "adjoints", "inverse")
+        ]
+        places, made = tuple(address(array) for array in arrays), "inverse" in state
+        call_locked(self._core.python_warm, self._session, places, made, True)
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
         """Return a run that makes many iterations in one call."""

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 # A call returns this often, so that Ctrl-C and the progress bar do not wait.
 _CALL_SECONDS = 0.1
+# The state of a run, in the order in which Julia has it.
+_VECTORS = ("raw", "mean", "square", "previous", "best_raw")
+_NUMBERS = ("best", "since", "count", "shrink", "retried")
+_COUNTS = {"since", "count", "retried"}
 
 
 class JuliaTrainingRun:
@@ -82,11 +86,26 @@ class JuliaTrainingRun:
 
     def state(self) -> dict[str, Array]:
         """See `pycellbox.backends.protocol.TrainingRun.state`."""
-        raise NotImplementedError
+        vectors, numbers = np.empty((len(_VECTORS), self.best_raw.size)), np.empty(len(_NUMBERS))
+        self._exchange(vectors, numbers, restoring=False)
+        found = dict(zip(_VECTORS, vectors, strict=True))
+        found |= {k: np.array(v) for k, v in zip(_NUMBERS, numbers, strict=True)}
+        return {k: v.astype(np.int64) if k in _COUNTS else v for k, v in found.items()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """See `pycellbox.backends.protocol.TrainingRun.restore`."""
-        raise NotImplementedError
+        vectors = np.array([state[k] for k in _VECTORS], np.float64)
+        numbers = np.array([state[k] for k in _NUMBERS], np.float64)
+        self._exchange(vectors, numbers, restoring=True)
+        self.retried = int(state["retried"])
+        self._read()
+
+    def _exchange(self, vectors: Array, numbers: Array, *, restoring: bool) -> None:
+        names, places = (
+            tuple(self._layout.split(self.best_raw)),
+            (address(vectors), address(numbers)),
+        )
+        call_locked(self._core.python_state, self._run, names, *places, restoring)
 
     def _read(self) -> None:
         best = np.empty_like(self.best_raw)
