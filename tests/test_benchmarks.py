@@ -55,6 +55,7 @@ def of(events, kind, name):
     return next((e for e in events if e["event"] == kind and e.get("contender") == name), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(all_contenders()))
 def test_contender_computes_our_loss_and_gradient(events, name):
     if name in SLOW and not ALL:
@@ -73,6 +74,7 @@ def test_contender_computes_our_loss_and_gradient(events, name):
     assert of(events, "times", name)["seconds"]
 
 
+@pytest.mark.slow
 def test_reference_is_converged(events):
     reference = next(e for e in events if e["event"] == "reference")
     assert reference["continuous"] < 1e-10
@@ -153,6 +155,7 @@ def program(name, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_gradient_program_writes_its_tables(tmp_path):
     shown = program(
         "gradient.py", "--cases", "4x3/20", "--dtypes", "float32", "--threads", 1, "--repeats", 2,
@@ -171,6 +174,7 @@ def test_gradient_program_writes_its_tables(tmp_path):
     assert "| pycellbox numpy, Heun |" in (tmp_path / "gradient.md").read_text()
 
 
+@pytest.mark.slow
 def test_fit_program_times_both_trainings(tmp_path):
     program(
         "fit.py", "--tasks", "recovery", "--backends", "numpy", "--shares", 0.01, 0.1,

@@ -198,6 +198,7 @@ def test_fit_with_held_out_conditions_prints_the_baselines(
     assert list(scores(capsys.readouterr().out).index) == ["CellBox"]
 
 
+@pytest.mark.slow
 def test_fit_writes_tables_that_can_be_read_back(
     words: list[str], tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -268,6 +269,7 @@ def test_fit_takes_bare_tables_with_counts_of_kinds(
         assert message in error_of(["fit", *words, "--node-kind", wrong], capsys)
 
 
+@pytest.mark.slow
 def test_fit_takes_every_choice_of_model_and_solver(
     tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,6 +291,7 @@ def test_fit_takes_every_choice_of_model_and_solver(
     assert pcb.load(out).solver == pcb.Midpoint(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["HEUN", "tsit5", "steadystate"])
 def test_a_solver_by_name_is_that_of_the_fit(name: str, tables: Path, tmp_path: Path) -> None:
     """With its own options where none are given, and as long steps as one hundredth."""
@@ -374,6 +377,7 @@ def test_fit_names_an_output_that_cannot_be(
     assert "it is a folder" in message
 
 
+@pytest.mark.slow
 def test_fit_of_a_time_course(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = demo_network()
     design = perturbations(network.drugs, network.node_kind, doses=[-1.0])
@@ -410,6 +414,7 @@ def test_fit_of_a_time_course(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 # ---- predict
 
 
+@pytest.mark.slow
 def test_predict_fills_in_nodes_that_are_not_perturbed(
     fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -478,6 +483,7 @@ def test_predict_takes_bare_tables(fitted: Path, tables: Path, tmp_path: Path) -
     np.testing.assert_array_equal(predicted.to_numpy(), pcb.load(fitted).predict(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "more", "message"),
     [
@@ -522,6 +528,7 @@ def test_a_file_that_is_no_fit_is_named(
 # ---- evaluate
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_writes_all_models(
     fitted: Path, tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -549,6 +556,7 @@ def test_evaluate_prints_and_writes_all_models(
     assert capsys.readouterr().out == from_tables.out
 
 
+@pytest.mark.slow
 def test_evaluate_says_when_it_judges_by_fitted_conditions(
     fitted: Path, tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -584,6 +592,7 @@ def test_evaluate_names_what_is_missing(
 # ---- demo
 
 
+@pytest.mark.slow
 def test_demo_finds_the_network_and_beats_the_baselines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -626,6 +635,7 @@ def test_demo_finds_the_network_and_beats_the_baselines(
     np.testing.assert_allclose(scores(capsys.readouterr().out), table)
 
 
+@pytest.mark.slow
 def test_demo_does_without_pictures_and_ridge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -650,6 +660,7 @@ def test_demo_names_a_wrong_seed(tmp_path: Path, capsys: pytest.CaptureFixture[s
 # ---- the worked example of the README
 
 
+@pytest.mark.slow
 def test_melanoma_from_its_tables(
     melanoma_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 # ---- a run
 
 
+@pytest.mark.slow
 def test_a_run_writes_the_originals_files_beside_our_own(config: Write) -> None:
     outcome = run_config(config(), index=3)
     folder = outcome.folder
@@ -87,6 +88,7 @@ def test_a_run_writes_the_originals_files_beside_our_own(config: Write) -> None:
     assert not np.allclose(of(folder, "W", 1), of(folder, "W", 2))
 
 
+@pytest.mark.slow
 def test_the_record_has_a_line_for_each_iteration_and_two_for_each_sub_stage(
     config: Write,
 ) -> None:
@@ -120,6 +122,7 @@ def test_iterations_end_where_n_iter_says(config: Write) -> None:
     assert run_config(config(n_iter=2)).fit.history.sizes["iteration"] == 6
 
 
+@pytest.mark.slow
 def test_the_same_index_gives_the_same_run_and_another_another(config: Write) -> None:
     first, again, other = (
         run_config(config(), index=i, out=f"run{k}").fit.parameters["W"].values
@@ -129,6 +132,7 @@ def test_the_same_index_gives_the_same_run_and_another_another(config: Write) ->
     assert not np.allclose(first, other)
 
 
+@pytest.mark.slow
 def test_the_settings_written_run_again_alike_from_anywhere(
     config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,12 +143,14 @@ def test_the_settings_written_run_again_alike_from_anywhere(
     np.testing.assert_array_equal(first.fit.parameters["W"], again.fit.parameters["W"])
 
 
+@pytest.mark.slow
 def test_export_verbose_says_which_tables_are_written(config: Write) -> None:
     for verbose, kinds in ((0, set()), (1, {"W", "alpha", "eps"}), (-1, {"y_hat"})):
         folder = run_config(config(export_verbose=verbose), out=f"verbose{verbose}").folder
         assert {path.name.split(".")[1] for path in folder.glob("*_best*")} == kinds
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_was_reached(
     config: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +199,7 @@ def test_partition_noise_and_start_are_those_the_original_draws(config: Write) -
     np.testing.assert_allclose(made.start["alpha"], np.log1p(np.e))
 
 
+@pytest.mark.slow
 def test_random_pos_lists_training_validation_and_test_in_turn(config: Write) -> None:
     outcome = run_config(config(), index=7)
     rows = np.loadtxt(outcome.folder / "random_pos.csv", dtype=int)
@@ -228,6 +235,8 @@ def test_the_folder_is_named_by_all_settings(config: Write) -> None:
 # ---- experiment types
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:predicted far outside:pycellbox.DataWarning")
 def test_leave_one_out_takes_every_condition_of_the_drug_or_its_combinations(
     config: Write,
 ) -> None:
@@ -298,6 +307,7 @@ def test_the_model_is_what_the_keys_say(
     assert read_config(config(**settings)).model == pcb.CellBox(**published, **model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("envelope", [0, 1, 2])
 def test_every_form_runs_with_its_rates(config: Write, envelope: int) -> None:
     stages = [{"nT": 5, "sub_stages": [{"lr_val": 0.01}]}]
@@ -305,7 +315,9 @@ def test_every_form_runs_with_its_rates(config: Write, envelope: int) -> None:
     assert bool(list(folder.glob("1_best.psi.*"))) == (envelope == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["heun", "euler", "rk4", "midpoint"])
+@pytest.mark.filterwarnings("ignore:the steps of Euler:pycellbox.NumericsWarning")
 def test_solver_and_horizon_are_those_of_the_steps(config: Write, name: str) -> None:
     stages = [{"nT": 30, "sub_stages": [{"lr_val": 0.01}]}]
     outcome = run_config(config(ode_solver=name, dT=0.2, stages=stages))
@@ -337,6 +349,7 @@ def test_patience_in_iterations_becomes_patience_in_epochs(config: Write) -> Non
     assert sub_stage.stage(1.0, n_train=4, batch_size=4).batch_size is None
 
 
+@pytest.mark.filterwarnings("ignore:1 node with one and the same:pycellbox.DataWarning")
 def test_weight_loss_expr_weighs_errors_by_the_response(config: Write) -> None:
     stages = [{"nT": 10, "sub_stages": [{"lr_val": 0.01}]}]
     expr = tables()[1]
@@ -383,6 +396,7 @@ def test_files_are_found_from_the_configuration_the_working_directory_and_root_d
 # ---- what is said
 
 
+@pytest.mark.filterwarnings("default::pycellbox.PycellboxWarning")
 def test_keys_without_effect_are_listed_once(
     config: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -402,6 +416,7 @@ def test_keys_without_effect_are_listed_once(
     assert "results are in results" in captured.out
 
 
+@pytest.mark.filterwarnings("default::pycellbox.PycellboxWarning")
 def test_the_words_of_the_original_are_understood(config: Write) -> None:
     path = config(experiment_type="leave one out (w/o single)", n_epoch=1)
     assert main(["run", str(path), "-i=2", "-drug=3", "--out", "done", "--no-baselines"]) == 0
@@ -631,6 +646,8 @@ def test_a_run_that_reaches_nothing_leaves_nothing(
     assert snapshot(Path()) == was
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the steps of Heun:pycellbox.NumericsWarning")
 def test_overwriting_keeps_the_finished_run_until_the_new_one_is_finished(
     config: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,7 @@ def test_noise_is_what_the_configuration_says(config: Write) -> None:
     assert float(error.std()) == pytest.approx(0.2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_fitting_longer_finds_the_network(config: Write) -> None:
     path = config(noise=0.0, alpha=1.0, n_exp_train=12, n_iter_max=25, n_iter_tol=0, lr=0.05)
     outcome = run_config(path)
@@ -154,6 +155,7 @@ def test_a_single_time_is_a_steady_state(config: Write) -> None:
     assert outcome.fit.recipe.stages[0].prefix is None
 
 
+@pytest.mark.slow
 def test_the_same_index_gives_the_same_run_and_another_another(config: Write) -> None:
     first, again, other = (
         run_config(config(), index=i, out=f"run{k}").fit.parameters["W"].values
@@ -182,6 +184,7 @@ def test_measured_data_is_dealt_to_the_parts(measured: Write) -> None:
 # ---- going on
 
 
+@pytest.mark.slow
 def test_a_restart_goes_on_from_the_result(config: Write) -> None:
     first = run_config(config(n_iter_max=3))
     more = run_config(config(n_iter_max=5), restart=True)
@@ -198,6 +201,7 @@ def test_a_restart_goes_on_from_the_result(config: Write) -> None:
     assert pcb.load(more.folder / "fit.nc").history.sizes["iteration"] == 25
 
 
+@pytest.mark.slow
 def test_a_restart_begins_at_the_parameters_reached(
     config: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +222,7 @@ def test_a_restart_begins_at_the_parameters_reached(
     assert recipe.stages[0].iterations == 5
 
 
+@pytest.mark.slow
 def test_is_restart_in_the_configuration_or_in_runtime_yaml_counts(config: Write) -> None:
     run_config(config())
     assert run_config(config(n_iter_max=4, is_restart=True)).fit.history.sizes["iteration"] == 20
@@ -226,6 +231,7 @@ def test_is_restart_in_the_configuration_or_in_runtime_yaml_counts(config: Write
     assert run_config("runtime.yaml").fit.history.sizes["iteration"] == 25
 
 
+@pytest.mark.slow
 def test_a_restart_needs_a_result_of_this_configuration_that_is_not_done(config: Write) -> None:
     with pytest.raises(pcb.ResultFileError, match=r"has no fit.nc to go on from"):
         run_config(config(), restart=True)
@@ -236,6 +242,7 @@ def test_a_restart_needs_a_result_of_this_configuration_that_is_not_done(config:
         run_config(config(n_exp_test=1, n_iter_max=9), out="done", restart=True)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_only_replaced_when_told(config: Write) -> None:
     run_config(config())
     with pytest.raises(pcb.ResultFileError, match="holds the result of a run"):
@@ -317,6 +324,7 @@ def test_networks_are_aligned_by_name(tmp_path: Path) -> None:
     assert list(read["target"].values) == ["a", "b"]
 
 
+@pytest.mark.filterwarnings("default::pycellbox.PycellboxWarning")
 def test_keys_without_effect_are_listed_once(
     measured: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

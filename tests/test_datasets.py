@@ -44,6 +44,7 @@ def test_every_public_dataset_is_known_to_the_command_line_and_documented():
         assert "licence" in read.__doc__
 
 
+@pytest.mark.slow
 def test_the_command_line_fits_and_evaluates_it(tmp_path, capsys):
     out = tmp_path / "fit.nc"
     words = ["fit", "--dataset", "melanoma", "--iterations", "1", "--test", "drug:aMEK"]
@@ -60,6 +61,7 @@ def test_the_command_line_fits_and_evaluates_it(tmp_path, capsys):
     assert "89 conditions" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [["--dataset", "melanoma"], ["--data", "data.nc"]])
 @pytest.mark.parametrize(
     "other",

@@ -59,6 +59,7 @@ def test_a_screen_is_told_by_its_drug_nodes_alone(conditions):
         assert default_schedule(other)[1] != default_schedule(data)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TABLES, reason=f"no tables in {SHARED_DATA}")
 @pytest.mark.parametrize("folder", ["crc/tables/HCT116", "crc/tables/SW1116"])
 def test_a_colorectal_screen_is_not_predicted_far_worse_than_by_baselines(folder):
@@ -72,6 +73,7 @@ def test_a_colorectal_screen_is_not_predicted_far_worse_than_by_baselines(folder
     assert error["CellBox"] < 1.5 * error.drop("CellBox").min()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TABLES, reason=f"no tables in {SHARED_DATA}")
 @pytest.mark.parametrize(
     "data",
@@ -79,6 +81,7 @@ def test_a_colorectal_screen_is_not_predicted_far_worse_than_by_baselines(folder
      *(pytest.param(lambda t=t: proteins(shared(t)), id=f"{t}, proteins") for t in TABLES[:1]),
      *(pytest.param(lambda k=k: knocked_out(k), id=f"dream4 {k}") for k in (1, 2, 3))],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:12 nodes not declared as drug:pycellbox.DataWarning")
 def test_no_default_warns_of_its_own_choice(data):
     """Nor does it leave the equation."""
     data = data()

@@ -217,6 +217,7 @@ CHANGES: dict[str, tuple[Callable[[], xr.Dataset], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_would_be_fitted_as_something_else_is_named(name):
     make, sort, detail = CHANGES[name]
@@ -312,6 +313,7 @@ def shared_tables() -> dict[str, Callable[[], xr.Dataset]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"no data in {SHARED_DATA}")
 def test_published_tables_raise_no_doubt():
     from pycellbox.doubts import doubt_data
@@ -398,6 +400,7 @@ def test_warnings_can_be_filtered_and_are_of_the_family():
         pcb.fit(data, schedule=ONE, backend="numpy", progress=False)
 
 
+@pytest.mark.slow
 def test_a_call_that_fits_often_warns_once(monkeypatch):
     data = with_response(lab(), np.exp)
     with warnings.catch_warnings():
@@ -425,6 +428,7 @@ def tables(tmp_path: Path) -> tuple[Path, Path, Path]:
     return paths
 
 
+@pytest.mark.filterwarnings("default::pycellbox.PycellboxWarning")
 def test_the_command_line_prints_warnings_in_one_line(tables, tmp_path, capsys):
     before = warnings.showwarning
     u, x, kinds = map(str, tables)

@@ -29,6 +29,7 @@ def recovery() -> pcb.experiments.Recovery:
     return recover_beeline("CY", seed=21, iterations=100, backend="numpy")
 
 
+@pytest.mark.slow
 def test_a_small_network_is_recovered(recovery: pcb.experiments.Recovery) -> None:
     table = recovery.table()
     refined = table.loc["refined"]
@@ -45,6 +46,7 @@ def test_recovery_prints_its_table(recovery: pcb.experiments.Recovery) -> None:
     assert "refined" in repr(recovery)
 
 
+@pytest.mark.slow
 def test_of_several_starts_the_validation_set_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pycellbox.ji.recovery._GOOD", 0.0)  # no start is good enough
     options = {"seed": 21, "iterations": 60, "backend": "numpy"}
@@ -78,6 +80,7 @@ def test_starts_are_checked(starts: object) -> None:
         recover_beeline("CY", starts=starts)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_program_prints_and_writes_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +96,7 @@ def test_program_prints_and_writes_the_table(
     assert (tmp_path / "out" / "CY-W.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_program_names_a_network_that_it_does_not_know(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -109,6 +113,7 @@ def test_floor_is_near_the_error_of_a_perfect_fit(recovery: pcb.experiments.Reco
     assert 0.3 < refined["test_mae"] / recovery.floor() < 3
 
 
+@pytest.mark.slow
 def test_identifiability_program_compares_designs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

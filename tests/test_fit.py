@@ -28,6 +28,7 @@ def test_a_known_network_is_found(times):
     assert np.corrcoef(found, true)[0, 1] > 0.98
 
 
+@pytest.mark.slow
 def test_lbfgs_finds_it_too():
     data, truth = known_network()
     stage = pcb.Stage(150, optimizer=pcb.LBFGS())
@@ -176,6 +177,7 @@ def test_minibatches_see_every_condition_once_an_epoch():
     np.testing.assert_array_equal(evaluated, [False, False, True] * 3)
 
 
+@pytest.mark.filterwarnings("ignore:the steps of Heun:pycellbox.NumericsWarning")
 def test_an_update_may_see_the_first_times_alone(monkeypatch):
     seen = []
     evaluate = NumpySession.loss_and_gradient
@@ -374,6 +376,7 @@ def test_float32():
     assert fit.history["loss"][-1] < fit.history["loss"][0]
 
 
+@pytest.mark.filterwarnings("ignore:responses at time 0 differ:pycellbox.DataWarning")
 def test_time_courses_may_be_fitted_up_to_a_horizon():
     data = dataset(np.random.default_rng(20), times=(0.0, 0.5, 1.0, 2.0))
     fit = fitted(data, schedule=[quick(3, horizon=0.7), quick(3)])
@@ -492,6 +495,9 @@ class TestHorizon:
         assert joined([fits[0], idle]).horizon == 1.0
 
 
+@pytest.mark.filterwarnings(
+    "ignore:2 of 2 validation conditions are replicates:pycellbox.DataWarning"
+)
 class TestWhatIsGiven:
     """It is not changed, and what is done to it afterwards does not change the fit."""
 
@@ -565,6 +571,7 @@ def test_a_role_of_the_users_own_is_refused(name, monkeypatch):
 OWN = ("settled", "residual", "mask", "target", "source", "stage", "iteration", "time", "horizon")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [pcb.SteadyState(), pcb.Heun(0.2)], ids=["steady", "heun"])
 def test_other_names_of_the_users_own_are_kept_and_change_nothing(solver, tmp_path):
     data = dataset(np.random.default_rng(42), conditions=14)
@@ -585,6 +592,9 @@ def test_other_names_of_the_users_own_are_kept_and_change_nothing(solver, tmp_pa
     np.testing.assert_array_equal(pruned.fit.data["settled"].sortby("condition").size, 14)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:2 of 2 validation conditions are replicates:pycellbox.DataWarning"
+)
 def test_coordinates_that_one_set_has_alone_do_not_hinder():
     data = dataset(np.random.default_rng(43))
     other = data.isel(condition=[0, 1]).assign_coords(condition=["v0", "v1"])

@@ -50,6 +50,7 @@ def test_every_model_agrees_with_autodiff(model):
     assert_same_gradient(gradient, slope, 1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [*FIXED, Tsit5(), Tsit5(1e-7, 1e-9)], ids=repr)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
@@ -77,6 +78,7 @@ def test_agrees_with_finite_differences(solver, envelope):
     assert_same_gradient(exact, differences, 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerances", [(1e-2, 1e-4), (1e-3, 1e-6), (1e-6, 1e-8)])
 @pytest.mark.parametrize("decay", [1.0, 30.0])
 def test_settled_conditions_under_loose_tsit5(tolerances, decay):

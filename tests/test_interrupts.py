@@ -116,6 +116,7 @@ def check_whole(found: Fit, whole: Fit, where: str) -> None:
         assert np.nanmean(error**2) <= best * (1 + 1e-9), where
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_any_line_leaves_a_whole_fit(data: xr.Dataset) -> None:
     counter = Thrower(0)
     whole = counter.run(lambda: fit(data))
@@ -127,6 +128,7 @@ def test_an_interrupt_in_any_line_leaves_a_whole_fit(data: xr.Dataset) -> None:
         check_whole(found, whole, thrower.where)
 
 
+@pytest.mark.slow
 def test_an_interrupt_where_the_handler_is_given_back_leaves_a_whole_fit(data: xr.Dataset) -> None:
     files = ("fitting/safely.py", "common/interrupts.py")
     counter = Thrower(0, files)
@@ -273,6 +275,7 @@ def words(data: xr.Dataset, folder: Path) -> list[str]:
             "--backend", "numpy"]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "when"),
     [
@@ -298,6 +301,7 @@ def test_the_command_line_saves_what_a_signal_ends(
     assert saved.status == ("interrupted in stage 0" if when == "training" else "completed")
 
 
+@pytest.mark.slow
 def test_sigterm_saves_a_demo_and_a_configuration(
     config: Write,
     monkeypatch: pytest.MonkeyPatch,

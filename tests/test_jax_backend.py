@@ -35,6 +35,8 @@ pytest.importorskip("diffrax", reason='needs diffrax: pip install "pycellbox[jax
 from pycellbox.backends import jax as ours  # noqa: E402
 from pycellbox.backends.jax import programs  # noqa: E402
 
+pytestmark = pytest.mark.slow  # most of the time JAX compiles
+
 TIMES = (0.0, 0.35, 1.0, 1.6)
 FIXED = (pcb.Euler(0.2), pcb.Midpoint(0.2), pcb.Heun(0.2), pcb.RK4(0.2))
 

@@ -7,6 +7,7 @@ import pytest
 from tests.programs.kills import SCENES, trial
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_nothing_finished_is_lost_at_a_random_moment():
     chosen = [scene for scene in SCENES if scene.name == "run over a finished one"]

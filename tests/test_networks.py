@@ -266,6 +266,7 @@ def test_random_networks_keep_a_gap_and_draw_edges_apart_from_weights(name):
         assert 0.2 < (network.W.values[network.W.values != 0] > 0).mean() < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_random_networks_of_two_thousand_nodes(name):
     assert len(generate(name, 2000, weights="normal").nodes) == 2000
@@ -352,6 +353,7 @@ def test_number_of_upstream_nodes_is_checked():
         networks.bifurcating(5, n_upstream=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_ring", [3, 4, 6])
 @pytest.mark.parametrize("alpha", [1.0, (0.5, 1.5)])
 def test_oscillating_network_oscillates_for_good(n_ring, alpha):

@@ -78,6 +78,7 @@ def notebook() -> Iterator[Notebook]:
 
 
 # In this order: what pyplot and the magic do to a kernel stays.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "cell"),
     [("", "{}"), ("", "f = {}"), ("", "f = {}; f"), ("", "f = {}\ndisplay(f)"),
@@ -89,6 +90,7 @@ def test_a_call_shows_its_picture_once(notebook: Notebook, before: str, cell: st
     assert notebook.pictures("") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_every_picture_is_shown_once(notebook: Notebook, name: str) -> None:
     assert notebook.pictures(CALLS[name].format(ax="")) == 1
@@ -99,11 +101,13 @@ def test_no_picture_is_forgotten() -> None:
     assert set(pcb.plot.__all__) == set(CALLS) | others
 
 
+@pytest.mark.slow
 def test_pictures_of_several_panels_are_shown_once(notebook: Notebook) -> None:
     assert notebook.pictures("f = trajectories(courses, truth=x)\ninteractions(W, W)") == 2
 
 
-@pytest.mark.parametrize(("axes", "cell"), zip(AXES, ("{}", "f = {}"), strict=True))
+@pytest.mark.slow
+@pytest.mark.parametrize(("axes", "cell"), list(zip(AXES, ("{}", "f = {}"), strict=True)))
 def test_given_axes_are_shown_once(notebook: Notebook, axes: str, cell: str) -> None:
     call = CALLS["loss_history"].format(ax=f", ax={axes}")
     assert notebook.pictures("import matplotlib.pyplot as plt\n" + cell.format(call)) == 1
@@ -129,6 +133,7 @@ def test_two_axes_of_one_figure_are_shown_once(notebook: Notebook) -> None:
     assert notebook.pictures(code) == 1
 
 
+@pytest.mark.slow
 def test_a_loop_shows_all_and_keeps_none(notebook: Notebook) -> None:
     code = "import gc; gc.collect(); print(sum(isinstance(o, Figure) for o in gc.get_objects()))"
     before = int(notebook.run(code)[0]["stream"])

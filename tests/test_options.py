@@ -177,6 +177,7 @@ def plain():
     return pcb.fit(dataset(np.random.default_rng(0)), progress=False, **every_option(int, float))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [np.float64, np.array, Decimal], ids=lambda f: f.__name__)
 def test_a_fit_with_options_of_any_kind_is_that_with_pythons_own(plain, tmp_path, real):
     data = dataset(np.random.default_rng(0))

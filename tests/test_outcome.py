@@ -58,6 +58,7 @@ def contents():
 FIT = ["fit", "--data", "data.nc", "--iterations", "1", "--no-baselines", "--out"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "code"), [(pcb.Ending.INTERRUPTED, 130), (pcb.Ending.DIVERGED, 1)], ids=str
 )
@@ -79,6 +80,7 @@ def test_a_fit_cut_short_takes_no_finished_fits_place(
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_fit_cut_short_is_saved_where_no_finished_one_is(folder, fitted, monkeypatch):
     cut = ended(fitted, "interrupted in stage 0", 2)
     monkeypatch.setattr("pycellbox.cli.commands.fit_network", lambda *a, **k: cut)

@@ -104,6 +104,7 @@ def test_wheel_has_all_that_is_needed_and_nothing_else(wheel):
         assert "Manifest" not in name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_every_julia_source_is_shipped(kind, wheel, sdist):
     sources = [ROOT / "julia" / "Project.toml"]
@@ -138,6 +139,7 @@ def test_datasets_are_shipped_with_licence_and_citation(kind, wheel, sdist):
     assert all(any(n.endswith(f"licenses/{licence}") for n in names) for licence in licences)
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_has_the_melanoma_data(site, tmp_path):
     code = f"import sys; sys.path.insert(0, {str(site)!r}); import pycellbox as pcb; "
     code += "print(pcb.__file__, dict(pcb.datasets.melanoma().sizes))"
@@ -166,6 +168,7 @@ def test_checkout_on_the_path_resolves_to_its_own_julia(tmp_path):
     assert wanted["packages"]["PycellboxCore"]["uuid"] == UUID
 
 
+@pytest.mark.slow
 def test_editable_install_resolves_to_the_checkout(tmp_path):
     editable = build("wheel:editable", tmp_path / "wheel")
     names = zipfile.ZipFile(editable).namelist()

@@ -252,6 +252,7 @@ def test_interactions_beside_the_truth_share_scale_and_order(
     assert len(plot.interactions(fit, truth).axes) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [40, 60, 100])
 def test_names_in_heat_maps_never_overlap(n: int) -> None:
     W = large_matrix(n, prefix="phosphoprotein")
@@ -266,6 +267,9 @@ def test_names_in_heat_maps_never_overlap(n: int) -> None:
         assert all(low >= high for (_, high), (low, _) in itertools.pairwise(ends))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:conditions with the same perturbation differ:pycellbox.DataWarning"
+)
 def test_blocks_of_kinds_are_named_in_large_fits() -> None:
     n = 45
     kinds = ["protein"] * 39 + ["phenotype"] * 2 + ["drug"] * 4
@@ -414,6 +418,7 @@ def test_trajectories_show_measurements_truth_and_fit(
     assert {"MEK", "RAF", "measured ± σ", "fit", "truth"} <= set(written.splitlines())
 
 
+@pytest.mark.slow
 def test_trajectories_take_predictions_in_place_of_a_fit(courses: xr.Dataset) -> None:
     data = courses.drop_vars(["true_response", "sigma"])
     line = courses["true_response"].transpose("node", "time", "condition")
@@ -538,6 +543,7 @@ def test_edges_go_from_source_to_target_and_touch_no_other_node(n: int) -> None:
             assert clear > 0.9 * 0.2 * 2 * np.pi / n or clear > 0.085, (source, target, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "prefix"), [(10, "n"), (14, "receptor"), (35, "phosphoprotein")])
 def test_names_stand_outside_the_circle_and_inside_the_picture(n: int, prefix: str) -> None:
     figure = plot.network(large_matrix(n, prefix), top=2 * n)
@@ -576,6 +582,7 @@ def test_the_strongest_edges_are_chosen_and_the_title_says_so(network: Network) 
     assert len(paths(plot.network(network.W, threshold=1.0, top=2))) == 2
 
 
+@pytest.mark.slow
 def test_in_large_networks_unlinked_nodes_are_left_out() -> None:
     W = large_matrix(60)
     figure = plot.network(W)
@@ -714,6 +721,7 @@ def shown_texts(figure: Figure) -> list[Text]:
     return shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_texts_overlap_nowhere_and_are_large_enough(
     pictures: dict[str, Callable[..., Figure]], name: str
@@ -721,6 +729,7 @@ def test_texts_overlap_nowhere_and_are_large_enough(
     assert len(shown_texts(pictures[name]())) > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_texts_have_room_in_a_small_place_too(
     pictures: dict[str, Callable[..., Figure]], name: str
@@ -751,6 +760,7 @@ def test_a_network_stays_inside_the_axes_given(size: float) -> None:
     assert not any(title.overlaps(name.padded(-2)) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_have_one_style_and_leave_matplotlib_as_it_was(
     pictures: dict[str, Callable[..., Figure]], name: str
@@ -776,6 +786,7 @@ def plt() -> Iterator[ModuleType]:
     pyplot.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AXES_ONLY)
 def test_pictures_of_one_axes_can_be_part_of_another_figure(
     pictures: dict[str, Callable[..., Figure]], name: str, plt: ModuleType
@@ -793,6 +804,7 @@ def test_pictures_of_one_axes_can_be_part_of_another_figure(
     whole.draw_without_rendering()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "layout"), [(False, None), (False, "tight"), (True, None), (True, "constrained")]
 )
@@ -980,6 +992,7 @@ def test_saved_figures_have_300_dots_per_inch_and_nothing_is_cut_off(
     assert [p.name for p in tmp_path.iterdir()] == ["loss.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("PNG", b"\x89PNG")]
 )

@@ -53,6 +53,7 @@ def pruned(steady) -> pruning.Pruned:
     return pcb.prune(steady[0], edges=[16, 12, 11, 10, 9, 8, 6])
 
 
+@pytest.mark.slow
 class TestKnownNetwork:
     """Nine of thirty possible edges exist."""
 
@@ -141,6 +142,7 @@ def test_the_lowest_loss_may_choose(steady, pruned):
     assert table["chosen"].sum() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("times", [None, (1.0, 2.0, 4.0)], ids=["steady", "time course"])
 def test_removed_edges_are_exactly_zero_and_never_return(times, backend):
@@ -235,6 +237,7 @@ def test_refits_have_the_horizons_of_the_fit():
     assert given.path[1].horizon == 1.5
 
 
+@pytest.mark.slow
 def test_the_choice_never_looks_at_the_truth(steady, pruned, monkeypatch):
     hidden = ["true_W", "true_alpha", "true_epsilon", "true_response"]
     monkeypatch.setattr(api, "truth_of", lambda *a: pytest.fail("looked at the truth"))
@@ -257,6 +260,7 @@ def test_validation_conditions_may_come_later(steady):
         pcb.prune(without, validation=data, edges=[12])
 
 
+@pytest.mark.slow
 def test_folds_judge_by_networks_that_have_not_seen_the_condition(monkeypatch):
     fit, network = sparse_network(validation=None, conditions=21, iterations=150)
     seen = []

@@ -109,12 +109,14 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, BaseE
         os.chdir(here)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(BLOCKS)), ids=[page for page, *_ in BLOCKS])
 def test_example_runs(walked, number):
     if walked[number] is not None:
         raise walked[number]
 
 
+@pytest.mark.slow
 def test_both_fits_of_the_melanoma_data_are_one(walked):
     command_line, python = (pcb.load(name).parameters for name in ("melanoma.nc", "fit.nc"))
     for name in command_line:

@@ -155,6 +155,7 @@ def test_without_elimination_every_edge_stays(rough: pcb.Fit) -> None:
     assert full.model == rough.model
 
 
+@pytest.mark.slow
 def test_what_follows_an_unstable_state_waits_for_its_edges() -> None:
     # In BF some conditions perturb outputs only: the rest sits on an unstable state, and a weight
     # of 1e-3 that should be zero sends it elsewhere.
@@ -201,6 +202,7 @@ def test_elimination_prices_with_the_others_adjusting() -> None:
     assert eliminate(theta, X.T @ X, 5, 0.01, np.log(200), most=1)[1].sum() == 4
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_repeated_fits(
     experiment: tuple[xr.Dataset, xr.Dataset, xr.Dataset],
 ) -> None:
@@ -352,6 +354,7 @@ DRAWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drawn", "noise", "sigma", "missing", "steady", "eliminated"),
     [
@@ -385,6 +388,7 @@ def test_the_criterion_never_rises(
         assert noted["after"] == pytest.approx(values[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.1, None])
 def test_noisy_networks_are_found(sigma: float | None) -> None:
     kept, true_edges, spurious, errors = 0, 0, 0, []
@@ -431,6 +435,7 @@ def test_a_refined_fit_is_left_where_it_is(refined: pcb.Fit) -> None:
     np.testing.assert_allclose(again.parameters["W"], refined.parameters["W"], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "error"),
     [

@@ -31,6 +31,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.filterwarnings("ignore:the steps of Heun:pycellbox.NumericsWarning")
 def test_how_many_iterations_are_made_at_once_changes_nothing(schedule, monkeypatch):
     data = dataset(np.random.default_rng(0), times=(0.5, 1.0, 2.0))
 
@@ -80,6 +81,7 @@ def test_a_fit_has_the_same_bits_beside_others_and_leaves_blas_as_it_was():
     assert blas_counts() == before
 
 
+@pytest.mark.slow
 def test_a_fresh_process_makes_the_same_bits_with_another_number_of_threads(tmp_path):
     """Small products have one BLAS thread, however many there are."""
     count = "1" if max(blas_counts(), default=1) > 1 else "2"

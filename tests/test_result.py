@@ -284,6 +284,7 @@ class TestFiles:
         with pytest.raises(ResultFileError, match=r"not one that Fit\.save wrote.*open_data"):
             pcb.load(path)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "value", "match"),
         [
@@ -306,6 +307,7 @@ class TestFiles:
         with pytest.raises(ResultFileError, match=match):
             pcb.load(write_datasets(tmp_path / "fit.nc", groups))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("group", ["parameters", "history", "predictions", "data"])
     def test_a_group_is_gone(self, fit, tmp_path, group):
         groups = groups_of(fit)
@@ -313,6 +315,7 @@ class TestFiles:
         with pytest.raises(ResultFileError, match=f"lacks the group.*{group}"):
             pcb.load(write_datasets(tmp_path / "fit.nc", groups))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("group", "change"),
         [

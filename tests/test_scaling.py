@@ -102,7 +102,7 @@ class TestTable:
         assert SMALL in again
         assert other not in again
         again.add(result(other))
-        rows = list(csv.DictReader(table.path.open()))
+        rows = list(csv.DictReader(table.path.read_text().splitlines()))
         assert [row["mae"] for row in rows] == ["0.1", ""]
 
     def test_a_row_cut_short_is_removed(self, tmp_path):
@@ -159,6 +159,7 @@ def test_means_are_over_the_same_networks_everywhere():
     assert [Cell(*row) for row in kept[list(scaling.KEY)].itertuples(index=False)] == cells[:6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", scaling.AXES)
 def test_every_grid_has_a_figure_even_if_cells_are_missing(grid, tmp_path, monkeypatch):
     monkeypatch.setattr("harness.scaling_figures.DPI", 60)

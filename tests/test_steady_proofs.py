@@ -81,6 +81,7 @@ def test_in_a_contracting_network_trajectories_come_together(seed):
     np.testing.assert_allclose(*ends, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.5, 2.0, 4.0])
 def test_a_trajectory_in_the_ball_of_a_root_ends_there(scale):
     """Of strongly coupled networks with several roots, each from many states around."""
@@ -119,6 +120,7 @@ def test_nothing_is_proven_of_what_is_not_a_number():
         assert not proofs(B).in_ball(np.zeros((2, 3)), np.ones((2, 3))).any()
 
 
+@pytest.mark.slow
 def test_large_networks_are_spared_what_takes_longer_than_integrating(monkeypatch):
     """No eigenvalues, and no factorization for each condition, where there are many nodes."""
     rng = np.random.default_rng(2)

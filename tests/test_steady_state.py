@@ -63,6 +63,7 @@ def assert_same_gradient(a, b, tolerance):
 SWITCH = [[2.0, -1.5], [-1.5, 2.0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drugs", ["input", "clamped"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("envelope", ENVELOPES)
@@ -77,6 +78,7 @@ def test_agrees_with_a_long_integration(envelope, form, drugs):
     np.testing.assert_allclose(found.final, long_run(problem, parameters), atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("envelope", ENVELOPES)
 @pytest.mark.parametrize("form", [0, 2, "ji-code"])
 def test_gradient_agrees_with_finite_differences_and_with_integration(envelope, form):
@@ -149,6 +151,7 @@ def test_what_oscillates_is_integrated():
     assert_same_gradient(gradient, slope, 1e-10)
 
 
+@pytest.mark.slow
 def test_settled_and_oscillating_conditions_side_by_side():
     """A strong push saturates the oscillator, and it comes to rest."""
     problem, parameters = small_network(OSCILLATOR, 12, spread=4.0, seed=6)

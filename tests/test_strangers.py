@@ -130,6 +130,7 @@ def test_a_dataset_comes_back_as_it_was(data, tmp_path):
     assert_same(pcb.open_data(pcb.save_data(whole, tmp_path / "a.nc")), whole)
 
 
+@pytest.mark.slow
 def test_a_fit_comes_back_as_it_was(data, tmp_path):
     fit = pcb.fit(with_metadata(data), schedule=pcb.Stage(1), progress=False, validation=0.25)
     again = pcb.load(fit.save(tmp_path / "fit.nc"))

@@ -41,6 +41,10 @@ class Page(HTMLParser):
         self.text += data + " "
 
 
+# Nodes that are both drug and protein, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::pycellbox.DataWarning")
+
+
 @pytest.fixture(scope="module")
 def evil() -> pcb.Fit:
     n = len(EVIL)

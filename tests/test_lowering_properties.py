@@ -1,0 +1,71 @@
+"""The one kernel says what the papers' equations say, and its transpose is one, for every model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycellbox.numerics.lowering import Coefficients, Lowering
+from tests.support.models import effective_parameters, inner, structures
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def arrays(coefficients: Coefficients) -> dict[str, np.ndarray]:
+    return {f.name: getattr(coefficients, f.name) for f in dataclasses.fields(coefficients)}
+
+
+@settings(max_examples=100)
+@given(structures(), SEEDS)
+def test_pull_back_is_the_transpose_of_lowering(structure, seed):
+    rng = np.random.default_rng(seed)
+    lowering, n = Lowering(structure), structure.n_nodes
+    here, there = (effective_parameters(structure, rng) for _ in range(2))
+    after, before = (arrays(lowering.coefficients(p)) for p in (there, here))
+    step = {name: there[name] - here[name] for name in here}
+    made = {name: after[name] - before[name] for name in before}  # lowering is linear, but for 1
+    given = {"M": rng.normal(size=(n, n)), **{name: rng.normal(size=n) for name in "abc"}}
+    back = lowering.pull_back(Coefficients(**given))
+    assert inner(made, given) == pytest.approx(inner(step, back), rel=1e-12, abs=1e-12)
+    # What the model does not allow has no gradient.
+    assert not back["W"][~structure.mask].any()
+
+
+@settings(max_examples=100)
+@given(structures(), SEEDS)
+def test_the_kernel_is_the_equation_of_the_papers(structure, seed):
+    pytest.importorskip("autograd")
+    from tests.support import reference
+
+    rng = np.random.default_rng(seed)
+    lowering, model = Lowering(structure), structure.model
+    parameters = effective_parameters(structure, rng)
+    x, u = rng.normal(size=(2, 3, structure.n_nodes))
+    k, drive = lowering.coefficients(parameters), lowering.drive(u)
+    p = 0.0 if drive.inside is None else drive.inside
+    v = 0.0 if drive.outside is None else drive.outside
+    ours = k.a * reference.envelope(model, x @ k.M.T + p) + k.b * v - k.c * x
+    theirs = reference.right_hand_side(model, parameters, u, structure.is_drug)(x)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+    start = reference.initial_state(model, u, structure.is_drug)
+    np.testing.assert_allclose(drive.initial, start, rtol=1e-15)
+
+
+@settings(max_examples=100)
+@given(structures(), SEEDS)
+def test_the_drive_of_some_conditions_is_that_of_their_perturbation(structure, seed):
+    rng = np.random.default_rng(seed)
+    lowering = Lowering(structure)
+    u = rng.normal(size=(4, structure.n_nodes))
+    rows = rng.permutation(4)[:2]
+    some, alone = lowering.drive(u).rows(rows), lowering.drive(u[rows])
+    for field in dataclasses.fields(some):
+        one, other = getattr(some, field.name), getattr(alone, field.name)
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_array_equal(one, other)
+            assert one.flags.c_contiguous
