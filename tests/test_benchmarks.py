@@ -81,6 +81,7 @@ def test_reference_is_converged(events):
     assert reference["steady"] < 1e-10
 
 
+@pytest.mark.slow
 def test_limit_adds_up_the_parts_of_all_stages(events):
     parts = [e for e in events if e["event"] == "limit"][-1]["parts"]
     for part in PARTS:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycellbox.numerics.lowering import Coefficients, Lowering
+from pycellbox.numerics.coefficients import Coefficients, Drive
+from pycellbox.numerics.equations import INPUT, START
+from pycellbox.numerics.lowering import Lowering
 from tests.support.models import effective_parameters, inner, structures
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -33,6 +35,25 @@ def test_pull_back_is_the_transpose_of_lowering(structure, seed):
     assert inner(made, given) == pytest.approx(inner(step, back), rel=1e-12, abs=1e-12)
     # What the model does not allow has no gradient.
     assert not back["W"][~structure.mask].any()
+
+
+@settings(max_examples=100)
+@given(structures(), SEEDS)
+def test_the_drive_passes_its_derivative_back_to_perturbation_and_start(structure, seed):
+    rng = np.random.default_rng(seed)
+    lowering = Lowering(structure)
+    u, du = rng.normal(size=(2, 3, structure.n_nodes))
+    h = 1e-5
+    ahead, behind = (lowering.drive(u + s * h * du) for s in (1, -1))
+    given, along = {}, 0.0
+    for name in ("inside", "outside", "initial"):
+        one, other = getattr(ahead, name), getattr(behind, name)
+        given[name] = None if one is None else rng.normal(size=u.shape)
+        if one is not None:
+            along += float((given[name] * (one - other)).sum()) / (2 * h)
+    back = lowering.pull_back_drive(Drive(**given), u)
+    assert float((back[INPUT] * du).sum()) == pytest.approx(along, rel=1e-6, abs=1e-8)
+    np.testing.assert_array_equal(back[START], given["initial"])
 
 
 @settings(max_examples=100)

@@ -216,3 +216,15 @@ def test_julia_tests_find_every_package_that_they_load():
     for name in target & set(wished):
         assert wished[name]["uuid"] == known[name], name
         assert wished[name]["version"] == project["compat"][name], name
+
+
+def test_the_oldest_versions_tested_are_the_oldest_allowed():
+    def version(text: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in re.sub(r"(\.0)+$", "", text).split("."))
+
+    project = toml((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = (*project["dependencies"], *extras["plot"], *extras["baselines"])
+    allowed = dict(re.match(r"([\w-]+)>=([\d.]+)", text).groups() for text in wanted)
+    tested = re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "tests/lowest.txt").read_text(), re.M)
+    assert {k: version(v) for k, v in tested} == {k: version(v) for k, v in allowed.items()}

@@ -59,12 +59,18 @@ class Kernel(Field):
         outside = None if v is None else adjoint * k.b
         for name, value in self.lowering.pull_back(slopes).items():
             gradient[name] = gradient[name] + value
-        assert self.drive.perturbation is not None
-        to_drive = Drive(inside, outside, np.zeros_like(x))
-        inputs = self.lowering.pull_back_drive(to_drive, self.drive.perturbation)
-        gradient[INPUT] = gradient[INPUT] + inputs[INPUT]
+        self._to_input(Drive(inside, outside, np.zeros_like(x)), gradient)
         out: Array = inside @ k.M - k.c * adjoint
         return out
+
+    def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
+        """See `Field.start_gradient`; a clamped drug starts at its dose."""
+        self._to_input(Drive(np.zeros_like(adjoint), None, adjoint), gradient)
+
+    def _to_input(self, to_drive: Drive, gradient: dict[str, Array]) -> None:
+        assert self.drive.perturbation is not None
+        inputs = self.lowering.pull_back_drive(to_drive, self.drive.perturbation)
+        gradient[INPUT] = gradient[INPUT] + inputs[INPUT]
 
     def jacobian(self, x: Array) -> Array:
         """See `Field.jacobian`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from pycellbox.models import ENVELOPES, FORMS, CellBox
-from pycellbox.problem import Parameters, Structure
+from pycellbox.models import ENVELOPES, FORMS, CellBox, Structure
+from pycellbox.problem import Parameters
 
 KINDS = ("protein", "phenotype", "drug")
 
