@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycellbox.models import Layout, Parameter
-from pycellbox.numerics.parametrization import NetworkParametrization
-from tests.support.models import effective_parameters, inner, structures
+from pycellbox.models import Layout, Parameter, Structure
+from pycellbox.numerics.parametrization import NetworkParametrization, Parametrization
+from tests.support.models import inner, structures
 
 SEEDS = st.integers(0, 2**32 - 1)
 POSITIVE = st.sampled_from(("softplus", "log"))
 GROUPS = ("rates", "other")
-BOUNDS = ((-np.inf, np.inf), (0.0, np.inf), (-1.0, 2.0), (0.5, np.inf))
+BOUNDS = ((-np.inf, np.inf), (0.0, np.inf), (-1.0, 2.0), (0.5, np.inf), (-np.inf, 0.5))
 
 
 @st.composite
@@ -31,7 +31,7 @@ def parameters(draw: st.DrawFn, name: str) -> Parameter:
         low,
         high,
         draw(st.none() | st.just(rng.random(shape) < 0.3)),
-        start=1.0,
+        start=0.5 if high < 1 else 1.0,
     )
 
 
@@ -73,43 +73,63 @@ def test_every_entry_has_one_place_group_and_bound(layout):
 
 
 @st.composite
-def parametrizations(draw: st.DrawFn) -> tuple[NetworkParametrization, np.random.Generator]:
+def networks(draw: st.DrawFn) -> tuple[Parametrization, np.random.Generator]:
+    """Of a network with any options."""
     structure, rng = draw(structures()), np.random.default_rng(draw(SEEDS))
     ranges = rng.uniform(0.5, 3.0, structure.n_nodes)
     return NetworkParametrization(structure, ranges, draw(POSITIVE)), rng
 
 
-def held(parametrization: NetworkParametrization, values):
-    """Effective parameters of which ε is in the range that is held, if one is."""
-    if parametrization.held is not None:
-        values["epsilon"] = parametrization.held * values["alpha"]
+@st.composite
+def others(draw: st.DrawFn) -> tuple[Parametrization, np.random.Generator]:
+    """Of parameters with any bounds, some of whose entries are fixed."""
+    structure = Structure(None, (), (), draw(LAYOUTS))
+    return Parametrization(structure, draw(POSITIVE)), np.random.default_rng(draw(SEEDS))
+
+
+ANY = networks() | others()
+
+
+def allowed(parametrization: Parametrization, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Effective parameters within their bounds, in the range that is held, if one is."""
+    structure, values = parametrization.structure, {}
+    for p in structure.layout.parameters:
+        low = p.lower if p.lower > -np.inf else min(-3.0, p.upper - 3.0)
+        high = p.upper if p.upper < np.inf else max(3.0, p.lower + 3.0)
+        drawn = low + (high - low) * rng.uniform(0.05, 0.95, p.shape)
+        values[p.name] = drawn if p.fixed is None else np.where(p.fixed, p.start, drawn)
+    ranges = getattr(parametrization, "held", None)
+    if ranges is not None:
+        values["epsilon"] = ranges * values["alpha"]
     return values
 
 
 @settings(max_examples=100)
-@given(parametrizations())
+@given(ANY)
 def test_constrain_undoes_unconstrain(drawn):
     parametrization, rng = drawn
-    wanted = held(parametrization, effective_parameters(parametrization.structure, rng))
+    wanted = allowed(parametrization, rng)
     found = parametrization.constrain(parametrization.unconstrain(wanted))
     assert found.keys() == wanted.keys()
     for name, array in wanted.items():
-        np.testing.assert_allclose(found[name], array, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found[name], array, rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=100)
-@given(parametrizations())
+@given(ANY)
 def test_any_vector_stands_for_parameters_that_the_model_allows(drawn):
     parametrization, rng = drawn
-    theta = 5 * rng.normal(size=parametrization.layout.size)
-    found = parametrization.constrain(theta)
-    structure = parametrization.structure
-    assert not found["W"][~structure.mask].any()
-    assert all((found[name] > 0).all() for name in structure.model.rates)
+    found = parametrization.constrain(5 * rng.normal(size=parametrization.layout.size))
+    for p in parametrization.structure.layout.parameters:
+        array = found[p.name]
+        assert array.shape == p.shape
+        assert ((array >= p.lower) & (array <= p.upper)).all()
+        if p.fixed is not None:
+            assert (array[p.fixed] == p.start).all()
 
 
 @settings(max_examples=100)
-@given(parametrizations())
+@given(ANY)
 def test_pull_back_is_the_derivative_of_constrain(drawn):
     """⟨J v, w⟩ by central differences is ⟨v, Jᵀ w⟩; fixed entries of θ have no derivative."""
     parametrization, rng = drawn
@@ -125,3 +145,17 @@ def test_pull_back_is_the_derivative_of_constrain(drawn):
     # Of many at once, as of each.
     many = parametrization.pull_back(theta, {n: np.stack([a, -2 * a]) for n, a in w.items()})
     np.testing.assert_allclose(many, [back, -2 * back], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@given(others())
+def test_what_lies_at_a_bound_is_not_beyond_reach(dtype, drawn):
+    parametrization, _ = drawn
+    for bound in ("lower", "upper"):
+        values = {
+            p.name: np.full(p.shape, at if np.isfinite(at := getattr(p, bound)) else 0.75, dtype)
+            for p in parametrization.structure.layout.parameters
+        }
+        theta = parametrization.unconstrain(values)
+        assert theta.dtype == dtype
+        assert np.isfinite(theta).all()

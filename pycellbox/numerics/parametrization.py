@@ -22,8 +22,8 @@ class Parametrization:
     """The pair of maps between a vector θ of raw values and effective parameters.
 
     An entry with a lower bound stands at that bound plus softplus of its raw value, or plus its
-    exponential; one with two bounds between them, at the logistic function of it; any other is its
-    own raw value. Fixed entries keep their start.
+    exponential; one with an upper bound, as far below it; one with two between them, at the
+    logistic function of it; any other is its own raw value. Fixed entries keep their start.
 
     Parameters
     ----------
@@ -77,10 +77,11 @@ class Parametrization:
         if not self._bounded(name):
             return np.ones_like(raw)
         lower, upper = self._bounds(name)
-        if upper < math.inf:
+        if -math.inf < lower and upper < math.inf:
             return (upper - lower) * 0.25 * (1 - np.tanh(raw / 2) ** 2)
         # softplus' is the logistic function, written so that it cannot overflow.
-        return np.exp(raw) if self.positive == "log" else 0.5 * (1 + np.tanh(raw / 2))
+        slope = np.exp(raw) if self.positive == "log" else 0.5 * (1 + np.tanh(raw / 2))
+        return -slope if upper < math.inf else slope
 
     def _tie(self, values: dict[str, Array]) -> Parameters:
         """Make the effective parameters of values in the order of θ."""
@@ -101,21 +102,25 @@ class Parametrization:
         p = self.layout[name]
         if self._bounded(name):
             lower, upper = self._bounds(name)
-            if upper < math.inf:
+            if -math.inf < lower and upper < math.inf:
                 raw = lower + (upper - lower) * 0.5 * (1 + np.tanh(raw / 2))
             else:
                 raw = np.exp(raw) if self.positive == "log" else np.logaddexp(0, raw)
-                raw = raw + lower if lower else raw
+                if upper < math.inf:
+                    raw = upper - raw
+                elif lower:
+                    raw = raw + lower
         return raw if p.fixed is None else np.where(p.fixed, p.start, raw).astype(raw.dtype)
 
     def _raw(self, name: str, value: Array) -> Array:
         if not self._bounded(name):
             return value
         lower, upper = self._bounds(name)
-        if upper < math.inf:
-            share = np.clip((value - lower) / (upper - lower), 1e-12, 1 - 1e-12)
+        if -math.inf < lower and upper < math.inf:
+            nearest = np.finfo(value.dtype).eps
+            share = np.clip((value - lower) / (upper - lower), nearest, 1 - nearest)
             return np.log(share / (1 - share))
-        above = value - lower if lower else value
+        above = upper - value if upper < math.inf else value - lower if lower else value
         above = np.maximum(above, _LEAST[self.positive] or np.finfo(value.dtype).tiny)
         # The inverse of softplus, or of the exponential.
         return np.log(above) if self.positive == "log" else above + np.log(-np.expm1(-above))
@@ -125,7 +130,7 @@ class Parametrization:
         return p.lower, p.upper
 
     def _bounded(self, name: str) -> bool:
-        return name in self.structure.layout.places and self._bounds(name)[0] > -math.inf
+        return name in self.structure.layout.places and self._bounds(name) != (-math.inf, math.inf)
 
 
 class NetworkParametrization(Parametrization):
