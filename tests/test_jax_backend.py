@@ -6,6 +6,7 @@ Skipped where JAX or diffrax is missing: pip install "pycellbox[jax]".
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import subprocess
 import sys
@@ -101,12 +102,13 @@ def test_solutions_agree_with_numpy(backend, solver):
     rng = np.random.default_rng(2)
     model = pcb.CellBox()
     problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
-    states, wanted = (
-        b.solve(problem.structure, solver, parameters, problem.perturbation, problem.times).states
+    found, wanted = (
+        b.solve(problem.structure, solver, parameters, problem.perturbation, problem.times)
         for b in (backend, NumpyBackend())
     )
-    np.testing.assert_allclose(states, wanted, rtol=1e-12, atol=1e-14)
-    states += 1  # the caller's own
+    np.testing.assert_allclose(found.states, wanted.states, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(found.steps, wanted.steps)
+    found.states[...] += 1  # the caller's own
 
 
 @pytest.mark.parametrize("loss", [Loss("mse"), Loss("mae"), Loss("huber", delta=0.4)], ids=repr)
@@ -150,6 +152,31 @@ def test_a_long_trajectory_is_reversed_in_segments(backend, monkeypatch):
             )  # fmt: skip
 
 
+def test_gradients_of_inputs_agree_with_numpy(backend, monkeypatch):
+    """Perturbation and initial state: of batches, of a state at time 0, of segments."""
+    heun = pcb.Heun(0.2)
+    cases = [
+        (heun, form, drugs, saturation)
+        for form, drugs, saturation in itertools.product(FORMS, ("input", "clamped"), (None, 0.5))
+    ]
+    cases += [(pcb.Tsit5(1e-9, 1e-11), 0, "clamped", 0.5), (heun, 0, "clamped", 0.5)]
+    for case, (solver, form, drugs, saturation) in enumerate(cases):
+        model = pcb.CellBox(form=form, drugs=drugs, dose_saturation=saturation)
+        rng = np.random.default_rng(case)
+        problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
+        if case == len(cases) - 1:
+            monkeypatch.setattr(ours.plan, "_TAPE_BYTES", 12 * problem.perturbation.nbytes)
+        asked = [([2, 0], 2), ([1, 3], 1), ([0, 1], None)][case % 3]
+        (value, gradient), (wanted, slope) = (
+            b.session(problem, solver, Loss()).loss_and_gradient(parameters, *asked, inputs=True)
+            for b in (backend, NumpyBackend())
+        )
+        assert value == pytest.approx(wanted, rel=1e-7)
+        assert gradient.keys() == slope.keys()
+        assert gradient["perturbation"].shape == gradient["initial_state"].shape == (2, 7)
+        assert_same_gradient(gradient, slope, 1e-10 if solver == heun else 1e-6)
+
+
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_saturated_envelopes_have_finite_slopes(envelope):
     from pycellbox.backends.jax.envelopes import envelope as make
@@ -181,11 +208,13 @@ def test_tsit5_solutions_and_prefixes(backend):
     rng = np.random.default_rng(7)
     model, solver = pcb.CellBox(), pcb.Tsit5(1e-6, 1e-8)
     problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
-    states, wanted = (
-        b.solve(problem.structure, solver, parameters, problem.perturbation, problem.times).states
+    found, wanted = (
+        b.solve(problem.structure, solver, parameters, problem.perturbation, problem.times)
         for b in (backend, NumpyBackend())
     )
-    np.testing.assert_allclose(states, wanted, atol=1e-6)
+    np.testing.assert_allclose(found.states, wanted.states, atol=1e-6)
+    assert (found.steps >= len(TIMES)).all()
+    assert not found.diverged.any()
     for prefix in (1, 2):
         compare(backend, problem, parameters, solver, Loss(), 1e-5, None, prefix)
 
@@ -357,6 +386,8 @@ def test_what_it_has_not_is_said(backend):
         backend.session(problem, pcb.Adaptive("Rodas5P"), Loss())
     with pytest.raises(BackendError, match=r"no solver SteadyState.*numpy"):
         backend.session(problem, pcb.SteadyState(), Loss())
+    assert backend.supports(pcb.Heun(0.1), inputs=True) == ""
+    assert "inputs" in backend.supports(pcb.Heun(0.1), "finite-difference", inputs=True)
 
 
 def test_a_missing_diffrax_matters_for_tsit5_alone(backend, monkeypatch):

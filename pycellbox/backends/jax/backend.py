@@ -67,8 +67,8 @@ class JaxBackend:
                 f"the jax backend has no gradient {gradient!r}; it has {', '.join(_SUPPORTED)} "
                 "(discrete is exact)."
             )
-        if inputs:
-            return "the jax backend has no gradient of inputs; backend='numpy' has it."
+        if inputs and gradient == "finite-difference":
+            return "finite differences are taken of parameters alone, not of inputs."
         return ""
 
     def solve(

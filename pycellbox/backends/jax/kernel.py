@@ -31,7 +31,10 @@ class Network(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """p inside the envelope, v outside it (None: absent), and the initial state: (n, c)."""
+    """p inside the envelope, v outside it (None: absent), and the initial state: (n, c).
+
+    Or the derivative with respect to them.
+    """
 
     inside: jax.Array | None
     outside: jax.Array | None
@@ -82,9 +85,12 @@ def trajectory(
 
 
 def trajectory_and_pull_back(
-    method: Method, network: Network, inputs: Inputs, steps: Grid, times: int
-) -> tuple[jax.Array, Callable[[jax.Array], Network]]:
-    """States at the requested times, (t, n, c), and what turns their seeds into a gradient."""
+    method: Method, network: Network, inputs: Inputs, steps: Grid, times: int, *, driven: bool
+) -> tuple[jax.Array, Callable[[jax.Array], tuple[Network, Inputs | None]]]:
+    """States at the requested times, (t, n, c), and what turns their seeds into a gradient.
+
+    That of the inputs is asked for by ``driven``, and None otherwise.
+    """
     start = _start(inputs, times)
     if method.segments == 1:
         _, out, records = _forward(method, network, inputs, steps, start, keep=True)
@@ -97,21 +103,25 @@ def trajectory_and_pull_back(
 
         (_, out), starts = lax.scan(onwards, start, parts)
 
-    def pull_back(seeds: jax.Array) -> Network:
+    def pull_back(due: jax.Array) -> tuple[Network, Inputs | None]:
         # A step that reaches no requested time has seeds of zero.
-        seeds = jnp.concatenate([seeds, jnp.zeros_like(start[1][:1])])
+        seeds = jnp.concatenate([due, jnp.zeros_like(start[1][:1])])
 
         def back(carry: _Adjoint, piece: Any) -> tuple[_Adjoint, None]:
             part, x = piece
             _, _, records = _forward(method, network, inputs, part, (x, start[1]), keep=True)
             return _reverse(method, network, part, inputs, records, seeds, carry), None
 
-        carry = _Adjoint.zero(network, inputs)
+        carry = _Adjoint.zero(network, inputs, driven)
         if method.segments == 1:
             carry = _reverse(method, network, steps, inputs, records, seeds, carry)
         else:
             carry, _ = lax.scan(back, carry, (parts, starts), reverse=True)
-        return carry.gradient(inputs)
+        if not driven:
+            return carry.gradient(inputs), None
+        # A state asked for at time 0 is the initial one.
+        at_start = jnp.where((steps.slots == 0).any(), 0, due[0])
+        return carry.gradient(inputs), carry.input_gradient(network, at_start)
 
     return out[:times], pull_back
 
@@ -187,7 +197,8 @@ def _forward(
 class _Adjoint(NamedTuple):
     """Derivative with respect to the state, and what has been collected on the way back.
 
-    M̄ (n, n); Σ h κ∘φ, Σ h κ∘X and, where there is v, Σ h κ, each (n, c).
+    M̄ (n, n); Σ h κ∘φ, Σ h κ∘X and, where there is v, Σ h κ, each (n, c); Σ h κ∘a∘φ', where the
+    derivative with respect to p is wanted.
     """
 
     state: jax.Array
@@ -195,11 +206,14 @@ class _Adjoint(NamedTuple):
     phi: jax.Array
     x: jax.Array
     outside: jax.Array | None
+    inside: jax.Array | None
 
     @classmethod
-    def zero(cls, network: Network, inputs: Inputs) -> _Adjoint:
+    def zero(cls, network: Network, inputs: Inputs, driven: bool) -> _Adjoint:
         x = jnp.zeros_like(inputs.initial)
-        return cls(x, jnp.zeros_like(network.M), x, x, None if inputs.outside is None else x)
+        outside = None if inputs.outside is None else x
+        inside = x if driven and inputs.inside is not None else None
+        return cls(x, jnp.zeros_like(network.M), x, x, outside, inside)
 
     def gradient(self, inputs: Inputs) -> Network:
         """Gradient with respect to M, a, b and c."""
@@ -207,6 +221,11 @@ class _Adjoint(NamedTuple):
         if self.outside is None or inputs.outside is None:
             return Network(self.M, a, jnp.zeros_like(a), c)
         return Network(self.M, a, (self.outside * inputs.outside).sum(axis=1), c)
+
+    def input_gradient(self, network: Network, at_start: jax.Array) -> Inputs:
+        """Gradient with respect to p, v and x₀, which has seeds of its own."""
+        outside = None if self.outside is None else network.b[:, None] * self.outside
+        return Inputs(self.inside, outside, self.state + at_start)
 
 
 def _reverse(
@@ -232,7 +251,7 @@ def _reverse(
         scaled = _Scaled.by(h, network, inputs)
         states = _stage_states(scaled, A, x, phis)
         bars: list[jax.Array] = []  # of the later stages, the last one first
-        M, along_phi, along_x, along = carry.M, carry.phi, carry.x, carry.outside
+        _, M, along_phi, along_x, along, inside = carry
         for s in reversed(range(len(b))):
             later = [A[r][s] for r in reversed(range(s + 1, len(b)))]
             kappa = _combine(_combine(None, [b[s]], [adjoint]), later, bars)
@@ -243,7 +262,9 @@ def _reverse(
             along_phi = along_phi + h * kappa * phis[s]
             along_x = along_x + h * kappa * states[s]
             along = None if along is None else along + h * kappa
-        return _Adjoint(_combine(adjoint, [1] * len(b), bars), M, along_phi, along_x, along), None
+            inside = None if inside is None else inside + g
+        state = _combine(adjoint, [1] * len(b), bars)
+        return _Adjoint(state, M, along_phi, along_x, along, inside), None
 
     carry, _ = lax.scan(step, carry, (steps, records), reverse=True)
     return carry

@@ -79,13 +79,28 @@ def value(
     return Outcome(total, jnp.isfinite(states).all((0, 1)))
 
 
-@functools.partial(jax.jit, static_argnames=("method", "loss"))
+@functools.partial(jax.jit, static_argnames=("method", "loss", "driven"))
 def value_and_gradient(
-    method: Method, loss: Loss, network: Network, data: Data, rows: Any, steps: Grid, prefix: Any
-) -> tuple[Outcome, Network]:
-    """Loss of some conditions over the first times, and its gradient."""
+    method: Method,
+    loss: Loss,
+    network: Network,
+    data: Data,
+    rows: Any,
+    steps: Grid,
+    prefix: Any,
+    *,
+    driven: bool,
+) -> tuple[Outcome, Network, Inputs | None]:
+    """Loss of some conditions over the first times, and its gradient.
+
+    With ``driven`` also that of the inputs, (c, n), which is another program.
+    """
     response, weight = _observed(data, rows, prefix)
-    inputs = oriented(data.drive, rows)
-    states, pull_back = trajectory_and_pull_back(method, network, inputs, steps, response.shape[0])
+    inputs, times = oriented(data.drive, rows), response.shape[0]
+    states, pull_back = trajectory_and_pull_back(
+        method, network, inputs, steps, times, driven=driven
+    )
     total, seeds = loss_and_seeds(loss, states, response, weight)
-    return Outcome(total, jnp.isfinite(states).all((0, 1))), pull_back(seeds)
+    slope, to_drive = pull_back(seeds)
+    outcome = Outcome(total, jnp.isfinite(states).all((0, 1)))
+    return outcome, slope, None if to_drive is None else oriented(to_drive, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from pycellbox.backends.jax import kernel, programs
 from pycellbox.backends.jax.plan import Plan, network_of
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient
-from pycellbox.numerics.coefficients import Coefficients
+from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
@@ -48,9 +49,15 @@ class JaxSession:
         inputs: bool = False,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
-        outcome, slope = self._run(programs.value_and_gradient, parameters, rows, prefix)
+        program = functools.partial(programs.value_and_gradient, driven=inputs)
+        outcome, slope, to_drive = self._run(program, parameters, rows, prefix)
         value = self._checked(outcome, prefix)
-        gradient = self._plan.lowering.pull_back(Coefficients(*slope))
+        lowering = self._plan.lowering
+        gradient = lowering.pull_back(Coefficients(*slope))
+        if inputs:
+            u = self.problem.perturbation
+            u = u if rows is None else u[np.asarray(rows)]
+            gradient |= lowering.pull_back_drive(Drive(*to_drive), u)
         check_gradient(gradient, UNSTABLE)
         return value, gradient
 
@@ -100,7 +107,7 @@ class JaxSession:
         with programs.float64():
             method, steps = plan.steps(coefficients, network, data.drive, index, used)
             outcome = program(method, self.error, network, data, index, steps, np.int32(used))
-        return jax.tree.map(np.asarray, outcome)
+        return jax.tree.map(np.array, outcome)  # copies, the caller's own
 
     def _used(self, prefix: int | None) -> int:
         """Return how many times count; a prefix is meant as the end of a slice."""
