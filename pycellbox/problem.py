@@ -12,7 +12,7 @@ import xarray as xr
 
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
-from pycellbox.data import NODE_KINDS, validate
+from pycellbox.data import NODE_KINDS
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import Model, Parameter, Structure
@@ -55,13 +55,14 @@ class Problem:
     def from_dataset(
         cls,
         data: xr.Dataset,
-        model: Model,
+        structure: Structure,
         horizon: float | None,
         dtype: npt.DTypeLike = np.float64,
     ) -> Problem:
-        """Check ``data`` and turn it into arrays of one dtype, all C-ordered."""
-        data = validate(data, part=True)
-        structure = Structure.over(model, data["node"].values, data["node_kind"].values)
+        """Turn data that `validate` returned into arrays of one dtype, all C-ordered.
+
+        The structure is that of a model over the nodes of the data, as `structure_of` lays it.
+        """
         steady = "time" not in data["response"].dims
         times = time_grid(horizon, None if steady else data["time"].values)
         response = data["response"].values
@@ -92,6 +93,17 @@ class Problem:
         """Return the problem of some of the conditions."""
         pick = {name: getattr(self, name)[index] for name in ("perturbation", "response", "weight")}
         return replace(self, conditions=tuple(self.conditions[i] for i in index), **pick)
+
+
+def structure_of(data: xr.Dataset, model: Model) -> Structure:
+    """Lay a model over the nodes of a dataset.
+
+    Raises
+    ------
+    ModelError
+        It cannot be laid over them.
+    """
+    return Structure.over(model, data["node"].values, data["node_kind"].values)
 
 
 def _narrowed(values: Array, dtype: npt.DTypeLike, name: str, data: xr.Dataset) -> Array:

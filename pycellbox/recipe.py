@@ -14,7 +14,7 @@ from pycellbox import views
 from pycellbox.common.options import DTYPE, HORIZON, NAMED, SEED, checked, optional, settle
 from pycellbox.models import MODEL, CellBox, Model, model_from_dict, model_to_dict
 from pycellbox.objective import LOSS, PENALTY, Loss, LossName, Penalty
-from pycellbox.schedule import SCHEDULE, Stage
+from pycellbox.schedule import SCHEDULE, Stage, stage_from_dict
 from pycellbox.solvers import SOLVER, Solver, solver_from_dict, solver_to_dict
 
 Dtype = Literal["float64", "float32"]
@@ -158,7 +158,7 @@ class Recipe:
                 given[name] = kind(**NAMED(name, given[name]))
         if isinstance(given.get("schedule"), list | tuple):
             given["schedule"] = [
-                stage if isinstance(stage, Stage) else Stage.from_dict(stage)
+                stage if isinstance(stage, Stage) else stage_from_dict(stage)
                 for stage in given["schedule"]
             ]
         return cls(**given)
@@ -176,8 +176,8 @@ class Recipe:
         return Recipe.from_dict, (self.to_dict(), self.model.mask)
 
     def _repr_html_(self) -> str:
-        rows = [(name, _in_words(name, getattr(self, name))) for name in OPTIONS]
-        return views.card("Recipe", rows)
+        options = {name: getattr(self, name) for name in OPTIONS}
+        return views.options("Recipe", options, _UNSET)
 
 
 OPTIONS = tuple(f.name for f in dataclasses.fields(Recipe))
@@ -187,12 +187,6 @@ _UNSET = {
     "schedule": "as the data ask for",
     "horizon": "10 for steady states, the last time of time courses",
 }
-
-
-def _in_words(name: str, value: object) -> str:
-    if value is None:
-        return _UNSET[name]
-    return "; ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _same_mask(one: Any, other: Any) -> bool:

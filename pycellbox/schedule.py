@@ -171,12 +171,8 @@ class Stage:
         return rise * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
 
     def _repr_html_(self) -> str:
-        rows = [
-            (f.name.replace("_", " "), _in_words(f.name, getattr(self, f.name)))
-            for f in dataclasses.fields(self)
-            if f.init
-        ]
-        return views.card("Stage", rows)
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        return views.options("Stage", options, _UNSET)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for provenance.
@@ -199,34 +195,6 @@ class Stage:
         }
         return options
 
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> Stage:
-        """Rebuild a stage from what `to_dict` made.
-
-        Parameters
-        ----------
-        options : mapping
-            By name.
-
-        Returns
-        -------
-        Stage
-            An equal one.
-
-        Raises
-        ------
-        OptionError
-            An option is unknown or cannot be.
-        """
-        given = NAMED("Stage", options)
-        if given.get("penalty") is not None:
-            given["penalty"] = Penalty(**NAMED("penalty", given["penalty"]))
-        if "optimizer" in given:
-            optimizer = NAMED("optimizer", given["optimizer"])
-            kind = choice(*_OPTIMIZERS)("optimizer", optimizer.pop("name", None))
-            given["optimizer"] = _OPTIMIZERS[kind](**optimizer)
-        return cls(**given)
-
 
 _OPTIMIZERS: dict[str, type[AdamW | LBFGS]] = {"AdamW": AdamW, "LBFGS": LBFGS}
 _UNSET = {
@@ -238,12 +206,16 @@ _UNSET = {
 }
 
 
-def _in_words(name: str, value: object) -> str:
-    if value is None:
-        return _UNSET[name]
-    if isinstance(value, Mapping):
-        return ", ".join(f"{group}: {number:g}" for group, number in value.items())
-    return str(value)
+def stage_from_dict(options: Mapping[str, Any]) -> Stage:
+    """Rebuild a stage from what `Stage.to_dict` made."""
+    given = NAMED("Stage", options)
+    if given.get("penalty") is not None:
+        given["penalty"] = Penalty(**NAMED("penalty", given["penalty"]))
+    if "optimizer" in given:
+        optimizer = NAMED("optimizer", given["optimizer"])
+        kind = choice(*_OPTIMIZERS)("optimizer", optimizer.pop("name", None))
+        given["optimizer"] = _OPTIMIZERS[kind](**optimizer)
+    return Stage(**given)
 
 
 def _every_rate(given: float | Mapping[str, float]) -> dict[str, float]:

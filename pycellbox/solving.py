@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import BACKEND, get_backend
+from pycellbox.backends import BACKEND, Backend, get_backend
 from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import DTYPE, HORIZON, checked, optional
+from pycellbox.data import validate
 from pycellbox.errors import (
     BackendError,
     DivergenceError,
@@ -26,11 +27,13 @@ from pycellbox.objective import LOSS, Loss
 from pycellbox.problem import (
     PARAMETERS,
     Array,
+    Parameters,
     Problem,
     kinds_of,
     parameter_arrays,
     parameter_dataset,
     perturbation_array,
+    structure_of,
 )
 from pycellbox.solvers import GRADIENT, SOLVER, Gradient, Solver
 from pycellbox.times import time_grid
@@ -104,17 +107,35 @@ def solve(
     arrays = parameter_arrays(structure, parameters, precision)
     conditions, u = perturbation_array(perturbation, structure.nodes, precision)
     check_steady(solver, times is None)
-    chosen = get_backend(backend)
-    if why := chosen.supports(solver):
+    network = (structure, arrays, conditions, u)
+    return states_of(*network, grid, times is None, solver=solver, backend=get_backend(backend))
+
+
+def states_of(
+    structure: Structure,
+    parameters: Parameters,
+    conditions: tuple[str, ...],
+    perturbation: Array,
+    grid: Array,
+    steady: bool,
+    *,
+    solver: Solver,
+    backend: Backend,
+) -> xr.DataArray:
+    """Integrate a network of arrays of one precision that have been checked; see `solve`.
+
+    The times of the grid are labelled where it is not ``steady``.
+    """
+    if why := backend.supports(solver):
         raise BackendError(why)
     if conditions:
-        found = chosen.solve(structure, solver, arrays, u, grid)
+        found = backend.solve(structure, solver, parameters, perturbation, grid)
     else:
-        found = Solution.integrated(np.empty((0, grid.size, len(nodes)), precision))
+        found = Solution.integrated(np.empty((0, grid.size, structure.n_nodes), perturbation.dtype))
     if found.diverged.any():
         which = repr(conditions[int(found.diverged.argmax())])
         raise DivergenceError(not_finite(which, float(grid[-1])))
-    labelled = label_states(found.states, structure, conditions, None if times is None else grid)
+    labelled = label_states(found.states, structure, conditions, None if steady else grid)
     if not solver.steady:
         return labelled
     _warn_unsettled(conditions, found.settled, float(grid[-1]))
@@ -189,7 +210,8 @@ def value_and_gradient(
     """
     precision, objective = np.dtype(dtype), LOSS.read(loss)
     chosen = get_backend(backend)
-    problem = Problem.from_dataset(data, model, horizon, precision)
+    data = validate(data, part=True)
+    problem = Problem.from_dataset(data, structure_of(data, model), horizon, precision)
     check_steady(solver, problem.steady)
     arrays = parameter_arrays(problem.structure, parameters, precision)
     session = chosen.session(problem, solver, objective, gradient)

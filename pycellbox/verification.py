@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.backends import Backend, get_backend
 from pycellbox.errors import DivergenceError, NumericsWarning, warn
-from pycellbox.models import Model, Structure
+from pycellbox.models import Structure
 from pycellbox.numerics.lowering import equations_of
-from pycellbox.problem import kinds_of, parameter_arrays, perturbation_array
+from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Solver, Tsit5
-from pycellbox.solving import nodes_of, solve
+from pycellbox.solving import states_of
 
 # In units of the slowest decay time: enough for a network that settles at half the rate of its
 # slowest node (e⁻²⁰ is 2e-9).
@@ -25,15 +26,13 @@ _NOTICEABLE = 0.01
 
 def verify(
     states: xr.DataArray,
-    model: Model,
-    parameters: xr.Dataset,
-    perturbation: xr.DataArray,
+    structure: Structure,
+    parameters: Parameters,
+    perturbation: Array,
+    grid: Array,
     *,
     solver: Solver,
-    horizon: float | None,
-    times: Any,
-    backend: str,
-    dtype: str,
+    backend: Backend,
 ) -> dict[str, Any]:
     """Hold computed states to an integration.
 
@@ -46,9 +45,15 @@ def verify(
     Parameters
     ----------
     states : DataArray, (condition[, time], node)
-        As `solve` returned them.
-    model, parameters, perturbation, solver, horizon, times, backend, dtype
-        What `solve` was given.
+        As `pycellbox.solving.states_of` returned them for what follows.
+    structure : Structure
+    parameters : dict of ndarray
+        In the precision of the states.
+    perturbation : ndarray, (condition, node)
+        In float64.
+    grid : ndarray, (t,)
+    solver : Solver
+    backend : Backend
 
     Returns
     -------
@@ -61,14 +66,16 @@ def verify(
     NumericsWarning
         The steps leave the equation's solution, or the integration itself fails.
     """
+    exact = {name: values.astype(np.float64) for name, values in parameters.items()}
     if solver.steady:
         settled = states["settled"].values
-        long = settling_time(model, parameters, perturbation)
+        long = settling_time(structure, exact, perturbation)
         if long is None:
             return {}
+        doses = perturbation[settled].astype(states.dtype)
         distance = _distance(
-            states.isel(condition=settled), model, parameters, perturbation.isel(condition=settled),
-            solver=solver.through_time, horizon=long, backend=backend, dtype=dtype,
+            states.isel(condition=settled), structure, parameters, doses, np.array([long]),
+            solver=solver.through_time, backend=backend,
         )  # fmt: skip
         return {
             "steady_state": {
@@ -81,9 +88,8 @@ def verify(
     if solver.holds_error:
         return {}
     distance = _distance(
-        states, model, parameters, perturbation, solver=_CLOSE, horizon=horizon, times=times,
-        backend="numpy",
-    )  # fmt: skip
+        states, structure, exact, perturbation, grid, solver=_CLOSE, backend=get_backend("numpy")
+    )
     if distance is None:
         return {"steps": {"distance_to_integration": None}}
     largest = _largest(distance)
@@ -98,23 +104,27 @@ def verify(
     return {"steps": {"distance_to_integration": largest}}
 
 
-def settling_time(model: Model, parameters: xr.Dataset, perturbation: xr.DataArray) -> float | None:
+def settling_time(structure: Structure, parameters: Parameters, doses: Array) -> float | None:
     """Forty times the slowest decay time of the nodes that move; None where no rate is known."""
-    nodes = nodes_of(parameters)
-    structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
-    arrays = parameter_arrays(structure, parameters, np.float64)
     equations = equations_of(structure)
-    _, u = perturbation_array(perturbation, nodes, np.float64)
-    slowest = equations.field(arrays, equations.drive(u)).slowest_rate()
+    slowest = equations.field(parameters, equations.drive(doses)).slowest_rate()
     if slowest is None:
         return None
     return _SETTLING_TIMES / slowest if slowest < math.inf else _SETTLING_TIMES
 
 
-def _distance(states: xr.DataArray, *network: Any, **options: Any) -> xr.DataArray | None:
+def _distance(
+    states: xr.DataArray,
+    structure: Structure,
+    parameters: Parameters,
+    doses: Array,
+    grid: Array,
+    **options: Any,
+) -> xr.DataArray | None:
     """How far states are from an integration; None, with a warning, where it fails."""
     try:
-        exact = solve(*network, **options)
+        conditions, steady = tuple(states["condition"].values), "time" not in states.dims
+        exact = states_of(structure, parameters, conditions, doses, grid, steady, **options)
     except DivergenceError as error:
         warn(
             f"the states of the fit could not be held to an integration of the equation: {error}",

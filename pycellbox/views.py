@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -35,6 +35,19 @@ def card(title: str, rows: Iterable[tuple[str, str]], *parts: str) -> str:
     )
     head = f"<strong>{escape(title)}</strong>"
     return f'<div style="{_CARD}">{head}<div style="{_ROWS}">{lines}</div>{"".join(parts)}</div>'
+
+
+def options(title: str, given: Mapping[str, object], unset: Mapping[str, str]) -> str:
+    """Return a card of options by name; ``unset`` says what it means that one is None."""
+
+    def words(name: str, value: object) -> str:
+        if value is None:
+            return unset[name]
+        if isinstance(value, Mapping):
+            return ", ".join(f"{group}: {number:g}" for group, number in value.items())
+        return "; ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    return card(title, [(name.replace("_", " "), words(name, v)) for name, v in given.items()])
 
 
 def table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from pycellbox.models import ENVELOPES, FORMS, Structure, model_from_dict
 from pycellbox.numerics.equations import INPUT, START, Field
 from pycellbox.numerics.lowering import Lowering, equations_of
 from pycellbox.objective import Loss
-from pycellbox.problem import Problem, parameter_arrays
+from pycellbox.problem import Problem, parameter_arrays, structure_of
 from tests.support.compartments import Compartments
 from tests.support.problems import random_parameters, random_problem
 
@@ -44,7 +44,7 @@ def courses(truth: xr.Dataset) -> xr.Dataset:
 
 
 def problem_of(data: xr.Dataset, model: Compartments) -> Problem:
-    return Problem.from_dataset(data, model, None)
+    return Problem.from_dataset(data, structure_of(data, model), None)
 
 
 def test_it_is_fitted_saved_loaded_and_predicted(courses, truth, tmp_path):

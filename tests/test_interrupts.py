@@ -173,7 +173,7 @@ def test_ctrl_c_waits_for_the_end_of_a_gradient(
     check_whole(found, whole, "")
 
 
-@pytest.mark.parametrize("name", ["solve", "verify"])
+@pytest.mark.parametrize("name", ["states_of", "verify"])
 def test_ctrl_c_does_not_lose_a_training_that_is_finished(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -185,7 +185,7 @@ def test_ctrl_c_does_not_lose_a_training_that_is_finished(
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(NumpySession, "loss_and_gradient"), (conclusion, "solve")]
+    ("owner", "name"), [(NumpySession, "loss_and_gradient"), (conclusion, "states_of")]
 )
 def test_a_second_ctrl_c_ends_it(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
@@ -199,7 +199,7 @@ def test_a_second_ctrl_c_ends_what_the_first_has_begun(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_call(monkeypatch, NumpySession, "loss_and_gradient", 2, ctrl_c)
-    at_call(monkeypatch, conclusion, "solve", 1, ctrl_c)
+    at_call(monkeypatch, conclusion, "states_of", 1, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         fit(data)
 

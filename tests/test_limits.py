@@ -10,7 +10,7 @@ import pycellbox as pcb
 from pycellbox.backends import get_backend
 from pycellbox.backends.numpy import setting
 from pycellbox.objective import Loss
-from pycellbox.problem import Problem
+from pycellbox.problem import Problem, structure_of
 from tests.support.problems import dataset, labelled, random_parameters, random_problem, structure
 
 
@@ -97,7 +97,7 @@ def test_what_linear_algebra_raises_is_a_divergence():
 def test_a_sigma_too_small_to_divide_by_is_named(data, dtype, sigma):
     tiny = data.assign(sigma=xr.full_like(data["response"], sigma))
     with pytest.raises(pcb.DataError, match=r"sigma goes down to .* unit of the response"):
-        Problem.from_dataset(tiny, pcb.CellBox(), 10.0, dtype)
+        Problem.from_dataset(tiny, structure_of(tiny, pcb.CellBox()), 10.0, dtype)
 
 
 NO_NUMBERS = {

@@ -392,3 +392,14 @@ def test_there_must_be_something_to_prune():
     fit = fitted(dataset(np.random.default_rng(7)), model=model, validation=0.25)
     with pytest.raises(ModelError, match=r"1 edge\(s\)"):
         pcb.prune(fit)
+
+
+def test_judges_may_have_their_nodes_in_another_order(steady):
+    without = fitted(steady[0].data.drop_vars("role"), schedule=quick(2))
+    judges = without.data.drop_vars("role").isel(condition=[0, 3])
+    judges = judges.assign_coords(condition=["r0", "r3"])
+    judges["perturbation"] = judges["perturbation"] * 0.5
+    turned = judges.isel(node=slice(None, None, -1))
+    options = {"edges": [12, 9], "schedule": quick(2)}
+    tables = [pcb.prune(without, validation=given, **options).table for given in (judges, turned)]
+    assert tables[0].equals(tables[1])

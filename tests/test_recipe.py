@@ -7,13 +7,16 @@ import copy
 import dataclasses
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.data import validate
 from pycellbox.fitting.defaults import resolve
+from pycellbox.models import Structure
 from tests.support.problems import NODES, dataset
 
 MASK = np.triu(np.ones((7, 7), bool))
@@ -232,3 +235,22 @@ def test_it_is_shown_in_a_notebook():
     html = pcb.Recipe(loss="mae", seed=7, schedule=[pcb.Stage(5), pcb.Stage(6)])._repr_html_()
     for text in ("Recipe", "mae", "as the data ask for", "iterations=5", "iterations=6"):
         assert text in html
+
+
+@pytest.mark.parametrize(("times", "name"), CASES, ids=str)
+@pytest.mark.parametrize("share", [None, 0.25])
+def test_a_fit_validates_once_and_makes_one_structure(times, name, share, monkeypatch):
+    calls = []
+
+    def counting(what, original):
+        return lambda *args, **options: calls.append(what) or original(*args, **options)
+
+    data = dataset(np.random.default_rng(1), times=times)
+    original = validate
+    for module in [m for n, m in sys.modules.items() if n.split(".")[0] == "pycellbox"]:
+        if getattr(module, "validate", None) is original:
+            monkeypatch.setattr(module, "validate", counting("validate", original))
+    monkeypatch.setattr(Structure, "over", counting("structure", Structure.over))
+    options = options_of(times, name) | {"backend": "numpy", "progress": False}
+    pcb.fit(data, validation=share, **options)
+    assert sorted(calls) == ["structure", "validate"]

@@ -14,7 +14,7 @@ from pycellbox.backends import get_backend
 from pycellbox.errors import DivergenceError, ModelError, NumericsWarning, OptionError, SolverError
 from pycellbox.ji.experiment import JI_MODEL, ji_experiment
 from pycellbox.numerics.sensitivity import Sensitivity
-from pycellbox.problem import Problem
+from pycellbox.problem import Problem, structure_of
 from pycellbox.refinement import refine, standard_errors
 from pycellbox.refinement.elimination import eliminate, inverse
 from pycellbox.refinement.trajectories import Trajectories
@@ -80,7 +80,7 @@ def test_jacobian_agrees_with_differences(form: pcb.models.Form, degree: int) ->
             "node_kind": ("node", ["protein"] * 3 + ["drug"]),
         },
     )
-    problem = Problem.from_dataset(data, model, None)
+    problem = Problem.from_dataset(data, structure_of(data, model), None)
     sensitivity = Trajectories(problem, get_backend("numpy"), pcb.RK4(0.05))
     support = problem.structure.mask
     theta = 0.4 * rng.normal(size=problem.structure.layout.free.size)
@@ -472,7 +472,7 @@ def test_unlucky_trial_steps_are_refused(
 
 def test_rates_without_bounds_are_refused(rough: pcb.Fit) -> None:
     train = rough.data.isel(condition=rough.data["role"].values == "train")
-    problem = Problem.from_dataset(train, pcb.CellBox(), None)
+    problem = Problem.from_dataset(train, structure_of(train, pcb.CellBox()), None)
     for solver in (SOLVER, pcb.Tsit5(), pcb.Heun(0.5)):
         sensitivity = Trajectories(problem, get_backend("numpy"), solver)
         support = problem.structure.mask

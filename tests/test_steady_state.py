@@ -302,7 +302,7 @@ def test_a_check_waits_for_the_decay_that_the_equation_has(form, drugs):
         p = {name: array * scale for name, array in p.items()}
         decay = Lowering(structure(model)).coefficients(p).c
         moving = decay[decay > 0]
-        long = settling_time(model, labelled(structure(model), p), data["perturbation"])
+        long = settling_time(structure(model), p, data["perturbation"].values)
         assert long == pytest.approx(40 / moving.min())
         assert (moving == 1).all() == (form == "ji-code")
     assert len(names) - moving.size == (2 if drugs == "clamped" else 0)
@@ -321,10 +321,12 @@ def test_settled_states_are_not_called_distant(form):
         else:
             p["W"] /= max(alpha, 1.0)  # what acts is αW
         network = (model, labelled(structure(model), p), data["perturbation"])
-        options = {"solver": SteadyState(), "horizon": 10.0, "backend": "numpy"}
-        states = pcb.solve(*network, **options)
+        states = pcb.solve(*network, solver=SteadyState(), horizon=10.0, backend="numpy")
         assert states["settled"].all()
-        told = verify(states, *network, times=None, dtype="float64", **options)["steady_state"]
+        doses, by = data["perturbation"].values, NumpyBackend()
+        told = verify(
+            states, structure(model), p, doses, np.array([10.0]), solver=SteadyState(), backend=by
+        )["steady_state"]
         assert told["distance_to_integration"] < 1e-5
 
 

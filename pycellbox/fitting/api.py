@@ -15,7 +15,7 @@ from pycellbox.common.options import checked, flag, instance, optional, shown
 from pycellbox.data import validate
 from pycellbox.doubts import doubt_data
 from pycellbox.errors import BackendWarning, OptionError, warn
-from pycellbox.fitting.conclusion import conclusion, versions
+from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.defaults import adaptive_solver, resolve
 from pycellbox.fitting.loop import Training
 from pycellbox.fitting.progress import Progress
@@ -29,7 +29,7 @@ from pycellbox.problem import (
     Parameters,
     Problem,
     parameter_arrays,
-    parameter_dataset,
+    structure_of,
 )
 from pycellbox.recipe import OF_A_FIT, Dtype, Recipe
 from pycellbox.result import Fit
@@ -154,17 +154,16 @@ def fit(
     assert recipe.penalty is not None
     stages, objective, precision = recipe.stages, LOSS.read(recipe.loss), np.dtype(recipe.dtype)
 
-    problem = Problem.from_dataset(data, recipe.model, recipe.horizon, precision)
-    problem.structure.check()
+    structure = structure_of(data, recipe.model)
+    structure.check()
+    problem = Problem.from_dataset(data, structure, recipe.horizon, precision)
     _check_stage_horizons(stages, problem)
     train = np.flatnonzero(roles == "train")
-    training_part = Problem.from_dataset(
-        data.isel(condition=train), recipe.model, recipe.horizon, precision
-    )
-    doubt_data(data.isel(condition=train), problem.structure)
+    training_part = problem.rows(train)
+    doubt_data(data.isel(condition=train), structure)
     rng = np.random.default_rng(recipe.seed)
     start = _start(training_part, initial, rng)
-    parametrization = equations_of(problem.structure).parametrization(start, training_part)
+    parametrization = equations_of(structure).parametrization(start, training_part)
     training = Training(
         backend=chosen,
         problem=problem,
@@ -187,18 +186,17 @@ def fit(
 
     def conclude() -> Fit:
         kept, history = training.kept, training.kept_history
-        parameters = parameter_dataset(problem.structure, parametrization.constrain(kept.raw))
         fitted = conclusion(
             recipe,
-            parameters=parameters,
+            structure=structure,
+            parameters=parametrization.constrain(kept.raw),
             history=history.to_dataset(),
             data=data.assign_coords(role=("condition", roles)),
-            backend=chosen.name,
+            backend=chosen,
             provenance={
                 **training.ended.to_dict(),
                 "steps_retried": kept.retried,
                 "seconds": round(time.perf_counter() - began, 3),
-                "versions": versions(chosen),
             },
         )
         log.info(

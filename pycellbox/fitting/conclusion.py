@@ -12,20 +12,24 @@ import xarray as xr
 
 from pycellbox._version import __version__
 from pycellbox.backends import Backend
-from pycellbox.models import prior_mask
+from pycellbox.common.labels import labels_along
+from pycellbox.models import Structure, prior_mask
+from pycellbox.problem import Parameters, parameter_dataset
 from pycellbox.recipe import Recipe
 from pycellbox.result import FORMAT, FORMAT_VERSION, Fit, last_horizon
-from pycellbox.solving import nodes_of, solve
+from pycellbox.solving import states_of
+from pycellbox.times import time_grid
 from pycellbox.verification import verify
 
 
 def conclusion(
     recipe: Recipe,
     *,
-    parameters: xr.Dataset,
+    structure: Structure,
+    parameters: Parameters,
     history: xr.Dataset,
     data: xr.Dataset,
-    backend: str,
+    backend: Backend,
     provenance: Mapping[str, Any],
 ) -> Fit:
     """Predict the fitted conditions, hold that to the equation, and make a `Fit` of it all.
@@ -34,30 +38,35 @@ def conclusion(
     ----------
     recipe : Recipe
         Resolved.
-    parameters, history, data : Dataset
+    structure : Structure
+        Of its model, over the nodes of the data.
+    parameters : dict of ndarray
+        Effective, in the recipe's precision.
+    history, data : Dataset
         What `Fit` has under these names.
-    backend : str
+    backend : Backend
         Which predicts; kept as the fit's own.
     provenance : mapping
         How the fit went, as plain values.
     """
-    model, solver, horizon = recipe.model, recipe.solver, last_horizon(recipe, history)
+    solver, horizon = recipe.solver, last_horizon(recipe, history)
     assert solver is not None
-    if model.mask is not None:
-        mask = prior_mask(model.mask, nodes_of(parameters))
-        parameters = parameters.assign(mask=(("target", "source"), mask))
-    asked: dict[str, Any] = {
-        "horizon": horizon,
-        "times": None if horizon is not None else data["time"].values,
-        "backend": backend,
-        "dtype": recipe.dtype,
-    }
-    network = (model, parameters, data["perturbation"])
-    predicted = solve(*network, solver=solver, **asked)
-    verified = verify(predicted, *network, solver=solver, **asked)
+    labelled = parameter_dataset(structure, parameters)
+    if recipe.model.mask is not None:
+        mask = prior_mask(recipe.model.mask, structure.nodes)
+        labelled = labelled.assign(mask=(("target", "source"), mask))
+    steady = horizon is not None
+    grid = time_grid(horizon, None if steady else data["time"].values)
+    conditions = tuple(labels_along(data, "condition"))
+    doses = np.ascontiguousarray(data["perturbation"].values, np.float64)
+    predicted = states_of(
+        structure, parameters, conditions, np.ascontiguousarray(doses, recipe.dtype), grid, steady,
+        solver=solver, backend=backend,
+    )  # fmt: skip
+    verified = verify(predicted, structure, parameters, doses, grid, solver=solver, backend=backend)
     tree = xr.DataTree.from_dict(
         {
-            "parameters": parameters,
+            "parameters": labelled,
             "history": history,
             # The bare values: a DataArray would bring all other coordinates of the data along.
             "predictions": predicted.assign_coords(
@@ -66,17 +75,18 @@ def conclusion(
             "data": data,
         }
     )
+    by = {"backend": backend.name, "versions": _versions(backend)}
     tree.attrs = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "pycellbox_version": __version__,
         "recipe": json.dumps(recipe.to_dict()),
-        "provenance": json.dumps({**provenance, "backend": backend, **verified}),
+        "provenance": json.dumps({**provenance, **by, **verified}),
     }
     return Fit(tree)
 
 
-def versions(backend: Backend) -> dict[str, str]:
+def _versions(backend: Backend) -> dict[str, str]:
     """Versions of what computed a result."""
     return {
         "pycellbox": __version__,

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.backends import get_backend
 from pycellbox.fitting.conclusion import conclusion
+from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.result import Fit
 
 
@@ -39,12 +41,14 @@ def joined(fits: Sequence[Fit], seed: int | None = None, **provenance: Any) -> F
     history = xr.concat(histories, "iteration")
     history = history.assign_coords(iteration=np.arange(history.sizes["iteration"]))
     stages = [stage for fit in fits for stage in fit.recipe.stages]
+    structure = structure_of(last.data, last.model)
     return conclusion(
         last.recipe.replace(schedule=stages, seed=last.recipe.seed if seed is None else seed),
-        parameters=last.parameters,
+        structure=structure,
+        parameters=parameter_arrays(structure, last.parameters, last.recipe.dtype),
         history=history,
         data=last.data,
-        backend=last.backend,
+        backend=get_backend(last.backend),  # type: ignore[arg-type]
         provenance={**last.provenance, **_summed(fits), **provenance},
     )
 

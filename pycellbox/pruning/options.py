@@ -57,6 +57,7 @@ def parts(
     else:
         judges = validate(validation, part=True)
         split_roles(train, judges, 0)  # raises and warns, once for all refits
+        judges = judges.sel(node=train["node"].values)
     if choose == "sparsest" and judges.sizes["condition"] < 2:
         raise DataError(
             "one validation condition has no standard error: give more, or choose='lowest'."

@@ -21,7 +21,7 @@ from pycellbox.fitting.progress import Progress
 from pycellbox.models import check_network
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.objective import LOSS
-from pycellbox.problem import Problem
+from pycellbox.problem import Problem, structure_of
 from pycellbox.pruning.options import count
 from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
@@ -131,7 +131,7 @@ def _folds(data: xr.Dataset, folds: int, seed: int) -> npt.NDArray[np.intp]:
 def losses_of(path: Sequence[Fit], data: xr.Dataset, refits: Refits) -> tuple[Floats, Floats]:
     """Mean loss of each condition under each network, and its number of measured entries."""
     origin = refits.origin
-    problem = Problem.from_dataset(data, origin.model, origin.horizon)
+    problem = Problem.from_dataset(data, structure_of(data, origin.model), origin.horizon)
     loss = LOSS.read(origin.recipe.loss)
     table = np.empty((len(path), len(problem.conditions)))
     for row, result in enumerate(path):

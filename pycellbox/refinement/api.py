@@ -13,9 +13,9 @@ import xarray as xr
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.options import checked, flag, integer, number, optional
 from pycellbox.errors import NumericsWarning, warn
-from pycellbox.fitting.conclusion import conclusion, versions
+from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.history import History
-from pycellbox.problem import Problem, parameter_arrays, parameter_dataset
+from pycellbox.problem import Problem, parameter_arrays, structure_of
 from pycellbox.refinement.criterion import (
     criterion,
     price_of_an_edge,
@@ -138,7 +138,7 @@ def refine(
     solver = fit.solver if solver is None else solver
     data = fit.data
     rows = np.flatnonzero(data["role"].values == "train")
-    problem = Problem.from_dataset(data.isel(condition=rows), fit.model, fit.horizon)
+    problem = Problem.from_dataset(data, structure_of(data, fit.model), fit.horizon).rows(rows)
     refuse(obstacles(problem, solver, _MOST_PARAMETERS))
     trajectories = Trajectories(problem, chosen, solver)
     start = parameter_arrays(problem.structure, fit.parameters, np.float64)
@@ -185,14 +185,14 @@ def refine(
         model = dataclasses.replace(model, mask=mask)
     return conclusion(
         fit.recipe.replace(model=model, solver=solver, dtype="float64"),
-        parameters=parameter_dataset(problem.structure, parameters),
+        structure=structure_of(data, model),
+        parameters=parameters,
         history=_history(fit, state.losses, float(problem.times[-1])),
         data=data,
-        backend=chosen.name,
+        backend=chosen,
         provenance={
             **fit.provenance,
             "seconds": round(fit.provenance["seconds"] + time.perf_counter() - began, 3),
-            "versions": versions(chosen),
             "refinement": note,
         },
     )

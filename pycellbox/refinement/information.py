@@ -9,8 +9,16 @@ import xarray as xr
 
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.options import HORIZON, checked, number, optional
+from pycellbox.data import validate
 from pycellbox.models import MODEL, CellBox
-from pycellbox.problem import PARAMETERS, Array, Problem, parameter_arrays, parameter_dataset
+from pycellbox.problem import (
+    PARAMETERS,
+    Array,
+    Problem,
+    parameter_arrays,
+    parameter_dataset,
+    structure_of,
+)
 from pycellbox.refinement.obstacles import obstacles, refuse
 from pycellbox.refinement.trajectories import Trajectories
 from pycellbox.solvers import SOLVER, Solver
@@ -128,7 +136,8 @@ def _jacobian(
     horizon: float | None,
     backend: BackendName,
 ) -> tuple[Problem, Array]:
-    problem = Problem.from_dataset(data, model, horizon)
+    data = validate(data, part=True)
+    problem = Problem.from_dataset(data, structure_of(data, model), horizon)
     refuse(obstacles(problem, solver))
     trajectories = Trajectories(problem, get_backend(backend), solver)
     arrays = parameter_arrays(problem.structure, parameters, np.float64)

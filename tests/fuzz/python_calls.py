@@ -350,6 +350,28 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "mask": np.ones((7, 7), bool),
             },
         ),
+        "Recipe": (
+            pcb.Recipe,
+            {
+                "model": fit.model,
+                "solver": _EULER,
+                "loss": "mae",
+                "penalty": pcb.Penalty(0.1),
+                "schedule": [_STAGE],
+                "horizon": 2.0,
+                "seed": 0,
+                "dtype": "float64",
+            },
+        ),
+        "Recipe.replace": (fit.recipe.replace, {"solver": _EULER, "schedule": _STAGE, "seed": 1}),
+        "Recipe.from_dict": (
+            pcb.Recipe.from_dict,
+            {"options": fit.recipe.to_dict(), "mask": np.ones((7, 7))},
+        ),
+        "fit a recipe": (
+            pcb.fit,
+            {"data": data, "model": fit.recipe, "backend": "numpy", "progress": False},
+        ),
         "Loss": (pcb.Loss, {"name": "huber", "delta": 1.0}),
         "Penalty": (pcb.Penalty, {"l1": {"node_to_node": 0.1}, "l2": 0.1, "scale": "mean"}),
         "Stage": (

@@ -15,8 +15,7 @@ from pycellbox.errors import DataError
 from pycellbox.interop import files
 from pycellbox.interop.cellbox.config import CellBoxConfig
 from pycellbox.interop.cellbox.partition import Partition, partition
-from pycellbox.models import Structure
-from pycellbox.problem import parameter_dataset
+from pycellbox.problem import parameter_dataset, structure_of
 
 _RAW_RATE = 1.0
 """Where α, ε and ψ start, before softplus."""
@@ -79,7 +78,7 @@ def prepare(config: CellBoxConfig) -> Experiment:
     if values["weight_loss"] == "expr":
         size = np.maximum(np.abs(data["response"]), _NO_WEIGHT)
         data["sigma"] = 1 / np.sqrt(size)
-    structure = Structure.over(config.model, data["node"].values, data["node_kind"].values)
+    structure = structure_of(data, config.model)
     n = structure.n_nodes
     start = {"W": np.where(structure.mask, draw.normal(0.01, size=(n, n)), 0)}
     start |= {name: np.full(n, np.logaddexp(0, _RAW_RATE)) for name in config.model.rates}
