@@ -285,7 +285,7 @@ def test_options_are_checked(rough: pcb.Fit, options: dict[str, object], message
 
 
 def test_only_a_fit_can_be_refined() -> None:
-    with pytest.raises(OptionError, match=r"it needs what pcb\.fit returns"):
+    with pytest.raises(OptionError, match=r"it needs a fit"):
         refine("fit")  # type: ignore[arg-type]
 
 
