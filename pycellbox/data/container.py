@@ -220,10 +220,10 @@ def _ours(image: bytes) -> dict[str, xr.Dataset]:
 
     with h5py.File(io.BytesIO(image), "r") as plain:
         check_content(plain, image)
-        with h5netcdf.File(plain, "r", decode_vlen_strings=True) as file:
-            return {"": _read_group(file)} | {
-                name: _read_group(group) for name, group in file.groups.items()
-            }
+    with h5netcdf.File(io.BytesIO(image), "r", decode_vlen_strings=True) as file:
+        return {"": _read_group(file)} | {
+            name: _read_group(group) for name, group in file.groups.items()
+        }
 
 
 def _read_group(group: Any) -> xr.Dataset:
