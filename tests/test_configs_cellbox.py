@@ -424,6 +424,7 @@ def test_the_words_of_the_original_are_understood(config: Write) -> None:
     assert (settings["seed"], settings["drug_index"]) == (1002, 3)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_only_replaced_when_told(
     config: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

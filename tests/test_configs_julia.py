@@ -90,6 +90,7 @@ def measured(config: Write) -> Callable[..., Path]:
 # ---- a run
 
 
+@pytest.mark.slow
 def test_a_run_writes_params_and_our_own_result(config: Write) -> None:
     outcome = run_config(config())
     folder = outcome.folder

@@ -41,6 +41,7 @@ def test_a_small_network_is_recovered(recovery: pcb.experiments.Recovery) -> Non
     assert refined["seconds"] == pytest.approx(sum(recovery.seconds))
 
 
+@pytest.mark.slow
 def test_recovery_prints_its_table(recovery: pcb.experiments.Recovery) -> None:
     assert repr(recovery).startswith("<Recovery of CY: 10 conditions>")
     assert "refined" in repr(recovery)

@@ -53,6 +53,7 @@ def always(monkeypatch):
     return choose
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS, ids=repr)
 @pytest.mark.parametrize("method", [Euler, Midpoint, Heun, RK4])
 def test_folded_steps_are_the_plain_ones(model, method, always):

@@ -114,6 +114,7 @@ def test_given_axes_are_shown_once(notebook: Notebook, axes: str, cell: str) -> 
     assert notebook.run("plt.get_fignums()")[0]["text/plain"] == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", ["plt.figure()", "Figure()"])
 @pytest.mark.parametrize("part", ["", ".subfigures(1, 2)[0]"])
 def test_given_figures_are_shown_once(notebook: Notebook, whole: str, part: str) -> None:

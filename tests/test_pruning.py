@@ -88,6 +88,7 @@ class TestKnownNetwork:
         assert table.loc[table["chosen"], "edges"].item() >= 9
 
 
+@pytest.mark.slow
 def test_fitted_conditions_have_a_veto(pruned):
     """No validation condition perturbs g6, so that they do not miss what it does."""
     held_out = pruned.fit.data.isel(condition=pruned.fit.data["role"].values == "validation")

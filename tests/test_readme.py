@@ -123,6 +123,7 @@ def test_both_fits_of_the_melanoma_data_are_one(walked):
         np.testing.assert_array_equal(command_line[name], python[name])
 
 
+@pytest.mark.slow
 def test_only_what_needs_julia_is_skipped(walked):
     skipped = [BLOCKS[n][2] for n, e in walked.items() if isinstance(e, pytest.skip.Exception)]
     assert len(skipped) <= 1

@@ -64,6 +64,7 @@ def same_bits(one: pcb.Fit, other: pcb.Fit) -> None:
         xr.testing.assert_identical(getattr(one, part), getattr(other, part))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "name"), CASES, ids=str)
 def test_the_recipe_of_a_fit_makes_it_again(times, name, tmp_path):
     """Also that of the file; and one that is made beforehand is what options make."""

@@ -57,6 +57,7 @@ def test_they_predict_what_they_hold(path):
     assert predicted.dtype == fit.predictions.dtype
 
 
+@pytest.mark.slow
 def test_they_are_whole_and_go_on_in_this_version(path, tmp_path):
     fit, groups = pcb.load(path), read_datasets(path)
     for name, value in ({"seed": 3} | TOLD[path.stem]).items():
@@ -77,6 +78,7 @@ def test_they_are_whole_and_go_on_in_this_version(path, tmp_path):
     xr.testing.assert_identical(again.predictions, fit.predictions)
 
 
+@pytest.mark.slow
 def test_they_are_fitted_and_pruned_further(path):
     fit = pcb.load(path)
     data, roles = fit.data.drop_vars("role"), fit.data["role"]
@@ -107,6 +109,7 @@ def test_they_are_refined_further(name):
     assert not (refined.parameters["W"] != 0).any()  # the data are noise alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 99])
 def test_a_newer_one_says_what_to_do(version, path, tmp_path):
     groups = read_datasets(path)
@@ -116,6 +119,7 @@ def test_a_newer_one_says_what_to_do(version, path, tmp_path):
         pcb.load(later)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["model", "solver", "horizon", "provenance"])
 def test_a_part_of_an_earlier_one_is_missed(lost, path, tmp_path):
     groups = read_datasets(path)
@@ -124,6 +128,7 @@ def test_a_part_of_an_earlier_one_is_missed(lost, path, tmp_path):
         pcb.load(write_datasets(tmp_path / "less.nc", groups))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "ending"),
     [
