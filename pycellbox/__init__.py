@@ -31,7 +31,7 @@ from pycellbox.errors import (
     SolverError,
 )
 from pycellbox.evaluation import Evaluation
-from pycellbox.fitting import Initialization, fit
+from pycellbox.fitting import Initialization, fit, resume
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import CellBox
@@ -95,6 +95,7 @@ __all__ = [
     "prune",
     "read_csv",
     "refine",
+    "resume",
     "save_data",
     "simulate",
     "solve",

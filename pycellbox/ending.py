@@ -30,6 +30,11 @@ class Ended(NamedTuple):
     ending: Ending
     message: str
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is left to go on with."""
+        return self.ending is not Ending.INTERRUPTED
+
     def to_dict(self) -> dict[str, str]:
         """Return plain values, for provenance."""
         return {"ending": self.ending.value, "status": self.message}

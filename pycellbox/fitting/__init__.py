@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pycellbox.fitting.api import fit
+from pycellbox.fitting.resuming import resume
+from pycellbox.fitting.state import TrainingState
 from pycellbox.initialization import Initialization
 
-__all__ = ["Initialization", "fit"]
+__all__ = ["Initialization", "TrainingState", "fit", "resume"]

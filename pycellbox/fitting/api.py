@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +11,20 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import BACKEND, Backend, BackendName, get_backend
-from pycellbox.common.options import checked, flag, instance, optional, shown
+from pycellbox.common.files import PATH
+from pycellbox.common.options import checked, flag, instance, number, optional, shown
 from pycellbox.data import validate
 from pycellbox.doubts import doubt_data
 from pycellbox.errors import BackendWarning, OptionError, warn
-from pycellbox.fitting.conclusion import conclusion
+from pycellbox.fitting.callbacks import CALLBACKS, Callback
+from pycellbox.fitting.checkpoint import Checkpoint
 from pycellbox.fitting.defaults import adaptive_solver, resolve
-from pycellbox.fitting.loop import Training
-from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.roles import split_roles, without_role
-from pycellbox.fitting.safely import concluded
+from pycellbox.fitting.run import Job, carry_out, check_stage_horizons
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
 from pycellbox.numerics.lowering import equations_of
-from pycellbox.objective import LOSS, Loss, LossName, Penalty
+from pycellbox.objective import Loss, LossName, Penalty
 from pycellbox.problem import (
     Parameters,
     Problem,
@@ -36,8 +36,6 @@ from pycellbox.result import Fit
 from pycellbox.schedule import Stage
 from pycellbox.solvers import Solver
 
-log = logging.getLogger("pycellbox")
-
 
 @checked(
     model=optional(
@@ -48,6 +46,9 @@ log = logging.getLogger("pycellbox")
     ),
     backend=BACKEND,
     progress=flag(),
+    checkpoint=optional(PATH),
+    checkpoint_seconds=number(0),
+    callbacks=optional(CALLBACKS),
     **OF_A_FIT,
 )
 def fit(
@@ -65,6 +66,9 @@ def fit(
     backend: BackendName = "auto",
     dtype: Dtype | None = None,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+    callbacks: Callback | Sequence[Callback] | None = None,
 ) -> Fit:
     """Fit a network to a perturbation dataset by gradient descent through the ODE solver.
 
@@ -111,6 +115,16 @@ def fit(
         Show a progress bar in terminals and notebooks, and a line every few seconds where errors go
         to a file or a pipe. The logger ``pycellbox`` has INFO lines at the beginning, after each
         stage and at the end, whatever this says.
+    checkpoint : str or path-like, optional
+        File, ending in ``.nc``, that keeps data, recipe and the state of the training, from which
+        `resume` goes on to the same bits after a crash, a kill or an interrupt. It is written
+        whole or not at all, and stays when the fit has ended.
+    checkpoint_seconds : float
+        At least this time, in seconds, lies between two checkpoints.
+    callbacks : callable or sequence of callable, optional
+        Each is called with a `pycellbox.fitting.TrainingState` at the beginning of every stage and
+        after its iterations; where the backend trains by itself, after those of a tenth of a
+        second. They are not kept in files; what they raise ends the fit.
 
     Returns
     -------
@@ -150,63 +164,28 @@ def fit(
     data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
     chosen = get_backend(backend)
     recipe = _feasible(resolve(asked, data), asked, chosen, data)
-    assert recipe.solver is not None
-    assert recipe.penalty is not None
-    stages, objective, precision = recipe.stages, LOSS.read(recipe.loss), np.dtype(recipe.dtype)
-
+    precision = np.dtype(recipe.dtype)
     structure = structure_of(data, recipe.model)
     structure.check()
     problem = Problem.from_dataset(data, structure, recipe.horizon, precision)
-    _check_stage_horizons(stages, problem)
+    check_stage_horizons(recipe.stages, problem)
     train = np.flatnonzero(roles == "train")
-    training_part = problem.rows(train)
     doubt_data(data.isel(condition=train), structure)
     rng = np.random.default_rng(recipe.seed)
-    start = _start(training_part, initial, rng)
-    parametrization = equations_of(structure).parametrization(start, training_part)
-    training = Training(
-        backend=chosen,
+    job = Job(
+        recipe=recipe,
+        data=data.assign_coords(role=("condition", roles)),
         problem=problem,
-        train=train,
-        validation=np.flatnonzero(roles == "validation"),
-        solver=recipe.solver,
-        loss=objective,
-        penalty=recipe.penalty,
-        parametrization=parametrization,
-        raw=parametrization.unconstrain({k: v.astype(precision) for k, v in start.items()}),
+        start=_start(problem.rows(train), initial, rng),
+        backend=chosen,
         rng=rng,
-        progress=Progress(sum(s.iterations for s in stages), progress),
+        progress=progress,
+        callbacks=CALLBACKS.read(callbacks or ()),
     )
-    log.info(
-        "fit begins: %d conditions (%d for validation), %d nodes, %d time(s); %s backend, %r, loss "
-        "%s, %d stage(s), seed %d, %s",
-        roles.size, roles.size - train.size, data.sizes["node"], problem.times.size, chosen.name,
-        recipe.solver, objective.name, len(stages), recipe.seed, recipe.dtype,
-    )  # fmt: skip
-
-    def conclude() -> Fit:
-        kept, history = training.kept, training.kept_history
-        fitted = conclusion(
-            recipe,
-            structure=structure,
-            parameters=parametrization.constrain(kept.raw),
-            history=history.to_dataset(),
-            data=data.assign_coords(role=("condition", roles)),
-            backend=chosen,
-            provenance={
-                **training.ended.to_dict(),
-                "steps_retried": kept.retried,
-                "seconds": round(time.perf_counter() - began, 3),
-            },
-        )
-        log.info(
-            "fit ends: %s after %d iterations, %s, %.2f s",
-            training.ended.message, len(history), history.last(),
-            time.perf_counter() - began,
-        )  # fmt: skip
-        return fitted
-
-    return concluded(lambda: training.run(stages), conclude)
+    keeper = None
+    if checkpoint is not None:
+        keeper = Checkpoint.of(checkpoint, checkpoint_seconds, job)
+    return carry_out(job, job.training(), began, keeper)
 
 
 def _recipe(model: Model | Recipe | None, options: dict[str, Any]) -> Recipe:
@@ -236,22 +215,6 @@ def _feasible(recipe: Recipe, asked: Recipe, backend: Backend, data: xr.Dataset)
         BackendWarning,
     )
     return recipe.replace(solver=nearest)
-
-
-def _check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
-    for position, stage in enumerate(stages):
-        too_short = stage.horizon is not None and stage.horizon < problem.times[0]
-        if too_short and not problem.steady:
-            raise OptionError(
-                f"stage {position} ends at {stage.horizon:g}, before the first measured time "
-                f"{problem.times[0]:g}."
-            )
-        if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
-            given = "steady states" if problem.steady else f"{problem.times.size} times"
-            raise OptionError(
-                f"stage {position} has prefix={stage.prefix}, but the data has {given}; it needs "
-                "time courses with at least as many times."
-            )
 
 
 def _start(

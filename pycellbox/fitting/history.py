@@ -36,6 +36,14 @@ class History:
         part._rows = self._rows[:count]
         return part
 
+    @classmethod
+    def of(cls, table: xr.Dataset) -> History:
+        """Return the rows that `to_dataset` made a table of."""
+        whole = cls()
+        columns = [table[name].values.astype(np.float64) for name in (*_COLUMNS, "stage")]
+        whole._rows = [tuple(map(float, row)) for row in zip(*columns, strict=True)]
+        return whole
+
     def last(self) -> str:
         """Write out the losses of the last iteration."""
         if not self._rows:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.history import History
 from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.progress import Progress
+from pycellbox.fitting.state import Kept, TrainingState
 from pycellbox.numerics.parametrization import Parametrization
 from pycellbox.objective import Loss, Penalty
 from pycellbox.problem import Array, Problem
@@ -31,24 +33,7 @@ from pycellbox.solvers import Solver
 
 log = logging.getLogger("pycellbox")
 
-
-@dataclass(frozen=True)
-class Kept:
-    """What a training has come to: parameters of one iterate, and what led there.
-
-    Attributes
-    ----------
-    raw : ndarray, (θ,)
-        The best parameters; not changed any more.
-    iterations : int
-        So many rows of the history belong to it.
-    retried : int
-        Steps that were taken back.
-    """
-
-    raw: Array
-    iterations: int
-    retried: int
+Watch = Callable[[Callable[[], TrainingState], bool], None]
 
 
 @dataclass
@@ -67,6 +52,9 @@ class Training:
         How the fit ended; until then that it was interrupted.
     kept : Kept
         Parameters and history that belong together, whenever the training is interrupted.
+    watch : callable (make, urgent), optional
+        Called at the beginning of stages and after iterations with what makes a `TrainingState`;
+        ``urgent`` if an interrupt is about to end the training.
     """
 
     backend: Backend
@@ -80,8 +68,10 @@ class Training:
     raw: Array
     rng: np.random.Generator
     progress: Progress
+    watch: Watch | None = None
     history: History = field(default_factory=History)
     ended: Ended = field(init=False)
+    begun: TrainingState | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.ended = interrupted("in stage 0")
@@ -103,11 +93,12 @@ class Training:
         It may be left by a KeyboardInterrupt, or any other exception, in any line.
         """
         with self.progress:
-            for number, stage in enumerate(schedule):
+            first = 0 if self.begun is None else self.begun.stage
+            for number, stage in list(enumerate(schedule))[first:]:
                 self.ended = interrupted(f"in stage {number}")
                 began, before = time.perf_counter(), len(self.history)
                 try:
-                    _StageRun(self, number, stage).run()
+                    _StageRun(self, number, stage).run(self.begun if number == first else None)
                 except DivergenceError as error:
                     if not self.history:
                         raise DivergenceError(
@@ -125,6 +116,17 @@ class Training:
                     )  # fmt: skip
         self.ended = COMPLETED
 
+    def go_on(self, state: TrainingState) -> None:
+        """Begin where another training was left."""
+        self.begun, self.kept, self.history = state, state.kept, state.rows
+        self.rng.bit_generator.state = dict(state.generator)
+
+    def final_state(self, stages: int) -> TrainingState:
+        """State after all stages: nothing is left but what was reached."""
+        generator = copy.deepcopy(self.rng.bit_generator.state)
+        pair, rows = self.parametrization, self.history
+        return TrainingState(stages, 0, self.kept, {}, {}, None, generator, rows, pair)
+
     def keep(self, raw: Array, retried: int) -> None:
         """Keep parameters that nobody changes any more, with the history so far, in one go."""
         self.kept = Kept(raw, len(self.history), retried)
@@ -135,6 +137,8 @@ class _StageRun:
 
     def __init__(self, training: Training, number: int, stage: Stage) -> None:
         self.t, self.number, self.stage = training, number, stage
+        self.done = 0
+        self.order: Array | None = None
         problem = _up_to(training.problem, stage.horizon)
         self.horizon, self.times = float(problem.times[-1]), problem.times.size
         session = training.backend.session(problem, training.solver, training.loss)
@@ -156,11 +160,17 @@ class _StageRun:
             training.kept.raw,
         )
 
-    def run(self) -> None:
+    def run(self, begun: TrainingState | None) -> None:
+        """Run it, from its beginning or from where it was left."""
         if isinstance(self.stage.optimizer, LBFGS):
             self._run_lbfgs(self.stage.optimizer)
-        else:
-            self._run_adamw(self._adamw(self.stage.optimizer))
+            return
+        run = self._adamw(self.stage.optimizer)
+        if begun is not None and begun.optimizer:
+            run.restore(begun.optimizer)
+            self.judge.objective.session.warm_up(begun.warm)
+            self.done, self.order = begun.iteration, begun.order
+        self._run_adamw(run)
 
     def _adamw(self, options: AdamW) -> TrainingRun:
         rates = self.t.parametrization.layout.spread(self.stage.rates())
@@ -171,10 +181,15 @@ class _StageRun:
         return AdamWRun(judge, options, start, rates) if own is None else own
 
     def _run_adamw(self, run: TrainingRun) -> None:
-        top_rate, retried = max(self.stage.rates().values()), self.t.kept.retried
-        batches = itertools.islice(self._batches(), self.stage.iterations)
+        top_rate, retried = max(self.stage.rates().values()), self.t.kept.retried - run.retried
+        self._watched(run)
+        batches = itertools.islice(self._batches(), self.stage.iterations - self.done)
         while chunk := list(itertools.islice(batches, run.chunk)):
-            interrupts.check()
+            try:
+                interrupts.check()
+            except KeyboardInterrupt:  # here everything is at the end of an iteration
+                self._watched(run, urgent=True)
+                raise
             advance = run.advance([batch for batch, _ in chunk])
             for (batch, generator), iteration in zip(chunk, advance.iterations, strict=False):
                 self._record(iteration, top_rate * batch.factor)
@@ -182,12 +197,14 @@ class _StageRun:
                 # count: how long a chunk is depends on the clock.
                 self.t.rng.bit_generator.state = generator
             self.t.keep(run.best_raw, retried + run.retried)
+            self.done += len(advance.iterations)
             for iteration in advance.iterations:
                 self._tell(iteration)
             if advance.failure:
                 raise DivergenceError(advance.failure)
             if advance.stop:
                 return
+            self._watched(run)
         run.finish()
         self.t.keep(run.best_raw, retried + run.retried)
 
@@ -198,23 +215,46 @@ class _StageRun:
             self._record(iteration, math.nan)
             self.t.keep(self.judge.best_raw, self.t.kept.retried)
             self._tell(iteration)
+            self._watched(begun)
             return stop
 
         start, most = self.t.kept.raw, self.stage.iterations
+        begun = self._state(None)  # from which it starts again
+        self._watched(begun)
         lbfgs.minimize(self.judge.objective, options, start, most, self.t.train, report)
 
     def _batches(self) -> Iterator[tuple[Batch, Any]]:
         """Batches without end, in an order drawn anew each epoch; the generator after each."""
         train, size = self.t.train, self.stage.batch_size
-        for iteration in itertools.count():
+        for iteration in itertools.count(self.done):
             rows, closes_epoch = train, True
             if size is not None and size < train.size:
                 at = iteration * size % (math.ceil(train.size / size) * size)
                 if at == 0:
-                    order = self.t.rng.permutation(train)
-                rows, closes_epoch = order[at : at + size], at + size >= train.size
+                    self.order = self.t.rng.permutation(train)
+                assert self.order is not None
+                rows, closes_epoch = self.order[at : at + size], at + size >= train.size
             batch = Batch(rows, closes_epoch, self.stage.factor(iteration), self._prefix())
             yield batch, self.t.rng.bit_generator.state
+
+    def _watched(self, at: TrainingRun | TrainingState, urgent: bool = False) -> None:
+        if self.t.watch is not None:
+            make = (lambda: at) if isinstance(at, TrainingState) else (lambda: self._state(at))
+            self.t.watch(make, urgent)
+
+    def _state(self, run: TrainingRun | None) -> TrainingState:
+        """Make the state at the end of an iteration; without a run, that of a stage's beginning."""
+        return TrainingState(
+            stage=self.number,
+            iteration=self.done,
+            kept=self.t.kept,
+            optimizer={} if run is None else run.state(),
+            warm={} if run is None else self.judge.objective.session.warm(),
+            order=self.order,
+            generator=copy.deepcopy(self.t.rng.bit_generator.state),
+            rows=self.t.history.first(len(self.t.history)),
+            parametrization=self.t.parametrization,
+        )
 
     def _prefix(self) -> int | None:
         """Draw how many of the first times the next update sees; None for all."""

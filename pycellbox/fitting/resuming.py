@@ -1,0 +1,106 @@
+"""`resume`: go on with a fit that was interrupted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pycellbox.backends import get_backend
+from pycellbox.common.files import PATH
+from pycellbox.common.options import checked, flag, number, optional
+from pycellbox.common.texts import read_json
+from pycellbox.data import validate
+from pycellbox.ending import Ended, Ending
+from pycellbox.errors import ResultFileError
+from pycellbox.fitting.callbacks import CALLBACKS, Callback
+from pycellbox.fitting.checkpoint import Checkpoint, read_checkpoint
+from pycellbox.fitting.run import Job, carry_out
+from pycellbox.fitting.state import TrainingState
+from pycellbox.problem import Problem, parameter_arrays, structure_of
+from pycellbox.recipe import Recipe
+from pycellbox.result import Fit
+
+
+@checked(
+    checkpoint=PATH, progress=flag(), checkpoint_seconds=number(0), callbacks=optional(CALLBACKS)
+)
+def resume(
+    checkpoint: str | os.PathLike[str],
+    *,
+    progress: bool = True,
+    checkpoint_seconds: float = 60.0,
+    callbacks: Callback | Sequence[Callback] | None = None,
+) -> Fit:
+    """Go on with a fit from its checkpoint, to the same bits as if it had never been interrupted.
+
+    Parameters
+    ----------
+    checkpoint : str or path-like
+        The file that `fit` was given as ``checkpoint``; it is written further.
+    progress, checkpoint_seconds, callbacks
+        As for `fit`.
+
+    Returns
+    -------
+    Fit
+        The one that `fit` would have returned. Of a fit that has come to its end, the same again.
+
+    Raises
+    ------
+    ResultFileError
+        The file is missing, damaged, no checkpoint, or from a newer version.
+    BackendError
+        The backend of the fit is not ready.
+
+    Notes
+    -----
+    The same bits on the same machine and versions, with the same backend and number of threads. A
+    stage of L-BFGS starts again at its beginning. ``provenance["seconds"]`` counts the time until
+    the checkpoint and that of going on.
+
+    Examples
+    --------
+    >>> pcb.fit(data, checkpoint="run.nc")  # doctest: +SKIP
+    >>> fit = pcb.resume("run.nc")  # after a crash  # doctest: +SKIP
+    """
+    now = time.perf_counter()
+    path = Path(checkpoint)
+    groups = read_checkpoint(path)
+    attrs = groups[""].attrs
+    chosen = get_backend(str(attrs.get("backend")))  # type: ignore[arg-type]
+    try:
+        began = now - float(attrs["seconds"])
+        start = groups["start"]
+        recipe = Recipe.from_dict(read_json(attrs["recipe"]), mask=start.get("mask"))
+        data = groups["data"]
+        roles = data["role"].values
+        if not set(roles) <= {"train", "validation"} or not (roles == "train").any():
+            raise ValueError("a role is neither train nor validation")
+        structure = structure_of(validate(data), recipe.model)
+        precision = np.dtype(recipe.dtype)
+        problem = Problem.from_dataset(data, structure, recipe.horizon, precision)
+        parameters = parameter_arrays(
+            structure, start.drop_vars("mask", errors="ignore"), np.float64
+        )
+        ended = _ended(read_json(attrs["ended"]))
+        job = Job(
+            recipe=recipe, data=data, problem=problem, start=parameters, backend=chosen,
+            rng=np.random.default_rng(recipe.seed), progress=progress, callbacks=CALLBACKS.read(callbacks or ()),
+        )  # fmt: skip
+        keeper = Checkpoint.onwards(path, checkpoint_seconds, job)
+        training = job.training()
+        training.go_on(TrainingState.from_groups(attrs, groups, training.parametrization))
+    except ResultFileError:
+        raise
+    except Exception as error:  # of a file that is whole, and not what this pycellbox wrote
+        said = " ".join(str(error).split())[:200]
+        raise ResultFileError(f"{path} is damaged: {type(error).__name__}: {said}") from error
+    return carry_out(job, training, began, keeper, ended)
+
+
+def _ended(told: dict[str, str] | None) -> Ended | None:
+    return None if told is None else Ended(Ending(told["ending"]), str(told["status"]))

@@ -1,0 +1,180 @@
+"""A fit from its start to its conclusion, begun anew or gone on with."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.backends import Backend
+from pycellbox.ending import Ended
+from pycellbox.errors import ModelError
+from pycellbox.fitting.callbacks import Callback
+from pycellbox.fitting.checkpoint import Checkpoint
+from pycellbox.fitting.conclusion import conclusion
+from pycellbox.fitting.loop import Training
+from pycellbox.fitting.progress import Progress
+from pycellbox.fitting.safely import concluded
+from pycellbox.fitting.state import TrainingState
+from pycellbox.numerics.lowering import equations_of
+from pycellbox.objective import LOSS
+from pycellbox.problem import Parameters, Problem
+from pycellbox.recipe import Recipe
+from pycellbox.result import Fit
+from pycellbox.schedule import Stage
+
+log = logging.getLogger("pycellbox")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be fitted, how, and who watches.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        Resolved.
+    data : Dataset
+        Valid, with the coordinate ``role``.
+    problem : Problem
+        Of all its conditions.
+    start : dict of ndarray
+        Effective parameters, float64.
+    backend : Backend
+    rng : numpy.random.Generator
+        After the start was drawn.
+    progress : bool
+    callbacks : sequence of callable
+        Each is given the `TrainingState` after iterations.
+    """
+
+    recipe: Recipe
+    data: xr.Dataset
+    problem: Problem
+    start: Parameters
+    backend: Backend
+    rng: np.random.Generator
+    progress: bool
+    callbacks: Sequence[Callback] = ()
+
+    def training(self) -> Training:
+        """Make its training, at the beginning."""
+        recipe, problem, roles = self.recipe, self.problem, self.data["role"].values
+        assert recipe.solver is not None
+        assert recipe.penalty is not None
+        train = np.flatnonzero(roles == "train")
+        pair = equations_of(problem.structure).parametrization(self.start, problem.rows(train))
+        start = {k: v.astype(problem.perturbation.dtype) for k, v in self.start.items()}
+        return Training(
+            backend=self.backend,
+            problem=problem,
+            train=train,
+            validation=np.flatnonzero(roles == "validation"),
+            solver=recipe.solver,
+            loss=LOSS.read(recipe.loss),
+            penalty=recipe.penalty,
+            parametrization=pair,
+            raw=pair.unconstrain(start),
+            rng=self.rng,
+            progress=Progress(sum(s.iterations for s in recipe.stages), self.progress),
+        )
+
+
+def carry_out(
+    job: Job,
+    training: Training,
+    began: float,
+    checkpoint: Checkpoint | None = None,
+    ended: Ended | None = None,
+) -> Fit:
+    """Train and conclude.
+
+    Parameters
+    ----------
+    job : Job
+    training : Training
+        Its own, at the beginning or where another one was left.
+    began : float
+        When the fit began, by `time.perf_counter`; for one that is gone on with, as if it had not
+        been interrupted.
+    checkpoint : Checkpoint, optional
+    ended : Ended, optional
+        How it has ended before, so that nothing is left to train.
+    """
+    recipe, problem, stages = job.recipe, job.problem, job.recipe.stages
+    how = "begins"
+    if training.begun is not None:
+        how = f"goes on after {time.perf_counter() - began:.2f} s"
+
+    def watch(make: Callable[[], TrainingState], urgent: bool) -> None:
+        if checkpoint is not None:
+            checkpoint.write(make, urgent, time.perf_counter() - began)
+        for callback in () if urgent else job.callbacks:  # which have seen this one
+            callback(make())
+
+    training.watch = watch if checkpoint or job.callbacks else None
+    log.info(
+        "fit %s: %d conditions (%d for validation), %d nodes, %d time(s); %s backend, %r, loss %s, "
+        "%d stage(s), seed %d, %s",
+        how, len(problem.conditions), training.validation.size, problem.structure.n_nodes,
+        problem.times.size, job.backend.name, recipe.solver, training.loss.name, len(stages),
+        recipe.seed, recipe.dtype,
+    )  # fmt: skip
+
+    def train_on() -> None:
+        if ended is not None:
+            training.ended = ended
+        else:
+            training.run(stages)
+
+    def conclude() -> Fit:
+        kept, history = training.kept, training.kept_history
+        fitted = conclusion(
+            recipe,
+            structure=problem.structure,
+            parameters=training.parametrization.constrain(kept.raw),
+            history=history.to_dataset(),
+            data=job.data,
+            backend=job.backend,
+            provenance={
+                **training.ended.to_dict(),
+                "steps_retried": kept.retried,
+                "seconds": round(time.perf_counter() - began, 3),
+            },
+        )
+        if checkpoint is not None and training.ended.is_final:
+            state = training.final_state(len(stages))
+            checkpoint.finish(state, time.perf_counter() - began, training.ended)
+        log.info(
+            "fit ends: %s after %d iterations, %s, %.2f s",
+            training.ended.message, len(history), history.last(), time.perf_counter() - began,
+        )  # fmt: skip
+        return fitted
+
+    return concluded(train_on, conclude)
+
+
+def check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
+    """Refuse stages that see none of the data.
+
+    Raises
+    ------
+    ModelError
+    """
+    for position, stage in enumerate(stages):
+        too_short = stage.horizon is not None and stage.horizon < problem.times[0]
+        if too_short and not problem.steady:
+            raise ModelError(
+                f"stage {position} ends at {stage.horizon:g}, before the first measured time "
+                f"{problem.times[0]:g}."
+            )
+        if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
+            given = "steady states" if problem.steady else f"{problem.times.size} times"
+            raise ModelError(
+                f"stage {position} has prefix={stage.prefix}, but the data has {given}; it needs "
+                "time courses with at least as many times."
+            )

@@ -1,0 +1,135 @@
+"""The state of a training: all on which what follows depends, as arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import xarray as xr
+
+from pycellbox.common.texts import read_json
+from pycellbox.fitting.history import History
+from pycellbox.numerics.parametrization import Parametrization
+from pycellbox.problem import Array, parameter_dataset
+
+_WARM = "warm_"
+_ORDER = "order"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a training has come to: parameters of one iterate, and what led there.
+
+    Attributes
+    ----------
+    raw : ndarray, (θ,)
+        The best parameters; not changed any more.
+    iterations : int
+        So many rows of the history belong to it.
+    retried : int
+        Steps that were taken back.
+    """
+
+    raw: Array
+    iterations: int
+    retried: int
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands at the end of an iteration; callbacks of a fit are given one.
+
+    Attributes
+    ----------
+    stage : int
+        Number of the stage, counted from 0.
+    iteration : int
+        Iterations that were made in this stage.
+    kept : Kept
+        The best parameters so far, as raw values.
+    optimizer : dict of ndarray
+        As `pycellbox.backends.protocol.TrainingRun.state` gives it; empty at the beginning of a
+        stage and in one of L-BFGS, which starts again at its beginning.
+    warm : dict of ndarray
+        What the backend's session has left for its next evaluation.
+    order : ndarray of int, or None
+        Conditions in the order of this epoch, where batches are smaller.
+    generator : mapping
+        State of the random numbers.
+    rows : History
+        Of all iterations.
+    parametrization : Parametrization
+        Which makes effective parameters of raw ones.
+    """
+
+    stage: int
+    iteration: int
+    kept: Kept
+    optimizer: dict[str, Array]
+    warm: dict[str, Array]
+    order: Array | None
+    generator: Mapping[str, Any]
+    rows: History
+    parametrization: Parametrization
+
+    @cached_property
+    def parameters(self) -> xr.Dataset:
+        """The best effective parameters so far, labelled as `Fit.parameters`."""
+        pair = self.parametrization
+        return parameter_dataset(pair.structure, pair.constrain(self.kept.raw))
+
+    @cached_property
+    def history(self) -> xr.Dataset:
+        """What every iteration saw, as `Fit.history`."""
+        return self.rows.to_dataset()
+
+    def to_groups(self) -> tuple[dict[str, str], dict[str, xr.Dataset]]:
+        """Return attributes and datasets for a file."""
+        arrays = {"kept": self.kept.raw, **self.optimizer}
+        arrays |= {_WARM + name: array for name, array in self.warm.items()}
+        if self.order is not None:
+            arrays[_ORDER] = self.order
+        variables = {
+            name: (tuple(f"{name}_{k}" for k in range(array.ndim)), array)
+            for name, array in arrays.items()
+        }
+        counts = {
+            "stage": self.stage,
+            "iteration": self.iteration,
+            "kept_iterations": self.kept.iterations,
+            "kept_retried": self.kept.retried,
+        }
+        attrs = {"counts": json.dumps(counts), "generator": json.dumps(self.generator)}
+        return attrs, {"state": xr.Dataset(variables), "history": self.history}
+
+    @classmethod
+    def from_groups(
+        cls,
+        attrs: Mapping[str, Any],
+        groups: Mapping[str, xr.Dataset],
+        parametrization: Parametrization,
+    ) -> TrainingState:
+        """Take up what `to_groups` gave; ValueError or KeyError where it does not hold together."""
+        arrays = {str(name): array.values for name, array in groups["state"].data_vars.items()}
+        counts = {name: int(value) for name, value in read_json(attrs["counts"]).items()}
+        raw, order = arrays.pop("kept"), arrays.pop(_ORDER, None)
+        warm = {n.removeprefix(_WARM): arrays.pop(n) for n in list(arrays) if n.startswith(_WARM)}
+        if raw.shape != (parametrization.layout.size,):
+            raise ValueError("its parameters are not as many as the model has")
+        rows = History.of(groups["history"])
+        if not 0 <= counts["kept_iterations"] <= len(rows):
+            raise ValueError("its history is shorter than what was kept")
+        return cls(
+            stage=counts["stage"],
+            iteration=counts["iteration"],
+            kept=Kept(raw, counts["kept_iterations"], counts["kept_retried"]),
+            optimizer=arrays,
+            warm=warm,
+            order=order,
+            generator=read_json(attrs["generator"]),
+            rows=rows,
+            parametrization=parametrization,
+        )
