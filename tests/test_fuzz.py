@@ -19,6 +19,7 @@ def test_hostile_calls_end_in_an_error_of_ours_or_well():
     assert not [one for one in outcomes if one.end not in ("ok", "refused")]
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_everything_public_has_a_valid_call():
     assert uncalled() == []
 

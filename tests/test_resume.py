@@ -79,6 +79,7 @@ def same(found: pcb.Fit, wanted: pcb.Fit) -> None:
     assert found.provenance["steps_retried"] == wanted.provenance["steps_retried"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", FITS.values(), ids=FITS)
 def test_a_resumed_fit_has_the_bits_of_one_that_was_never_interrupted(options, tmp_path):
     data, told = data_for(options)

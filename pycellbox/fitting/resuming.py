@@ -88,9 +88,15 @@ def resume(
         )
         ended = _ended(read_json(attrs["ended"]))
         job = Job(
-            recipe=recipe, data=data, problem=problem, start=parameters, backend=chosen,
-            rng=np.random.default_rng(recipe.seed), progress=progress, callbacks=CALLBACKS.read(callbacks or ()),
-        )  # fmt: skip
+            recipe=recipe,
+            data=data,
+            problem=problem,
+            start=parameters,
+            backend=chosen,
+            rng=np.random.default_rng(recipe.seed),
+            progress=progress,
+            callbacks=CALLBACKS.read(callbacks or ()),
+        )
         keeper = Checkpoint.onwards(path, checkpoint_seconds, job)
         training = job.training()
         training.go_on(TrainingState.from_groups(attrs, groups, training.parametrization))

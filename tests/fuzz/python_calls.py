@@ -42,6 +42,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
         write_table(data[name].to_pandas(), path)
     written, open_fit = pcb.save_data(data, folder / "data.nc"), fit.save(folder / "fit.nc")
     numpy = {"backend": "numpy"}
+    pcb.fit(data, schedule=_STAGE, checkpoint=folder / "run.nc", progress=False, **numpy)
     weights = {"weights": "uniform", "scale": 1.0, "gap": 0.1, "alpha": 1.0, "seed": 0}
     W, truth = fit.parameters["W"], course_fit.parameters["W"]
     table = pcb.metrics.compare({"a": y}, y)
@@ -113,6 +114,26 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "fit a course": (
             pcb.fit,
             {"data": course, "initial": fit.parameters, "schedule": [_STAGE], **options},
+        ),
+        "fit with a checkpoint": (
+            pcb.fit,
+            {
+                "data": data,
+                "schedule": _STAGE,
+                "checkpoint": folder / "new_run.nc",
+                "checkpoint_seconds": 1.0,
+                "callbacks": [callable],
+                **options,
+            },
+        ),
+        "resume": (
+            pcb.resume,
+            {
+                "checkpoint": folder / "run.nc",
+                "progress": False,
+                "checkpoint_seconds": 1.0,
+                "callbacks": None,
+            },
         ),
         "prune": (
             pcb.prune,
