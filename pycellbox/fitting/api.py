@@ -122,8 +122,8 @@ def fit(
     checkpoint_seconds : float
         At least this time, in seconds, lies between two checkpoints.
     callbacks : callable or sequence of callable, optional
-        Each is called with a ``pycellbox.fitting.TrainingState`` at the beginning of every stage and
-        after its iterations; where the backend trains by itself, after those of a tenth of a
+        Each is called with a ``pycellbox.fitting.TrainingState`` at the beginning of every stage
+        and after its iterations; where the backend trains by itself, after those of a tenth of a
         second. They are not kept in files; what they raise ends the fit.
 
     Returns
