@@ -53,10 +53,6 @@ class History:
         judged = math.isfinite(row["validation_loss"])
         return f"{text}, validation {row['validation_loss']:.4g}" if judged else text
 
-    def latest(self, column: str, default: float) -> float:
-        """Value of a column in the last iteration, if there was one."""
-        return self._rows[-1][list(_COLUMNS).index(column)] if self._rows else default
-
     def to_dataset(self) -> xr.Dataset:
         """Dims: iteration, counted over all stages from 0."""
         table = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(_COLUMNS) + 1)

@@ -78,11 +78,6 @@ class Training:
         self.kept = Kept(self.raw, 0, 0)
 
     @property
-    def horizon(self) -> float:
-        """End of the integration in the last stage that made an iteration; at first the fit's."""
-        return self.kept_history.latest("horizon", float(self.problem.times[-1]))
-
-    @property
     def kept_history(self) -> History:
         """The history that belongs to the kept parameters."""
         return self.history.first(self.kept.iterations)
