@@ -158,3 +158,9 @@ def test_learning_rate_warms_up_and_falls():
 def test_solvers_go_through_plain_values(name):
     solver = SOLVERS[name]() if name in ("Tsit5", "Adaptive") else SOLVERS[name](0.05)
     assert solver_from_dict(solver_to_dict(solver)) == solver
+
+
+@pytest.mark.parametrize("value", [1.0, 0, True])
+def test_a_mask_of_more_nodes_than_can_be_is_refused_before_it_is_copied(value):
+    with pytest.raises(OptionError, match=r"mask.*at most 20,000 nodes"):
+        pcb.CellBox(mask=np.broadcast_to(value, (10**7, 10**7)))

@@ -51,6 +51,9 @@ _EQUATIONS: dict[Form, str] = {
 }
 
 
+_MOST_NODES = 20_000  # whose W takes 3.2 GB
+
+
 def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
     """Make a boolean copy of the user's mask that cannot be written to, labelled if it was."""
     labelled: xr.DataArray | None = None
@@ -70,6 +73,8 @@ def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
     values = unmasked(mask) if labelled is None else labelled.values
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ValueError(f"its shape is {values.shape}")
+    if values.shape[0] > _MOST_NODES:  # a view of one number has any shape, and a copy none
+        raise ValueError(f"its shape is {values.shape}, and at most {_MOST_NODES:,} nodes can be")
     if values.dtype != bool:
         numeric = values.dtype.kind in "iuf"
         if not numeric or not np.isin(values, (0, 1)).all():
