@@ -65,10 +65,11 @@ def experiment(name: str, model: pcb.CellBox, conditions: int) -> tuple[Problem,
 def compare(backend: str, problem: Problem, parameters: Parameters) -> dict[str, float]:
     """Hold the steady states to a long integration."""
     engine, u = get_backend(backend), problem.perturbation
-    found = engine.steady_states(problem.structure, pcb.SteadyState(), parameters, u, 20.0)
-    late = engine.solve(problem.structure, ACCURATE, parameters, u, np.array([0.9 * LONG, LONG]))
+    network = (parameters, u)
+    found = engine.solve(problem.structure, pcb.SteadyState(), *network, np.array([20.0]))
+    late = engine.solve(problem.structure, ACCURATE, *network, np.array([0.9 * LONG, LONG])).states
     rests = np.abs(late[:, 1] - late[:, 0]).max(axis=1) < 1e-8
-    distance: Array = np.abs(found.states - late[:, 1]).max(axis=1)
+    distance: Array = np.abs(found.final - late[:, 1]).max(axis=1)
     both = found.settled & rests
     return {
         "conditions": len(u),

@@ -203,6 +203,7 @@ def test_a_restart_goes_on_from_the_result(config: Write) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:predicted far outside:pycellbox.DataWarning")
 def test_a_restart_begins_at_the_parameters_reached(
     config: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

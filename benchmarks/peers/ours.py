@@ -67,13 +67,7 @@ def prepare(case: Case, name: str, key: str) -> Calls:
         return session.loss_and_gradient(parameters)  # type: ignore[no-any-return]
 
     def solve() -> Array:
-        if key == "steady":
-            found = backend.steady_states(
-                problem.structure, solver, parameters, case.u, case.horizon
-            )
-            return found.states
-        states = backend.solve(problem.structure, solver, parameters, case.u, problem.times)
-        return states[:, -1]
+        return backend.solve(problem.structure, solver, parameters, case.u, problem.times).final
 
     def release() -> None:
         nonlocal session
