@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -121,7 +122,7 @@ def test_nothing_that_is_named_is_missing():
     assert broken == []
 
 
-_WITH_DOCSTRINGS = (types.FunctionType, classmethod, property)
+_WITH_DOCSTRINGS = (types.FunctionType, classmethod, property, functools.cached_property)
 
 
 def public() -> Iterator[tuple[str, Any]]:
@@ -141,7 +142,9 @@ def listed() -> Iterator[str]:
         for line in page.read_text(encoding="utf-8").splitlines():
             if found := re.fullmatch(r"\.\. currentmodule:: (\S+)", line):
                 room = found[1]
-            found = re.fullmatch(r"(?:   |\.\. (?:auto\w+|data):: )(\w+)(?:\(\))?", line)
+            found = re.fullmatch(
+                r"(?:   |\.\. (?:autoclass|autoexception|data):: )([\w.]+)(?:\(\))?", line
+            )
             if found and room:
                 yield f"{room}.{found[1]}"
 

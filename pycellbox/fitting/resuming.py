@@ -41,7 +41,7 @@ def resume(
     ----------
     checkpoint : str or path-like
         The file that `fit` was given as ``checkpoint``; it is written further.
-    progress, checkpoint_seconds, callbacks
+    progress, checkpoint_seconds, callbacks : optional
         As for `fit`.
 
     Returns

@@ -42,7 +42,7 @@ class Kept:
 class TrainingState:
     """Where a training stands at the end of an iteration; callbacks of a fit are given one.
 
-    Attributes
+    Parameters
     ----------
     stage : int
         Number of the stage, counted from 0.
@@ -51,7 +51,7 @@ class TrainingState:
     kept : Kept
         The best parameters so far, as raw values.
     optimizer : dict of ndarray
-        As `pycellbox.backends.protocol.TrainingRun.state` gives it; empty at the beginning of a
+        As the backend's training gives it; empty at the beginning of a
         stage and in one of L-BFGS, which starts again at its beginning.
     warm : dict of ndarray
         What the backend's session has left for its next evaluation.
@@ -77,17 +77,25 @@ class TrainingState:
 
     @cached_property
     def parameters(self) -> xr.Dataset:
-        """The best effective parameters so far, labelled as `Fit.parameters`."""
+        """The best effective parameters so far, labelled as `pycellbox.Fit.parameters`."""
         pair = self.parametrization
         return parameter_dataset(pair.structure, pair.constrain(self.kept.raw))
 
     @cached_property
     def history(self) -> xr.Dataset:
-        """What every iteration saw, as `Fit.history`."""
+        """What every iteration saw, as `pycellbox.Fit.history`."""
         return self.rows.to_dataset()
 
     def to_groups(self) -> tuple[dict[str, str], dict[str, xr.Dataset]]:
-        """Return attributes and datasets for a file."""
+        """Return what a file keeps.
+
+        Returns
+        -------
+        attributes : dict of str to str
+            Counts, and the state of the random numbers.
+        groups : dict of str to Dataset
+            The arrays, and the history.
+        """
         arrays = {"kept": self.kept.raw, **self.optimizer}
         arrays |= {_WARM + name: array for name, array in self.warm.items()}
         if self.order is not None:
@@ -112,7 +120,25 @@ class TrainingState:
         groups: Mapping[str, xr.Dataset],
         parametrization: Parametrization,
     ) -> TrainingState:
-        """Take up what `to_groups` gave; ValueError or KeyError where it does not hold together."""
+        """Take up what `to_groups` gave.
+
+        Parameters
+        ----------
+        attrs, groups : mapping
+            Attributes and datasets.
+        parametrization : Parametrization
+            That of the fit's recipe.
+
+        Returns
+        -------
+        TrainingState
+            The same state.
+
+        Raises
+        ------
+        ValueError, KeyError
+            It does not hold together.
+        """
         arrays = {str(name): array.values for name, array in groups["state"].data_vars.items()}
         counts = {name: int(value) for name, value in read_json(attrs["counts"]).items()}
         raw, order = arrays.pop("kept"), arrays.pop(_ORDER, None)
