@@ -10,7 +10,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
-from pycellbox.errors import BackendError, ModelError
+from pycellbox.errors import BackendError, ModelError, OptionError
 from pycellbox.models import ENVELOPES, FORMS, Structure, model_from_dict
 from pycellbox.numerics.equations import INPUT, START, Field
 from pycellbox.numerics.lowering import Lowering, equations_of
@@ -212,7 +212,7 @@ def test_residuals_of_another_equation_have_a_jacobian(courses, truth):
 
 
 def test_an_unknown_model_says_what_to_import():
-    with pytest.raises(ModelError, match=r"'Rings' is unknown.*Compartments.*Import"):
+    with pytest.raises(OptionError, match=r"'Rings' is unknown.*Compartments.*Import"):
         model_from_dict({"name": "Rings"})
 
 

@@ -184,5 +184,5 @@ def test_masked_times_and_edges_are_refused(data, parameters):
             pcb.CellBox(), parameters, u, solver=pcb.Heun(0.1),
             times=np.ma.array([1.0, 2.0], mask=[False, True]),
         )  # fmt: skip
-    with pytest.raises(pcb.ModelError, match="mask"):
+    with pytest.raises(pcb.OptionError, match="mask"):
         pcb.CellBox(mask=np.ma.array(np.ones((7, 7), bool), mask=np.eye(7, dtype=bool)))

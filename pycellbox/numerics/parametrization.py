@@ -54,7 +54,10 @@ class Parametrization:
     def unconstrain(self, parameters: Mapping[str, Array]) -> Array:
         """θ of effective parameters."""
         return self.layout.join(
-            {name: self._raw(name, value) for name, value in self._untie(parameters).items()}
+            {
+                name: self._raw(name, value).astype(value.dtype, copy=False)
+                for name, value in self._untie(parameters).items()
+            }
         )
 
     def pull_back(self, vector: Array, gradient: Mapping[str, Array]) -> Array:
