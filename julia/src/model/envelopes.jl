@@ -1,6 +1,8 @@
 # Envelopes φ and their derivatives, on single numbers and free of branches, so that loops over
 # them become SIMD code.
 
+const ENVELOPES = (:tanh, :polynomial, :hill, :linear, :clip, :sigmoid)
+
 """
 An envelope φ: `value(φ, z)` and `slope(φ, z, value)`; where `needs_z(φ)` is false the slope
 follows from the value alone and its `z` is ignored.

@@ -1,6 +1,5 @@
 # Declarations: which equation, which edges. They hold no data and compute nothing.
 
-const ENVELOPES = (:tanh, :polynomial, :hill, :linear, :clip, :sigmoid)
 const FORMS = (0, 1, 2, :ji, :ji_code)
 
 """
