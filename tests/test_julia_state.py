@@ -15,8 +15,10 @@ import pycellbox as pcb
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia.project import readiness
 from pycellbox.backends.protocol import Batch, TrainingPlan
+from pycellbox.models import Structure
 from pycellbox.numerics.parametrization import NetworkParametrization
 from pycellbox.objective import EDGE_GROUPS, Loss
+from tests.support.compartments import Compartments
 from tests.support.problems import assert_same_gradient, random_parameters, random_problem
 
 STATE = readiness()
@@ -204,3 +206,10 @@ def test_a_solution_says_which_conditions_diverged(julia):
 def test_what_is_supported_of_the_inputs_is_said(julia, solver, gradient, words):
     assert words in julia.supports(solver, gradient, inputs=True)
     assert bool(julia.supports(solver, gradient, inputs=True)) == bool(words)
+
+
+def test_another_model_than_cellbox_is_refused(julia):
+    structure = Structure.over(Compartments(), ("a", "b", "c"), ("protein",) * 3)
+    parameters = {"kappa": np.array(0.3), "delta": np.ones(3), "gain": np.ones(3)}
+    with pytest.raises(pcb.BackendError, match="has the equation of CellBox, not dx/dt = κSx"):
+        julia.solve(structure, pcb.Heun(0.1), parameters, np.ones((2, 3)), np.array([1.0]))

@@ -29,8 +29,9 @@ function value_and_gradient!(
     shared = find!(session, parameters, index)
     total = loss_at(session, index)
     measured = max(mapreduce(row -> session.measured[row], +, index; init=0), 1)
-    settled = findall(row -> session.settled[row], index)
-    k = settled_gradient!(session, shared, index[settled], measured, inputs, settled)
+    positions = findall(row -> session.settled[row], index)
+    settled = length(positions) == length(index) ? index : index[positions]
+    k = settled_gradient!(session, shared, settled, measured, inputs, positions)
     pull_back!(gradient, session.lowering, k)
     if length(settled) < length(index)
         unsettled = findall(row -> !session.settled[row], index)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pycellbox.backends.julia.calls import address, call, call_locked
-from pycellbox.models import Structure
+from pycellbox.errors import BackendError
+from pycellbox.models import CellBox, Structure
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
 
@@ -35,7 +36,12 @@ def in_order(structure: Structure, parameters: Parameters, dtype: DTypeLike) -> 
 
 
 def julia_structure(core: Any, structure: Structure) -> Any:
-    """Lay the model over the nodes in Julia."""
+    """Lay the model over the nodes in Julia; raises BackendError for another than `CellBox`."""
+    if not isinstance(structure.model, CellBox):
+        raise BackendError(
+            f"the julia backend has the equation of CellBox, not {structure.model.equation}; use "
+            "backend='numpy' for a model of your own."
+        )
     is_drug = np.ascontiguousarray(structure.is_drug, dtype=np.uint8)
     mask = np.ascontiguousarray(structure.mask, dtype=np.uint8)
     options = structure.model.to_dict()

@@ -159,9 +159,10 @@ class JuliaSession:
         places, made = tuple(address(array) for array in arrays), "inverse" in state
         call_locked(self._core.python_warm, self._session, places, made, True)
 
-    def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun:
-        """Return a run that makes many iterations in one call."""
-        return JuliaTrainingRun(self, plan)
+    def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun | None:
+        """See `pycellbox.backends.protocol.Session.training_run`."""
+        softplus = plan.parametrization.positive == "softplus"
+        return JuliaTrainingRun(self, plan) if softplus else None
 
     def _set(self, parameters: Parameters) -> None:
         for name, array in self._parameters.items():
