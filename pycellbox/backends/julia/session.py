@@ -141,22 +141,22 @@ class JuliaSession:
         if not self._solver.steady:
             return {}
         (c, n), dtype = self.problem.perturbation.shape, self._dtype
-        arrays = {k: np.empty((c, n), dtype) for k in ("states", "adjoints")}
+        arrays = {k: np.empty((c, n), dtype) for k in ("states", "adjoint")}
         inverse = np.empty((n, n), dtype)
         places = tuple(address(array) for array in (*arrays.values(), inverse))
         made = call_locked(self._core.python_warm, self._session, places, False, False)
-        return arrays | ({"inverse": inverse} if made else {})
+        return arrays | ({"correction": inverse} if made else {})
 
     def warm_up(self, state: Mapping[str, Array]) -> None:
         """See `pycellbox.backends.protocol.Session.warm_up`."""
         if not self._solver.steady:
             return
         n = self.problem.structure.n_nodes
-        given = {"inverse": np.zeros((n, n)), **state}
+        given = {"correction": np.zeros((n, n)), **state}
         arrays = [
-            np.ascontiguousarray(given[k], self._dtype) for k in ("states", "adjoints", "inverse")
+            np.ascontiguousarray(given[k], self._dtype) for k in ("states", "adjoint", "correction")
         ]
-        places, made = tuple(address(array) for array in arrays), "inverse" in state
+        places, made = tuple(address(array) for array in arrays), "correction" in state
         call_locked(self._core.python_warm, self._session, places, made, True)
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun | None:
