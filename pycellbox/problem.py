@@ -143,9 +143,12 @@ def perturbation_array(
         check_unique(labels, "condition", "perturbation")
     else:
         labels = np.arange(perturbation.sizes["condition"]).astype(np.str_)
-    position = {n: i for i, n in enumerate(given)}
-    ordered = perturbation.transpose("condition", "node").values
-    ordered = ordered[:, [position[n] for n in nodes]]
+    ordered = perturbation.values
+    if perturbation.dims[0] == "node":
+        ordered = ordered.T
+    if given != list(nodes):
+        position = {n: i for i, n in enumerate(given)}
+        ordered = ordered[:, [position[n] for n in nodes]]
     describe = cell_namer("perturbation", {"condition": labels, "node": np.array(nodes)})
     values = _in_precision(as_numbers(ordered, describe), dtype)
     if not np.isfinite(values).all():

@@ -21,7 +21,7 @@ def label_text(label: object) -> str:
 
 def labels_along(array: Any, dim: str) -> list[str]:
     """Return the labels of a DataArray or Dataset along a dimension as text."""
-    return [label_text(label) for label in array[dim].values]
+    return [label_text(label) for label in array.get_index(dim).values]
 
 
 def listed(items: Iterable[object], limit: int = 5) -> str:

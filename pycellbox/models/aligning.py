@@ -26,18 +26,21 @@ def aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequen
     """
     if set(array.dims) != set(dims):
         raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
-    array = array.transpose(*dims)
-    for dim in dims:
+    values = array.values.transpose([array.dims.index(dim) for dim in dims])
+    for axis, dim in enumerate(dims):
         if dim not in array.coords:
             raise ModelError(f"{name} has no labels along {dim!r}.")
         given = labels_along(array, dim)
+        if given == list(nodes):
+            continue
         try:
             same_labels(f"{name} ({dim})", given, nodes)
         except DataError as error:
             raise ModelError(str(error)) from None
-        array = array.isel({dim: [given.index(n) for n in nodes]})
+        position = {label: i for i, label in enumerate(given)}
+        values = values.take([position[n] for n in nodes], axis)
     try:
-        return as_numbers(array.values, cell_namer(name, dict.fromkeys(dims, np.asarray(nodes))))
+        return as_numbers(values, cell_namer(name, dict.fromkeys(dims, np.asarray(nodes))))
     except DataError as error:
         raise ModelError(str(error)) from None
 
