@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.backends import BACKEND, get_backend
+from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
 from pycellbox.common.options import checked, flag, instance, shown
 from pycellbox.common.texts import read_json
@@ -108,9 +108,9 @@ class Fit:
         return group
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> BackendName:
         """Name of the backend that did the fit."""
-        return str(self._provenance["backend"])
+        return cast(BackendName, self._provenance["backend"])
 
     @property
     def status(self) -> str:
@@ -160,7 +160,11 @@ class Fit:
         backend=BACKEND,
     )
     def predict(
-        self, perturbation: xr.DataArray | xr.Dataset, *, times: Any = None, backend: str = "auto"
+        self,
+        perturbation: xr.DataArray | xr.Dataset,
+        *,
+        times: Any = None,
+        backend: BackendName = "auto",
     ) -> xr.DataArray:
         """Predict the response to perturbations, measured or not.
 
@@ -213,7 +217,7 @@ class Fit:
             solver=solver,
             horizon=horizon,
             times=times,
-            backend=get_backend(backend, own=self.backend).name,
+            backend=cast(BackendName, get_backend(backend, own=self.backend).name),
             dtype=self.recipe.dtype,
         )
         if "time" in predicted.dims and "time" in self._group("data").coords:

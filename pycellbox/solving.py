@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import BACKEND, Backend, get_backend
+from pycellbox.backends import BACKEND, Backend, BackendName, get_backend
 from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import DTYPE, HORIZON, checked, optional
 from pycellbox.data import validate
@@ -23,7 +23,7 @@ from pycellbox.errors import (
 from pycellbox.models import MODEL, Model, Structure
 from pycellbox.numerics.checks import not_finite
 from pycellbox.numerics.solution import Solution
-from pycellbox.objective import LOSS, Loss
+from pycellbox.objective import LOSS, Loss, LossName
 from pycellbox.problem import (
     PARAMETERS,
     Array,
@@ -35,6 +35,7 @@ from pycellbox.problem import (
     perturbation_array,
     structure_of,
 )
+from pycellbox.recipe import Dtype
 from pycellbox.solvers import GRADIENT, SOLVER, Gradient, Solver
 from pycellbox.times import time_grid
 
@@ -55,8 +56,8 @@ def solve(
     solver: Solver,
     horizon: float | None = None,
     times: Any = None,
-    backend: str = "auto",
-    dtype: str = "float64",
+    backend: BackendName = "auto",
+    dtype: Dtype = "float64",
 ) -> xr.DataArray:
     """Integrate the network from rest, all conditions together.
 
@@ -159,12 +160,12 @@ def value_and_gradient(
     parameters: xr.Dataset,
     data: xr.Dataset,
     *,
-    loss: str | Loss = "mse",
+    loss: LossName | Loss = "mse",
     solver: Solver,
     horizon: float | None = None,
     gradient: Gradient | None = None,
-    backend: str = "auto",
-    dtype: str = "float64",
+    backend: BackendName = "auto",
+    dtype: Dtype = "float64",
 ) -> tuple[float, xr.Dataset]:
     """Loss of a network on a dataset, and its derivative with respect to the parameters.
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from importlib import metadata, util
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from pycellbox.backends import forks
 from pycellbox.backends.protocol import Backend
@@ -125,7 +125,7 @@ def _missing(entry: _Entry) -> str:
     return forks.refusal(entry.runtime) or entry.missing()
 
 
-def get_backend(name: str = "auto", own: str | None = None) -> Backend:
+def get_backend(name: BackendName = "auto", own: str | None = None) -> Backend:
     """Return a backend by name, or the best that is ready for ``"auto"``.
 
     Parameters
@@ -152,7 +152,7 @@ def get_backend(name: str = "auto", own: str | None = None) -> Backend:
     name = BACKEND("backend", name)
     if name == "auto" and own is not None:
         try:
-            return get_backend(own)
+            return get_backend(cast(BackendName, own))
         except (BackendError, OptionError) as error:  # not ready, or known elsewhere alone
             chosen = get_backend()
             warn(
