@@ -55,6 +55,7 @@ class Baseline(ABC):
 
     _fitted: _Linear | None = field(default=None, init=False, repr=False)
 
+    @checked()
     def fit(self: _B, data: xr.Dataset) -> _B:
         """Estimate the baseline from a dataset.
 
@@ -97,6 +98,7 @@ class Baseline(ABC):
         self._fitted = _Linear(nodes, active, effects, intercept, template)
         return self
 
+    @checked()
     def predict(self, perturbation: xr.DataArray) -> xr.DataArray:
         """Predict the responses to perturbations.
 

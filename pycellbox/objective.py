@@ -90,6 +90,7 @@ class Penalty:
         for kind in ("l1", "l2"):
             settle(self, f"_{kind}", Frozen(by_group(getattr(self, kind))))
 
+    @checked(kind=choice("l1", "l2"))
     def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
         """Strength of every group, before scaling.
 

@@ -129,6 +129,7 @@ class Recipe:
         }
 
     @classmethod
+    @checked()
     def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> Recipe:
         """Rebuild a recipe from what `to_dict` made.
 

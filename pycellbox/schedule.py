@@ -152,6 +152,7 @@ class Stage:
         """
         return dict(self._rates)
 
+    @checked(iteration=integer(0))
     def factor(self, iteration: int) -> float:
         """Learning rate at an iteration, relative to its nominal value.
 

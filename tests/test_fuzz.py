@@ -14,8 +14,8 @@ from tests.support.problems import dataset
 
 @pytest.mark.filterwarnings("ignore")
 def test_hostile_calls_end_in_an_error_of_ours_or_well():
-    outcomes = trial(range(60), seed=7)
-    assert len(outcomes) == 60
+    outcomes = trial(range(120), seed=7)
+    assert len(outcomes) == 120
     assert not [one for one in outcomes if one.end not in ("ok", "refused")]
 
 

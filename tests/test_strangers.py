@@ -10,6 +10,7 @@ import os
 import random
 import re
 import resource
+import struct
 
 import h5py
 import numpy as np
@@ -20,6 +21,7 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.common.spreadsheet import csv_text, unescaped
 from pycellbox.data.container import read_datasets
+from pycellbox.data.hdf5 import check_content
 from pycellbox.errors import DataError, FileWarning, PycellboxError, ResultFileError
 from tests.support.problems import dataset
 
@@ -252,6 +254,30 @@ def test_a_damaged_checksum_is_no_missing_one(gone, fit, tmp_path):
     path.write_bytes(path.read_bytes().replace(gone, b"x" * len(gone)))
     with pytest.raises(ResultFileError, match="not as pycellbox wrote it"):
         pcb.load(path)
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("others", [0, 30])  # with many, they stand in a heap
+def test_an_attribute_that_claims_more_than_its_file_has_is_not_read(
+    count, libver, others, tmp_path
+):
+    path = tmp_path / "x.nc"
+    with h5py.File(path, "w", libver=libver) as file:
+        for number in range(others):
+            file.attrs[f"other{number}"] = "a text"
+        text = "odd" * 7
+        file.attrs["claims"] = text if count == 1 else [text] * count
+    image = path.read_bytes()
+    with h5py.File(path) as file:
+        assert check_content(file, image) > 0
+    entry = struct.pack("<I", len(text))
+    start = image.index(entry, image.index(b"claims\0"))
+    path.write_bytes(image[:start] + b"\xf0\xff\xff\xff" + image[start + 4 :])
+    # The newer form of HDF5 has a checksum there.
+    words = r"cannot be read" if libver == "latest" else r"attribute 'claims'.* unpacks to 4295 MB"
+    with pytest.raises(ResultFileError, match=words):
+        pcb.open_data(path)
 
 
 def test_a_text_that_claims_more_than_its_file_has_is_not_read(data, tmp_path):

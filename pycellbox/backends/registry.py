@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 from pycellbox.backends import forks
 from pycellbox.backends.protocol import Backend
-from pycellbox.common.options import Value, choice
+from pycellbox.common.options import Value, checked, choice
 from pycellbox.errors import BackendError, BackendWarning, OptionError, warn
 
 BackendName: TypeAlias = Literal["auto", "numpy", "julia", "jax"]
@@ -125,6 +125,7 @@ def _missing(entry: _Entry) -> str:
     return forks.refusal(entry.runtime) or entry.missing()
 
 
+@checked(name=BACKEND)
 def get_backend(name: BackendName = "auto", own: str | None = None) -> Backend:
     """Return a backend by name, or the best that is ready for ``"auto"``.
 
@@ -149,7 +150,6 @@ def get_backend(name: BackendName = "auto", own: str | None = None) -> Backend:
     BackendWarning
         ``own`` is not ready, and "auto" has taken another.
     """
-    name = BACKEND("backend", name)
     if name == "auto" and own is not None:
         try:
             return get_backend(cast(BackendName, own))

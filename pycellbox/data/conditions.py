@@ -9,11 +9,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.arrays import unmasked
+from pycellbox.common.options import checked
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer
 from pycellbox.data.given import as_array, as_dataset, real_numbers
+from pycellbox.data.schema import DATASET
 from pycellbox.errors import DataError
 
 
+@checked()
 def condition_labels(perturbation: npt.ArrayLike, nodes: Sequence[str]) -> list[str]:
     """Name every condition after its perturbed nodes and their strength.
 
@@ -60,6 +63,7 @@ def condition_labels(perturbation: npt.ArrayLike, nodes: Sequence[str]) -> list[
     return labels
 
 
+@checked(dataset=DATASET)
 def drugs_of(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     """List the perturbed nodes of every condition, those with a nonzero perturbation.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pycellbox.backends import BACKEND, BackendName
+from pycellbox.common.files import PATH
 from pycellbox.common.options import checked, flag, integer, optional
 from pycellbox.ending import Ending
 from pycellbox.errors import DataError, OptionError, once
@@ -18,6 +19,8 @@ from pycellbox.interop.outcome import Outcome
 
 
 @checked(
+    path=PATH,
+    out=optional(PATH),
     index=integer(0),
     drug=optional(integer()),
     overwrite=flag(),

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pycellbox.common.options import NAMED, did_you_mean, instance, shown
+from pycellbox.common.options import NAMED, checked, did_you_mean, instance, shown
 from pycellbox.errors import ModelError, OptionError
 from pycellbox.models.layout import Parameter
 
@@ -83,6 +83,7 @@ class Model(ABC):
         }
 
     @classmethod
+    @checked()
     def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> Any:
         """Rebuild a model from `to_dict`; unknown options are an error."""
         given = NAMED("model", options)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import metrics
-from pycellbox.common.options import instance, text
+from pycellbox.common.options import checked, instance, optional, text
 from pycellbox.data.given import as_dataset, real_numbers
 from pycellbox.errors import DataError
 from pycellbox.plot.dots import draw_dots
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checked(title=optional(text()))
 def observed_against_predicted(
     fit: Fit | xr.DataArray,
     data: xr.Dataset | xr.DataArray | None = None,
@@ -57,7 +58,7 @@ def observed_against_predicted(
         matplotlib is not installed, or ``ax`` is none.
     """
     check_ax(ax)
-    title = "" if title is None else text()("title", title)
+    title = "" if title is None else title
     predicted, observed = _compared(fit, data)
     score = f"Pearson {metrics.pearson(predicted, observed):.3f}\n"
     score += f"MSE {metrics.mse(predicted, observed):.3g}"

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import instance
+from pycellbox.common.options import checked, instance
 from pycellbox.data import validate
 from pycellbox.data.given import as_array, as_dataset
 from pycellbox.errors import DataError
@@ -39,6 +39,7 @@ _PANEL, _LONE_PANEL, _LEAST = (2.1, 1.75), (3.2, 2.5), (0.9, 0.7)  # inches
 _COLUMNS = 4
 
 
+@checked()
 def trajectories(
     fit: Fit | xr.DataArray | xr.Dataset,
     data: xr.Dataset | None = None,

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pycellbox.common.files import check_ending, write_whole
-from pycellbox.common.options import instance
-from pycellbox.errors import PycellboxError
+from pycellbox.common.files import PATH, write_whole
+from pycellbox.common.options import checked, instance
+from pycellbox.errors import OptionError
 from pycellbox.plot.place import require_matplotlib
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _MARGIN = 0.05  # inch
 _SAVING: Any = {"pdf.fonttype": 42, "ps.fonttype": 42}  # text that can be edited and searched
 
 
+@checked(path=PATH)
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure to a file at 300 dots per inch, whole or not at all.
 
@@ -38,7 +39,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
-    PycellboxError
+    OptionError
         The suffix is none that matplotlib knows.
     ResultFileError
         The folder is missing, or the file cannot be written.
@@ -48,11 +49,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     from matplotlib.figure import Figure
 
     instance(Figure, "a figure of pcb.plot")("figure", figure)
-    check_ending(path, ())
     form = Path(path).suffix.lower().lstrip(".")
     known = figure.canvas.get_supported_filetypes()
     if form not in known:
-        raise PycellboxError(
+        raise OptionError(
             f"cannot write a picture to {str(path)!r}: the file name needs one of the endings "
             f"{', '.join('.' + name for name in sorted(known))}."
         )

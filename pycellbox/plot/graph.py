@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import counted, labels_along
-from pycellbox.common.options import integer, number
+from pycellbox.common.options import checked, integer, number, optional
 from pycellbox.data.cells import as_labels, check_unique
 from pycellbox.data.kinds import NodeKind, resolve_node_kinds
 from pycellbox.errors import DataError
@@ -38,6 +38,7 @@ _WIDEST, _THINNEST = 2.6, 0.7  # points
 _FULL = 4.5  # inch; in smaller axes there is less, and it is thinner
 
 
+@checked(threshold=optional(number(0)), top=optional(integer()))
 def network(
     fit: Interactions,
     *,
@@ -151,10 +152,6 @@ def _strongest(
     W: _Floats, threshold: float | None, top: int | None, most: int
 ) -> tuple[list[tuple[int, int, float]], str]:
     """Edges (source, target, w) from the strongest down, and what to say of the choice."""
-    if threshold is not None:
-        threshold = number(0)("threshold", threshold)
-    if top is not None:
-        top = integer()("top", top)
     every = np.argwhere(W != 0)
     strength = np.abs(W[tuple(every.T)])
     ranked = every[np.argsort(-strength, kind="stable")]

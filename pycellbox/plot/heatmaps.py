@@ -9,7 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import flag
+from pycellbox.common.options import checked, flag
 from pycellbox.plot.labels import Interactions, interactions_of, like, short
 from pycellbox.plot.place import area, check_figure, check_room, room, root_of, wrapped
 from pycellbox.plot.style import BLACK, DIVERGING, KINDS, PLURALS, SMALL, TINY
@@ -28,6 +28,7 @@ _LINE = 1.2  # height of a line of type, of its size
 _LETTER = 0.6 * SMALL / 72  # inch
 
 
+@checked(difference=flag())
 def interactions(
     fit: Interactions,
     truth: xr.DataArray | None = None,
@@ -65,7 +66,6 @@ def interactions(
         matplotlib is not installed, or ``figure`` is none, not empty or too small.
     """
     check_figure(figure)
-    difference = flag()("difference", difference)
     W = interactions_of(fit)
     panels = {"": W}
     if truth is not None:

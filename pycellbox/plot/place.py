@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import numpy as np
 
 from pycellbox.common.options import instance, length
-from pycellbox.errors import PycellboxError
+from pycellbox.errors import OptionError, PycellboxError
 from pycellbox.plot.notebook import show_once
 from pycellbox.plot.style import SMALL, STYLE, TINY
 from pycellbox.views import kernel_shell
@@ -48,11 +48,11 @@ def check_ax(ax: object) -> None:
 
     if isinstance(ax, np.ndarray | Sequence) and not isinstance(ax, str):
         count = ax.size if isinstance(ax, np.ndarray) else length(ax)
-        raise PycellboxError(f"ax holds {count} entries; it needs one matplotlib Axes, as ax[0].")
+        raise OptionError(f"ax holds {count} entries; it needs one matplotlib Axes, as ax[0].")
     needs = "a single matplotlib Axes, such as figure.subplots() gives"
     given = instance(Axes, needs)("ax", ax)
     if given.name != "rectilinear":
-        raise PycellboxError(f"ax is {given.name}; it needs plain axes, without a projection.")
+        raise OptionError(f"ax is {given.name}; it needs plain axes, without a projection.")
     _check_alive("ax", given, Axes)
 
 
@@ -67,7 +67,7 @@ def check_figure(figure: object) -> None:
     given = instance(FigureBase, needs)("figure", figure)
     _check_alive("figure", given, SubFigure)
     if given.axes or given.subfigs:
-        raise PycellboxError(
+        raise OptionError(
             "figure has axes or parts already, which the picture would cover; give a new figure, "
             "one after figure.clear(), or an empty part of figure.subfigures()."
         )
@@ -78,7 +78,7 @@ def check_room(figure: FigureBase | None, width: float, height: float) -> None:
     if figure is not None:
         wide, high = room(figure)
         if wide < width or high < height:
-            raise PycellboxError(
+            raise OptionError(
                 f"figure is {wide:.1f} × {high:.1f} inches; this picture needs at least "
                 f"{width:.1f} × {height:.1f}: give it a larger one, or draw less."
             )
@@ -90,13 +90,11 @@ def _check_alive(name: str, artist: Any, kind: type) -> None:
 
     figure: Any = root_of(artist)
     if figure is not artist and (figure is None or artist not in figure.findobj(kind)):
-        raise PycellboxError(
-            f"{name} was removed from its figure; give one that is part of a figure."
-        )
+        raise OptionError(f"{name} was removed from its figure; give one that is part of a figure.")
     manager = Gcf.figs.get(getattr(figure, "number", -1))
     closed = hasattr(figure, "number") and (manager is None or manager.canvas.figure is not figure)
     if closed and kernel_shell() is None:  # a notebook closes every figure when its cell ends
-        raise PycellboxError(f"{name} is of a figure that was closed; make a new one.")
+        raise OptionError(f"{name} is of a figure that was closed; make a new one.")
 
 
 def root_of(artist: Any) -> Figure:
@@ -154,7 +152,7 @@ def area(
             # In parts of a figure "compressed" moves axes beyond the edge.
             root.set_layout_engine(layout if figure is root else "constrained")
         except RuntimeError as error:  # there are colour bars of another layout
-            raise PycellboxError(
+            raise OptionError(
                 "figure cannot have the layout that the picture needs; make it with "
                 f'layout="constrained" ({error}).'
             ) from error

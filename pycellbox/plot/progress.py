@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.options import checked
 from pycellbox.data.given import as_dataset
 from pycellbox.errors import DataError
 from pycellbox.plot.place import check_ax, one_axes, room, root_of, type_size, write_labels
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _NAME_WIDTH, _NUMBER_WIDTH = 0.45, 0.13  # inch, that "stage 9" and "9" take
 
 
+@checked()
 def loss_history(fit: Fit | xr.Dataset, *, ax: Axes | None = None) -> Figure:
     """Draw the loss over the iterations, with the bounds between stages.
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox import metrics
+from pycellbox.common.options import checked
 from pycellbox.errors import DataError
 from pycellbox.plot.dots import draw_dots
 from pycellbox.plot.labels import Interactions, free_entries, interactions_of, like, short
@@ -32,6 +33,7 @@ _Floats: TypeAlias = npt.NDArray[np.float64]
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
 
 
+@checked()
 def fitted_against_true(
     fit: Interactions,
     truth: xr.DataArray,
@@ -83,6 +85,7 @@ def fitted_against_true(
     return root_of(ax)
 
 
+@checked()
 def precision_recall(
     fit: Interactions | Mapping[str, Interactions],
     truth: xr.DataArray,

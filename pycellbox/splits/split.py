@@ -62,6 +62,7 @@ class Split:
         """All conditions a fit may see: train, then validation."""
         return self.train + self.validation
 
+    @checked()
     def apply(self, data: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
         """Cut a dataset into (train, validation, test).
 

@@ -30,6 +30,8 @@ def python_calls(folder: Path) -> dict[str, Call]:
     course_fit = pcb.fit(course, schedule=_STAGE, **options)
     network = pcb.networks.cyclic(5, 0.2)
     simulated = pcb.simulate(network, 6, times=[1.0], seed=0, backend="numpy")
+    other = pcb.simulate(network, 3, times=[1.0], seed=1, backend="numpy")
+    other = other.assign_coords(condition=["a", "b", "c"])
     simulated_fit = pcb.fit(simulated, schedule=_STAGE, **options)
     u, y = data["perturbation"], data["response"]
     labels = {"conditions": list(data["condition"].values), "nodes": list(data["node"].values)}
@@ -276,6 +278,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 **numpy,
             },
         ),
+        "ji_fit": (
+            ji.ji_fit,
+            {"train": simulated, "validation": other, "iterations": 2, "seed": 0, **numpy},
+        ),
         "score": (ji.score, {"fitted": simulated_fit, "test": simulated}),
         "Network": (
             pcb.networks.Network,
@@ -356,6 +362,12 @@ def python_calls(folder: Path) -> dict[str, Call]:
             pcb.plot.save_figure,
             {"figure": pcb.plot.loss_history(fit), "path": folder / "a.svg"},
         ),
+        "CellBox.from_dict": (
+            pcb.CellBox.from_dict,
+            {"options": pcb.CellBox().to_dict(), "mask": None},
+        ),
+        "Stage.factor": (_STAGE.factor, {"iteration": 1}),
+        "Penalty.strengths": (pcb.Penalty().strengths, {"kind": "l1"}),
         "CellBox": (
             pcb.CellBox,
             {
@@ -394,7 +406,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
             {"data": data, "model": fit.recipe, "backend": "numpy", "progress": False},
         ),
         "Loss": (pcb.Loss, {"name": "huber", "delta": 1.0}),
-        "Penalty": (pcb.Penalty, {"l1": {"node_to_node": 0.1}, "l2": 0.1, "scale": "mean"}),
+        "Penalty": (
+            pcb.Penalty,
+            {"l1": {"node_to_node": 0.1}, "l2": 0.1, "scale": "mean", "of": "raw"},
+        ),
         "Stage": (
             pcb.Stage,
             {

@@ -52,7 +52,7 @@ def _bytes(path: Path, draw: random.Random) -> tuple[str, bytes]:
     elif way == "zeros":
         content[at : at + 64] = bytes(64)
     elif way == "twice":
-        content += content
+        content += bytes(content)
     elif way == "empty":
         content.clear()
     elif way == "noise":
