@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import xarray as xr
 
 from pycellbox import views
@@ -63,6 +64,10 @@ class Fit:
             if name not in tree.attrs:
                 raise ModelError(f"the tree has no attribute {name!r}; pcb.load reads fits.")
         self._tree = tree.copy(deep=True)
+        for group in self._tree.subtree:  # copies share them, and before pandas 3 may write to them
+            for index in group.indexes.values():
+                if isinstance(index.values, np.ndarray):
+                    index.values.flags.writeable = False
         mask = tree["parameters"].to_dataset().get("mask")
         self.recipe = Recipe.from_dict(read_json(tree.attrs["recipe"]), mask=mask)
         if self.recipe.solver is None or None in (self.recipe.penalty, self.recipe.schedule):

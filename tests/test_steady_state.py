@@ -13,7 +13,7 @@ from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.backends.numpy.steady import SteadyEquations, _lead_times, find
 from pycellbox.backends.numpy.steady_session import NumpySteadySession
-from pycellbox.errors import BackendError, SolverError
+from pycellbox.errors import BackendError, OptionError, SolverError
 from pycellbox.models import ENVELOPES, FORMS, CellBox
 from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.numerics.kernel import Kernel
@@ -395,7 +395,7 @@ def test_time_courses_are_refused():
     ],
 )
 def test_bad_options(options, match):
-    with pytest.raises(SolverError, match=match):
+    with pytest.raises(OptionError, match=match):
         SteadyState(**options)
 
 

@@ -144,7 +144,8 @@ def test_a_fit_comes_back_as_it_was(data, tmp_path):
 def test_others_read_our_files(data, fit, tmp_path):
     whole = with_metadata(data).drop_vars("int8")
     del whole.attrs["coordinates"]  # the user's own, which xarray would take for names
-    opened = xr.open_dataset(pcb.save_data(whole, tmp_path / "a.nc"), engine="h5netcdf")
+    path = pcb.save_data(whole, tmp_path / "a.nc")
+    opened = xr.open_dataset(path, engine="h5netcdf", decode_timedelta=True)
     assert opened["booleans"].dtype == bool
     assert opened["nanoseconds"].values[0] == np.datetime64("2024-01-01T00:00:00.000000001")
     assert "node_kind" in opened.coords
