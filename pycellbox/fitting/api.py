@@ -19,8 +19,9 @@ from pycellbox.errors import BackendWarning, OptionError, warn
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
 from pycellbox.fitting.checkpoint import Checkpoint
 from pycellbox.fitting.defaults import adaptive_solver, resolve
+from pycellbox.fitting.job import Job
 from pycellbox.fitting.roles import split_roles, without_role
-from pycellbox.fitting.run import Job, carry_out, check_stage_horizons
+from pycellbox.fitting.run import carry_out, check_stage_horizons
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
 from pycellbox.numerics.lowering import equations_of

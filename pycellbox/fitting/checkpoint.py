@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xarray as xr
 
@@ -17,12 +17,10 @@ from pycellbox.common.files import check_writable
 from pycellbox.data.container import ENDINGS, read_datasets, write_datasets
 from pycellbox.ending import Ended
 from pycellbox.errors import PycellboxError, ResultFileError
+from pycellbox.fitting.job import Job
 from pycellbox.fitting.state import TrainingState
 from pycellbox.models import prior_mask
 from pycellbox.problem import parameter_dataset
-
-if TYPE_CHECKING:
-    from pycellbox.fitting.run import Job
 
 FORMAT, FORMAT_VERSION = "pycellbox.Checkpoint", 1
 GROUPS = ("data", "start", "state", "history")

@@ -18,7 +18,8 @@ from pycellbox.ending import Ended, Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
 from pycellbox.fitting.checkpoint import Checkpoint, read_checkpoint
-from pycellbox.fitting.run import Job, carry_out
+from pycellbox.fitting.job import Job
+from pycellbox.fitting.run import carry_out
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Problem, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe

@@ -4,84 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import numpy as np
-import xarray as xr
-
-from pycellbox.backends import Backend
 from pycellbox.ending import Ended
 from pycellbox.errors import ModelError
-from pycellbox.fitting.callbacks import Callback
 from pycellbox.fitting.checkpoint import Checkpoint
 from pycellbox.fitting.conclusion import conclusion
+from pycellbox.fitting.job import Job
 from pycellbox.fitting.loop import Training
-from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.safely import concluded
 from pycellbox.fitting.state import TrainingState
-from pycellbox.numerics.lowering import equations_of
-from pycellbox.objective import LOSS
-from pycellbox.problem import Parameters, Problem
-from pycellbox.recipe import Recipe
+from pycellbox.problem import Problem
 from pycellbox.result import Fit
 from pycellbox.schedule import Stage
 
 log = logging.getLogger("pycellbox")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be fitted, how, and who watches.
-
-    Attributes
-    ----------
-    recipe : Recipe
-        Resolved.
-    data : Dataset
-        Valid, with the coordinate ``role``.
-    problem : Problem
-        Of all its conditions.
-    start : dict of ndarray
-        Effective parameters, float64.
-    backend : Backend
-    rng : numpy.random.Generator
-        After the start was drawn.
-    progress : bool
-    callbacks : sequence of callable
-        Each is given the `TrainingState` after iterations.
-    """
-
-    recipe: Recipe
-    data: xr.Dataset
-    problem: Problem
-    start: Parameters
-    backend: Backend
-    rng: np.random.Generator
-    progress: bool
-    callbacks: Sequence[Callback] = ()
-
-    def training(self) -> Training:
-        """Make its training, at the beginning."""
-        recipe, problem, roles = self.recipe, self.problem, self.data["role"].values
-        assert recipe.solver is not None
-        assert recipe.penalty is not None
-        train = np.flatnonzero(roles == "train")
-        pair = equations_of(problem.structure).parametrization(self.start, problem.rows(train))
-        start = {k: v.astype(problem.perturbation.dtype) for k, v in self.start.items()}
-        return Training(
-            backend=self.backend,
-            problem=problem,
-            train=train,
-            validation=np.flatnonzero(roles == "validation"),
-            solver=recipe.solver,
-            loss=LOSS.read(recipe.loss),
-            penalty=recipe.penalty,
-            parametrization=pair,
-            raw=pair.unconstrain(start),
-            rng=self.rng,
-            progress=Progress(sum(s.iterations for s in recipe.stages), self.progress),
-        )
 
 
 def carry_out(

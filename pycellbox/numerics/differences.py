@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
+from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.problem import Array, Parameters, Problem
 
@@ -39,7 +40,7 @@ class Differentiable(Protocol):
         ...
 
 
-class FiniteDifferenceSession:
+class FiniteDifferenceSession(PlainSession):
     """Central differences of a session's loss: for checks, one solve pair per parameter."""
 
     def __init__(self, session: Differentiable) -> None:
@@ -78,14 +79,3 @@ class FiniteDifferenceSession:
                 gradient[name][at] = (upper - self.loss(point, rows, prefix)) / (above - array[at])
                 array[at] = center
         return self.loss(parameters, rows, prefix), gradient
-
-    def warm(self) -> Parameters:
-        """Nothing: differences are for checks."""
-        return {}
-
-    def warm_up(self, state: Mapping[str, Array]) -> None:
-        """See `pycellbox.backends.protocol.Session.warm_up`."""
-
-    def training_run(self, plan: object) -> None:
-        """None: the training loop is Python's."""
-        return None

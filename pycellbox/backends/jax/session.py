@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,16 +15,15 @@ from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Solver
 
 
-class JaxSession:
+class JaxSession(PlainSession):
     """A problem whose arrays lie on the device."""
-
-    settled: Array | None = None
 
     def __init__(
         self, problem: Problem, solver: Solver, loss: Loss, solve: Callable[..., Solution]
@@ -77,17 +76,6 @@ class JaxSession:
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         return residuals_and_jacobian(self.problem, parameters, self._at)
-
-    def warm(self) -> Parameters:
-        """Nothing: every evaluation is for itself."""
-        return {}
-
-    def warm_up(self, state: Mapping[str, Array]) -> None:
-        """See `pycellbox.backends.protocol.Session.warm_up`."""
-
-    def training_run(self, plan: object) -> None:
-        """None: the training loop is Python's."""
-        return None
 
     def _at(self, parameters: Parameters, times: Array | None = None) -> Solution:
         p, grid = self.problem, self.problem.times if times is None else times

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pycellbox.numerics.equations import Equations
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering, equations_of
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steps import fixed_steps
 from pycellbox.numerics.tableaux import TABLEAUX
@@ -23,10 +24,8 @@ from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import FixedStep, Solver
 
 
-class NumpySession:
+class NumpySession(PlainSession):
     """A problem with its buffers."""
-
-    settled: Array | None = None
 
     def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
         self.problem, self.solver, self.error = problem, solver, loss
@@ -72,17 +71,6 @@ class NumpySession:
         if isinstance(self.equations, Lowering):
             return residuals_and_jacobian(self.problem, parameters, self._solve)
         return self._by_reverse(parameters)
-
-    def warm(self) -> Parameters:
-        """Nothing: every evaluation is for itself."""
-        return {}
-
-    def warm_up(self, state: Mapping[str, Array]) -> None:
-        """See `pycellbox.backends.protocol.Session.warm_up`."""
-
-    def training_run(self, plan: object) -> None:
-        """None: the training loop is Python's."""
-        return None
 
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
         times = self.problem.times if times is None else times

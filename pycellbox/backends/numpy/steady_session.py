@@ -14,13 +14,14 @@ from pycellbox.numerics.checks import check_gradient
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import SteadyState
 
 
-class NumpySteadySession:
+class NumpySteadySession(PlainSession):
     """Loss at the steady state and its derivative by the implicit function theorem.
 
     The states, adjoints and inverse of one evaluation are the start of the next. That changes
@@ -34,7 +35,12 @@ class NumpySteadySession:
         self._states = self.drive.initial.copy()
         self._adjoint: Array | None = None
         self._correction: Array | None = None
-        self.settled = np.ones(len(problem.conditions), dtype=bool)
+        self._settled = np.ones(len(problem.conditions), dtype=bool)
+
+    @property
+    def settled(self) -> Array:
+        """Which conditions settled in the last evaluation; bool, (c,)."""
+        return self._settled
 
     def loss(
         self,
@@ -102,10 +108,6 @@ class NumpySteadySession:
         self._states = found.get("states", self._states)
         self._adjoint, self._correction = found.get("adjoint"), found.get("correction")
 
-    def training_run(self, plan: object) -> None:
-        """None: the training loop is Python's."""
-        return None
-
     def _forward(
         self, parameters: Parameters, rows: Sequence[int] | Array | None
     ) -> tuple[float, Array, SteadyEquations, Solution, Array]:
@@ -116,7 +118,7 @@ class NumpySteadySession:
         equations.correction = self._correction
         steady = find(equations, float(problem.times[-1]), self._states[index])
         self._states[index] = steady.states[:, -1]
-        self.settled[index] = steady.settled
+        self._settled[index] = steady.settled
         with np.errstate(over="ignore", invalid="ignore"):
             value, seeds = loss_and_seeds(
                 self.error, steady.states, problem.response[index], problem.weight[index]
