@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -47,11 +48,16 @@ def problem_of(data: xr.Dataset, model: Compartments) -> Problem:
     return Problem.from_dataset(data, structure_of(data, model), None)
 
 
-def test_it_is_fitted_saved_loaded_and_predicted(courses, truth, tmp_path):
+needs_jax = pytest.mark.skipif(find_spec("jax") is None, reason='needs JAX: "pycellbox[jax]"')
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("jax", marks=needs_jax)])
+def test_it_is_fitted_saved_loaded_and_predicted(courses, truth, tmp_path, backend):
     fit = pcb.fit(
         courses, Compartments(0.2), solver=pcb.RK4(0.05), schedule=LBFGS, penalty=pcb.Penalty(),
-        backend="numpy",
+        backend=backend,
     )  # fmt: skip
+    assert fit.backend == backend
     for name in truth:
         np.testing.assert_allclose(fit.parameters[name], truth[name], atol=2e-3)
     assert "κSx" in repr(fit)
@@ -60,7 +66,7 @@ def test_it_is_fitted_saved_loaded_and_predicted(courses, truth, tmp_path):
     fit.save(tmp_path / "ring.nc")
     again = pcb.load(tmp_path / "ring.nc")
     assert again.model == Compartments(0.2)
-    predicted = again.predict(courses, backend="numpy")
+    predicted = again.predict(courses, backend=backend)
     np.testing.assert_array_equal(predicted, fit.predictions)
     assert again.evaluate(courses).table.loc["CellBox"].notna().all()
 

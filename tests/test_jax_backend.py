@@ -144,8 +144,8 @@ def test_a_long_trajectory_is_reversed_in_segments(backend, monkeypatch):
         state = problem.perturbation.nbytes
         monkeypatch.setattr(ours.plan, "_TAPE_BYTES", 12 * state)
         session = backend.session(problem, pcb.Heun(0.09), Loss())
-        coefficients = session._plan.lowering.coefficients(parameters)
-        assert session._plan.steps(coefficients, None, None, None, 4)[0].segments > 3
+        prepared = session._plan.prepared(parameters)
+        assert session._plan.steps(parameters, prepared, None, None, 4)[0].segments > 3
         for prefix in (None, 2):
             compare(
                 backend, problem, parameters, pcb.Heun(0.09), Loss(), 1e-10, [1, 3], prefix

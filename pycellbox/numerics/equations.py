@@ -108,14 +108,25 @@ class Equations(ABC):
     def rate(self, space: Any, x: Any, drive: Any, parameters: Mapping[str, Any]) -> Any:
         """dx/dt at states (c, n) in the functions of an array library.
 
+        Nothing else is needed for JAX, which compiles it once for equal structures and shapes: no
+        branches that depend on values, nothing written in place.
+
         Parameters
         ----------
         space : module
             ``numpy``, or ``jax.numpy``, which differentiates it.
         x : array, (c, n)
         drive : Drive
-            Whose arrays may be those of the library.
+            Like that of `drive`, with the library's arrays in place of its own: a dataclass, named
+            tuple or plain object, whose tuples, lists, mappings and objects may hold arrays too.
+            What it has beside arrays stays as it is. For gradients of the inputs, `drive` itself
+            is called with an array of the library.
         parameters : mapping of str to array
+            Effective ones, in the shapes that the model declares.
+
+        Returns
+        -------
+        array, (c, n)
 
         Raises
         ------

@@ -16,7 +16,9 @@ from pycellbox.solvers import FixedStep, Tsit5
 MOST_STEPS = 1_000_000
 # Tsit5's region of stability holds |hλ| up to the first within 72° of the negative real axis and up
 # to the second within 87°: all decaying modes but the nearly undamped.
-_REACH_72, _REACH_87 = 3.3, 2.5
+_REACH_72, REACH_87 = 3.3, 2.5
+# Of the power method along a trajectory; they go on from one step to the next.
+POWER_STEPS = 3
 # Of the first step, h·|λ| is this times the fifth root of rtol.
 _FIRST = 2.0
 
@@ -78,7 +80,7 @@ def longest_step(c: Coefficients, envelope: EnvelopeKernel) -> tuple[float, floa
     tiny = float(np.finfo(float).tiny)
     radius = max(min(norm, root), tiny)
     largest = float(np.abs(c.c).max()) + radius
-    return min(_REACH_72 / largest, _REACH_87 * math.sin(math.radians(72)) / radius), largest
+    return min(_REACH_72 / largest, REACH_87 * math.sin(math.radians(72)) / radius), largest
 
 
 def check_steps(solver: FixedStep, longest: float, decay: Array) -> None:

@@ -12,14 +12,14 @@ import functools
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pycellbox.backends.jax.envelopes import envelope
-from pycellbox.backends.jax.kernel import Inputs, Network, oriented, product
+from pycellbox.backends.jax.scans import Method
 from pycellbox.errors import DivergenceError
-from pycellbox.models import CellBox
+from pycellbox.numerics.steps import POWER_STEPS, REACH_87
 from pycellbox.problem import Array
 from pycellbox.solvers import Tsit5
 
@@ -36,19 +36,20 @@ class Control(NamedTuple):
 
 def step_ends(
     solver: Tsit5,
-    model: CellBox,
-    network: Network,
-    drive: Inputs,
+    method: Method,
+    parameters: Any,
+    drive: Any,
     rows: Any,
     times: Array,
     prefix: int,
-    steps: tuple[float, float],
+    steps: tuple[float, float | None],
 ) -> Array:
     """Return the ends of the accepted steps, (s,), among them the requested times up to the prefix.
 
     ``steps`` are the first step and the longest, as the NumPy backend has them: a loose error
     control lets steps grow without limit once all has settled, and the exact derivative of those
-    steps explodes.
+    steps explodes. Without a longest step, it is estimated anew along the trajectory, and the first
+    step is that of a rate of 1.
 
     Raises
     ------
@@ -61,10 +62,12 @@ def step_ends(
     # In the dtype of the states, which diffrax would otherwise promote to that of the times; and
     # as many for every prefix, so that one program serves them all.
     first, longest = steps
-    numbers = (np.minimum(times, end), solver.rtol, solver.atol, min(first, end), longest)
-    control = Control(*(np.asarray(v, network.M.dtype) for v in numbers))
-    kind = (model.envelope, model.order, int(solver.max_steps))
-    ends, count, finished = jax.device_get(_step_ends(*kind, network, drive, rows, control))
+    first = first if longest is None else min(first, end)
+    numbers = (np.minimum(times, end), solver.rtol, solver.atol, first, longest)
+    dtype = drive.initial.dtype
+    control = Control(*(None if v is None else np.asarray(v, dtype) for v in numbers))
+    kind = (method, int(solver.max_steps))
+    ends, count, finished = jax.device_get(_step_ends(*kind, parameters, drive, rows, control))
     if not finished:
         raise DivergenceError(
             f"Tsit5 gave up before t = {end:g}: its step vanished or {solver.max_steps} steps did "
@@ -74,37 +77,29 @@ def step_ends(
     return np.asarray(ends[: int(count)])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _step_ends(
-    name: str,
-    order: int | None,
+    method: Method,
     max_steps: int,
-    network: Network,
-    drive: Inputs,
+    parameters: Any,
+    drive: Any,
     rows: Any,
     control: Control,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    inputs, phi = oriented(drive, rows), envelope(name, order)
-
-    def slope(t: jax.Array, x: jax.Array, args: tuple[Network, Inputs]) -> Any:
-        net, drive = args
-        z = product(net.M, x)
-        if drive.inside is not None:
-            z = z + drive.inside
-        out = net.a[:, None] * phi.value(z) - net.c[:, None] * x
-        return out if drive.outside is None else out + net.b[:, None] * drive.outside
-
-    end = control.times[-1]
+    args = parameters, method.oriented(drive, rows)
+    x, end, first = args[1].initial, control.times[-1], control.first
+    if control.longest is None:
+        first = jnp.minimum(first / _bound(method, args, x, jnp.ones_like(x))[0], end)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(slope),
+        diffrax.ODETerm(lambda t, x, args: _slope(method, args, x)),
         diffrax.Tsit5(),
         t0=jnp.zeros_like(end),
         t1=end,
-        dt0=control.first,
-        y0=inputs.initial,
-        args=(network, inputs),
+        dt0=first,
+        y0=x,
+        args=args,
         saveat=diffrax.SaveAt(steps=True, fn=lambda t, x, args: None),
-        stepsize_controller=_controller(control, end),
+        stepsize_controller=_controller(control, end, method),
         adjoint=diffrax.ForwardMode(),
         max_steps=max_steps,
         throw=False,
@@ -113,9 +108,9 @@ def _step_ends(
     return solution.ts, solution.stats["num_accepted_steps"], finished
 
 
-def _controller(control: Control, end: jax.Array) -> Any:
+def _controller(control: Control, end: jax.Array, method: Method) -> Any:
     """Elementary control, as in the NumPy backend; every requested time is the end of a step."""
-    inner = diffrax.PIDController(
+    inner: Any = diffrax.PIDController(
         rtol=control.rtol,
         atol=control.atol,
         dtmax=control.longest,
@@ -125,9 +120,65 @@ def _controller(control: Control, end: jax.Array) -> Any:
         dtmin=1e-20 * end,
         force_dtmin=False,
     )
+    if control.longest is None:
+        inner = _LocallyStable(inner, method)
     return diffrax.ClipStepSizeController(inner, step_ts=control.times)
 
 
 def _finite_norm(error: jax.Array) -> jax.Array:
     norm = jnp.sqrt(jnp.mean(error * error))
     return jnp.where(jnp.isfinite(norm), norm, jnp.inf)
+
+
+def _slope(method: Method, args: tuple[Any, Any], x: jax.Array) -> jax.Array:
+    parameters, inputs = args
+    return method.slope(parameters, inputs, x)
+
+
+def _bound(method: Method, args: Any, x: jax.Array, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Bound |λ| at states by the power method on Jᵀ; return also where that has got to."""
+    _, pull_back = jax.vjp(lambda x: _slope(method, args, x), x)
+    tiny = jnp.finfo(x.dtype).tiny
+    largest, v = jnp.asarray(tiny), seen
+    for _ in range(POWER_STEPS):
+        (w,) = pull_back(v)
+        size, before = (jnp.maximum(jnp.linalg.norm(a, axis=0), tiny) for a in (w, v))
+        largest, v = jnp.maximum((size / before).max(), tiny), w / size
+    # A little of everything, so that no mode is lost for ever.
+    return largest, v + 1e-3
+
+
+class _LocallyStable(diffrax.AbstractAdaptiveStepSizeController):  # type: ignore[misc]
+    """Another controller, with steps that are stable at the states that have been reached."""
+
+    inner: Any
+    method: Any = equinox.field(static=True)
+
+    rtol = property(lambda self: self.inner.rtol)
+    atol = property(lambda self: self.inner.atol)
+    norm = property(lambda self: self.inner.norm)
+
+    def wrap(self, direction: Any) -> _LocallyStable:
+        return _LocallyStable(self.inner.wrap(direction), self.method)
+
+    def init(
+        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, order: Any
+    ) -> Any:
+        t1, state = self.inner.init(terms, t0, t1, y0, dt0, args, func, order)
+        return t1, (state, *_bound(self.method, args, y0, jnp.ones_like(y0)))
+
+    def adapt_step_size(
+        self, t0: Any, t1: Any, y0: Any, y1: Any, args: Any, error: Any, order: Any, state: Any
+    ) -> Any:
+        inner_state, *before = state
+        now = _bound(self.method, args, y1, before[1])
+        # A step that left the finite numbers is not accepted, and says nothing.
+        finite = jnp.isfinite(now[0]) & jnp.isfinite(now[1]).all()
+        largest, seen = (jnp.where(finite, a, b) for a, b in zip(now, before, strict=True))
+        inner = equinox.tree_at(
+            lambda c: c.dtmax, self.inner, REACH_87 / largest, is_leaf=lambda leaf: leaf is None
+        )
+        *found, inner_state, result = inner.adapt_step_size(
+            t0, t1, y0, y1, args, error, order, inner_state
+        )
+        return *found, (inner_state, largest, seen), result

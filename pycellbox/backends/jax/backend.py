@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from pycellbox.backends.forks import started
-from pycellbox.backends.jax import kernel, programs
-from pycellbox.backends.jax.plan import Plan, network_of
+from pycellbox.backends.jax import programs
+from pycellbox.backends.jax.plan import plan_of
 from pycellbox.backends.jax.session import JaxSession
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
@@ -82,13 +82,12 @@ class JaxBackend:
         """See `pycellbox.backends.protocol.Backend.solve`."""
         if why := self.supports(solver):
             raise BackendError(why)
-        plan = Plan(structure, solver, perturbation, times)
-        coefficients = plan.lowering.coefficients(parameters)
+        plan = plan_of(structure, solver, perturbation, times)
+        prepared, drive = plan.prepared(parameters), plan.arrays
         with programs.float64():
-            network, drive = network_of(coefficients), kernel.Inputs(*plan.arrays)
-            method, steps = plan.steps(coefficients, network, drive, None, times.size)
+            method, steps = plan.steps(parameters, prepared, drive, None, times.size)
             method = method._replace(segments=1)
-            states = jax.device_get(programs.solution(method, network, drive, steps, times.size))
+            states = jax.device_get(programs.solution(method, prepared, drive, steps, times.size))
         return Solution.integrated(np.array(states, order="C"), int(np.count_nonzero(steps.sizes)))
 
     def session(

@@ -11,17 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from pycellbox.backends.jax.grid import Grid
-from pycellbox.backends.jax.kernel import (
-    Inputs,
-    Method,
-    Network,
-    oriented,
-    trajectory,
-    trajectory_and_pull_back,
-)
 from pycellbox.backends.jax.losses import loss_and_seeds
+from pycellbox.backends.jax.scans import Method, trajectory, trajectory_and_pull_back
 from pycellbox.objective import Loss
 
 
@@ -37,9 +31,9 @@ def float64() -> AbstractContextManager[Any]:
 
 
 class Data(NamedTuple):
-    """A problem on the device: the drive's arrays (c, n), response and weight (c, t, n)."""
+    """A problem on the device: the drive as its plan has it, response and weight (c, t, n)."""
 
-    drive: Inputs
+    drive: Any
     response: jax.Array
     weight: jax.Array
 
@@ -61,20 +55,20 @@ def _observed(data: Data, rows: Any, prefix: Any) -> tuple[jax.Array, jax.Array]
 
 
 @functools.partial(jax.jit, static_argnames=("method", "times"))
-def solution(method: Method, network: Network, drive: Inputs, steps: Grid, times: int) -> jax.Array:
-    """States at the requested times, (c, t, n), for a drive of arrays (c, n)."""
-    states = trajectory(method, network, oriented(drive, None), steps, times)
+def solution(method: Method, parameters: Any, drive: Any, steps: Grid, times: int) -> jax.Array:
+    """States at the requested times, (c, t, n)."""
+    states = trajectory(method, parameters, method.oriented(drive, None), steps, times)
     return jnp.transpose(states, (2, 0, 1))
 
 
 @functools.partial(jax.jit, static_argnames=("method", "loss"))
 def value(
-    method: Method, loss: Loss, network: Network, data: Data, rows: Any, steps: Grid, prefix: Any
+    method: Method, loss: Loss, parameters: Any, data: Data, rows: Any, steps: Grid, prefix: Any
 ) -> Outcome:
     """Loss of some conditions over the first times."""
     response, weight = _observed(data, rows, prefix)
-    inputs = oriented(data.drive, rows)
-    states = trajectory(method, network, inputs, steps, response.shape[0])
+    inputs = method.oriented(data.drive, rows)
+    states = trajectory(method, parameters, inputs, steps, response.shape[0])
     total, _ = loss_and_seeds(loss, states, response, weight)
     return Outcome(total, jnp.isfinite(states).all((0, 1)))
 
@@ -83,24 +77,38 @@ def value(
 def value_and_gradient(
     method: Method,
     loss: Loss,
-    network: Network,
+    parameters: Any,
     data: Data,
     rows: Any,
     steps: Grid,
     prefix: Any,
     *,
     driven: bool,
-) -> tuple[Outcome, Network, Inputs | None]:
+) -> tuple[Outcome, Any, Any]:
     """Loss of some conditions over the first times, and its gradient.
 
-    With ``driven`` also that of the inputs, (c, n), which is another program.
+    With ``driven`` also that of the inputs, which is another program.
     """
     response, weight = _observed(data, rows, prefix)
-    inputs, times = oriented(data.drive, rows), response.shape[0]
+    inputs, times = method.oriented(data.drive, rows), response.shape[0]
     states, pull_back = trajectory_and_pull_back(
-        method, network, inputs, steps, times, driven=driven
+        method, parameters, inputs, steps, times, driven=driven
     )
     total, seeds = loss_and_seeds(loss, states, response, weight)
-    slope, to_drive = pull_back(seeds)
-    outcome = Outcome(total, jnp.isfinite(states).all((0, 1)))
-    return outcome, slope, None if to_drive is None else oriented(to_drive, None)
+    return Outcome(total, jnp.isfinite(states).all((0, 1))), *pull_back(seeds)
+
+
+@functools.partial(jax.jit, static_argnames=("method",))
+def jacobian(
+    method: Method, parameters: Any, data: Data, steps: Grid, entries: Any
+) -> tuple[jax.Array, Any]:
+    """States, (c, t, n), and the derivative of entries (m, 3) of them, weighted, row by row."""
+    inputs, times = method.oriented(data.drive, None), data.weight.shape[1]
+    states, pull_back = trajectory_and_pull_back(method, parameters, inputs, steps, times)
+
+    def row(entry: jax.Array) -> Any:
+        condition, time, node = entry
+        weight = data.weight[condition, time, node]
+        return pull_back(jnp.zeros_like(states).at[time, node, condition].set(weight))[0]
+
+    return jnp.transpose(states, (2, 0, 1)), lax.map(row, entries)

@@ -9,11 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from pycellbox.backends.jax import kernel, programs
-from pycellbox.backends.jax.plan import Plan, network_of
+from pycellbox.backends.jax import programs
+from pycellbox.backends.jax.plan import NetworkPlan, plan_of
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient
-from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
@@ -29,14 +28,13 @@ class JaxSession(PlainSession):
         self, problem: Problem, solver: Solver, loss: Loss, solve: Callable[..., Solution]
     ) -> None:
         self.problem, self.error, self._solve = problem, loss, solve
-        self._plan = Plan(problem.structure, solver, problem.perturbation, problem.times)
+        self._plan = plan_of(problem.structure, solver, problem.perturbation, problem.times)
         with programs.float64():
             # Copies: JAX may otherwise use an array's memory, which is the caller's to change.
-            on_device = [None if a is None else jax.numpy.array(a) for a in self._plan.arrays]
             self._data = programs.Data(
-                kernel.Inputs(*on_device),
-                jax.numpy.array(problem.response),
-                jax.numpy.array(problem.weight),
+                *jax.tree.map(
+                    jax.numpy.array, (self._plan.arrays, problem.response, problem.weight)
+                )
             )
 
     def loss_and_gradient(
@@ -48,15 +46,12 @@ class JaxSession(PlainSession):
         inputs: bool = False,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
+        if inputs:
+            self._plan.check_inputs()
         program = functools.partial(programs.value_and_gradient, driven=inputs)
         outcome, slope, to_drive = self._run(program, parameters, rows, prefix)
         value = self._checked(outcome, prefix)
-        lowering = self._plan.lowering
-        gradient = lowering.pull_back(Coefficients(*slope))
-        if inputs:
-            u = self.problem.perturbation
-            u = u if rows is None else u[np.asarray(rows)]
-            gradient |= lowering.pull_back_drive(Drive(*to_drive), u)
+        gradient = self._plan.pull_back(slope, to_drive, _index(rows))
         check_gradient(gradient, UNSTABLE)
         return value, gradient
 
@@ -75,11 +70,29 @@ class JaxSession(PlainSession):
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
-        return residuals_and_jacobian(self.problem, parameters, self._at)
+        if isinstance(self._plan, NetworkPlan):
+            return residuals_and_jacobian(self.problem, parameters, self._at)
+        return self._by_reverse(parameters)
 
     def _at(self, parameters: Parameters, times: Array | None = None) -> Solution:
         p, grid = self.problem, self.problem.times if times is None else times
         return self._solve(p.structure, self._plan.solver, parameters, p.perturbation, grid)
+
+    def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
+        """Jacobian row by row: one reverse sweep for each residual of any equation."""
+        problem, plan, layout = self.problem, self._plan, self.problem.structure.layout
+        measured, drive = problem.weight > 0, self._data.drive
+        with programs.float64():
+            prepared = plan.prepared(parameters)
+            method, steps = plan.steps(parameters, prepared, drive, None, problem.times.size)
+            found = programs.jacobian(
+                method, prepared, self._data, steps, np.argwhere(measured).astype(np.int32)
+            )
+        states, rows = jax.tree.map(np.array, found)
+        plan.check(np.isfinite(states).all(axis=(1, 2)), problem.times.size)
+        check_gradient(rows, UNSTABLE)
+        residual = ((states - problem.response) * problem.weight)[measured]
+        return residual, layout.join(rows)[:, layout.free]
 
     def _run(
         self,
@@ -88,13 +101,12 @@ class JaxSession(PlainSession):
         rows: Sequence[int] | Array | None,
         prefix: int | None,
     ) -> Any:
-        plan, data, used = self._plan, self._data, self._used(prefix)
-        coefficients = plan.lowering.coefficients(parameters)
-        network = network_of(coefficients)
-        index = None if rows is None else np.asarray(rows, dtype=np.int32)
+        plan, used, index = self._plan, self._used(prefix), _index(rows)
+        prepared = plan.prepared(parameters)
+        data = self._data._replace(drive=plan.of_rows(self._data.drive, index))
         with programs.float64():
-            method, steps = plan.steps(coefficients, network, data.drive, index, used)
-            outcome = program(method, self.error, network, data, index, steps, np.int32(used))
+            method, steps = plan.steps(parameters, prepared, data.drive, index, used)
+            outcome = program(method, self.error, prepared, data, index, steps, np.int32(used))
         return jax.tree.map(np.array, outcome)  # copies, the caller's own
 
     def _used(self, prefix: int | None) -> int:
@@ -107,3 +119,7 @@ class JaxSession(PlainSession):
             self._plan.check(np.asarray(outcome.finite), self._used(prefix))
             raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
         return value
+
+
+def _index(rows: Sequence[int] | Array | None) -> Array | None:
+    return None if rows is None else np.asarray(rows, dtype=np.int32)

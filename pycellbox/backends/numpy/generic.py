@@ -7,12 +7,9 @@ import numpy as np
 from pycellbox.backends.numpy.kernel import Stepper
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.numerics.equations import INPUT, START, Field, Gradients
+from pycellbox.numerics.steps import POWER_STEPS, REACH_87
 from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
-
-_POWER_STEPS = 3  # they go on from one step to the next
-# As `pycellbox.numerics.steps`: within these, h·|λ| is stable for all but nearly undamped modes.
-_REACH = 2.5
 
 
 class FieldStepper(Stepper):
@@ -40,7 +37,7 @@ class FieldStepper(Stepper):
         """Longest stable step at states, and a bound of |λ| there: by the power method on Jᵀ."""
         v = self._seen
         largest = 0.0
-        for _ in range(_POWER_STEPS):
+        for _ in range(POWER_STEPS):
             w = self.field.pull_back(x, v, Gradients())
             size, before = np.linalg.norm(w, axis=1), np.linalg.norm(v, axis=1)
             largest = float((size / np.maximum(before, 1e-300)).max(initial=0.0))
@@ -48,14 +45,14 @@ class FieldStepper(Stepper):
         # A little of everything, so that no mode is lost for ever.
         self._seen = v + 1e-3
         largest = max(largest, float(np.finfo(float).tiny))
-        return _REACH / largest, largest
+        return REACH_87 / largest, largest
 
 
 def reverse_field(
     stepper: FieldStepper, tape: Tape, due: dict[int, Array], inputs: bool
 ) -> dict[str, Array]:
     """Exact gradient of a loss with seeds (c, n) after numbers of steps."""
-    gradient: dict[str, Array] = Gradients()
+    gradient: dict[str, Array] = Gradients({INPUT: np.zeros_like(stepper.field.initial)})
     A, b, field = stepper.tableau.A, stepper.tableau.b, stepper.field
     adjoint = np.zeros_like(field.initial)
     for step in range(len(tape.sizes) - 1, -1, -1):

@@ -52,7 +52,9 @@ class NumpySession(PlainSession):
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         with evaluation(*self.problem.perturbation.shape):
             value, seeds, trajectory = self._forward(parameters, rows, self._kept, prefix)
-            gradient = reverse(trajectory, seeds, inputs)
+            # A time of 0 takes no steps, and what they do not reach has a derivative of zero.
+            nothing = {name: np.zeros_like(array) for name, array in parameters.items()}
+            gradient = nothing | reverse(trajectory, seeds, inputs)
         check_gradient(gradient, UNSTABLE)
         return value, gradient
 
