@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from pycellbox.common import files
 from pycellbox.common.files import check_writable, write_whole
 from pycellbox.errors import OptionError, ResultFileError
 from pycellbox.plot import save_figure
+from tests.support.disks import full_disk
 from tests.support.problems import dataset
 
 
@@ -50,20 +49,6 @@ WRITERS = {
     "picture.png": lambda path, data, fit: save_figure(figure(), path),
     "text.json": lambda path, data, fit: write_whole(path, "x" * 100_000),
 }
-
-
-@contextmanager
-def full_disk():
-    """No file of this process grows beyond 8 kB: a write fails half-way, as on a full disk.
-
-    Within a test alone: what pytest itself writes, to a file perhaps, would fail too.
-    """
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", WRITERS)

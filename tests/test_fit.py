@@ -9,7 +9,7 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import DataError, DivergenceError, ModelError, OptionError
-from pycellbox.fitting import loop
+from pycellbox.fitting import loop, stage
 from pycellbox.fitting.roles import split_roles
 from tests.support.fits import PLAIN, fitted, known_network, quick
 from tests.support.problems import NODES, dataset, structure
@@ -316,7 +316,7 @@ class TestBlowUp:
 
     def test_a_fit_that_cannot_go_on_ends_with_the_best_so_far(self, monkeypatch):
         calls = {"n": 0}
-        original = loop.Objective.value_and_gradient
+        original = stage.Objective.value_and_gradient
 
         def failing(self, raw, rows=None, prefix=None):
             calls["n"] += 1
@@ -324,7 +324,7 @@ class TestBlowUp:
                 raise DivergenceError("it blew up.")
             return original(self, raw, rows, prefix)
 
-        monkeypatch.setattr(loop.Objective, "value_and_gradient", failing)
+        monkeypatch.setattr(stage.Objective, "value_and_gradient", failing)
         fit = fitted(dataset(np.random.default_rng(14)))
         assert fit.status == "stopped in stage 0: it blew up."
         assert fit.ending is pcb.Ending.DIVERGED
@@ -348,14 +348,14 @@ class TestBlowUp:
 
 
 def test_an_interrupt_keeps_the_partial_result(monkeypatch):
-    original = loop._StageRun._record
+    original = stage.StageRun._record
 
     def interrupting(self, *args):
         if len(self.t.history) == 7:
             raise KeyboardInterrupt
         original(self, *args)
 
-    monkeypatch.setattr(loop._StageRun, "_record", interrupting)
+    monkeypatch.setattr(stage.StageRun, "_record", interrupting)
     fit = fitted(dataset(np.random.default_rng(17)))
     assert fit.status == "interrupted in stage 0"
     assert fit.ending is pcb.Ending.INTERRUPTED
@@ -454,7 +454,7 @@ class TestHorizon:
     @pytest.mark.parametrize(("last", "wanted"), [(3, 1.0), (4, 2.0)])
     def test_is_not_that_of_a_stage_that_was_not_reached(self, error, last, wanted, monkeypatch):
         """Two iterations at 1, two at 2, two at 3; the fit ends before iteration ``last``."""
-        original, calls = loop.Objective.value_and_gradient, []
+        original, calls = stage.Objective.value_and_gradient, []
 
         def failing(self, raw, rows=None, prefix=None):
             if len(calls) >= last - 1:  # and every retry of it
@@ -462,7 +462,7 @@ class TestHorizon:
             calls.append(1)
             return original(self, raw, rows, prefix)
 
-        monkeypatch.setattr(loop.Objective, "value_and_gradient", failing)
+        monkeypatch.setattr(stage.Objective, "value_and_gradient", failing)
         # With validation, nothing looks at the objective after the last update of a stage.
         fit = fitted(
             dataset(np.random.default_rng(31)), validation=0.25,
@@ -476,7 +476,7 @@ class TestHorizon:
         def interrupt(*args, **options):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(loop.Objective, "value_and_gradient", interrupt)
+        monkeypatch.setattr(stage.Objective, "value_and_gradient", interrupt)
         fit = fitted(dataset(np.random.default_rng(32)), schedule=quick(2, horizon=1.0))
         assert fit.horizon == 4.0
 

@@ -120,8 +120,12 @@ def fit(
         File, ending in ``.nc``, that keeps data, recipe and the state of the training, from which
         `resume` goes on to the same bits after a crash, a kill or an interrupt. It is written
         whole or not at all, and stays when the fit has ended.
+        The first one is written before the training; where a later one fails, say because the disk
+        is full, there is a warning, and the next is tried when it is due. An interrupt, and a
+        callback that raises something, write one more.
     checkpoint_seconds : float
-        At least this time, in seconds, lies between two checkpoints.
+        At least this time, in seconds, lies between two checkpoints, and at least four times what
+        writing one takes, so that 0 does not hold the fit up.
     callbacks : callable or sequence of callable, optional
         Each is called with a ``pycellbox.fitting.TrainingState`` at the beginning of every stage
         and after its iterations; where the backend trains by itself, after those of a tenth of a
@@ -139,6 +143,8 @@ def fit(
     ------
     OptionError, DataError, ModelError, SolverError, BackendError
         Something given does not fit, or nothing is perturbed; nothing was computed.
+    ResultFileError
+        The checkpoint cannot be written, or would replace another file or a fit on its way.
     DivergenceError
         The trajectory is not finite at the initial parameters.
 
@@ -149,6 +155,8 @@ def fit(
         that are no log-ratios, drugs that are not declared, and the like.
     BackendWarning
         The backend lacks the default solver.
+    FileWarning
+        A checkpoint cannot be written.
     NumericsWarning
         In the end, steps leave the equation's solution, or conditions do not settle.
 

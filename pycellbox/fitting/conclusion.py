@@ -75,7 +75,7 @@ def conclusion(
             "data": data,
         }
     )
-    by = {"backend": backend.name, "versions": _versions(backend)}
+    by = {"backend": backend.name, "versions": versions(backend)}
     tree.attrs = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -86,7 +86,7 @@ def conclusion(
     return Fit(tree)
 
 
-def _versions(backend: Backend) -> dict[str, str]:
+def versions(backend: Backend) -> dict[str, str]:
     """Versions of what computed a result."""
     return {
         "pycellbox": __version__,

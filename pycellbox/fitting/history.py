@@ -37,12 +37,19 @@ class History:
         return part
 
     @classmethod
-    def of(cls, table: xr.Dataset) -> History:
-        """Return the rows that `to_dataset` made a table of."""
+    def of(cls, table: np.ndarray) -> History:
+        """Return the rows of a `table`."""
+        if table.shape[1:] != (len(_COLUMNS) + 1,) or table.dtype.kind != "f":
+            raise ValueError("a history has other columns")
         whole = cls()
-        columns = [table[name].values.astype(np.float64) for name in (*_COLUMNS, "stage")]
-        whole._rows = [tuple(map(float, row)) for row in zip(*columns, strict=True)]
+        whole._rows = [tuple(row) for row in table.tolist()]
         return whole
+
+    @property
+    def table(self) -> np.ndarray:
+        """All of it, float64 (iteration, column); the last column is the stage."""
+        width = len(_COLUMNS) + 1
+        return np.array(self._rows, dtype=np.float64).reshape(len(self._rows), width)
 
     def last(self) -> str:
         """Write out the losses of the last iteration."""
@@ -55,7 +62,7 @@ class History:
 
     def to_dataset(self) -> xr.Dataset:
         """Dims: iteration, counted over all stages from 0."""
-        table = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(_COLUMNS) + 1)
+        table = self.table
         data: dict[str, tuple[str, np.ndarray, dict[str, str]]] = {
             name: ("iteration", table[:, k].copy(), {"long_name": text})
             for k, (name, text) in enumerate(_COLUMNS.items())

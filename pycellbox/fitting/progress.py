@@ -32,7 +32,7 @@ class Progress:
         self._total, self._name = total, name
         self._show = show and sys.stderr is not None  # there is none in windowed programs
         self._bar: Any = None
-        self._done = 0
+        self.done = 0  # iterations, also before it began to be shown
 
     def __enter__(self) -> Progress:
         self._began = self._said = time.monotonic()
@@ -42,7 +42,9 @@ class Progress:
                 # The import costs time that a silent fit need not spend.
                 from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=self._total, desc=self._name, unit="it", leave=True)
+            self._bar = tqdm(
+                total=self._total, initial=self.done, desc=self._name, unit="it", leave=True
+            )
         return self
 
     def __exit__(
@@ -58,7 +60,7 @@ class Progress:
         """One more iteration."""
         if not self._show:
             return
-        self._done += 1
+        self.done += 1
         now = time.monotonic()
         if self._bar is None and now - self._said < SECONDS_BETWEEN_LINES:
             return
@@ -70,7 +72,7 @@ class Progress:
             self._bar.update()
             return
         self._said = now
-        line = f"{self._name}: {self._done}/{self._total}, {text}, {now - self._began:.0f} s"
+        line = f"{self._name}: {self.done}/{self._total}, {text}, {now - self._began:.0f} s"
         try:
             print(line, file=sys.stderr, flush=True)
         except (OSError, ValueError):  # the disk is full or the reader gone: go on without

@@ -9,17 +9,24 @@ from pathlib import Path
 
 import numpy as np
 
-from pycellbox.backends import get_backend
-from pycellbox.common.files import PATH
+from pycellbox.backends import BACKEND, get_backend
+from pycellbox.common.files import PATH, check_writable
 from pycellbox.common.options import checked, flag, number, optional
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
+from pycellbox.data.container import ENDINGS
 from pycellbox.ending import Ended, Ending
-from pycellbox.errors import ResultFileError
+from pycellbox.errors import (
+    BackendError,
+    FileWarning,
+    PycellboxWarning,
+    ResultFileError,
+    warn,
+)
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
-from pycellbox.fitting.checkpoint import Checkpoint, read_checkpoint
+from pycellbox.fitting.checkpoint import Checkpoint, circumstances, read_checkpoint
 from pycellbox.fitting.job import Job
-from pycellbox.fitting.run import carry_out
+from pycellbox.fitting.run import carry_out, check_stage_horizons
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Problem, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
@@ -53,9 +60,16 @@ def resume(
     Raises
     ------
     ResultFileError
-        The file is missing, damaged, no checkpoint, or from a newer version.
+        The file is missing, damaged, no checkpoint, or from a newer version; or it cannot be
+        written further. Nothing was computed.
     BackendError
         The backend of the fit is not ready.
+
+    Warns
+    -----
+    FileWarning
+        The checkpoint was written with another version of pycellbox, NumPy, SciPy or the backend,
+        or on another kind of processor; or, later, it cannot be written further.
 
     Notes
     -----
@@ -72,18 +86,21 @@ def resume(
     path = Path(checkpoint)
     groups = read_checkpoint(path)
     attrs = groups[""].attrs
-    chosen = get_backend(str(attrs.get("backend")))  # type: ignore[arg-type]
     try:
-        began = now - float(attrs["seconds"])
+        chosen = get_backend(BACKEND.read(attrs["backend"]))
+        began = now - number(0)("seconds", attrs["seconds"])
+        _compare(path, read_json(attrs["circumstances"]), circumstances(chosen))
         start = groups["start"]
         recipe = Recipe.from_dict(read_json(attrs["recipe"]), mask=start.get("mask"))
-        data = groups["data"]
+        data = validate(groups["data"])
         roles = data["role"].values
         if not set(roles) <= {"train", "validation"} or not (roles == "train").any():
             raise ValueError("a role is neither train nor validation")
-        structure = structure_of(validate(data), recipe.model)
+        structure = structure_of(data, recipe.model)
+        structure.check()
         precision = np.dtype(recipe.dtype)
         problem = Problem.from_dataset(data, structure, recipe.horizon, precision)
+        check_stage_horizons(recipe.stages, problem)
         parameters = parameter_arrays(
             structure, start.drop_vars("mask", errors="ignore"), np.float64
         )
@@ -100,13 +117,28 @@ def resume(
         )
         keeper = Checkpoint.onwards(path, checkpoint_seconds, job)
         training = job.training()
-        training.go_on(TrainingState.from_groups(attrs, groups, training.parametrization))
-    except ResultFileError:
+        state = TrainingState.from_groups(attrs, groups, training.parametrization)
+        training.go_on(state, recipe.stages)
+    except (BackendError, PycellboxWarning):
         raise
     except Exception as error:  # of a file that is whole, and not what this pycellbox wrote
         said = " ".join(str(error).split())[:200]
         raise ResultFileError(f"{path} is damaged: {type(error).__name__}: {said}") from error
+    if ended is None:
+        check_writable(path, ENDINGS)
     return carry_out(job, training, began, keeper, ended)
+
+
+def _compare(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
+    """Warn of what may change the last bits."""
+    other = [f"{name} {then[name]} (here {now[name]})" for name in now if then[name] != now[name]]
+    if other:
+        warn(
+            f"{path} was written with {', '.join(other)}: the fit goes on, but its last bits may "
+            "differ from those of one that was never interrupted. Where these matter, go on with "
+            "it where it began.",
+            FileWarning,
+        )
 
 
 def _ended(told: dict[str, str] | None) -> Ended | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 
 from pycellbox.ending import Ended
 from pycellbox.errors import ModelError
@@ -47,11 +46,18 @@ def carry_out(
     if training.begun is not None:
         how = f"goes on after {time.perf_counter() - began:.2f} s"
 
-    def watch(make: Callable[[], TrainingState], urgent: bool) -> None:
+    def watch(state: TrainingState, urgent: bool) -> None:
         if checkpoint is not None:
-            checkpoint.write(make, urgent, time.perf_counter() - began)
-        for callback in () if urgent else job.callbacks:  # which have seen this one
-            callback(make())
+            checkpoint.write(state, urgent, time.perf_counter() - began)
+        if urgent:  # the callbacks have seen this one
+            return
+        try:
+            for callback in job.callbacks:
+                callback(state)
+        except BaseException:
+            if checkpoint is not None:
+                checkpoint.write(state, True, time.perf_counter() - began)
+            raise
 
     training.watch = watch if checkpoint or job.callbacks else None
     log.info(
@@ -83,7 +89,7 @@ def carry_out(
                 "seconds": round(time.perf_counter() - began, 3),
             },
         )
-        if checkpoint is not None and training.ended.is_final:
+        if checkpoint is not None and ended is None and training.ended.is_final:
             state = training.final_state(len(stages))
             checkpoint.finish(state, time.perf_counter() - began, training.ended)
         log.info(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from pycellbox.common.texts import read_json
 from pycellbox.fitting.history import History
+from pycellbox.numerics.checks import check_arrays
 from pycellbox.numerics.parametrization import Parametrization
 from pycellbox.problem import Array, parameter_dataset
 
 _WARM = "warm_"
 _ORDER = "order"
+_HISTORY = "history"
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,12 @@ class TrainingState:
         groups : dict of str to Dataset
             The arrays, and the history.
         """
-        arrays = {"kept": self.kept.raw, **self.optimizer}
+        arrays = {"kept": self.kept.raw, _HISTORY: self.rows.table, **self.optimizer}
         arrays |= {_WARM + name: array for name, array in self.warm.items()}
         if self.order is not None:
             arrays[_ORDER] = self.order
         variables = {
-            name: (tuple(f"{name}_{k}" for k in range(array.ndim)), array)
+            name: (tuple(f"axis_{k}_of_{size}" for k, size in enumerate(array.shape)), array)
             for name, array in arrays.items()
         }
         counts = {
@@ -111,7 +114,7 @@ class TrainingState:
             "kept_retried": self.kept.retried,
         }
         attrs = {"counts": json.dumps(counts), "generator": json.dumps(self.generator)}
-        return attrs, {"state": xr.Dataset(variables), "history": self.history}
+        return attrs, {"state": xr.Dataset(variables)}
 
     @classmethod
     def from_groups(
@@ -137,17 +140,12 @@ class TrainingState:
         Raises
         ------
         ValueError, KeyError
-            It does not hold together.
+            It is something else; whether it is a state of this fit, `check` says.
         """
         arrays = {str(name): array.values for name, array in groups["state"].data_vars.items()}
         counts = {name: int(value) for name, value in read_json(attrs["counts"]).items()}
-        raw, order = arrays.pop("kept"), arrays.pop(_ORDER, None)
+        raw, history, order = arrays.pop("kept"), arrays.pop(_HISTORY), arrays.pop(_ORDER, None)
         warm = {n.removeprefix(_WARM): arrays.pop(n) for n in list(arrays) if n.startswith(_WARM)}
-        if raw.shape != (parametrization.layout.size,):
-            raise ValueError("its parameters are not as many as the model has")
-        rows = History.of(groups["history"])
-        if not 0 <= counts["kept_iterations"] <= len(rows):
-            raise ValueError("its history is shorter than what was kept")
         return cls(
             stage=counts["stage"],
             iteration=counts["iteration"],
@@ -156,6 +154,32 @@ class TrainingState:
             warm=warm,
             order=order,
             generator=read_json(attrs["generator"]),
-            rows=rows,
+            rows=History.of(history),
             parametrization=parametrization,
         )
+
+    def check(self, ends: Sequence[float]) -> None:
+        """Raise a ValueError if it cannot be a state of a training with stages that end there."""
+        kept, rows = self.kept, self.rows.to_dataset()
+        if kept.raw.shape != (self.parametrization.layout.size,) or not np.isfinite(kept.raw).all():
+            raise ValueError("the parameters are not those of the model")
+        if not 0 <= self.stage <= len(ends):
+            raise ValueError(f"there is no stage {self.stage}")
+        if not 0 <= kept.iterations <= len(self.rows) or kept.retried < 0:
+            raise ValueError("what was kept does not belong to the history")
+        stages = rows["stage"].values
+        if not np.isin(stages, np.arange(len(ends))).all() or (np.diff(stages) < 0).any():
+            raise ValueError("the history has other stages")
+        if not np.array_equal(rows["horizon"], np.array(ends)[stages]):
+            raise ValueError("the history has other horizons")
+
+    def check_optimizer(self, fresh: Mapping[str, Array]) -> None:
+        """Raise a ValueError unless that of the optimizer is such as a run's, ``fresh``."""
+        check_arrays(self.optimizer, {name: array.shape for name, array in fresh.items()})
+        found = self.optimizer
+        if not all(np.isfinite(found[name]).all() for name in ("raw", "best_raw")):
+            raise ValueError("parameters of the optimizer are not finite")
+        if not all(found[name] >= 0 for name in ("since", "count", "retried")):
+            raise ValueError("the optimizer has counted less than nothing")
+        if not 0 < found["shrink"] <= 1:
+            raise ValueError("the optimizer has a factor of steps that is none")

@@ -1,13 +1,14 @@
-"""What every backend refuses: gradients that blew up, records beyond the memory."""
+"""What every backend refuses: gradients that blew up, records beyond the memory, other states."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from pycellbox.errors import DivergenceError, SolverError
-from pycellbox.problem import Parameters
+from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Solver
 
 
@@ -47,6 +48,24 @@ def check_gradient(gradient: Parameters, why: str) -> None:
     for name, array in gradient.items():
         if not np.isfinite(array).all():
             raise DivergenceError(f"the gradient with respect to {name} is not finite: {why}")
+
+
+def check_arrays(
+    given: Mapping[str, Array],
+    shapes: Mapping[str, tuple[int, ...]],
+    optional: Collection[str] = (),
+) -> None:
+    """Raise unless numbers of these names and shapes are given, which may come out of a file.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not set(shapes) - set(optional) <= set(given) <= set(shapes):
+        raise ValueError(f"there are {', '.join(given) or 'no'} arrays for {', '.join(shapes)}")
+    for name, array in given.items():
+        if array.shape != shapes[name] or array.dtype.kind not in "if":
+            raise ValueError(f"{name} are no numbers of shape {shapes[name]}")
 
 
 UNSTABLE = "the network is unstable over this horizon; shorten it, use a smaller step, or shrink W."

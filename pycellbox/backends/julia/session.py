@@ -19,6 +19,7 @@ from pycellbox.backends.julia.calls import (
 from pycellbox.backends.julia.objects import julia_solver, julia_structure
 from pycellbox.backends.julia.training import JuliaTrainingRun
 from pycellbox.backends.protocol import TrainingPlan
+from pycellbox.numerics.checks import check_arrays
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
@@ -151,7 +152,9 @@ class JuliaSession:
         """See `pycellbox.backends.protocol.Session.warm_up`."""
         if not self._solver.steady:
             return
-        n = self.problem.structure.n_nodes
+        c, n = self.problem.perturbation.shape
+        shapes = {"states": (c, n), "adjoint": (c, n), "correction": (n, n)}
+        check_arrays(state, shapes, optional=("correction",))
         given = {"correction": np.zeros((n, n)), **state}
         arrays = [
             np.ascontiguousarray(given[k], self._dtype) for k in ("states", "adjoint", "correction")

@@ -10,7 +10,7 @@ from pycellbox.backends.numpy.integrate import reverse
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import check_gradient
+from pycellbox.numerics.checks import check_arrays, check_gradient
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
@@ -104,8 +104,11 @@ class NumpySteadySession(PlainSession):
 
     def warm_up(self, state: Mapping[str, Array]) -> None:
         """See `pycellbox.backends.protocol.Session.warm_up`."""
+        (c, n), optional = self._states.shape, ("adjoint", "correction")
+        shapes = {"states": (c, n), "adjoint": (c, n), "correction": (n, n)}
+        check_arrays(state, shapes, optional)
         found = {name: np.array(array) for name, array in state.items()}
-        self._states = found.get("states", self._states)
+        self._states = found["states"]
         self._adjoint, self._correction = found.get("adjoint"), found.get("correction")
 
     def _forward(

@@ -1,0 +1,225 @@
+"""One stage of a training: its session, its batches, its judge."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pycellbox.backends.protocol import Batch, Iteration, TrainingRun
+from pycellbox.common import interrupts
+from pycellbox.errors import DivergenceError
+from pycellbox.fitting import lbfgs
+from pycellbox.fitting.adamw import AdamWRun, Judge
+from pycellbox.fitting.objective import Objective
+from pycellbox.fitting.state import TrainingState
+from pycellbox.problem import Array, Problem
+from pycellbox.schedule import LBFGS, AdamW, Stage
+
+if TYPE_CHECKING:
+    from pycellbox.fitting.loop import Training
+
+
+class StageRun:
+    """A stage, at its beginning or where it was left."""
+
+    def __init__(self, training: Training, number: int, stage: Stage) -> None:
+        self.t, self.number, self.stage = training, number, stage
+        self.done = 0
+        self.order: Array | None = None
+        self._left: TrainingRun | None = None
+        problem = up_to(training.problem, stage.horizon)
+        self.horizon, self.times = float(problem.times[-1]), problem.times.size
+        session = training.backend.session(problem, training.solver, training.loss)
+        train_weight = problem.weight[training.train]
+        objective = Objective(
+            session,
+            training.parametrization,
+            stage.penalty or training.penalty,
+            max(int(np.count_nonzero(train_weight)), 1),
+        )
+        self.judge = Judge(
+            objective,
+            training.train,
+            training.validation,
+            stage.patience,
+            # Without validation a minibatch says too little to choose by.
+            (stage.batch_size is None or stage.batch_size >= training.train.size)
+            and stage.prefix is None,
+            training.kept.raw,
+        )
+
+    def go_on(self, state: TrainingState) -> None:
+        """Take up a state of this stage; ValueError if it is none."""
+        if not state.optimizer:  # its beginning, where L-BFGS starts again too
+            if state.iteration:
+                raise ValueError("the state of the optimizer is missing")
+            return
+        if isinstance(self.stage.optimizer, LBFGS):
+            raise ValueError("a stage of L-BFGS has a state of AdamW")
+        run, session = self._adamw(self.stage.optimizer), self.judge.objective.session
+        state.check_optimizer(run.state())
+        run.restore(state.optimizer)
+        session.warm_up(state.warm)
+        if not 0 <= state.iteration <= self.stage.iterations:
+            raise ValueError(f"the stage has no iteration {state.iteration}")
+        order = state.order
+        if order is None:
+            lacks = self._place(state.iteration) > 0
+        else:
+            lacks = not np.array_equal(np.sort(order), self.t.train)
+        if lacks:
+            raise ValueError("the order of the conditions is none of this epoch")
+        self._left, self.done, self.order = run, state.iteration, order
+
+    def run(self) -> None:
+        """Run it, from its beginning or from where it was left."""
+        if isinstance(self.stage.optimizer, LBFGS):
+            self._run_lbfgs(self.stage.optimizer)
+        else:
+            self._run_adamw(self._left or self._adamw(self.stage.optimizer))
+
+    def _adamw(self, options: AdamW) -> TrainingRun:
+        rates = self.t.parametrization.layout.spread(self.stage.rates())
+        judge, start = self.judge, self.t.kept.raw
+        own = None
+        if judge.objective.penalty.of == "raw":  # all that backends know
+            own = judge.objective.session.training_run(judge.plan(options, start, rates))
+        return AdamWRun(judge, options, start, rates) if own is None else own
+
+    def _run_adamw(self, run: TrainingRun) -> None:
+        top_rate, retried = max(self.stage.rates().values()), self.t.kept.retried - run.retried
+        state = self._watched(run)
+        batches = itertools.islice(self._batches(), self.stage.iterations - self.done)
+        while chunk := list(itertools.islice(batches, run.chunk)):
+            with self._kept_if_interrupted(state):
+                interrupts.check()
+                advance = run.advance([batch for batch, _ in chunk])
+            for (batch, generator), iteration in zip(chunk, advance.iterations, strict=False):
+                self._record(iteration, top_rate * batch.factor)
+                # Where a stage ends within a chunk, what was drawn for the rest of it must not
+                # count: how long a chunk is depends on the clock.
+                self.t.rng.bit_generator.state = generator
+            self.t.keep(run.best_raw, retried + run.retried)
+            self.done += len(advance.iterations)
+            for iteration in advance.iterations:
+                self._tell(iteration)
+            if advance.failure:
+                raise DivergenceError(advance.failure)
+            if advance.stop:
+                return
+            state = self._watched(run)
+        with self._kept_if_interrupted(state):
+            run.finish()
+        self.t.keep(run.best_raw, retried + run.retried)
+
+    def _run_lbfgs(self, options: LBFGS) -> None:
+        def report(raw: Array, objective: float, loss: float, length: float) -> bool:
+            validation, stop = self.judge.see(raw, objective)
+            iteration = Iteration(objective, loss, validation, length)
+            self._record(iteration, math.nan)
+            self.t.keep(self.judge.best_raw, self.t.kept.retried)
+            self._tell(iteration)
+            if begun is not None and self.t.watch is not None:
+                self.t.watch(begun, False)
+            return stop
+
+        start, most = self.t.kept.raw, self.stage.iterations
+        begun = self._watched(None)  # from which it starts again
+        with self._kept_if_interrupted(begun):
+            lbfgs.minimize(self.judge.objective, options, start, most, self.t.train, report)
+
+    def _batches(self) -> Iterator[tuple[Batch, Any]]:
+        """Batches without end, in an order drawn anew each epoch; the generator after each."""
+        train, size = self.t.train, self.stage.batch_size
+        for iteration in itertools.count(self.done):
+            rows, closes_epoch = train, True
+            if size is not None and size < train.size:
+                at = self._place(iteration)
+                if at == 0:
+                    self.order = self.t.rng.permutation(train)
+                assert self.order is not None
+                rows, closes_epoch = self.order[at : at + size], at + size >= train.size
+            batch = Batch(rows, closes_epoch, self.stage.factor(iteration), self._prefix())
+            yield batch, self.t.rng.bit_generator.state
+
+    def _watched(self, run: TrainingRun | None) -> TrainingState | None:
+        """Have the state seen at the end of an iteration; None if nobody watches."""
+        if self.t.watch is None:
+            return None
+        state = self._state(run)
+        self.t.watch(state, False)
+        return state
+
+    @contextmanager
+    def _kept_if_interrupted(self, state: TrainingState | None) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if state is not None and self.t.watch is not None:
+                self.t.watch(state, True)
+            raise
+
+    def _state(self, run: TrainingRun | None) -> TrainingState:
+        """Make the state at the end of an iteration; without a run, that of a stage's beginning."""
+        return TrainingState(
+            stage=self.number,
+            iteration=self.done,
+            kept=self.t.kept,
+            optimizer={} if run is None else run.state(),
+            warm={} if run is None else self.judge.objective.session.warm(),
+            order=self.order,
+            generator=copy.deepcopy(self.t.rng.bit_generator.state),
+            rows=self.t.history.first(len(self.t.history)),
+            parametrization=self.t.parametrization,
+        )
+
+    def _place(self, iteration: int) -> int:
+        """Where the batch of an iteration begins in the order of its epoch."""
+        size, count = self.stage.batch_size, self.t.train.size
+        if size is None or size >= count:
+            return 0
+        return iteration * size % (math.ceil(count / size) * size)
+
+    def _prefix(self) -> int | None:
+        """Draw how many of the first times the next update sees; None for all."""
+        if self.stage.prefix is None:
+            return None
+        return int(self.t.rng.integers(min(self.stage.prefix, self.times), self.times + 1))
+
+    def _record(self, iteration: Iteration, rate: float) -> None:
+        self.t.history.add(
+            self.number,
+            learning_rate=rate,
+            horizon=self.horizon,
+            **dataclasses.asdict(iteration),
+        )
+
+    def _tell(self, iteration: Iteration) -> None:
+        self.t.progress.advance(self.number, iteration.loss, iteration.validation_loss)
+
+
+def end_of(problem: Problem, stage: Stage) -> float:
+    """End of the integration in a stage."""
+    return float(up_to(problem, stage.horizon).times[-1])
+
+
+def up_to(problem: Problem, horizon: float | None) -> Problem:
+    """Return the problem with another horizon, or the measured times up to it."""
+    if horizon is None:
+        return problem
+    if problem.steady:
+        return dataclasses.replace(problem, times=np.array([horizon]))
+    keep = problem.times <= horizon
+    return dataclasses.replace(
+        problem,
+        times=problem.times[keep],
+        response=np.ascontiguousarray(problem.response[:, keep]),
+        weight=np.ascontiguousarray(problem.weight[:, keep]),
+    )
