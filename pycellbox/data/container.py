@@ -17,7 +17,7 @@ import xarray as xr
 
 from pycellbox.common.files import PATH, check_ending, write_whole
 from pycellbox.common.texts import read_json
-from pycellbox.data.hdf5 import ForeignError, check_content
+from pycellbox.data.hdf5 import ForeignError, arrays_of, check_content
 from pycellbox.data.storable import (
     OWN_ATTRIBUTES,
     check_name,
@@ -141,14 +141,16 @@ def _check_large(source: Path, size: int) -> None:
             mmap(raw.fileno(), 0, access=ACCESS_READ) as image,
             h5py.File(source, "r") as file,
         ):
-            held = check_content(file, image)
+            held = arrays_of(file, image)
+            # Before attributes are looked for in all of it.
+            if size > _WHOLE + 10 * held:
+                raise ForeignError(
+                    f"it has {size / 1e6:.0f} MB and holds {held / 1e6:.0f} MB of data; what the "
+                    "rest is is unknown"
+                )
+            check_content(file, image)
     except Exception as error:
         raise _damaged(source, error) from error
-    if size > _WHOLE + 10 * held:
-        raise ResultFileError(
-            f"{str(source)!r} has {size / 1e6:.0f} MB and holds {held / 1e6:.0f} MB of data; what "
-            "the rest is is unknown, so it is not read."
-        )
 
 
 def _damaged(source: Path, error: Exception) -> ResultFileError:

@@ -51,11 +51,19 @@ def check_content(file: h5py.File, image: bytes | mmap) -> int:
         filters other than the usual ones, types that no dataset has, or unpacks to far more than
         its own size.
     """
+    held = arrays_of(file, image)
+    budget = _Budget(image)
+    for item in _objects(file):
+        _check_attributes(item, budget)
+    return held + budget.spent
+
+
+def arrays_of(file: h5py.File, image: bytes | mmap) -> int:
+    """Check the arrays of a file alone, and return their bytes; as `check_content`."""
     budget = _Budget(image)
     if file.id.get_create_plist().get_sizes() != (8, 8) or file.userblock_size:
         raise ForeignError("it has addresses of another size than 8 bytes")
     for item in _objects(file):
-        _check_attributes(item, budget)
         if hasattr(item, "dtype"):
             _check_array(item, budget)
     return budget.spent
