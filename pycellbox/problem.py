@@ -205,8 +205,8 @@ def _out_of_place(p: Parameter, values: Array, wrong: Array, structure: Structur
             f"{p.name}[{', '.join(map(repr, labels))}] = {values[place]:g}, but the model allows "
             f"no interaction there{hint}: set it to 0 or change the model's mask."
         )
-    where = f"of node {' and '.join(map(repr, labels))}"
-    return f"parameter {p.name} {where} is {values[place]:g}; {needs}."
+    where = f" of node {' and '.join(map(repr, labels))}" if labels else ""
+    return f"parameter {p.name}{where} is {values[place]:g}; {needs}."
 
 
 def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
@@ -248,4 +248,4 @@ def kinds_of(nodes: Sequence[str], *sources: object) -> tuple[str, ...]:
 def _in_precision(values: Array, dtype: npt.DTypeLike) -> Array:
     """Return values as C-ordered floats; those beyond the range of float32 become infinite."""
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, dtype=dtype)
+        return np.asarray(values, dtype=dtype, order="C")  # which leaves a number without dims

@@ -205,6 +205,15 @@ def test_residuals_have_a_jacobian_in_both_coordinates(solver, degree):
     np.testing.assert_allclose(slope, layout.join(exact)[layout.free], atol=2 * tolerance)
 
 
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("jax", marks=needs_jax)])
+def test_its_gradient_has_the_dims_of_its_parameters(courses, truth, backend):
+    asked = {"solver": pcb.Heun(0.2), "backend": backend}
+    _, gradient = pcb.value_and_gradient(Compartments(), truth, courses, **asked)
+    assert {n: g.dims for n, g in gradient.items()} == {n: p.dims for n, p in truth.items()}
+    with pytest.raises(ModelError, match=r"^parameter kappa is -1; it must be ≥ 0"):
+        pcb.value_and_gradient(Compartments(), truth.assign(kappa=-1.0), courses, **asked)
+
+
 def test_residuals_of_another_equation_have_a_jacobian(courses, truth):
     problem = problem_of(courses.assign(response=1.3 * courses["response"]), Compartments(0.2))
     parameters = parameter_arrays(problem.structure, truth, np.float64)

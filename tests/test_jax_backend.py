@@ -249,6 +249,19 @@ def test_finite_differences(backend):
     assert_same_gradient(gradient, differences, 1e-7)
 
 
+def test_parameters_may_be_more_precise_than_the_data(backend):
+    """Those of residuals are."""
+    solver, rng = pcb.Heun(0.2), np.random.default_rng(9)
+    problem = random_problem(pcb.CellBox(), rng, times=TIMES, dtype="float32")
+    parameters = random_parameters(pcb.CellBox(), rng)
+    (r, J), (residuals, jacobian) = (
+        b.session(problem, solver, Loss()).residuals_and_jacobian(parameters)
+        for b in (backend, NumpyBackend())
+    )
+    np.testing.assert_allclose(r, residuals, atol=1e-3)
+    np.testing.assert_allclose(J, jacobian, atol=1e-3)
+
+
 def test_tsit5_in_float32(backend):
     rng = np.random.default_rng(9)
     model = pcb.CellBox()

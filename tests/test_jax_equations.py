@@ -28,6 +28,7 @@ pytest.importorskip("diffrax", reason='needs diffrax: pip install "pycellbox[jax
 from pycellbox.backends import jax as ours
 from pycellbox.backends.jax import programs
 
+pytestmark = pytest.mark.slow  # most of the time JAX compiles
 TIMES = (0.0, 0.4, 1.0, 2.0)
 SETTLING = (0.0, 1.0, 40.0, 80.0)
 NODES = ("a", "b", "c", "d")

@@ -52,7 +52,7 @@ class Plan(ABC):
 
     @abstractmethod
     def prepared(self, parameters: Parameters) -> Any:
-        """Parameters as the programs take them."""
+        """Parameters as the programs take them, in the dtype of the states."""
 
     @abstractmethod
     def of_rows(self, drive: Any, rows: Array | None) -> Any:
@@ -127,8 +127,8 @@ class NetworkPlan(Plan):
 
     def prepared(self, parameters: Parameters) -> kernel.Network:
         """See `Plan.prepared`."""
-        k = self.equations.coefficients(parameters)
-        return kernel.Network(k.M, k.a, k.b, k.c)
+        k, dtype = self.equations.coefficients(parameters), self.perturbation.dtype
+        return kernel.Network(*(v.astype(dtype, copy=False) for v in (k.M, k.a, k.b, k.c)))
 
     def of_rows(self, drive: kernel.Inputs, rows: Array | None) -> kernel.Inputs:
         """All: the program takes the rows."""
@@ -169,7 +169,7 @@ class EquationPlan(Plan):
 
     def prepared(self, parameters: Parameters) -> Parameters:
         """See `Plan.prepared`."""
-        return parameters
+        return {n: np.asarray(v, self.perturbation.dtype) for n, v in parameters.items()}
 
     def of_rows(self, drive: generic.Given, rows: Array | None) -> generic.Given:
         """Return the drive of those: how it is taken apart is the equation's own."""
