@@ -66,7 +66,7 @@ end
     python_write_value_and_gradient(session, wish, to)
 
 Evaluate for the wish at an address (address and number of rows, prefix, addresses of the derivatives
-with respect to perturbation and initial state or 0) and write the value to the address `to`.
+with respect to perturbation and initial state of these rows, or 0) and write the value to `to`.
 """
 function python_write_value(s::PythonSession, wish, to)
     address, count_, first_times = wrap(Int64, wish, 5)
@@ -81,8 +81,7 @@ function python_write_value_and_gradient(s::PythonSession, wish, to)
     found = if u == 0
         value_and_gradient!(s.gradient, s.session, s.parameters; rows=rows, prefix=prefix)
     else
-        T, n = eltype(s.parameters.W), size(s.parameters.W, 1)
-        shape = (n, length(rows === nothing ? s.session.every_row : rows))
+        T, shape = eltype(s.parameters.W), (size(s.parameters.W, 1), length(rows))
         inputs = InputGradient(wrap(T, u, shape...), wrap(T, x0, shape...))
         value_and_gradient!(
             s.gradient, s.session, s.parameters; rows=rows, prefix=prefix, inputs=inputs

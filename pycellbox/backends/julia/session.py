@@ -96,11 +96,13 @@ class JuliaSession:
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         self._set(parameters)
-        index, of_inputs = row_numbers(rows), {}
+        of_inputs = {}
         if inputs:
             c, n = self.problem.perturbation.shape
-            shape = (c if index is None else index.size, n)
+            rows = np.arange(c) if rows is None else np.asarray(rows)
+            shape = (rows.size, n)
             of_inputs = {k: np.zeros(shape, self._dtype) for k in ("perturbation", "initial_state")}
+        index = row_numbers(rows)
         places = [address(array) for array in of_inputs.values()] or [0, 0]
         self._wish[:] = (*located(index), prefix or 0, *places)
         self._to_gradient.run()
