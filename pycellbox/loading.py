@@ -104,6 +104,8 @@ def _check_whole(fit: Fit) -> None:
     data = validate(fit.data)
     parameters, history, told = fit.parameters, fit.history, fit.provenance
     nodes = labels_along(data, "node")
+    if "node_kind" not in parameters.coords:
+        raise ValueError("the parameters have no node_kind")
     if labels_along(parameters, "node") != nodes:
         raise ValueError("parameters and data have other nodes")
     structure = Structure.over(fit.model, nodes, [str(k) for k in data["node_kind"].values])

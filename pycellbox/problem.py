@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import instance
+from pycellbox.common.options import as_text, instance
 from pycellbox.data import NODE_KINDS
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError
@@ -126,13 +126,10 @@ def perturbation_array(
     perturbation: xr.DataArray, nodes: Sequence[str], dtype: npt.DTypeLike
 ) -> tuple[tuple[str, ...], Array]:
     """Condition labels and the perturbation in the order of ``nodes``, (condition, node)."""
-    if not isinstance(perturbation, xr.DataArray) or set(perturbation.dims) != {
-        "condition",
-        "node",
-    }:
-        got = getattr(perturbation, "dims", type(perturbation).__name__)
+    instance(xr.DataArray, "a DataArray (condition, node)")("perturbation", perturbation)
+    if set(perturbation.dims) != {"condition", "node"}:
         raise DataError(
-            f"perturbation is {got}; it needs a DataArray with dims ('condition', 'node')."
+            f"perturbation has dims {perturbation.dims}; it needs ('condition', 'node')."
         )
     if "node" not in perturbation.coords:
         raise DataError("perturbation has no node labels; give it a 'node' coordinate.")
@@ -232,7 +229,7 @@ def kinds_of(nodes: Sequence[str], *sources: object) -> tuple[str, ...]:
             given = dict(
                 zip(
                     labels_along(source, "node"),
-                    map(str, source["node_kind"].values),
+                    map(as_text, source["node_kind"].values),
                     strict=True,
                 )
             )

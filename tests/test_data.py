@@ -354,7 +354,7 @@ def test_labels_that_no_table_would_use(doses, measured):
 
 
 def test_table_of_another_type(measured):
-    with pytest.raises(DataError, match=r"perturbation is a str; .*read_csv"):
+    with pytest.raises(OptionError, match=r"perturbation is a str; .*read_csv"):
         from_tables("pert.csv", measured, conditions=CONDITIONS, nodes=NODES)
 
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
-from pycellbox.baselines import MeanResponse
+from pycellbox.baselines import MeanResponse, Ridge
 from tests.fuzz.running import trial, uncalled
 from tests.support.problems import dataset
 
@@ -80,6 +80,9 @@ def deep(kind):
         lambda data, value: pcb.from_tables(
             data["perturbation"], data["response"], node_kind=value
         ),
+        lambda data, value: pcb.from_tables(
+            data["perturbation"], data["response"], node_kind=dict.fromkeys("ABCDPxy", value)
+        ),
         lambda data, value: pcb.CellBox(mask=value),
         lambda data, value: pcb.networks.cyclic(3, alpha=value),
         lambda data, value: pcb.load(value),
@@ -89,6 +92,22 @@ def deep(kind):
 def test_what_is_nested_without_end_is_refused(call, kind):
     with pytest.raises(pcb.PycellboxError):
         call(dataset(np.random.default_rng(0)), deep(kind))
+
+
+@pytest.mark.parametrize("value", [np.array(1.0), xr.DataArray(1.0)], ids=["NumPy", "xarray"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda value: pcb.data.condition_labels(value, ["a"]),
+        lambda value: pcb.from_tables(value, value, conditions=["a"], nodes=["b"]),
+        lambda value: pcb.splits.Split("a", value, (), ("b",)),
+        lambda value: pcb.CellBox(mask=value),
+        lambda value: Ridge(alphas=value),
+    ],
+)
+def test_an_array_without_dims_is_no_list(call, value):
+    with pytest.raises(pcb.PycellboxError):
+        call(value)
 
 
 @pytest.mark.parametrize("labels", [["A"] * 7, [""] * 7, [np.nan] * 7, [b"A"] * 7], ids=str)

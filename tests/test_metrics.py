@@ -149,7 +149,7 @@ def test_differing_dims_are_an_error(both):
 
 
 def test_plain_arrays_are_refused(both):
-    with pytest.raises(DataError, match="predicted is a ndarray"):
+    with pytest.raises(OptionError, match="predicted=array"):
         metrics.mse(both[0].values, both[1])
 
 

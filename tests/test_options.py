@@ -14,6 +14,7 @@ import pytest
 import pycellbox as pcb
 from pycellbox.common import options
 from pycellbox.common.options import choice, integer, number
+from pycellbox.common.plain import as_integer, as_number
 from pycellbox.solvers import solver_to_dict
 from tests.fuzz.running import EXEMPT, public
 from tests.support.problems import dataset
@@ -26,14 +27,14 @@ NUMBERS = (0.5, np.float64(0.5), np.float32(0.5), np.array(0.5), Fraction(1, 2),
 @pytest.mark.parametrize("value", INTEGERS, ids=lambda v: type(v).__name__)
 def test_any_integer_is_one(value):
     assert type(integer()("x", value)) is int
-    assert integer(3, 3)("x", value) == 3 == options.as_number(value)
+    assert integer(3, 3)("x", value) == 3 == as_number(value)
 
 
 @pytest.mark.parametrize("value", NUMBERS, ids=lambda v: type(v).__name__)
 def test_any_real_number_is_one(value):
     assert type(number()("x", value)) is float
     assert number()("x", value) == 0.5
-    assert options.as_integer(value) is None
+    assert as_integer(value) is None
 
 
 NEITHER = (True, np.True_, np.array(True), "3", None, 1 + 0j, np.timedelta64(3), [3], np.array([3]))
@@ -100,6 +101,9 @@ SPELT = [
     (lambda: pcb.fit(DATA, backend="nunpy"), "'numpy'"),
     (lambda: pcb.fit(DATA, dtype="float46"), "'float64'"),
     (lambda: pcb.fit(DATA, validation=["c0", "c111"]), "'c11'"),
+    (lambda: pcb.CellBox.from_dict({"envelop": "tanh"}), "'envelope'"),
+    (lambda: pcb.Recipe().replace(scheduel=None), "'schedule'"),
+    (lambda: pcb.resume("x.nc", progres=False), "'progress'"),
     (lambda: pcb.prune(None, chose="lowest"), "'choose'"),
     (lambda: pcb.metrics.mse(DATA["response"], DATA["response"], by="nodes"), "'node'"),
     (lambda: pcb.splits.leave_one_drug_out(DATA, keep_singles=False, drug="xx"), "'x'"),

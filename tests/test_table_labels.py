@@ -98,7 +98,7 @@ def test_labels_that_are_one_label():
 @pytest.mark.parametrize("labels", ["abc", 3])
 def test_labels_of_arrays_are_sequences(name, labels):
     given = {"nodes": NODES, "conditions": CONDITIONS, name: labels}
-    with pytest.raises(DataError, match=f"{name} is {labels!r}; give a sequence"):
+    with pytest.raises(OptionError, match=f"{name} is {labels!r}; give a sequence"):
         pcb.from_tables(U.to_numpy(), X.to_numpy(), **given)
 
 
@@ -430,7 +430,7 @@ def test_splits_go_by_label(numbered):
     assert split.apply(data)[2]["condition"].values.tolist() == ["30"]
     with pytest.raises(DataError, match="uses condition '10' more than once"):
         pcb.splits.Split("twice", train=(10,), validation=(), test=(10.0,))
-    with pytest.raises(OptionError, match="test is the text '30'; give a sequence"):
+    with pytest.raises(OptionError, match="test: the condition labels='30'; it needs a list"):
         pcb.splits.Split("text", train=("10",), validation=(), test="30")
     left = pcb.splits.leave_one_drug_out(data, keep_singles=False, drug=1, train_fraction=1)
     assert left.test == ("20", "30")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pycellbox.common.options import MOST_ENTRIES, length, shown
+from pycellbox.common.options import shown
+from pycellbox.common.plain import MOST_ENTRIES, length
 from pycellbox.errors import DataError
 
 _MOST_DIMS = 30

@@ -12,22 +12,18 @@ import difflib
 import functools
 import inspect
 import math
-import operator
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
 
 from pycellbox.common.frozen import Frozen
+from pycellbox.common.plain import MOST_ENTRIES, as_integer, as_number, several
 from pycellbox.errors import OptionError
 
 T = TypeVar("T")
-#: Of a list that is gone through one by one; a range can have any number.
-MOST_ENTRIES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -230,30 +226,6 @@ NAMED = Value(_read_named, "a mapping with options by name")
 DTYPE = Value(_read_dtype, "'float64' or 'float32'")
 
 
-def as_integer(value: object) -> int | None:
-    """Return any kind of integer as ``int``; None for everything else, True and False included."""
-    if isinstance(value, bool | np.bool_) or _is_flag(value):
-        return None
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        return None
-
-
-def as_number(value: object) -> float | None:
-    """Return any kind of real number as ``float``, NaN and infinities too; None for the rest."""
-    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf":
-        value = value[()]
-    if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real | Decimal):
-        return None
-    try:
-        return float(value)
-    except OverflowError:  # an integer beyond the range of floats
-        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
-    except ValueError:  # a signalling NaN of Decimal
-        return math.nan
-
-
 def nearest(word: object, known: Iterable[T]) -> T | None:
     """Return the known word that a wrong one is probably meant to be."""
     if not isinstance(word, str) or len(word) > 80:
@@ -266,24 +238,6 @@ def nearest(word: object, known: Iterable[T]) -> T | None:
 def did_you_mean(word: object, known: Iterable[object]) -> str:
     """Return `` (did you mean …?)`` with the nearest known word; nothing if none is near."""
     return f" ({hint})" if (hint := _hint(word, known)) else ""
-
-
-def length(values: object) -> int:
-    """Return the number of entries to go through one by one, of a range too; 0 of an array."""
-    if isinstance(values, np.ndarray) or not isinstance(values, Sized):
-        return 0
-    try:
-        return len(values)
-    except OverflowError:  # of a range
-        return sys.maxsize
-
-
-def several(values: object) -> list[Any]:
-    """Return the entries of a list, an array or the like; ValueError if there are none such."""
-    scalar = isinstance(values, str | bytes) or not isinstance(values, Sized)
-    if scalar or not np.iterable(values) or length(values) > MOST_ENTRIES:
-        raise ValueError
-    return list(values)
 
 
 def settle(owner: object, name: str, value: object) -> None:
@@ -301,6 +255,11 @@ def shown(value: object) -> str:
     return words if len(words) <= 80 else words[:77] + "..."
 
 
+def as_text(value: object) -> str:
+    """Return a text as it is, and anything else as in a message."""
+    return str(value) if isinstance(value, str) else shown(value)
+
+
 def _hint(word: object, known: Iterable[object]) -> str:
     near = nearest(word, known)
     return "" if near is None else f"did you mean {near!r}?"
@@ -315,7 +274,3 @@ def _misfit(
             hint = did_you_mean(name, known)
             return f"{where} has no option {name!r}{hint}; it has {', '.join(known)}."
     return f"{where}: {error}; its options are {', '.join(known)}."
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "b"

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pycellbox.common.labels import counted, label_text, listed
-from pycellbox.common.options import Value, as_number, several, shown
+from pycellbox.common.options import Value, shown
+from pycellbox.common.plain import as_number, several
 from pycellbox.errors import DataError
 
 Labels: TypeAlias = npt.NDArray[np.str_]

@@ -11,7 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import counted, label_text, listed
-from pycellbox.common.options import as_integer, shown
+from pycellbox.common.options import as_text, shown
+from pycellbox.common.plain import as_integer
 from pycellbox.data.cells import Labels, as_labels, check_unique, is_missing
 from pycellbox.data.schema import NODE_KINDS
 from pycellbox.errors import DataError
@@ -148,14 +149,14 @@ def _series_of(node_kind: xr.DataArray) -> pd.Series:
 def _from_nodes(kinds: Mapping[str, Any], nodes: Labels) -> list[str]:
     found = [node for node in nodes.tolist() if node in kinds]
     if not found and set(kinds) == {str(i) for i in range(len(nodes))}:
-        return [str(kinds[str(i)]) for i in range(len(nodes))]
+        return [as_text(kinds[str(i)]) for i in range(len(nodes))]
     missing = [node for node in nodes.tolist() if is_missing(kinds.get(node))]
     if missing:
         raise DataError(
             f"node_kind has no kind for {counted(len(missing), 'node')}: {listed(missing)}; add "
             f"them, each with one of {', '.join(NODE_KINDS)}."
         )
-    return [str(kinds[node]) for node in nodes.tolist()]
+    return [as_text(kinds[node]) for node in nodes.tolist()]
 
 
 def _from_counts(counts: Mapping[Any, Any], nodes: Labels) -> list[str]:
@@ -167,19 +168,20 @@ def _from_counts(counts: Mapping[Any, Any], nodes: Labels) -> list[str]:
             f"{counted(len(nodes), 'node')}; they must add up to the number of nodes, which are "
             "the columns of the tables."
         )
-    return [str(kind) for kind, count in counts.items() for _ in range(count)]
+    return [as_text(kind) for kind, count in counts.items() for _ in range(count)]
 
 
 def _from_members(members: Mapping[Any, Any], nodes: Labels) -> list[str]:
     known = set(nodes.tolist())
-    given = [(str(kind), member) for kind, group in members.items() for member in _group(group)]
+    given = [(as_text(kind), member) for kind, group in members.items() for member in _group(group)]
     integers = [member for _, member in given if _is_integer(member)]
     labels = [member for member in integers if label_text(member) in known]
     if labels and len(labels) < len(integers):
         other = next(member for member in integers if label_text(member) not in known)
         raise DataError(
-            f"node_kind lists {labels[0]!r}, which is the label of a node, and {other!r}, which is "
-            "none and could only be a position; name all nodes by their labels."
+            f"node_kind lists {shown(labels[0])}, which is the label of a node, and "
+            f"{shown(other)}, which is none and could only be a position; name all "
+            "nodes by their labels."
         )
     kinds: dict[str, str] = {}
     for kind, member in given:
@@ -188,7 +190,7 @@ def _from_members(members: Mapping[Any, Any], nodes: Labels) -> list[str]:
             node = str(nodes[member])
         elif node not in known:
             raise DataError(
-                f"node_kind lists {member!r} as {kind!r}, and there is no such node; use the "
+                f"node_kind lists {shown(member)} as {kind!r}, and there is no such node; use the "
                 f"labels of the tables, or positions from 0 to {len(nodes) - 1}."
             )
         if node in kinds:

@@ -11,7 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
-from pycellbox.common.options import as_integer, checked, flag, instance, shown
+from pycellbox.common.options import as_text, checked, did_you_mean, flag, instance, shown
+from pycellbox.common.plain import as_integer
 from pycellbox.data.cells import Labels, as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, check_text, encode, encode_attrs
 from pycellbox.errors import DataError
@@ -235,11 +236,12 @@ def _array(variable: xr.DataArray, axes: Mapping[str, npt.NDArray[Any]]) -> npt.
 
 
 def _node_kinds(node_kind: xr.DataArray, nodes: Labels) -> Labels:
-    kinds = [str(kind) for kind in node_kind.values]
+    kinds = [as_text(kind) for kind in node_kind.values]
     for node, kind in zip(nodes, kinds, strict=True):
         if kind not in NODE_KINDS:
+            hint = did_you_mean(kind, NODE_KINDS)
             raise DataError(
-                f"node {str(node)!r} has the unknown node_kind {kind!r}; allowed are "
+                f"node {str(node)!r} has the unknown node_kind {kind!r}{hint}; allowed are "
                 f"{', '.join(NODE_KINDS)}."
             )
     return np.array(kinds, dtype=np.str_)

@@ -21,7 +21,7 @@ from pycellbox.data.frames import from_frame, labelled_array
 from pycellbox.data.kinds import NodeKind, named_nodes, resolve_node_kinds
 from pycellbox.data.orientation import check_doses, check_orientation
 from pycellbox.data.schema import COURSE, STEADY, check_not_empty, validate
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, OptionError
 
 _PLAIN = (Sequence, np.ndarray)
 Table: TypeAlias = pd.DataFrame | xr.DataArray | npt.NDArray[Any] | Sequence[Any]
@@ -148,7 +148,7 @@ def labelled(
     """Turn tables of any kind into float64 DataArrays with canonical dims and string labels."""
     for name, table in given.items():
         if isinstance(table, str) or not (has_labels(table) or isinstance(table, _PLAIN)):
-            raise DataError(
+            raise OptionError(
                 f"{name} is a {type(table).__name__}; give a pandas DataFrame, an xarray.DataArray "
                 "or a NumPy array (pcb.read_csv reads files)."
             )
@@ -174,7 +174,7 @@ class Beside:
         """Raise a `DataError` if labels are given that no table would use, or are missing."""
         for name, labels in (("conditions", self.conditions), ("nodes", self.nodes)):
             if isinstance(labels, str) or not (labels is None or np.iterable(labels)):
-                raise DataError(
+                raise OptionError(
                     f"{name} is {shown(labels)}; give a sequence with one label for each."
                 )
         plain = [name for name, table in tables.items() if not has_labels(table)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pycellbox.common.options import Value, several
+from pycellbox.common.options import Value
+from pycellbox.common.plain import several
 from pycellbox.fitting.state import TrainingState
 
 Callback = Callable[[TrainingState], object]

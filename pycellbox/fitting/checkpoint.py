@@ -16,7 +16,7 @@ import xarray as xr
 from pycellbox._version import __version__
 from pycellbox.backends import Backend
 from pycellbox.common.files import check_writable
-from pycellbox.common.options import as_integer
+from pycellbox.common.plain import as_integer
 from pycellbox.data.container import ENDINGS, read_datasets, write_datasets
 from pycellbox.ending import Ended
 from pycellbox.errors import FileWarning, PycellboxError, ResultFileError, warn

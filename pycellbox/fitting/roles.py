@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import as_number, did_you_mean, number, shown
+from pycellbox.common.options import did_you_mean, number, shown
+from pycellbox.common.plain import as_number
 from pycellbox.data import validate
 from pycellbox.data.cells import as_labels
 from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates

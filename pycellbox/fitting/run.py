@@ -6,7 +6,7 @@ import logging
 import time
 
 from pycellbox.ending import Ended
-from pycellbox.errors import ModelError
+from pycellbox.errors import OptionError
 from pycellbox.fitting.checkpoint import Checkpoint
 from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.job import Job
@@ -111,13 +111,13 @@ def check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
     for position, stage in enumerate(stages):
         too_short = stage.horizon is not None and stage.horizon < problem.times[0]
         if too_short and not problem.steady:
-            raise ModelError(
+            raise OptionError(
                 f"stage {position} ends at {stage.horizon:g}, before the first measured time "
                 f"{problem.times[0]:g}."
             )
         if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
             given = "steady states" if problem.steady else f"{problem.times.size} times"
-            raise ModelError(
+            raise OptionError(
                 f"stage {position} has prefix={stage.prefix}, but the data has {given}; it needs "
                 "time courses with at least as many times."
             )

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
+from pycellbox.common.options import instance
 from pycellbox.errors import DataError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -21,8 +22,7 @@ def aligned(
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Bring ``left`` into the order of ``right``; they must have the same dims and labels."""
     for array, name in ((left, left_name), (right, right_name)):
-        if not isinstance(array, xr.DataArray):
-            raise DataError(f"{name} is a {type(array).__name__}; it needs a labelled DataArray.")
+        instance(xr.DataArray, "a labelled DataArray")(name, array)
     if set(left.dims) != set(right.dims):
         raise DataError(
             f"{left_name} has dims {left.dims} and {right_name} has {right.dims}; they must agree."

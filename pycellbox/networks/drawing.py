@@ -70,7 +70,7 @@ RATE = Value(
 #: The options of all random networks.
 LAW = {
     "weights": choice(*WEIGHTS),
-    "scale": number(0, above=True),
+    "scale": number(0, 1e100, above=True, up_to=True),
     "gap": number(0),
     "alpha": RATE,
     "seed": SEED,

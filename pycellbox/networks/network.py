@@ -12,7 +12,7 @@ import xarray as xr
 
 from pycellbox import views
 from pycellbox.common.labels import labels_along, listed
-from pycellbox.common.options import checked, flag, instance, optional, settle
+from pycellbox.common.options import as_text, checked, flag, instance, optional, settle
 from pycellbox.data import NODE_KINDS
 from pycellbox.errors import ModelError
 from pycellbox.models import CellBox, Structure
@@ -81,7 +81,7 @@ class Network:
             array = getattr(self, name).copy(deep=True)
             array.values.flags.writeable = False
             settle(self, name, array)
-        strange = {*map(str, self.node_kind.values)} - {*NODE_KINDS}
+        strange = {*map(as_text, self.node_kind.values)} - {*NODE_KINDS}
         if strange:
             raise ModelError(
                 f"unknown node_kind {listed(sorted(strange))}; allowed: {', '.join(NODE_KINDS)}."

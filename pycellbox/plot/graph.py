@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import counted, labels_along
-from pycellbox.common.options import checked, integer, number, optional
+from pycellbox.common.options import checked, did_you_mean, integer, number, optional
 from pycellbox.data.cells import as_labels, check_unique
 from pycellbox.data.kinds import NodeKind, resolve_node_kinds
 from pycellbox.errors import DataError
@@ -141,8 +141,9 @@ def _kinds(fit: Interactions, W: xr.DataArray, given: NodeKind, labels: Any) -> 
     kinds = resolve_node_kinds(given, labels)
     for node, kind in zip(labels, kinds, strict=True):
         if kind not in KINDS:
+            hint = did_you_mean(kind, KINDS)
             raise DataError(
-                f"node {str(node)!r} has the unknown node_kind {kind!r}; allowed are "
+                f"node {str(node)!r} has the unknown node_kind {kind!r}{hint}; allowed are "
                 f"{', '.join(KINDS)}."
             )
     return kinds

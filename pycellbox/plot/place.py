@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from pycellbox.common.options import instance, length
+from pycellbox.common.options import instance
+from pycellbox.common.plain import length
 from pycellbox.errors import OptionError, PycellboxError
 from pycellbox.plot.notebook import show_once
 from pycellbox.plot.style import SMALL, STYLE, TINY

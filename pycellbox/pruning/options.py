@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.options import Value, as_integer, as_number, integer, several, shown
+from pycellbox.common.options import Value, integer, shown
+from pycellbox.common.plain import as_integer, as_number, several
 from pycellbox.data import validate
 from pycellbox.data.replicates import replicates
 from pycellbox.errors import DataError, ModelError, OptionError
