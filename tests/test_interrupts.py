@@ -129,6 +129,27 @@ def test_an_interrupt_in_any_line_leaves_a_whole_fit(data: xr.Dataset) -> None:
 
 
 @pytest.mark.slow
+def test_an_interrupt_in_any_line_leaves_a_checkpoint_to_go_on_from(
+    data: xr.Dataset, tmp_path: Path
+) -> None:
+    def kept(path: Path) -> Fit:
+        return fit(data, checkpoint=path, checkpoint_seconds=0.0)
+
+    counter = Thrower(0)
+    whole = counter.run(lambda: kept(tmp_path / "run.nc"))
+    rng = np.random.default_rng()
+    for number, at in enumerate(rng.choice(counter.lines, 4, replace=False) + 1):
+        path = tmp_path / f"{number}.nc"
+        thrower = Thrower(int(at))
+        thrower.run(lambda path=path: kept(path))
+        if path.exists():  # not before the first is written
+            found = pcb.resume(path, progress=False)
+            assert found.status == "completed", thrower.where
+            check_whole(found, whole, thrower.where)
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.slow
 def test_an_interrupt_where_the_handler_is_given_back_leaves_a_whole_fit(data: xr.Dataset) -> None:
     files = ("fitting/safely.py", "common/interrupts.py")
     counter = Thrower(0, files)

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pycellbox import fit as fit_network
-from pycellbox import load
+from pycellbox import load, resume
 from pycellbox.cli import inputs, outcome, tables
 from pycellbox.common import interrupts
 from pycellbox.data.container import write_datasets
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, OptionError
 from pycellbox.evaluation import UNSEEN, roles_in_fit
+from pycellbox.result import Fit
 
 
 def fit(args: argparse.Namespace) -> int:
     """Fit a network, save it, and judge it by held-out conditions if there are any."""
+    if args.resume is not None:
+        return _go_on(args)
     sources = [*inputs.sources_of(args), args.node_kind, args.test]
-    tables.prepare_file(args.out, (".nc",), sources)
-    if args.csv is not None:
-        tables.prepare_tables(args.csv, tables.FIT_TABLES, sources)
+    _prepare(args, args.checkpoint, sources)
+    if args.checkpoint is not None:
+        tables.prepare_file(args.checkpoint, (".nc",), sources)
+    elif args.checkpoint_seconds is not None:
+        raise OptionError("--checkpoint-seconds goes with --checkpoint FILE.nc, or with --resume.")
     data = inputs.read_dataset(args, inputs.node_kind_of(args.node_kind))
     if "role" in data.coords:  # of a demo or a run
         tables.note(f"the roles in {args.data} are left out: --test and --validation choose.")
@@ -41,21 +48,59 @@ def fit(args: argparse.Namespace) -> int:
             inputs.recipe_of(args, data, seen),
             validation=validation,
             backend=args.backend,
+            checkpoint=args.checkpoint,
+            **_seconds(args),
         )
         saved = outcome.save(fitted, args.out)
     print(tables.summary(fitted, data, int(test.sum()), "" if split is None else split.name))
-    tabled = args.csv is not None and outcome.deserves(fitted, args.csv / tables.FIT_TABLES[0])
-    if tabled:
-        roles = dict.fromkeys(labels.tolist(), "test")
-        used = fitted.data
-        roles |= dict(zip(map(str, used["condition"].values), used["role"].values, strict=True))
-        tables.write_fit_tables(args.csv, fitted, fitted.predict(data), roles)
+    tabled = _tables(args, fitted, data)
     if test.any():
         evaluation = fitted.evaluate(data.isel(condition=test), baselines=not args.no_baselines)
         print()
         tables.print_scores(evaluation, f"prediction of the {test.sum()} held-out conditions")
-    print(f"\nsaved {saved}" + (f" and tables in {args.csv}" if tabled else ""))
-    return tables.exit_code(fitted)
+    print(f"\nsaved {saved}{tabled}")
+    return tables.exit_code(fitted, outcome.going_on(args.checkpoint, args.out))
+
+
+def _go_on(args: argparse.Namespace) -> int:
+    """Go on with a fit from its checkpoint, and save it."""
+    _prepare(args, args.resume, [args.resume])
+    with interrupts.held():
+        fitted = resume(args.resume, **_seconds(args))
+        saved = outcome.save(fitted, args.out)
+    print(tables.summary(fitted, fitted.data, 0, ""))
+    print(f"\nsaved {saved}{_tables(args, fitted, fitted.data)}")
+    tables.note(
+        "what --test held out is not in a checkpoint; with the data of the fit, `pycellbox "
+        f"evaluate {saved} --new-only` compares it."
+    )
+    return tables.exit_code(fitted, outcome.going_on(args.resume, args.out))
+
+
+def _prepare(
+    args: argparse.Namespace, checkpoint: Path | None, sources: list[Path | str | None]
+) -> None:
+    """Check what is to be written, before any work."""
+    outcome.check_apart(args.out, checkpoint)
+    tables.prepare_file(args.out, (".nc",), sources)
+    if args.csv is not None:
+        tables.prepare_tables(args.csv, tables.FIT_TABLES, sources)
+
+
+def _seconds(args: argparse.Namespace) -> dict[str, Any]:
+    seconds = args.checkpoint_seconds
+    return {} if seconds is None else {"checkpoint_seconds": seconds}
+
+
+def _tables(args: argparse.Namespace, fitted: Fit, data: xr.Dataset) -> str:
+    """Write the tables of ``--csv``, unless better ones are there, and say where they are."""
+    if args.csv is None or not outcome.deserves(fitted, args.csv / tables.FIT_TABLES[0]):
+        return ""
+    roles = dict.fromkeys(map(str, data["condition"].values), "test")
+    used = fitted.data
+    roles |= dict(zip(map(str, used["condition"].values), used["role"].values, strict=True))
+    tables.write_fit_tables(args.csv, fitted, fitted.predict(data), roles)
+    return f" and tables in {args.csv}"
 
 
 def predict(args: argparse.Namespace) -> int:

@@ -103,6 +103,23 @@ def _fit(parser: Parser) -> None:
         "--csv", type=Path, metavar="DIR",
         help="also write W.csv, rates.csv, history.csv, predictions.csv and conditions.csv there",
     )  # fmt: skip
+    long = parser.add_argument_group("long fits")
+    long.add_argument(
+        "--checkpoint", type=Path, metavar="RUN.nc",
+        help="file that keeps the fit on its way, from which --resume goes on",
+    )  # fmt: skip
+    long.add_argument(
+        "--checkpoint-seconds", type=float, metavar="S",
+        help="least time between two writings of it (default: 60)",
+    )  # fmt: skip
+    long.add_argument(
+        "--resume", type=Path, metavar="RUN.nc",
+        help="go on with the fit in this checkpoint, to the same result as if it had never been "
+        "interrupted; with it go --out, --csv and --checkpoint-seconds alone",
+    )  # fmt: skip
+    parser.instead = {
+        "resume": frozenset({"out", "csv", "no_baselines", "checkpoint_seconds", "resume"})
+    }
 
 
 def _model(parser: argparse.ArgumentParser) -> None:

@@ -32,12 +32,16 @@ def note(text: str) -> None:
     print(f"pycellbox: {text}", file=sys.stderr)
 
 
-def exit_code(fit: Fit) -> int:
-    """Tell whether a fit came to its end, and say so on stderr if it did not."""
+def exit_code(fit: Fit, going_on: str = "") -> int:
+    """Tell whether a fit came to its end, and say so on stderr if it did not.
+
+    ``going_on`` says how to go on with one that was interrupted.
+    """
     if fit.ending is Ending.COMPLETED:
         return 0
-    note(f"the fit did not come to its end ({fit.status}).")
-    return 130 if fit.ending is Ending.INTERRUPTED else 1
+    interrupted = fit.ending is Ending.INTERRUPTED
+    note(f"the fit did not come to its end ({fit.status}){going_on if interrupted else ''}.")
+    return 130 if interrupted else 1
 
 
 def prepare_file(

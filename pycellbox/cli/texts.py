@@ -29,7 +29,10 @@ FIT = """\
 Fit a network to measured responses and save it to one file.
 
 With --test some conditions are held out: the network is fitted to the others, and the table
-that is printed says how well it predicts the held-out ones, beside simple baselines."""
+that is printed says how well it predicts the held-out ones, beside simple baselines.
+
+With --checkpoint a file keeps the fit on its way; --resume goes on from there with the same data
+and options, and the result is the same as if it had never been interrupted."""
 
 FIT_EXAMPLES = """\
 examples
@@ -42,6 +45,10 @@ examples
   The same from its bare tables:
   pycellbox fit --perturbation pert.csv --response expr.csv --nodes node_Index.csv \\
       --node-kind protein=82,phenotype=5,drug=12 --test 0.3 --seed 1000 --out melanoma.nc
+
+  A long fit that outlives crashes, kills and interrupts, and how to go on with it:
+  pycellbox fit --dataset melanoma --checkpoint run.nc --out melanoma.nc
+  pycellbox fit --resume run.nc --out melanoma.nc
 """
 
 PREDICT = """\

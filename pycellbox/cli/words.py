@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from gettext import gettext
 from typing import Any, NoReturn
 
@@ -21,9 +21,12 @@ class Parser(argparse.ArgumentParser):
     ----------
     wants_data : bool
         Whether the command needs data: two tables, ``--data`` or ``--dataset``.
+    instead : mapping
+        Options that stand for data and all others, with those that go with each.
     """
 
     wants_data = False
+    instead: Mapping[str, frozenset[str]] = {}
     _problems: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
@@ -66,6 +69,13 @@ class Parser(argparse.ArgumentParser):
         if commands and free and free[0] not in commands and not unknown:
             hint = did_you_mean(free[0], commands)
             yield f"invalid choice: {free[0]!r}{hint}; choose one of {', '.join(commands)}"
+        for name, along in self.instead.items():
+            too_many = [self._option(dest) for dest in self._dests() if dest in given - along]
+            if name in given and too_many:
+                yield (
+                    f"{self._option(name)} goes on with a fit as it was begun, from its own data "
+                    f"and options: leave {', '.join(too_many)} out"
+                )
         if missing := self._missing(given, len(free)):
             yield f"missing: {', '.join(missing)}"
 
@@ -101,6 +111,12 @@ class Parser(argparse.ArgumentParser):
                 rest.pop(0)
         return given, unknown, free
 
+    def _dests(self) -> list[str]:
+        return [action.dest for action in self._actions]
+
+    def _option(self, dest: str) -> str:
+        return next(a.option_strings[-1] for a in self._actions if a.dest == dest)
+
     def _named(self, name: str) -> argparse.Action | None:
         """Find an option as argparse does: by its name, its beginning, or its value attached."""
         known = self._option_string_actions
@@ -122,7 +138,7 @@ class Parser(argparse.ArgumentParser):
             for a in self._actions
             if a.required and a.option_strings and a.dest not in given
         ]
-        if self.wants_data and not given & {"data", "dataset"}:
+        if self.wants_data and not given & {"data", "dataset", *self.instead}:
             tables = [f"--{name}" for name in ("perturbation", "response") if name not in given]
             both = [" and ".join(tables) + " (or --data, or --dataset)"]
             missing += both if len(tables) == 2 else tables
