@@ -222,7 +222,7 @@ class Fit:
             solver=solver,
             horizon=horizon,
             times=times,
-            backend=cast(BackendName, get_backend(backend, own=self.backend).name),
+            backend=cast(BackendName, get_backend(backend, self.backend, self.model).name),
             dtype=self.recipe.dtype,
         )
         if "time" in predicted.dims and "time" in self._group("data").coords:

@@ -109,7 +109,9 @@ def solve(
     conditions, u = perturbation_array(perturbation, structure.nodes, precision)
     check_steady(solver, times is None)
     network = (structure, arrays, conditions, u)
-    return states_of(*network, grid, times is None, solver=solver, backend=get_backend(backend))
+    return states_of(
+        *network, grid, times is None, solver=solver, backend=get_backend(backend, model=model)
+    )
 
 
 def states_of(
@@ -210,7 +212,7 @@ def value_and_gradient(
         The trajectory or its derivative is not finite.
     """
     precision, objective = np.dtype(dtype), LOSS.read(loss)
-    chosen = get_backend(backend)
+    chosen = get_backend(backend, model=model)
     data = validate(data, part=True)
     problem = Problem.from_dataset(data, structure_of(data, model), horizon, precision)
     check_steady(solver, problem.steady)

@@ -255,3 +255,11 @@ def test_a_model_without_a_free_parameter_is_refused():
     nothing = dataclasses.replace(structure, layout=type(structure.layout)(fixed))
     with pytest.raises(ModelError, match="nothing to fit"):
         nothing.check()
+
+
+def test_auto_takes_a_backend_that_has_the_equation(monkeypatch):
+    from pycellbox.backends import registry
+
+    monkeypatch.setattr(registry, "_choose", lambda process: "the one for networks")
+    assert registry.get_backend(model=pcb.CellBox()) == "the one for networks"
+    assert registry.get_backend(model=Compartments()).name == "numpy"

@@ -14,6 +14,7 @@ from pycellbox.backends import forks
 from pycellbox.backends.protocol import Backend
 from pycellbox.common.options import Value, checked, choice
 from pycellbox.errors import BackendError, BackendWarning, OptionError, warn
+from pycellbox.models import CellBox, Model
 
 BackendName: TypeAlias = Literal["auto", "numpy", "julia", "jax"]
 OLDEST_JAX = "0.6.2"
@@ -126,7 +127,9 @@ def _missing(entry: _Entry) -> str:
 
 
 @checked(name=BACKEND)
-def get_backend(name: BackendName = "auto", own: str | None = None) -> Backend:
+def get_backend(
+    name: BackendName = "auto", own: str | None = None, model: Model | None = None
+) -> Backend:
     """Return a backend by name, or the best that is ready for ``"auto"``.
 
     Parameters
@@ -137,6 +140,8 @@ def get_backend(name: BackendName = "auto", own: str | None = None) -> Backend:
         ``pycellbox``.
     own : str, optional
         The backend of a fit, which "auto" means wherever it is ready.
+    model : Model, optional
+        The equation. "auto" means NumPy for those that are no ``CellBox``: Julia has networks alone.
 
     Raises
     ------
@@ -154,7 +159,7 @@ def get_backend(name: BackendName = "auto", own: str | None = None) -> Backend:
         try:
             return get_backend(cast(BackendName, own))
         except (BackendError, OptionError) as error:  # not ready, or known elsewhere alone
-            chosen = get_backend()
+            chosen = get_backend("auto", None, model)
             warn(
                 f"the fit was computed by the {own} backend and this is computed by {chosen.name}: "
                 f"{error}",
@@ -162,7 +167,7 @@ def get_backend(name: BackendName = "auto", own: str | None = None) -> Backend:
             )
             return chosen
     if name == "auto":
-        return _choose(os.getpid())
+        return _choose(os.getpid()) if isinstance(model, CellBox | None) else _numpy()
     return _BACKENDS[name].make()
 
 

@@ -171,7 +171,7 @@ def fit(
     }  # fmt: skip
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
     data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
-    chosen = get_backend(backend)
+    chosen = get_backend(backend, model=asked.model)
     recipe = _feasible(resolve(asked, data), asked, chosen, data)
     precision = np.dtype(recipe.dtype)
     structure = structure_of(data, recipe.model)
