@@ -141,7 +141,7 @@ def get_backend(
     own : str, optional
         The backend of a fit, which "auto" means wherever it is ready.
     model : Model, optional
-        The equation. "auto" means NumPy for those that are no ``CellBox``: Julia has networks alone.
+        The equation. "auto" means NumPy where it is no ``CellBox``: Julia has networks alone.
 
     Raises
     ------
