@@ -125,7 +125,10 @@ class Place:
     def killed(self, process: int, after: float) -> bool:
         """Kill a process so long after it begins to train; False if it was quicker."""
         while not (self.folder / "trains").exists():
-            assert os.waitpid(process, os.WNOHANG) == (0, 0), f"{self.kind} does not train"
+            number, status = os.waitpid(process, os.WNOHANG)
+            if number:  # a fit that has come to its end trains no more
+                assert os.waitstatus_to_exitcode(status) == 0, f"{self.kind} ends with {status}"
+                return False
             time.sleep(0.002)
         time.sleep(after)
         os.kill(process, signal.SIGKILL)
@@ -164,14 +167,16 @@ def trial(
             for _ in range(min(KILLS_OF_ONE_FIT, kills - counts["kills"])):
                 process = place.start(disturbed=True)
                 in_time = place.killed(process, draw.uniform(0, seconds / KILLS_OF_ONE_FIT))
-                counts["kills"] += 1
-                counts["came too late"] += not in_time
+                counts["kills" if in_time else "came too late"] += 1
                 counts["met a file half written"] += bool(list(place.folder.glob("*.part")))
                 read_checkpoint(path)
+                if not in_time:
+                    break
             found = place.finished(place.start(disturbed=True))
             assert found == bits, f"{kind}: {found}, not {bits}"
             assert not list(place.folder.glob("*.part")), f"{kind}: parts of files are left"
             counts["resumed to the same bits"] += 1
+            print(kind, dict(counts), file=sys.stderr)
     return counts
 
 
