@@ -15,6 +15,7 @@ import pycellbox as pcb
 from pycellbox.common import options
 from pycellbox.common.options import choice, integer, number
 from pycellbox.common.plain import as_integer, as_number
+from pycellbox.interop.run import run_config
 from pycellbox.solvers import solver_to_dict
 from tests.fuzz.running import EXEMPT, public
 from tests.support.problems import dataset
@@ -208,3 +209,17 @@ def test_everything_else_that_takes_numbers_takes_numpys():
     )  # fmt: skip
     assert data.attrs["noise"] == 0.125
     assert pcb.Stage(np.int64(2)).iterations == 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda n: pcb.Recipe(seed=n),
+        lambda n: pcb.Tsit5(max_steps=n),
+        lambda n: pcb.splits.random(pcb.datasets.melanoma(), seed=n),
+        lambda n: run_config("nowhere.json", index=n),
+    ],
+)
+def test_integers_that_no_file_keeps_are_refused(call):
+    with pytest.raises(pcb.OptionError, match="it needs an integer"):
+        call(10**400)

@@ -86,12 +86,13 @@ def checked(**values: Value) -> Callable[[T], T]:
 
 
 def integer(least: int = 1, most: int | None = None) -> Value:
-    """Take any kind of integer from ``least`` to ``most``."""
+    """Take any kind of integer from ``least`` to ``most``, or to the largest that files keep."""
+    largest = 2**63 - 1 if most is None else most
 
     def read(given: object) -> int:
         found = as_integer(given)
-        if found is None or found < least or (most is not None and found > most):
-            raise ValueError
+        if found is None or found < least or found > largest:
+            raise ValueError("beyond 2⁶³" if found is not None and found > 2**63 else "")
         return found
 
     return Value(
