@@ -140,7 +140,7 @@ class TrainingState:
         Raises
         ------
         ValueError, KeyError
-            It is something else; whether it is a state of this fit, `check` says.
+            It is something else; whether it is a state of this fit, ``check`` says.
         """
         arrays = {str(name): array.values for name, array in groups["state"].data_vars.items()}
         counts = {name: int(value) for name, value in read_json(attrs["counts"]).items()}
@@ -174,7 +174,18 @@ class TrainingState:
             raise ValueError("the history has other horizons")
 
     def check_optimizer(self, fresh: Mapping[str, Array]) -> None:
-        """Raise a ValueError unless that of the optimizer is such as a run's, ``fresh``."""
+        """Refuse a state of the optimizer that cannot be one of its run.
+
+        Parameters
+        ----------
+        fresh : mapping of str to ndarray
+            The state of a run at its beginning.
+
+        Raises
+        ------
+        ValueError
+            Arrays have other shapes, or numbers cannot be.
+        """
         check_arrays(self.optimizer, {name: array.shape for name, array in fresh.items()})
         found = self.optimizer
         if not all(np.isfinite(found[name]).all() for name in ("raw", "best_raw")):
