@@ -15,7 +15,7 @@ from pycellbox.common.options import as_text, instance
 from pycellbox.data import NODE_KINDS
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError
-from pycellbox.models import Model, Parameter, Structure
+from pycellbox.models import Model, Parameter, Structure, prior_mask
 from pycellbox.models.aligning import aligned, same_labels
 from pycellbox.times import time_grid
 
@@ -218,6 +218,15 @@ def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
             "node_kind": ("node", list(structure.node_kind)),
         },
     )
+
+
+def stored_parameters(structure: Structure, arrays: Parameters) -> xr.Dataset:
+    """Label parameters as files keep them: with the model's mask, if it has one."""
+    labelled = parameter_dataset(structure, arrays)
+    if structure.model.mask is None:
+        return labelled
+    mask = prior_mask(structure.model.mask, structure.nodes)
+    return labelled.assign(mask=(("target", "source"), mask))
 
 
 def kinds_of(nodes: Sequence[str], *sources: object) -> tuple[str, ...]:

@@ -14,14 +14,12 @@ from pycellbox.common.options import DTYPE, HORIZON, checked, optional
 from pycellbox.data import validate
 from pycellbox.errors import (
     BackendError,
-    DivergenceError,
     ModelError,
     NumericsWarning,
     SolverError,
     warn,
 )
 from pycellbox.models import MODEL, Model, Structure
-from pycellbox.numerics.checks import not_finite
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import LOSS, Loss, LossName
 from pycellbox.problem import (
@@ -135,9 +133,7 @@ def states_of(
         found = backend.solve(structure, solver, parameters, perturbation, grid)
     else:
         found = Solution.integrated(np.empty((0, grid.size, structure.n_nodes), perturbation.dtype))
-    if found.diverged.any():
-        which = repr(conditions[int(found.diverged.argmax())])
-        raise DivergenceError(not_finite(which, float(grid[-1])))
+    found.check(conditions, float(grid[-1]))
     labelled = label_states(found.states, structure, conditions, None if steady else grid)
     if not solver.steady:
         return labelled

@@ -23,8 +23,7 @@ from pycellbox.errors import FileWarning, PycellboxError, ResultFileError, warn
 from pycellbox.fitting.conclusion import versions
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.state import TrainingState
-from pycellbox.models import prior_mask
-from pycellbox.problem import parameter_dataset
+from pycellbox.problem import stored_parameters
 
 FORMAT, FORMAT_VERSION = "pycellbox.Checkpoint", 1
 GROUPS = ("data", "start", "state")
@@ -84,11 +83,7 @@ class Checkpoint:
 
     @classmethod
     def _for(cls, path: Path, seconds: float, job: Job, *, there: bool) -> Checkpoint:
-        structure = job.problem.structure
-        start = parameter_dataset(structure, job.start)
-        if job.recipe.model.mask is not None:
-            mask = prior_mask(job.recipe.model.mask, structure.nodes)
-            start = start.assign(mask=(("target", "source"), mask))
+        start = stored_parameters(job.problem.structure, job.start)
         attrs = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,

@@ -13,8 +13,8 @@ import xarray as xr
 from pycellbox._version import __version__
 from pycellbox.backends import Backend
 from pycellbox.common.labels import labels_along
-from pycellbox.models import Structure, prior_mask
-from pycellbox.problem import Parameters, parameter_dataset
+from pycellbox.models import Structure
+from pycellbox.problem import Parameters, stored_parameters
 from pycellbox.recipe import Recipe
 from pycellbox.result import FORMAT, FORMAT_VERSION, Fit, last_horizon
 from pycellbox.solving import states_of
@@ -51,10 +51,7 @@ def conclusion(
     """
     solver, horizon = recipe.solver, last_horizon(recipe, history)
     assert solver is not None
-    labelled = parameter_dataset(structure, parameters)
-    if recipe.model.mask is not None:
-        mask = prior_mask(recipe.model.mask, structure.nodes)
-        labelled = labelled.assign(mask=(("target", "source"), mask))
+    labelled = stored_parameters(structure, parameters)
     steady = horizon is not None
     grid = time_grid(horizon, None if steady else data["time"].values)
     conditions = tuple(labels_along(data, "condition"))

@@ -106,7 +106,7 @@ def check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
 
     Raises
     ------
-    ModelError
+    OptionError
     """
     for position, stage in enumerate(stages):
         too_short = stage.horizon is not None and stage.horizon < problem.times[0]

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from pycellbox.errors import DivergenceError, SolverError
-from pycellbox.numerics.checks import UNSTABLE, not_finite
+from pycellbox.numerics.checks import UNSTABLE
 from pycellbox.numerics.coefficients import Coefficients
 from pycellbox.numerics.envelopes import envelope_kernel
 from pycellbox.numerics.lowering import Lowering
@@ -50,7 +50,7 @@ class Sensitivity:
     def states(self, parameters: Parameters, times: Array | None = None) -> Array:
         """Solution at the measured times or at others, (c, t, n)."""
         found = self._solve(parameters, times)
-        check_finite(found, self.problem)
+        found.check(self.problem.conditions, float(self.problem.times[-1]))
         return found.states
 
     def jacobian(
@@ -218,7 +218,7 @@ def residuals_and_jacobian(
         )
     exact = {name: array.astype(np.float64) for name, array in parameters.items()}
     found = solve(exact, None)
-    check_finite(found, problem)
+    found.check(problem.conditions, float(problem.times[-1]))
     J = np.zeros((*problem.response.shape, size))
     for rows in (np.flatnonzero(found.settled), np.flatnonzero(~found.settled)):
         if not rows.size:
@@ -236,20 +236,5 @@ def residuals_and_jacobian(
     return residual, rows
 
 
-def check_finite(found: Solution, problem: Problem) -> None:
-    """Raise if the trajectory of a condition is not finite, with its label.
-
-    Raises
-    ------
-    DivergenceError
-    """
-    if found.diverged.any():
-        which = repr(problem.conditions[int(found.diverged.argmax())])
-        raise DivergenceError(not_finite(which, float(problem.times[-1])))
-
-
 def _of_rows(solve: Solve, rows: Array, parameters: Parameters, times: Array | None) -> Solution:
-    found = solve(parameters, times)
-    return Solution(
-        found.states[rows], found.outcome[rows], found.residual[rows], found.steps[rows]
-    )
+    return solve(parameters, times).rows(rows)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
+from pycellbox.errors import DivergenceError
+from pycellbox.numerics.checks import not_finite
 from pycellbox.problem import Array
 
 
@@ -69,6 +72,17 @@ class Solution:
         """Return the solution of some of the conditions."""
         parts = (self.states, self.outcome, self.residual, self.steps)
         return Solution(*(part[index] for part in parts))
+
+    def check(self, conditions: Sequence[str], end: float) -> None:
+        """Raise if a trajectory has left the finite numbers, with the label of its condition.
+
+        Raises
+        ------
+        DivergenceError
+        """
+        if self.diverged.any():
+            which = repr(conditions[int(self.diverged.argmax())])
+            raise DivergenceError(not_finite(which, end))
 
     @property
     def settled(self) -> Array:

@@ -52,9 +52,7 @@ class NumpySession(PlainSession):
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         with evaluation(*self.problem.perturbation.shape):
             value, seeds, trajectory = self._forward(parameters, rows, self._kept, prefix)
-            # A time of 0 takes no steps, and what they do not reach has a derivative of zero.
-            nothing = {name: np.zeros_like(array) for name, array in parameters.items()}
-            gradient = nothing | reverse(trajectory, seeds, inputs)
+            gradient = self._reversed(parameters, trajectory, seeds, inputs)
         check_gradient(gradient, UNSTABLE)
         return value, gradient
 
@@ -90,9 +88,19 @@ class NumpySession(PlainSession):
             for row, (c, t, n) in zip(rows, measured, strict=True):
                 seeds = np.zeros_like(problem.response)
                 seeds[c, t, n] = problem.weight[c, t, n]
-                row[:] = layout.join(reverse(trajectory, seeds))[layout.free]
+                gradient = self._reversed(parameters, trajectory, seeds)
+                row[:] = layout.join(gradient)[layout.free]
         residual = (trajectory.states - problem.response) * problem.weight
         return residual[problem.weight > 0], rows
+
+    def _reversed(
+        self, parameters: Parameters, trajectory: Trajectory, seeds: Array, inputs: bool = False
+    ) -> Parameters:
+        gradient = reverse(trajectory, seeds, inputs)
+        if isinstance(self.equations, Lowering):
+            return gradient
+        # A time of 0 takes no steps, and what they do not reach has a derivative of zero.
+        return {name: np.zeros_like(array) for name, array in parameters.items()} | gradient
 
     def _forward(
         self,
