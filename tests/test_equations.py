@@ -226,6 +226,17 @@ def test_residuals_of_another_equation_have_a_jacobian(courses, truth):
     )
 
 
+def test_residuals_at_time_zero_have_a_jacobian_of_zeros(courses, truth):
+    problem = problem_of(courses, Compartments(0.2))
+    start = dataclasses.replace(
+        problem, times=np.zeros(1), response=problem.response[:, :1], weight=problem.weight[:, :1]
+    )
+    parameters = parameter_arrays(problem.structure, truth, np.float64)
+    session = get_backend("numpy").session(start, pcb.RK4(0.1), Loss())
+    _, jacobian = session.residuals_and_jacobian(parameters)
+    np.testing.assert_array_equal(jacobian, 0)
+
+
 def test_an_unknown_model_says_what_to_import():
     with pytest.raises(OptionError, match=r"'Rings' is unknown.*Compartments.*Import"):
         model_from_dict({"name": "Rings"})
