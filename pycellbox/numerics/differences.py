@@ -11,6 +11,8 @@ from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.problem import Array, Parameters, Problem
 
+NOT_OF_INPUTS = "finite differences are taken of parameters alone, not of inputs."
+
 
 class Differentiable(Protocol):
     """What central differences need of a session."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -84,13 +85,13 @@ class Solution:
             which = repr(conditions[int(self.diverged.argmax())])
             raise DivergenceError(not_finite(which, end))
 
-    @property
+    @cached_property
     def settled(self) -> Array:
         """Which conditions have settled; bool, (c,)."""
         settled: Array = self.outcome == Outcome.SETTLED
         return settled
 
-    @property
+    @cached_property
     def diverged(self) -> Array:
         """Which conditions have left the finite numbers; bool, (c,)."""
         diverged: Array = self.outcome == Outcome.DIVERGED

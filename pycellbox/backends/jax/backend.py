@@ -13,7 +13,7 @@ from pycellbox.backends.jax.plan import plan_of
 from pycellbox.backends.jax.session import JaxSession
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
-from pycellbox.numerics.differences import FiniteDifferenceSession
+from pycellbox.numerics.differences import NOT_OF_INPUTS, FiniteDifferenceSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
@@ -68,7 +68,7 @@ class JaxBackend:
                 "(discrete is exact)."
             )
         if inputs and gradient == "finite-difference":
-            return "finite differences are taken of parameters alone, not of inputs."
+            return NOT_OF_INPUTS
         return ""
 
     def solve(

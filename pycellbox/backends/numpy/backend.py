@@ -10,7 +10,7 @@ from pycellbox.backends.numpy.steady import SteadyEquations, find
 from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
-from pycellbox.numerics.differences import FiniteDifferenceSession
+from pycellbox.numerics.differences import NOT_OF_INPUTS, FiniteDifferenceSession
 from pycellbox.numerics.lowering import Lowering, equations_of
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.tableaux import TABLEAUX
@@ -49,7 +49,7 @@ class NumpyBackend:
                 f"{who} has no gradient {gradient!r}; it has {exact} ({why}) and finite-difference."
             )
         if inputs and gradient == "finite-difference":
-            return "finite differences are taken of parameters alone, not of inputs."
+            return NOT_OF_INPUTS
         return ""
 
     def solve(
