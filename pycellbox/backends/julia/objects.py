@@ -31,7 +31,7 @@ def default_gradient(solver: Solver) -> Gradient:
 
 def in_order(structure: Structure, parameters: Parameters, dtype: DTypeLike) -> list[Array]:
     """W and the rates, as Julia takes them."""
-    names = ("W", *structure.model.rates)
+    names = structure.layout.places
     return [np.ascontiguousarray(parameters[name], dtype=dtype) for name in names]
 
 

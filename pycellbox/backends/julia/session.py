@@ -20,6 +20,7 @@ from pycellbox.backends.julia.objects import julia_solver, julia_structure
 from pycellbox.backends.julia.training import JuliaTrainingRun
 from pycellbox.backends.protocol import TrainingPlan
 from pycellbox.numerics.checks import check_arrays
+from pycellbox.numerics.equations import INPUT, START
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
@@ -52,9 +53,8 @@ class JuliaSession:
         self.problem, self._core, self._solver, self._solve = problem, core, solver, solve
         structure = problem.structure
         self._dtype = problem.perturbation.dtype
-        n = structure.n_nodes
-        names = ("W", *structure.model.rates)
-        self._parameters = {k: np.zeros((n, n) if k == "W" else n, self._dtype) for k in names}
+        layout = structure.layout.parameters
+        self._parameters = {p.name: np.zeros(p.shape, self._dtype) for p in layout}
         self._gradient = {k: np.zeros_like(v) for k, v in self._parameters.items()}
         # Julia reads these as long as the session lives.
         self._shared = (
@@ -101,7 +101,7 @@ class JuliaSession:
             c, n = self.problem.perturbation.shape
             rows = np.arange(c) if rows is None else np.asarray(rows)
             shape = (rows.size, n)
-            of_inputs = {k: np.zeros(shape, self._dtype) for k in ("perturbation", "initial_state")}
+            of_inputs = {k: np.zeros(shape, self._dtype) for k in (INPUT, START)}
         index = row_numbers(rows)
         places = [address(array) for array in of_inputs.values()] or [0, 0]
         self._wish[:] = (*located(index), prefix or 0, *places)
