@@ -166,5 +166,5 @@ def trial(numbers: Sequence[int], seed: int = 0, only: Sequence[str] = ()) -> li
             if words:  # of a call that has not come back
                 hung = worker.exitcode in (-24, -9)  # SIGXCPU, or ours
                 how = "hang" if hung else "crash"
-                outcomes.append(Outcome(rest[0], words, how, f"{worker.exitcode}"))
+                outcomes.append(Outcome(numbers[len(outcomes)], words, how, f"{worker.exitcode}"))
     return outcomes
