@@ -18,6 +18,7 @@ from pycellbox.errors import DataError, ModelError
 from pycellbox.models import Model, Parameter, Structure, prior_mask
 from pycellbox.models.aligning import aligned, same_labels
 from pycellbox.times import time_grid
+from pycellbox.treatment import Treatment, treatment_of
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
@@ -33,6 +34,7 @@ class Problem:
     structure : Structure
     conditions : tuple of str, length c
     perturbation : ndarray, (c, n)
+        u; where it changes over time, that of the last segment.
     response : ndarray, (c, t, n)
         Zero where not measured. Steady-state data has t = 1.
     weight : ndarray, (c, t, n)
@@ -41,6 +43,9 @@ class Problem:
         Strictly increasing; the horizon alone for steady-state data.
     steady : bool
         Whether the dataset has no time axis.
+    treatment : Treatment or None
+        Phases, held nodes and initial states; None where u is constant from 0 on, no node is held
+        and the model's own initial state is that of the data.
     """
 
     structure: Structure
@@ -50,6 +55,7 @@ class Problem:
     weight: Array
     times: Array
     steady: bool
+    treatment: Treatment | None = None
 
     @classmethod
     def from_dataset(
@@ -79,20 +85,25 @@ class Problem:
                     f"range of {np.dtype(dtype).name}; give the standard deviation in the unit of "
                     "the response."
                 )
+        inputs = _narrowed(data["perturbation"].values, dtype, "perturbation", data)
+        treatment = treatment_of(data, dtype)
         return cls(
             structure=structure,
             conditions=tuple(labels_along(data, "condition")),
-            perturbation=_narrowed(data["perturbation"].values, dtype, "perturbation", data),
+            perturbation=inputs if treatment is None else treatment.perturbation[:, -1].copy(),
             response=_narrowed(np.where(measured, response, 0), dtype, "response", data),
             weight=weight,
             times=times,
             steady=steady,
+            treatment=treatment,
         )
 
     def rows(self, index: Array) -> Problem:
         """Return the problem of some of the conditions."""
         pick = {name: getattr(self, name)[index] for name in ("perturbation", "response", "weight")}
-        return replace(self, conditions=tuple(self.conditions[i] for i in index), **pick)
+        treatment = None if self.treatment is None else self.treatment.rows(index)
+        conditions = tuple(self.conditions[i] for i in index)
+        return replace(self, conditions=conditions, treatment=treatment, **pick)
 
 
 def structure_of(data: xr.Dataset, model: Model) -> Structure:

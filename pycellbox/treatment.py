@@ -1,0 +1,192 @@
+"""How conditions are treated over time, as arrays on one grid of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.common.labels import counted
+from pycellbox.errors import DataError
+
+Array: TypeAlias = npt.NDArray[Any]
+
+MOST_BREAKS = 8
+"""Distinct times at which inputs may change where every condition has its own."""
+# Times that differ by less than this share of the whole span are one: 60 min and 1 h are.
+_SAME_TIME = 1e-9
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """Inputs that change, nodes that are held, states that are not at rest when all begins.
+
+    Time is cut into segments, the same for all conditions, in each of which inputs are constant.
+    The first segment begins where the first of the conditions does; one that begins later stays
+    where it is until then.
+
+    Attributes
+    ----------
+    starts : ndarray, (s,)
+        When each segment begins: finite, increasing; the first one at 0 or before.
+    perturbation : ndarray, (c, s, n)
+        u in each segment.
+    moves : ndarray of bool, (c, s, n), or None
+        Which nodes follow the equation; the others stay where they are, because they are held or
+        because the condition has not begun. None where all move.
+    initial : ndarray, (c, n)
+        State where the integration starts, for held nodes where they are held; NaN for the model's
+        own.
+    pretreatment : ndarray, (c, n), or None
+        u before the first segment, in whose steady state a condition begins that is pretreated.
+        None where no condition is.
+    pretreated : ndarray of bool, (c,)
+    held : ndarray of bool, (c, n)
+        Nodes that stay at ``initial`` for all time.
+    fitted : ndarray of int, (c, n)
+        Which of the fitted levels an entry of ``initial`` is, −1 where it is given.
+    levels : tuple of str
+        Labels of the fitted levels.
+    """
+
+    starts: Array
+    perturbation: Array
+    moves: Array | None
+    initial: Array
+    pretreatment: Array | None
+    pretreated: Array
+    held: Array
+    fitted: Array
+    levels: tuple[str, ...] = ()
+
+    @property
+    def segments(self) -> int:
+        """Number of segments."""
+        return len(self.starts)
+
+    def rows(self, index: Any) -> Treatment:
+        """Return the treatment of some of the conditions, on the same grid."""
+        arrays: dict[str, Any] = {
+            name: None if (array := getattr(self, name)) is None else array[index]
+            for name in (
+                "perturbation", "moves", "initial", "pretreatment", "pretreated", "held", "fitted"
+            )
+        }  # fmt: skip
+        return replace(self, **arrays)
+
+
+def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
+    """Read from valid data how its conditions are treated; None where u is constant from 0 on.
+
+    Raises
+    ------
+    DataError
+        Conditions change at more than `MOST_BREAKS` different times of their own.
+    """
+    u = data["perturbation"].values
+    if u.ndim == 2 and not {"held", "initial_state"} & set(data.variables):
+        return None
+    c, n = u.shape[0], u.shape[-1]
+    phases = u[:, None, :] if u.ndim == 2 else u
+    starts = _starts(data, c)
+    pretreated = starts[:, 0] == -np.inf
+    begin = np.where(pretreated, np.fmin(0.0, _second(starts)), starts[:, 0])
+    grid = _grid(starts, begin, shared="condition" not in _dims(data, "phase_start"))
+    slack = _SAME_TIME * _span(grid)
+    # The phase that each condition is in when a segment begins: the last that has begun.
+    begun = starts[:, :, None] <= grid + slack
+    phase = np.maximum(begun.sum(axis=1) - 1, 0)
+    inputs = np.take_along_axis(phases, phase[:, :, None], axis=1)
+    waiting = grid + slack < begin[:, None]
+    held, initial = np.zeros((c, n), dtype=bool), np.full((c, n), np.nan)
+    if "initial_state" in data:
+        initial[...] = data["initial_state"].values
+    if "held" in data:
+        levels = data["held"].values
+        held = ~np.isnan(levels)
+        initial = np.where(held, levels, initial)
+    fitted, labels = _fitted(data, held, initial)
+    moves = ~(waiting[:, :, None] | held[:, None, :])
+    starts_, inputs, moves = _without_repeats(grid, inputs, moves)
+    return Treatment(
+        starts=starts_,
+        perturbation=np.ascontiguousarray(inputs, dtype),
+        moves=None if moves.all() else np.ascontiguousarray(moves),
+        initial=np.ascontiguousarray(initial, dtype),
+        pretreatment=np.ascontiguousarray(phases[:, 0], dtype) if pretreated.any() else None,
+        pretreated=pretreated,
+        held=held,
+        fitted=fitted,
+        levels=labels,
+    )
+
+
+def _dims(data: xr.Dataset, name: str) -> tuple[Any, ...]:
+    return data[name].dims if name in data.variables else ()
+
+
+def _starts(data: xr.Dataset, conditions: int) -> Array:
+    """When each phase of each condition starts, (c, p); NaN for phases that it has not."""
+    if "phase_start" not in data.variables:
+        return np.zeros((conditions, 1))
+    given = data["phase_start"].values.astype(np.float64)
+    return np.broadcast_to(given, (conditions, given.shape[-1]))
+
+
+def _second(starts: Array) -> Array:
+    return starts[:, 1] if starts.shape[1] > 1 else np.full(len(starts), np.nan)
+
+
+def _span(times: Array) -> float:
+    return float(np.abs(times).max(initial=0.0)) or 1.0
+
+
+def _grid(starts: Array, begin: Array, shared: bool) -> Array:
+    """All times at which a condition begins or its input changes; what rounding parts is one."""
+    changes = starts[np.isfinite(starts) & (starts > begin[:, None])]
+    times = np.unique(np.concatenate([begin, changes]))
+    apart = np.diff(times, prepend=-np.inf) > _SAME_TIME * _span(times)
+    grid = times[apart]
+    if not shared and len(grid) - 1 > MOST_BREAKS:
+        raise DataError(
+            f"inputs change at {counted(len(grid) - 1, 'different time')}, each condition at its "
+            f"own, and at most {MOST_BREAKS} can be: give all conditions one phase_start (phase), "
+            "or round the times."
+        )
+    return grid
+
+
+def _fitted(data: xr.Dataset, held: Array, initial: Array) -> tuple[Array, tuple[str, ...]]:
+    """Give every level to be fitted a number: held nodes share theirs by node and start."""
+    fitted = np.full(held.shape, -1)
+    wanted = np.zeros(held.shape, dtype=bool)
+    for name, where in (("held_fitted", held), ("initial_fitted", ~held)):
+        if name in data.variables:
+            wanted |= data[name].values.astype(bool) & where
+    labels: dict[str, int] = {}
+    conditions, nodes = data["condition"].values, data["node"].values
+    for i, j in np.argwhere(wanted):
+        start = 0.0 if np.isnan(initial[i, j]) else initial[i, j]
+        label = (
+            f"{nodes[j]} held from {start:g}" if held[i, j] else f"{nodes[j]} in {conditions[i]}"
+        )
+        initial[i, j] = start
+        fitted[i, j] = labels.setdefault(label, len(labels))
+    return fitted, tuple(labels)
+
+
+def _without_repeats(grid: Array, inputs: Array, moves: Array) -> tuple[Array, Array, Array]:
+    """Leave out breaks at which nothing changes."""
+    same = np.array(
+        [False]
+        + [
+            bool(
+                (inputs[:, s] == inputs[:, s - 1]).all() and (moves[:, s] == moves[:, s - 1]).all()
+            )
+            for s in range(1, len(grid))
+        ]
+    )
+    return grid[~same], inputs[:, ~same], moves[:, ~same]
