@@ -21,8 +21,8 @@ import xarray as xr
 
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import checked, flag, listed, number
+from pycellbox.data.dims import COURSE, STEADY
 from pycellbox.data.given import as_array, as_dataset, real_numbers
-from pycellbox.data.schema import COURSE, STEADY
 from pycellbox.errors import BackendError, DataError, ModelError
 
 __all__ = ["AdditiveEffects", "Baseline", "MeanResponse", "Ridge", "all_baselines"]

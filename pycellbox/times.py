@@ -11,7 +11,7 @@ import xarray as xr
 from pycellbox.common.arrays import unmasked
 from pycellbox.common.options import HORIZON, shown
 from pycellbox.data.cells import as_numbers
-from pycellbox.data.headings import same_unit
+from pycellbox.data.units import same_unit
 from pycellbox.errors import DataError, OptionError
 
 MOST_TIMES = 1_000_000

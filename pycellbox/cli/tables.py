@@ -13,7 +13,9 @@ import xarray as xr
 
 from pycellbox import metrics
 from pycellbox.common.files import check_apart, check_ending, check_writable, write_whole
+from pycellbox.common.labels import counted
 from pycellbox.common.spreadsheet import csv_text
+from pycellbox.data import NODE_KINDS
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
@@ -153,8 +155,8 @@ def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
     """Describe in a few lines what was fitted to what."""
     kinds = [str(kind) for kind in data["node_kind"].values]
     nodes = ", ".join(
-        f"{kinds.count(kind)} {kind}{'s' if kinds.count(kind) != 1 else ''}"
-        for kind in ("protein", "phenotype", "drug")
+        counted(kinds.count(kind), "hidden node" if kind == "hidden" else kind)
+        for kind in NODE_KINDS
         if kind in kinds
     )
     shape = f"{data.sizes['time']} times" if "time" in data.dims else "steady state"

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
-from pycellbox.data.headings import same_unit
-from pycellbox.data.schema import STEADY
+from pycellbox.data.dims import STEADY
+from pycellbox.data.units import same_unit
 from pycellbox.errors import DataError
 
 

@@ -248,7 +248,7 @@ def _foreign(image: bytes) -> dict[str, xr.Dataset]:
     with h5py.File(io.BytesIO(image), "r") as plain:
         check_content(plain, image)
     # A unit such as "hours" must not turn the times into timedeltas.
-    times: Any = {"time": False}
+    times: Any = {"time": False, "phase_start": False}
     groups = xr.open_groups(
         io.BytesIO(image), engine="h5netcdf", decode_times=times, decode_timedelta=times
     )

@@ -5,15 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_UNIT_WORDS = {
-    "ms": ("ms", "msec", "millisecond", "milliseconds"),
-    "s": ("s", "sec", "secs", "second", "seconds"),
-    "min": ("min", "mins", "minute", "minutes"),
-    "h": ("h", "hr", "hrs", "hour", "hours"),
-    "d": ("d", "day", "days"),
-    "week": ("wk", "week", "weeks"),
-}
-_UNIT_OF = {word: unit for unit, words in _UNIT_WORDS.items() for word in words}
+from pycellbox.data.units import UNIT_OF, unit_of
+
 _TIME = frozenset(["time", "times", "timepoint", "timepoints", "t"])
 _SINCE = frozenset(["after", "post", "since"])
 _FILLERS = _SINCE | frozenset(
@@ -44,11 +37,10 @@ def time_heading(heading: object) -> TimeHeading | None:
     """Read a heading such as ``Time (h)``, ``time_min``, ``timepoint``, ``hours`` or ``t``."""
     in_brackets = _IN_BRACKETS.fullmatch(str(heading).strip())
     if in_brackets:  # any unit, also one that is not known here
-        unit = in_brackets[1]
-        return TimeHeading(_UNIT_OF.get(unit.lower(), unit), may_be_node=False)
+        return TimeHeading(unit_of(in_brackets[1]), may_be_node=False)
     words = [word for word in re.split(r"[\W_]+", str(heading).strip().lower()) if word]
     times = [word for word in words if word in _TIME]
-    units = [word for word in words if word in _UNIT_OF]
+    units = [word for word in words if word in UNIT_OF]
     rest = set(words) - set(times) - set(units)
     if len(times) > 1 or len(units) > 1 or not rest <= _FILLERS:
         return None
@@ -56,13 +48,7 @@ def time_heading(heading: object) -> TimeHeading | None:
         return None
     # T is a gene, and so may be H, S or D.
     certain = bool(_ONLY_TIME & set(words)) or len(words) > 1
-    return TimeHeading(_UNIT_OF[units[0]] if units else None, not certain)
-
-
-def same_unit(one: str, other: str) -> bool:
-    """Whether two spellings mean one unit of time."""
-    one, other = one.strip(), other.strip()
-    return _UNIT_OF.get(one.lower(), one) == _UNIT_OF.get(other.lower(), other)
+    return TimeHeading(UNIT_OF[units[0]] if units else None, not certain)
 
 
 def is_blank(heading: object) -> bool:

@@ -13,18 +13,20 @@ import xarray as xr
 from pycellbox.common.labels import counted, listed
 from pycellbox.common.options import as_text, checked, did_you_mean, flag, instance, shown
 from pycellbox.common.plain import as_integer
+from pycellbox.data import treatments
 from pycellbox.data.cells import Labels, as_labels, as_numbers, cell_namer, check_unique, first_of
+from pycellbox.data.dims import COURSE, EVERY, PHASED, STEADY
 from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, check_text, encode, encode_attrs
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, DataWarning, warn
 
-SCHEMA_VERSION = 1
-NODE_KINDS = ("protein", "phenotype", "drug")
+SCHEMA_VERSION = 2
+NODE_KINDS = ("protein", "phenotype", "drug", "hidden")
 DEFAULT_TRANSFORM = "log-ratio to unperturbed control"
 
-STEADY = ("condition", "node")
-COURSE = ("condition", "time", "node")
+_TEXTS = {"replicate_of": "condition", "subject": "condition", "group": "node"}
+_COORDINATES = ("node_kind", *treatments.COORDINATES)
 _SCHEMA = (
-    "perturbation(condition, node), response(condition[, time], node), optionally sigma, "
+    "perturbation(condition[, phase], node), response(condition[, time], node), optionally sigma, "
     "and the coordinates condition, node and node_kind(node)"
 )
 _ATTRIBUTES = {
@@ -35,6 +37,14 @@ _ATTRIBUTES = {
     "condition": {"long_name": "condition"},
     "node": {"long_name": "node"},
     "time": {"long_name": "time since the perturbation"},
+    "phase_start": {"long_name": "start of the phase"},
+    "held": {"long_name": "level at which the node is held, NaN where it is free", "units": "1"},
+    "held_fitted": {"long_name": "whether the level is fitted"},
+    "initial_state": {"long_name": "state where the integration starts", "units": "1"},
+    "initial_fitted": {"long_name": "whether the initial state is fitted"},
+    "replicate_of": {"long_name": "what the condition repeats"},
+    "subject": {"long_name": "cell line, animal or patient"},
+    "group": {"long_name": "class of drugs"},
 }
 
 
@@ -50,12 +60,12 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     Parameters
     ----------
     dataset : xarray.Dataset
-        ``perturbation(condition, node)``, dimensionless, finite; ``response(condition[, time],
-        node)``, log-ratio to the unperturbed control, NaN where not measured; optionally
+        ``perturbation(condition[, phase], node)``, dimensionless, finite; ``response(condition[,
+        time], node)``, log-ratio to the unperturbed control, NaN where not measured; optionally
         ``sigma``, dims as the response, positive wherever the response is measured;
-        ``node_kind(node)``, "protein", "phenotype" or "drug"; unique labels ``condition`` and
-        ``node``; for time courses ``time``, strictly increasing from 0 or later, with the
-        attribute ``units``. Dims may come in any order.
+        ``node_kind(node)``, "protein", "phenotype", "drug" or "hidden"; unique labels
+        ``condition`` and ``node``; for time courses ``time``, strictly increasing from 0 or later,
+        with the attribute ``units``. Dims may come in any order. What else there may be is below.
     part : bool
         Whether this is a part of a dataset, some held-out conditions say, in which a node may
         happen to be measured nowhere.
@@ -65,19 +75,52 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     xarray.Dataset
         A copy that shares no memory with the input: dims ordered (condition, [time,] node),
         arrays C-contiguous, float32 kept and every other real type as float64, labels as
-        strings, ``node_kind`` a coordinate, attributes ``schema_version`` and ``transform``
-        filled in where absent. Further variables and coordinates are kept as they are; they hold
-        what a file can keep: numbers, booleans, text, dates, categories.
+        strings, ``node_kind``, ``phase_start``, ``replicate_of``, ``subject`` and ``group``
+        coordinates, ``phase_start`` in the unit of time, the attribute ``schema_version`` that of
+        this version, ``transform`` filled in where absent. Further variables and coordinates are
+        kept as they are; they hold what a file can keep: numbers, booleans, text, dates,
+        categories.
 
     Raises
     ------
     DataError
         The dataset breaks the schema. The message names what, where, and how to fix it.
 
+    Warns
+    -----
+    DataWarning
+        A variable has a name that is nearly one of the schema, and so is not read; or the dataset
+        is of schema 1, in which one of them meant nothing.
+
     Notes
     -----
     Only a node of kind ``drug`` may go without a single measured response: the activity of a
-    drug is often known from its dose alone.
+    drug is often known from its dose alone. One of kind ``hidden`` is never measured.
+
+    What may be there besides, each for itself:
+
+    ``phase_start`` (phase) or (condition, phase)
+        When each phase of the perturbation starts, in time's unit or one that its attribute
+        ``units`` names (s, min, h, d, …), increasing; the perturbation is constant within a phase,
+        and the last has no end. The first starts at 0, before it (the integration starts there),
+        or at −∞: a pre-treatment, whose steady state is the state at 0. In the form (condition,
+        phase) NaN at the end says that a condition has no such phase.
+    ``held`` (condition, node)
+        NaN where the node is free; a number where it stays at that level for all time: a
+        knock-out, an overexpression, a clamp. Its response may be measured. ``held_fitted``, True
+        where the level is fitted, from that number on; conditions in which a node starts from one
+        number share its level.
+    ``initial_state`` (condition, node)
+        The state where the integration starts; NaN for the model's own, which for a `CellBox` is
+        0. In conditions that are pre-treated the steady state is reached from it. Not read where a
+        node is held. ``initial_fitted``, True where it is fitted, from that value on.
+    ``replicate_of`` (condition)
+        The name of what a condition repeats, or of another condition; '' for none. Conditions
+        with one name, and conditions treated alike, stay on one side of every split.
+    ``subject`` (condition), ``group`` (node)
+        Cell line, animal or patient of a condition; class of a drug. Texts, '' for none.
+
+    A variable ``drive`` is refused: the name is kept for continuous driving signals.
 
     Examples
     --------
@@ -85,21 +128,42 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     >>> checked = pcb.data.validate(dataset)  # doctest: +SKIP
     """
     _check_version(dataset.attrs)
+    dataset = _of_this_schema(dataset)
     _check_variables(dataset)
     axes = _axes(dataset)
     arrays = {
         name: _array(dataset[name], axes)
-        for name in ("perturbation", "response", "sigma")
+        for name in ("perturbation", "response", "sigma", "held", "initial_state")
         if name in dataset.variables
     }
-    kinds = _node_kinds(dataset["node_kind"], axes["node"])
-
-    steady_axes = {dimension: axes[dimension] for dimension in STEADY}
-    check_perturbation(arrays["perturbation"], steady_axes)
-    _check_response(arrays["response"], axes, kinds, part)
+    arrays["node_kind"] = _node_kinds(dataset["node_kind"], axes["node"])
+    _check_response(arrays["response"], axes, arrays["node_kind"], part)
     if "sigma" in arrays:
         _check_sigma(arrays["sigma"], arrays["response"], axes)
-    return _canonical(dataset, axes, arrays, kinds)
+    _read_treatment(dataset, axes, arrays)
+    return _canonical(dataset, axes, arrays)
+
+
+def _read_treatment(
+    dataset: xr.Dataset, axes: dict[str, npt.NDArray[Any]], arrays: dict[str, npt.NDArray[Any]]
+) -> None:
+    """Check what was done to the conditions, and add to the arrays what says so."""
+    steady = {dimension: axes[dimension] for dimension in STEADY}
+    starts = None
+    if "phase_start" in dataset.variables:
+        starts = arrays["phase_start"] = treatments.phase_starts(dataset, axes)
+        treatments.without_phases_that_are_not(arrays["perturbation"], starts)
+    check_perturbation(arrays["perturbation"], steady)
+    for name in ("held", "initial_state"):
+        if name in arrays:
+            treatments.check_levels(name, arrays[name], dataset, steady)
+    for name in ("held_fitted", "initial_fitted"):
+        if name in dataset.variables:
+            arrays[name] = treatments.flags(dataset, name, steady)
+    treatments.check_fitted(arrays, starts, steady)
+    for name, dimension in _TEXTS.items():
+        if name in dataset.variables:
+            arrays[name] = treatments.texts(dataset[name], axes[dimension])
 
 
 def check_not_empty(sizes: Mapping[Any, int], owner: str) -> None:
@@ -125,6 +189,21 @@ def _check_version(attrs: Mapping[Any, Any]) -> None:
         )
 
 
+def _of_this_schema(dataset: xr.Dataset) -> xr.Dataset:
+    """Rename what has a name of this schema in a dataset of the first, where it meant nothing."""
+    taken = [name for name in (*treatments.DIMS, "drive") if name in dataset.variables]
+    if dataset.attrs.get("schema_version", SCHEMA_VERSION) != 1 or not taken:
+        return dataset
+    warn(
+        f"the dataset has schema_version 1, in which {listed(taken)} meant nothing: kept as "
+        f"{listed(f'{name}_v1' for name in taken)}, and not read. If it is meant as in version "
+        f"{SCHEMA_VERSION}, see pcb.validate, set dataset.attrs['schema_version'] = "
+        f"{SCHEMA_VERSION}; else rename it.",
+        DataWarning,
+    )
+    return dataset.rename({name: f"{name}_v1" for name in taken})
+
+
 def _check_variables(dataset: xr.Dataset) -> None:
     """Check that everything is there, with the right dims and at least one entry each."""
     for name in ("perturbation", "response", "node_kind"):
@@ -133,7 +212,11 @@ def _check_variables(dataset: xr.Dataset) -> None:
                 f"the dataset has no variable {name!r} (it has: {listed(dataset.variables)}); "
                 f"it needs {_SCHEMA}. pcb.from_tables makes one."
             )
-    _check_dims(dataset["perturbation"], STEADY)
+    _check_dims(dataset["perturbation"], STEADY, PHASED)
+    treatments.check_names(dataset)
+    for name, dims in treatments.DIMS.items():
+        if name in dataset.variables:
+            _check_dims(dataset[name], *dims)
     _check_dims(dataset["response"], STEADY, COURSE)
     _check_dims(dataset["node_kind"], ("node",))
     time_course = "time" in dataset["response"].dims
@@ -145,6 +228,7 @@ def _check_variables(dataset: xr.Dataset) -> None:
     if "sigma" in dataset.variables:
         _check_dims(dataset["sigma"], COURSE if time_course else STEADY)
     check_not_empty(dataset["response"].sizes, "the dataset")
+    check_not_empty(dataset["perturbation"].sizes, "the dataset")
     for name in ("condition", "node", "time") if time_course else ("condition", "node"):
         if name not in dataset.coords:
             raise DataError(
@@ -219,6 +303,9 @@ def _times(time: xr.DataArray) -> npt.NDArray[np.float64]:
 
 def _array(variable: xr.DataArray, axes: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Copy a variable into a C-contiguous array of real numbers with canonical dims."""
+    if "phase" in variable.dims:
+        phases = np.arange(variable.sizes["phase"]) + 1
+        axes = {"condition": axes["condition"], "phase": phases, "node": axes["node"]}
     dims = tuple(dimension for dimension in axes if dimension in variable.dims)
     values = variable.transpose(*dims).values
     if values.dtype.kind not in "biuf":
@@ -248,9 +335,12 @@ def _node_kinds(node_kind: xr.DataArray, nodes: Labels) -> Labels:
 
 
 def check_perturbation(perturbation: npt.NDArray[Any], axes: dict[str, npt.NDArray[Any]]) -> None:
-    """Raise a `DataError` if a perturbation, (condition, node), is not finite."""
+    """Raise a `DataError` if a perturbation, (condition[, phase], node), is not finite."""
     bad = ~np.isfinite(perturbation)
     if bad.any():
+        if perturbation.ndim == 3:
+            phases = np.arange(perturbation.shape[1]) + 1
+            axes = {"condition": axes["condition"], "phase": phases, "node": axes["node"]}
         cell = first_of(bad, cell_namer("perturbation", axes))
         raise DataError(
             f"{cell} is NaN or infinite; every perturbation needs a finite number: write 0 where "
@@ -269,13 +359,21 @@ def _check_response(
             "it has no finite logarithm)."
         )
     measured = ~np.isnan(response)
+    hidden = measured & (kinds == "hidden")
+    if hidden.any():
+        raise DataError(
+            f"{first_of(hidden, cell_namer('response', axes))} is measured, and the node is of "
+            "kind 'hidden', which is never measured; write NaN there, or give the node another "
+            "kind."
+        )
     node_measured = measured.reshape(-1, response.shape[-1]).any(axis=0)
-    unmeasured = axes["node"][~node_measured & (kinds != "drug")]
+    unmeasured = axes["node"][~node_measured & ~np.isin(kinds, ("drug", "hidden"))]
     if len(unmeasured) and not part:
         raise DataError(
             f"the response of {counted(len(unmeasured), 'node')} is NaN in every condition: "
             f"{listed(unmeasured)}; leave such nodes out, or give them the node_kind 'drug' if "
-            "they are drugs whose activity was not measured."
+            "they are drugs whose activity was not measured, or 'hidden' if the network is to "
+            "have them all the same."
         )
     empty = axes["condition"][~measured.reshape(len(response), -1).any(axis=1)]
     if len(empty):
@@ -323,24 +421,24 @@ def _canonical(
     dataset: xr.Dataset,
     axes: dict[str, npt.NDArray[Any]],
     arrays: dict[str, npt.NDArray[Any]],
-    kinds: Labels,
 ) -> xr.Dataset:
-    def variable(name: str, dims: tuple[str, ...], values: npt.NDArray[Any]) -> xr.Variable:
+    data: dict[Hashable, Any] = {}
+    coords: dict[Hashable, Any] = {}
+    for name, values in {**axes, **arrays}.items():
         given = _checked_attrs(name, dataset[name].attrs)
-        return xr.Variable(dims, values, {**_ATTRIBUTES[name], **given})
-
-    known = {*arrays, *axes, "node_kind"}
-    coords: dict[Hashable, Any] = {name: variable(name, (name,), axes[name]) for name in axes}
-    coords["node_kind"] = variable("node_kind", ("node",), kinds)
-    data: dict[Hashable, Any] = {
-        name: variable(name, STEADY if values.ndim == 2 else COURSE, values)
-        for name, values in arrays.items()
-    }
-    for name, extra in dataset.variables.items():
-        if name not in known:
-            _check_extra(dataset, name)
-            (coords if name in dataset.coords else data)[name] = extra.copy(deep=True)
+        if name == "phase_start" and "time" in axes:
+            given["units"] = dataset["time"].attrs["units"]
+        variable = xr.Variable(_dims_of(dataset[name]), values, {**_ATTRIBUTES[name], **given})
+        (coords if name in axes or name in _COORDINATES else data)[name] = variable
+    for key, extra in dataset.variables.items():
+        if key not in axes and key not in arrays:
+            _check_extra(dataset, key)
+            (coords if key in dataset.coords else data)[key] = extra.copy(deep=True)
     attrs = _checked_attrs("the dataset", dataset.attrs)
-    attrs["schema_version"] = int(attrs.get("schema_version", SCHEMA_VERSION))
+    attrs["schema_version"] = SCHEMA_VERSION
     attrs.setdefault("transform", DEFAULT_TRANSFORM)
     return xr.Dataset(data, coords, attrs)
+
+
+def _dims_of(variable: xr.DataArray) -> tuple[str, ...]:
+    return tuple(dimension for dimension in EVERY if dimension in variable.dims)

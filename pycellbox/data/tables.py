@@ -17,10 +17,11 @@ from pycellbox.common.options import checked, instance, optional, shown, text
 from pycellbox.data.alignment import aligned, aligned_in_time, check_table_dims, one_unit
 from pycellbox.data.cells import as_labels, as_numbers
 from pycellbox.data.columns import Surroundings
+from pycellbox.data.dims import COURSE, STEADY
 from pycellbox.data.frames import from_frame, labelled_array
 from pycellbox.data.kinds import NodeKind, named_nodes, resolve_node_kinds
 from pycellbox.data.orientation import check_doses, check_orientation
-from pycellbox.data.schema import COURSE, STEADY, check_not_empty, validate
+from pycellbox.data.schema import check_not_empty, validate
 from pycellbox.errors import DataError, OptionError
 
 _PLAIN = (Sequence, np.ndarray)

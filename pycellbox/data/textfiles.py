@@ -18,11 +18,12 @@ from pycellbox.common.options import checked, optional
 from pycellbox.data.cells import as_numbers, is_numeric
 from pycellbox.data.conditions import condition_labels
 from pycellbox.data.delimited import SEPARATORS, Rows, read_rows
+from pycellbox.data.dims import STEADY
 from pycellbox.data.kinds import NodeKind
 from pycellbox.data.lists import FilePath, read_names, read_node_kinds
 from pycellbox.data.numerals import is_missing_text, plain_numerals
 from pycellbox.data.orientation import check_orientation
-from pycellbox.data.schema import STEADY, check_perturbation
+from pycellbox.data.schema import check_perturbation
 from pycellbox.data.tables import BESIDE, Beside, Table, assemble, labelled
 from pycellbox.errors import DataError
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
 # Fills are none of the edges' colors; shapes tell the kinds apart in black and white.
-FILLS = {"protein": "#D0D0D0", "phenotype": "#F0E442", "drug": "#009E73"}
+FILLS = {"protein": "#D0D0D0", "phenotype": "#F0E442", "drug": "#009E73", "hidden": "#FFFFFF"}
 
 _UPRIGHT = 150
 """Names with so many letters in all, each counted as the longest, fit around a circle upright."""
@@ -70,7 +70,10 @@ def edge(path: _Floats, activates: bool, width: float, head: float, name: str) -
 
 
 def draw_node(ax: Axes, place: Circle, angle: float, name: str, kind: str) -> None:
-    """Draw a node: a disc for a protein, a triangle for a phenotype, a square for a drug."""
+    """Draw a node: a disc for a protein, a triangle for a phenotype, a square for a drug.
+
+    A hidden node is a diamond.
+    """
     from matplotlib import patches
 
     x, y = place.at(angle)
@@ -81,7 +84,7 @@ def draw_node(ax: Axes, place: Circle, angle: float, name: str, kind: str) -> No
         shape = patches.RegularPolygon((x, y), 3, radius=1.15 * place.radius)
     else:
         shape = patches.RegularPolygon(
-            (x, y), 4, radius=1.15 * place.radius, orientation=math.pi / 4
+            (x, y), 4, radius=1.15 * place.radius, orientation=math.pi / 4 * (kind == "drug")
         )
     shape.set(facecolor=FILLS[kind], edgecolor=BLACK, linewidth=0.7, zorder=4, gid=name)
     ax.add_patch(shape)

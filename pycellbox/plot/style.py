@@ -13,8 +13,13 @@ GREY, DARK_GREY = "#999999", "#595959"
 PALETTE = (BLUE, VERMILION, SKY, BLACK, ORANGE, GREEN, PURPLE)  # the closest pair comes last
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-KINDS = {"protein": (BLUE, "o"), "phenotype": (VERMILION, "^"), "drug": (GREEN, "s")}
-PLURALS = {"protein": "proteins", "phenotype": "phenotypes", "drug": "drugs"}
+KINDS = {
+    "protein": (BLUE, "o"), "phenotype": (VERMILION, "^"), "drug": (GREEN, "s"),
+    "hidden": (PURPLE, "D"),
+}  # fmt: skip
+PLURALS = {
+    "protein": "proteins", "phenotype": "phenotypes", "drug": "drugs", "hidden": "hidden nodes",
+}  # fmt: skip
 
 # Signs of interactions, the same in every picture: red activates, blue inhibits. Red and blue are
 # told apart by all, and white is zero.

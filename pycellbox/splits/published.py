@@ -19,9 +19,9 @@ import xarray as xr
 
 from pycellbox.common.labels import label_text
 from pycellbox.common.options import checked, did_you_mean, flag, integer, number
+from pycellbox.data.dims import STEADY
 from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.data.replicates import dose_levels, replicates, take_whole
-from pycellbox.data.schema import STEADY
 from pycellbox.errors import DataError, OptionError
 from pycellbox.splits.split import Split, labels_of
 

@@ -44,5 +44,5 @@ def known_network(times=None, conditions=24) -> tuple[xr.Dataset, xr.Dataset]:
     if times is not None:
         x["time"].attrs["units"] = "h"
     data = xr.Dataset({"perturbation": u, "response": x})
-    data.attrs["schema_version"] = 1
+    data.attrs["schema_version"] = 2
     return pcb.validate(data), truth

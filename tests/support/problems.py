@@ -73,7 +73,7 @@ def dataset(
             "response": (dims, rng.normal(0, 0.5, shape)),
         },
         coords=coords,
-        attrs={"schema_version": 1, "transform": "log-ratio to unperturbed control"},
+        attrs={"schema_version": 2, "transform": "log-ratio to unperturbed control"},
     )
 
 

@@ -1,0 +1,6 @@
+"""Dims of the variables of a dataset, in their canonical order."""
+
+STEADY = ("condition", "node")
+COURSE = ("condition", "time", "node")
+PHASED = ("condition", "phase", "node")
+EVERY = ("condition", "phase", "time", "node")

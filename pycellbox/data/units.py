@@ -1,0 +1,109 @@
+"""Units of time: how they are spelt, and times of one in another."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pycellbox.common.options import did_you_mean, shown
+from pycellbox.common.plain import as_number
+from pycellbox.errors import DataError, OptionError
+
+_SPELT = {
+    "ms": ("ms", "msec", "msecs", "millisecond", "milliseconds"),
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "min": ("min", "mins", "minute", "minutes"),
+    "h": ("h", "hr", "hrs", "hour", "hours"),
+    "d": ("d", "day", "days"),
+    "week": ("wk", "wks", "week", "weeks"),
+}
+UNIT_OF = {word: unit for unit, words in _SPELT.items() for word in words}
+"""Spellings of units of time, in small letters, and the unit that each is."""
+_SECONDS = {
+    "ms": Fraction(1, 1000),
+    "s": Fraction(1),
+    "min": Fraction(60),
+    "h": Fraction(3600),
+    "d": Fraction(86400),
+    "week": Fraction(604800),
+}
+NO_UNIT = "1"
+"""What times have that count in no unit of their own, and so in any that they meet."""
+_WITH_UNIT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([^\W\d]+)", re.IGNORECASE)
+_MINUS = str.maketrans("\u2212\u2013", "--")
+
+
+def unit_of(spelling: object) -> str:
+    """Return the unit that a spelling means; one that is not known here as it is."""
+    text = str(spelling).strip()
+    return UNIT_OF.get(text.lower(), text)
+
+
+def same_unit(one: object, other: object) -> bool:
+    """Whether two spellings mean one unit of time."""
+    return unit_of(one) == unit_of(other)
+
+
+def ratio_of(given: object, wanted: object, what: str) -> Fraction:
+    """Return how many of the wanted unit of time are one of the given; 1 where either has none.
+
+    Raises
+    ------
+    DataError
+        A unit is not known, so that nothing can be converted.
+    """
+    if NO_UNIT in (unit_of(given), unit_of(wanted)) or same_unit(given, wanted):
+        return Fraction(1)
+    for unit in (unit_of(given), unit_of(wanted)):
+        if unit not in _SECONDS:
+            raise DataError(
+                f"{what} is in {str(given)!r}, which is to be in {str(wanted)!r}; {unit!r} is no "
+                f"unit that is converted{did_you_mean(unit, UNIT_OF)}: give the times in one of "
+                f"{', '.join(_SECONDS)}, and say so in the attribute units."
+            )
+    return _SECONDS[unit_of(given)] / _SECONDS[unit_of(wanted)]
+
+
+def converted(
+    times: npt.NDArray[np.float64], given: object, wanted: object, what: str
+) -> npt.NDArray[np.float64]:
+    """Return times of one unit in another; what is infinite or NaN stays so.
+
+    Raises
+    ------
+    DataError
+        See `ratio_of`.
+    """
+    ratio = ratio_of(given, wanted, what)
+    # Both whole numbers: 10 min are exactly 600 s, and 90 min the double nearest to 1.5 h.
+    return times * float(ratio.numerator) / float(ratio.denominator)
+
+
+def read_time(name: str, given: Any, unit: str) -> float:
+    """Read a time such as 10, "10 min" or "-inf" in this unit; a plain number is in it.
+
+    Raises
+    ------
+    OptionError
+        It is none, or its unit cannot be converted.
+    """
+    time = as_number(given)
+    if isinstance(given, str):
+        text = given.strip().translate(_MINUS).replace("\u221e", "inf")
+        found = _WITH_UNIT.fullmatch(text)
+        with contextlib.suppress(ValueError):
+            if found is None:
+                time = float(text)
+            elif unit_of(found[2]) in _SECONDS:
+                time = float(converted(np.array([float(found[1])]), found[2], unit, name)[0])
+    if time is not None and not np.isnan(time):
+        return time
+    raise OptionError(
+        f"{name}={shown(given)}; it needs a time: a number in the data's unit ({unit}), or a text "
+        f"with one of {', '.join(_SECONDS)}, such as '10 min'."
+    )
