@@ -16,8 +16,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 MOST_BREAKS = 8
 """Distinct times at which inputs may change where every condition has its own."""
-# Times that differ by less than this share of the whole span are one: 60 min and 1 h are.
-_SAME_TIME = 1e-9
+SAME_TIME = 1e-9
+"""Times that differ by less than this share of the whole span are one: 60 min and 1 h are."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
     pretreated = starts[:, 0] == -np.inf
     begin = np.where(pretreated, np.fmin(0.0, _second(starts)), starts[:, 0])
     grid = _grid(starts, begin, shared="condition" not in _dims(data, "phase_start"))
-    slack = _SAME_TIME * _span(grid)
+    slack = SAME_TIME * _span(grid)
     # The phase that each condition is in when a segment begins: the last that has begun.
     begun = starts[:, :, None] <= grid + slack
     phase = np.maximum(begun.sum(axis=1) - 1, 0)
@@ -148,7 +148,7 @@ def _grid(starts: Array, begin: Array, shared: bool) -> Array:
     """All times at which a condition begins or its input changes; what rounding parts is one."""
     changes = starts[np.isfinite(starts) & (starts > begin[:, None])]
     times = np.unique(np.concatenate([begin, changes]))
-    apart = np.diff(times, prepend=-np.inf) > _SAME_TIME * _span(times)
+    apart = np.diff(times, prepend=-np.inf) > SAME_TIME * _span(times)
     grid = times[apart]
     if not shared and len(grid) - 1 > MOST_BREAKS:
         raise DataError(

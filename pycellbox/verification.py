@@ -12,13 +12,11 @@ from pycellbox.backends import Backend, get_backend
 from pycellbox.errors import DivergenceError, NumericsWarning, warn
 from pycellbox.models import Structure
 from pycellbox.numerics.lowering import equations_of
+from pycellbox.numerics.steps import SETTLING_TIMES
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Solver, Tsit5
 from pycellbox.solving import states_of
 
-# In units of the slowest decay time: enough for a network that settles at half the rate of its
-# slowest node (e⁻²⁰ is 2e-9).
-_SETTLING_TIMES = 40.0
 _CLOSE = Tsit5(rtol=1e-6, atol=1e-8)
 # Of the largest response: what no measurement would notice.
 _NOTICEABLE = 0.01
@@ -110,7 +108,7 @@ def settling_time(structure: Structure, parameters: Parameters, doses: Array) ->
     slowest = equations.field(parameters, equations.drive(doses)).slowest_rate()
     if slowest is None:
         return None
-    return _SETTLING_TIMES / slowest if slowest < math.inf else _SETTLING_TIMES
+    return SETTLING_TIMES / slowest if slowest < math.inf else SETTLING_TIMES
 
 
 def _distance(

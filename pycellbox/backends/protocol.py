@@ -12,6 +12,7 @@ from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver
+from pycellbox.treatment import Treatment
 
 
 class Session(Protocol):
@@ -57,7 +58,9 @@ class Session(Protocol):
             A mean over the measured entries of these rows and times.
         gradient : dict of ndarray
             Like ``parameters``; zero where an entry is fixed. New arrays, the caller's own. With
-            ``inputs`` also ``perturbation`` and ``initial_state``, each (rows, n).
+            ``inputs`` also ``perturbation`` and ``initial_state``, each (rows, n); with a treatment
+            the former is (rows, s, n), and there is ``pretreatment``, (rows, n), where some of the
+            conditions are pre-treated.
 
         Raises
         ------
@@ -232,7 +235,11 @@ class Backend(Protocol):
         ...
 
     def supports(
-        self, solver: Solver, gradient: Gradient | None = None, inputs: bool = False
+        self,
+        solver: Solver,
+        gradient: Gradient | None = None,
+        inputs: bool = False,
+        treated: bool = False,
     ) -> str:
         """Why something cannot be done here, and what can; empty if it can.
 
@@ -243,6 +250,8 @@ class Backend(Protocol):
             None is the backend's default for the solver.
         inputs : bool
             With respect to the perturbation and the initial state too.
+        treated : bool
+            For a problem with a treatment.
         """
         ...
 
@@ -257,8 +266,9 @@ class Backend(Protocol):
         parameters: Parameters,
         perturbation: Array,
         times: Array,
+        treatment: Treatment | None = None,
     ) -> Solution:
-        """Solve all conditions together from t = 0.
+        """Solve all conditions together from t = 0, or from the first segment of a treatment.
 
         Parameters
         ----------
@@ -268,6 +278,9 @@ class Backend(Protocol):
         times : ndarray, (t,)
             Strictly increasing, ≥ 0; for steady states the horizon to which conditions are
             integrated that do not settle.
+        treatment : Treatment, optional
+            Phases, held nodes and initial states; ``perturbation`` is then that of the last
+            segment.
 
         Raises
         ------

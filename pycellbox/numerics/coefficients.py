@@ -26,13 +26,15 @@ class Coefficients:
 class Drive:
     """p inside the envelope, v outside it (None: absent), and the initial state, each (c, n).
 
-    Beside them the perturbation u that they were made of, where gradients go back to it.
+    Beside them the perturbation u that they were made of, where gradients go back to it, and which
+    nodes move, as numbers 0 and 1 (None: all).
     """
 
     inside: Array | None
     outside: Array | None
     initial: Array
     perturbation: Array | None = None
+    moves: Array | None = None
 
     def rows(self, index: Array | slice) -> Drive:
         """Drive of some of the conditions."""
@@ -41,4 +43,10 @@ class Drive:
             return None if array is None else np.ascontiguousarray(array[index])
 
         initial = np.ascontiguousarray(self.initial[index])
-        return Drive(pick(self.inside), pick(self.outside), initial, pick(self.perturbation))
+        return Drive(
+            pick(self.inside),
+            pick(self.outside),
+            initial,
+            pick(self.perturbation),
+            pick(self.moves),
+        )

@@ -12,8 +12,11 @@ from pycellbox.models import Structure
 from pycellbox.numerics.parametrization import Parametrization
 from pycellbox.problem import Array, Parameters, Problem
 
-INPUT, START = "perturbation", "initial_state"
-"""Keys under which a gradient has ∂L/∂u and ∂L/∂x(0), (c, n) each, beside the parameters'."""
+INPUT, START, PRETREATMENT = "perturbation", "initial_state", "pretreatment"
+"""Keys under which a gradient has ∂L/∂u and ∂L/∂x(0), (c, n) each, beside the parameters'.
+
+With a treatment the first is (c, s, n), and the third has the input before the first segment.
+"""
 
 
 class Drive(Protocol):
@@ -96,6 +99,11 @@ class Equations(ABC):
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
+
+    @property
+    def set_by_dose(self) -> Array | None:
+        """Which states are the dose itself, and change with it; bool (n,). By default none."""
+        return None
 
     @abstractmethod
     def drive(self, perturbation: Array) -> Any:

@@ -46,11 +46,14 @@ class Kernel(Field):
         """See `Field.value`."""
         k, (phi, _) = self.coefficients, self.phi_and_slope(x)
         rate: Array = k.a * phi - k.c * x
-        return rate if self.drive.outside is None else rate + k.b * self.drive.outside
+        if self.drive.outside is not None:
+            rate = rate + k.b * self.drive.outside
+        return self._moving(rate)
 
     def pull_back(self, x: Array, adjoint: Array, gradient: dict[str, Array]) -> Array:
         """See `Field.pull_back`."""
         k, v, (phi, slope) = self.coefficients, self.drive.outside, self.phi_and_slope(x)
+        adjoint = self._moving(adjoint)
         inside = adjoint * k.a * slope
         b = np.zeros_like(k.b) if v is None else (adjoint * v).sum(axis=0)
         slopes = Coefficients(
@@ -76,7 +79,10 @@ class Kernel(Field):
         """See `Field.jacobian`."""
         k, (_, slope) = self.coefficients, self.phi_and_slope(x)
         J: Array = (k.a * slope)[:, :, None] * k.M - np.diag(k.c)
-        return J
+        return J if self.drive.moves is None else J * self.drive.moves[:, :, None]
+
+    def _moving(self, array: Array) -> Array:
+        return array if self.drive.moves is None else array * self.drive.moves
 
     def step_bound(self) -> tuple[float, float]:
         """See `Field.step_bound`."""

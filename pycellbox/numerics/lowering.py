@@ -50,6 +50,11 @@ class Lowering(Equations):
         self._mapped = mapped
 
     @property
+    def set_by_dose(self) -> Array | None:
+        """See `Equations.set_by_dose`: clamped drugs."""
+        return self._clamped if self._clamped.any() else None
+
+    @property
     def _gain(self) -> str:
         return "epsilon" if "epsilon" in self.structure.model.rates else "alpha"
 

@@ -21,6 +21,9 @@ _REACH_72, REACH_87 = 3.3, 2.5
 POWER_STEPS = 3
 # Of the first step, h·|λ| is this times the fifth root of rtol.
 _FIRST = 2.0
+SETTLING_TIMES = 40.0
+"""In units of the slowest decay time: enough for a network that settles at half the rate of its
+slowest node (e⁻²⁰ is 2e-9)."""
 
 
 def fixed_steps(solver: FixedStep, times: Array) -> list[tuple[int, float]]:

@@ -19,6 +19,7 @@ from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver
+from pycellbox.treatment import Treatment
 
 _SUPPORTED: tuple[Gradient, ...] = ("discrete", "finite-difference")
 
@@ -52,7 +53,11 @@ class JaxBackend:
         return f"{found} on {device.platform}{kind}"
 
     def supports(
-        self, solver: Solver, gradient: Gradient | None = None, inputs: bool = False
+        self,
+        solver: Solver,
+        gradient: Gradient | None = None,
+        inputs: bool = False,
+        treated: bool = False,
     ) -> str:
         """See `pycellbox.backends.protocol.Backend.supports`."""
         if type(solver) not in TABLEAUX:
@@ -69,6 +74,8 @@ class JaxBackend:
             )
         if inputs and gradient == "finite-difference":
             return NOT_OF_INPUTS
+        if treated:
+            return "the jax backend has no phases, held nodes or initial states; numpy has."
         return ""
 
     def solve(
@@ -78,9 +85,10 @@ class JaxBackend:
         parameters: Parameters,
         perturbation: Array,
         times: Array,
+        treatment: Treatment | None = None,
     ) -> Solution:
         """See `pycellbox.backends.protocol.Backend.solve`."""
-        if why := self.supports(solver):
+        if why := self.supports(solver, treated=treatment is not None):
             raise BackendError(why)
         plan = plan_of(structure, solver, perturbation, times)
         prepared, drive = plan.prepared(parameters), plan.arrays
@@ -94,7 +102,7 @@ class JaxBackend:
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
     ) -> JaxSession | FiniteDifferenceSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
-        if why := self.supports(solver, gradient):
+        if why := self.supports(solver, gradient, treated=problem.treatment is not None):
             raise BackendError(why)
         session = JaxSession(problem, solver, loss, self.solve)
         return FiniteDifferenceSession(session) if gradient == "finite-difference" else session

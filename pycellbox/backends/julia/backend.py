@@ -22,6 +22,7 @@ from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver
+from pycellbox.treatment import Treatment
 
 
 class JuliaBackend:
@@ -37,9 +38,15 @@ class JuliaBackend:
         return str(self._core.python_version())
 
     def supports(
-        self, solver: Solver, gradient: Gradient | None = None, inputs: bool = False
+        self,
+        solver: Solver,
+        gradient: Gradient | None = None,
+        inputs: bool = False,
+        treated: bool = False,
     ) -> str:
         """See `pycellbox.backends.protocol.Backend.supports`."""
+        if treated:
+            return "the julia backend has no phases, held nodes or initial states; numpy has."
         return why_not(solver, default_gradient(solver) if gradient is None else gradient, inputs)
 
     def solve(
@@ -49,8 +56,11 @@ class JuliaBackend:
         parameters: Parameters,
         perturbation: Array,
         times: Array,
+        treatment: Treatment | None = None,
     ) -> Solution:
         """See `pycellbox.backends.protocol.Backend.solve`."""
+        if why := self.supports(solver, treated=treatment is not None):
+            raise BackendError(why)
         dtype, (c, n) = perturbation.dtype, perturbation.shape
         laid = julia_structure(self._core, structure)
         chosen = julia_solver(self._core, solver, default_gradient(solver))

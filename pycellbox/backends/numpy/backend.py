@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pycellbox.backends.numpy.course_session import NumpyCourseSession, through_treatment
 from pycellbox.backends.numpy.session import NumpySession, trajectories
 from pycellbox.backends.numpy.setting import evaluation
-from pycellbox.backends.numpy.steady import SteadyEquations, find
+from pycellbox.backends.numpy.settling import Settling
 from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
@@ -17,6 +18,7 @@ from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver, SteadyState
+from pycellbox.treatment import Treatment
 
 Session = NumpySession | NumpySteadySession | FiniteDifferenceSession
 
@@ -31,7 +33,11 @@ class NumpyBackend:
         return f"numpy {np.__version__}"
 
     def supports(
-        self, solver: Solver, gradient: Gradient | None = None, inputs: bool = False
+        self,
+        solver: Solver,
+        gradient: Gradient | None = None,
+        inputs: bool = False,
+        treated: bool = False,
     ) -> str:
         """See `pycellbox.backends.protocol.Backend.supports`."""
         if isinstance(solver, SteadyState):
@@ -59,18 +65,22 @@ class NumpyBackend:
         parameters: Parameters,
         perturbation: Array,
         times: Array,
+        treatment: Treatment | None = None,
     ) -> Solution:
         """See `pycellbox.backends.protocol.Backend.solve`."""
         self._check(solver)
         equations = equations_of(structure)
-        drive = equations.drive(perturbation)
-        if not isinstance(solver, SteadyState):
-            return trajectories(equations, solver, parameters, drive, times)
-        if not isinstance(equations, Lowering):  # which has no proofs: integrated
-            return trajectories(equations, solver.integrator, parameters, drive, times[-1:])
-        field = equations.field(parameters, drive)
-        with evaluation(*perturbation.shape):
-            return find(SteadyEquations(solver, field), float(times[-1]))
+        # Other equations have no proofs, and are integrated.
+        if isinstance(solver, SteadyState) and isinstance(equations, Lowering):
+            end, index = float(times[-1]), np.arange(len(perturbation))
+            settling = Settling(equations, solver, perturbation, treatment, end, keep=False)
+            with evaluation(*perturbation.shape):
+                return settling.find(parameters, index).solution
+        times = times[-1:] if solver.steady else times
+        integrator = solver.through_time
+        if treatment is not None:
+            return through_treatment(equations, integrator, parameters, treatment, times)
+        return trajectories(equations, integrator, parameters, equations.drive(perturbation), times)
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
@@ -78,12 +88,13 @@ class NumpyBackend:
         """See `pycellbox.backends.protocol.Backend.session`."""
         self._check(solver, gradient)
         session: NumpySession | NumpySteadySession
-        if not isinstance(solver, SteadyState):
-            session = NumpySession(problem, solver, loss)
-        elif isinstance(equations_of(problem.structure), Lowering):
+        network = isinstance(equations_of(problem.structure), Lowering)
+        if isinstance(solver, SteadyState) and network:
             session = NumpySteadySession(problem, solver, loss)
+        elif problem.treatment is not None:
+            session = NumpyCourseSession(problem, solver.through_time, loss)
         else:
-            session = NumpySession(problem, solver.integrator, loss)
+            session = NumpySession(problem, solver.through_time, loss)
         return FiniteDifferenceSession(session) if gradient == "finite-difference" else session
 
     def _check(self, solver: Solver, gradient: Gradient | None = None) -> None:

@@ -222,10 +222,13 @@ class FoldedStepper:
                 value(phi, phi)
         return self.tape.state(end)[0]
 
-    def reverse(self, seeds: dict[int, Array], drive: Drive | None = None) -> Coefficients:
+    def reverse(
+        self, seeds: dict[int, Array], drive: Drive | None = None
+    ) -> tuple[Coefficients, Array]:
         """Exact gradient of a loss; ``seeds`` are its derivatives (c, n) by number of steps.
 
-        The one with respect to p, v and x₀ is added to the arrays of ``drive``, if that is given.
+        Beside it the one with respect to x₀, (c, n). The one with respect to p and v is added to
+        the arrays of ``drive``, if that is given.
         """
         M, zero = self.coefficients.M, np.zeros_like(self.coefficients.a)
         total = Coefficients(np.zeros_like(M), zero, zero.copy(), zero.copy())
@@ -238,9 +241,7 @@ class FoldedStepper:
                 start = max(begin, (end - 1) // size * size)
                 self._reverse(start, end, self._matrices(h), adjoint, total, drive)
                 end = start
-        if drive is not None:
-            drive.initial[...] += adjoint.T
-        return total
+        return total, np.ascontiguousarray(adjoint.T)
 
     def _reverse(
         self,

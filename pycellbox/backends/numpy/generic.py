@@ -6,7 +6,7 @@ import numpy as np
 
 from pycellbox.backends.numpy.kernel import Stepper
 from pycellbox.backends.numpy.tape import Tape
-from pycellbox.numerics.equations import INPUT, START, Field, Gradients
+from pycellbox.numerics.equations import INPUT, Field, Gradients
 from pycellbox.numerics.steps import POWER_STEPS, REACH_87
 from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
@@ -49,9 +49,9 @@ class FieldStepper(Stepper):
 
 
 def reverse_field(
-    stepper: FieldStepper, tape: Tape, due: dict[int, Array], inputs: bool
-) -> dict[str, Array]:
-    """Exact gradient of a loss with seeds (c, n) after numbers of steps."""
+    stepper: FieldStepper, tape: Tape, due: dict[int, Array]
+) -> tuple[dict[str, Array], Array]:
+    """Exact gradient of a loss with seeds (c, n) after numbers of steps, and that of x(0)."""
     gradient: dict[str, Array] = Gradients({INPUT: np.zeros_like(stepper.field.initial)})
     A, b, field = stepper.tableau.A, stepper.tableau.b, stepper.field
     adjoint = np.zeros_like(field.initial)
@@ -69,6 +69,4 @@ def reverse_field(
         adjoint = adjoint + sum(bars.values())
     if 0 in due:
         adjoint = adjoint + due[0]
-    gradient[START] = adjoint
-    field.start_gradient(adjoint, gradient)
-    return {n: g for n, g in gradient.items() if inputs or n not in (INPUT, START)}
+    return gradient, adjoint

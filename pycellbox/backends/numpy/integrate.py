@@ -15,7 +15,7 @@ from pycellbox.backends.numpy.tape import Tape as Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import not_finite
 from pycellbox.numerics.coefficients import Coefficients, Drive
-from pycellbox.numerics.equations import Field
+from pycellbox.numerics.equations import INPUT, START, Field
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.steps import (
     check_adaptive,
@@ -72,7 +72,8 @@ def integrate(
             # Products are written in place, which takes arrays of one kind: that of the states.
             M, a, b, decay = (x.astype(states.dtype, copy=False) for x in (k.M, k.a, k.b, k.c))
             parts = (tableau, envelope, Coefficients(M, a, b, decay), drive)
-            if plan is not None and pays(envelope, c, n, [count for count, _ in plan]):
+            counts = [] if plan is None else [count for count, _ in plan]
+            if plan and drive.moves is None and pays(envelope, c, n, counts):
                 stepper = FoldedStepper(*parts, tape.folded)
             else:
                 stepper = Stepper(*parts)
@@ -95,17 +96,38 @@ def integrate(
 def reverse(trajectory: Trajectory, seeds: Array, inputs: bool = False) -> dict[str, Array]:
     """Exact gradient of Σ seeds·states with respect to the parameters, seeds (c, t, n).
 
-    With ``inputs`` also with respect to the perturbation and the initial state.
+    With ``inputs`` also with respect to the perturbation and the initial state. Where the model
+    starts elsewhere than at rest, what that was made of has its share.
+    """
+    gradient, start = reverse_to_start(trajectory, seeds, inputs)
+    if inputs or not isinstance(trajectory.field, Kernel):
+        trajectory.field.start_gradient(start, gradient)
+    wanted = (INPUT, START) if inputs else ()
+    gradient[START] = start
+    return {n: g for n, g in gradient.items() if n in wanted or n not in (INPUT, START)}
+
+
+def reverse_to_start(
+    trajectory: Trajectory, seeds: Array, inputs: bool = False
+) -> tuple[dict[str, Array], Array]:
+    """As `reverse`, with the initial state as something given.
+
+    Returns
+    -------
+    gradient : dict of ndarray
+        With respect to the parameters, and with ``inputs`` the perturbation.
+    start : ndarray, (c, n)
+        With respect to the initial state.
     """
     stepper, tape, field = trajectory.stepper, trajectory.tape, trajectory.field
-    due = {step: seeds[:, k, :] for k, step in enumerate(trajectory.steps_at)}
+    due: dict[int, Array] = {}
+    for k, step in enumerate(trajectory.steps_at):
+        due[step] = due[step] + seeds[:, k, :] if step in due else seeds[:, k, :]
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(stepper, FieldStepper):
-            gradient = reverse_field(stepper, tape, due, inputs)
-        else:
-            assert isinstance(field, Kernel)
-            gradient = _reverse_kernel(field, stepper, tape, due, inputs)
-    return gradient
+            return reverse_field(stepper, tape, due)
+        assert isinstance(field, Kernel)
+        return _reverse_kernel(field, stepper, tape, due, inputs)
 
 
 def _reverse_kernel(
@@ -114,32 +136,34 @@ def _reverse_kernel(
     tape: Tape,
     due: dict[int, Array],
     inputs: bool,
-) -> dict[str, Array]:
-    drive = zero_like(field.drive) if inputs else None
+) -> tuple[dict[str, Array], Array]:
     if isinstance(stepper, FoldedStepper):
-        coefficients = stepper.reverse(due, drive)
+        drive = zero_like(field.drive) if inputs else None
+        coefficients, start = stepper.reverse(due, drive)
     else:
         reverser, end = Reverser(stepper, inputs), len(tape.sizes)
         while end > 0:
             index = (end - 1) // tape.steps_per_block
-            start = index * tape.steps_per_block
+            first = index * tape.steps_per_block
             block, sweep = tape.block(index), tape.sweep
-            reverser.prepare(block, sweep, end - start)
-            for step in range(end - 1, start - 1, -1):
+            reverser.prepare(block, sweep, end - first)
+            for step in range(end - 1, first - 1, -1):
                 if step + 1 in due:
                     reverser.adjoint += due[step + 1]
-                reverser.step(sweep.stages[step - start], tape.sizes[step])
-            reverser.collect(block, sweep, end - start)
-            end = start
+                reverser.step(sweep.stages[step - first], tape.sizes[step])
+            reverser.collect(block, sweep, end - first)
+            end = first
         coefficients = reverser.gradient()
         drive = reverser.drive_gradient() if inputs else None
-        if drive is not None and 0 in due:  # a state asked for at time 0 is the initial one
-            drive.initial[...] += due[0]
+        start = reverser.adjoint.copy()
+        if 0 in due:  # a state asked for at time 0 is the initial one
+            start += due[0]
     gradient = field.lowering.pull_back(coefficients)
-    if drive is None:
-        return gradient
-    assert field.drive.perturbation is not None
-    return gradient | field.lowering.pull_back_drive(drive, field.drive.perturbation)
+    if drive is not None:
+        assert field.drive.perturbation is not None
+        of_drive = field.lowering.pull_back_drive(drive, field.drive.perturbation)
+        gradient[INPUT] = of_drive[INPUT]
+    return gradient, start
 
 
 def _run_folded(

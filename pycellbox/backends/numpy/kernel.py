@@ -52,6 +52,10 @@ class Stepper:
         # broadcasts a row of a hundred nodes.
         self.a = np.broadcast_to(coefficients.a, shape).astype(dtype)
         self.c = np.broadcast_to(coefficients.c, shape).astype(dtype)
+        if drive.moves is not None:  # nothing of f is left where a node stays
+            for part in (self.a, self.c, self._outside):
+                if part is not None:
+                    part *= drive.moves
         self._ah, self._ch = np.empty(shape, dtype), np.empty(shape, dtype)
         self._MT = coefficients.M.T
 
@@ -138,7 +142,7 @@ class Reverser:
 
     and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = diag(a)Σ g_sᵀX_s,
     ā = Σ κ_s∘φ_s, c̄ = −Σ κ_s∘X_s, b̄ = Σ κ_s∘v. The slopes φ' of a block are found before its
-    steps are reversed, and its sums are taken afterwards.
+    steps are reversed, and its sums are taken afterwards. Where a node stays, κ_s is 0.
     """
 
     def __init__(self, stepper: Stepper, inputs: bool = False) -> None:
@@ -190,10 +194,13 @@ class Reverser:
             np.multiply(self._tableau, h, out=self._weights)
         dot, multiply, subtract = np.dot, np.multiply, np.subtract
         aM, c, scratch = self._aM, self.stepper.c, self._scratch
+        moves = self.stepper.drive.moves
         here, total, after, self.adjoint = self._turns[0]
         self._turns.reverse()
         for (weights, terms, bar), (flat, kappa, g) in zip(here, stages, strict=True):
             dot(weights, terms, flat)
+            if moves is not None:
+                multiply(kappa, moves, kappa)
             multiply(g, kappa, g)
             dot(g, aM, bar)
             multiply(kappa, c, scratch)
@@ -225,9 +232,8 @@ class Reverser:
         return Coefficients(M, self._a, b, self._c)
 
     def drive_gradient(self) -> Drive:
-        """Gradient with respect to p, v and x₀, once all steps are reversed."""
+        """Gradient with respect to p and v, once all steps are reversed; 0 for x₀."""
         assert self._inside is not None
         k, outside = self.stepper.coefficients, self._outside
-        return Drive(
-            self._inside * k.a, None if outside is None else outside * k.b, self.adjoint.copy()
-        )
+        through = None if outside is None else outside * k.b
+        return Drive(self._inside * k.a, through, np.zeros_like(self.adjoint))

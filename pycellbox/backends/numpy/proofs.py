@@ -63,6 +63,10 @@ class Proofs:
 
     def contracting(self) -> bool:
         """Whether proof 1 holds, for every condition at once."""
+        return self._contracting
+
+    @cached_property
+    def _contracting(self) -> bool:
         n, top = len(self._decay), self.envelope.steepest
         _, _, norm = self._perron
         return norm * top < 1 or self._dissipative(np.zeros(n), np.full(n, top))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from pycellbox.backends.numpy.integrate import Trajectory, integrate, reverse
+from pycellbox.backends.numpy.integrate import integrate, reverse
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.errors import DivergenceError
@@ -25,7 +26,7 @@ from pycellbox.solvers import FixedStep, Solver
 
 
 class NumpySession(PlainSession):
-    """A problem with its buffers."""
+    """A problem with its buffers, its input constant from 0 on."""
 
     def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
         self.problem, self.solver, self.error = problem, solver, loss
@@ -51,7 +52,7 @@ class NumpySession(PlainSession):
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         with evaluation(*self.problem.perturbation.shape):
-            value, seeds, trajectory = self._forward(parameters, rows, self._kept, prefix)
+            value, seeds, trajectory = self._forward(parameters, rows, True, prefix)
             gradient = self._reversed(parameters, trajectory, seeds, inputs)
         check_gradient(gradient, UNSTABLE)
         return value, gradient
@@ -64,7 +65,7 @@ class NumpySession(PlainSession):
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
         with evaluation(*self.problem.perturbation.shape):
-            return self._forward(parameters, rows, self._running, prefix)[0]
+            return self._forward(parameters, rows, False, prefix)[0]
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
@@ -83,7 +84,7 @@ class NumpySession(PlainSession):
         problem, layout = self.problem, self.problem.structure.layout
         measured = np.argwhere(problem.weight > 0)
         with evaluation(*problem.perturbation.shape):
-            _, _, trajectory = self._forward(parameters, None, self._kept, None)
+            _, _, trajectory = self._forward(parameters, None, True, None)
             rows = np.empty((len(measured), layout.free.size))
             for row, (c, t, n) in zip(rows, measured, strict=True):
                 seeds = np.zeros_like(problem.response)
@@ -94,28 +95,39 @@ class NumpySession(PlainSession):
         return residual[problem.weight > 0], rows
 
     def _reversed(
-        self, parameters: Parameters, trajectory: Trajectory, seeds: Array, inputs: bool = False
+        self, parameters: Parameters, trajectory: Any, seeds: Array, inputs: bool = False
     ) -> Parameters:
-        gradient = reverse(trajectory, seeds, inputs)
+        gradient = self._back(trajectory, seeds, inputs)
         if isinstance(self.equations, Lowering):
             return gradient
         # A time of 0 takes no steps, and what they do not reach has a derivative of zero.
         return {name: np.zeros_like(array) for name, array in parameters.items()} | gradient
 
+    def _back(self, trajectory: Any, seeds: Array, inputs: bool) -> Parameters:
+        return reverse(trajectory, seeds, inputs)
+
+    def _through(
+        self, parameters: Parameters, times: Array, index: Array | None, keep: bool
+    ) -> Any:
+        """Integrate some of the conditions, or all, with what `_back` needs if ``keep``."""
+        drive = self.drive if index is None else self.drive.rows(index)
+        field = self.equations.field(parameters, drive)
+        return integrate(self.solver, field, times, self._kept if keep else self._running)
+
     def _forward(
         self,
         parameters: Parameters,
         rows: Sequence[int] | Array | None,
-        tape: Tape,
+        keep: bool,
         prefix: int | None = None,
-    ) -> tuple[float, Array, Trajectory]:
-        problem, drive, times = self.problem, self.drive, self.problem.times[:prefix]
+    ) -> tuple[float, Array, Any]:
+        problem, times = self.problem, self.problem.times[:prefix]
         response, weight = problem.response[:, :prefix], problem.weight[:, :prefix]
+        index = None
         if rows is not None:
             index = np.asarray(rows)
-            drive, response, weight = drive.rows(index), response[index], weight[index]
-        field = self.equations.field(parameters, drive)
-        trajectory = integrate(self.solver, field, times, tape)
+            response, weight = response[index], weight[index]
+        trajectory = self._through(parameters, times, index, keep)
         with np.errstate(over="ignore", invalid="ignore"):
             value, seeds = loss_and_seeds(self.error, trajectory.states, response, weight)
         if not np.isfinite(value):

@@ -24,6 +24,7 @@ from pycellbox.backends.numpy.integrate import Trajectory, integrate
 from pycellbox.backends.numpy.proofs import Proofs, parts
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.numerics.coefficients import Coefficients, Drive
+from pycellbox.numerics.equations import INPUT, START
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.tableaux import TABLEAUX
@@ -64,12 +65,19 @@ class SteadyEquations:
         # Held nodes take on the slowest decay there is, so that none of their own counts.
         slowest = 1.0 if held.all() else k.c[~held].min()
         decay = np.where(held, slowest, k.c).astype(k.c.dtype)
-        self._gain = (k.a / decay).astype(dtype)
+        gain = (k.a / decay).astype(dtype)
         self._offset = np.where(held, drive.initial, 0).astype(dtype)
         if drive.outside is not None:
             self._offset = self._offset + (k.b / decay) * drive.outside
-        self.decay, self._held = decay, held
-        self.proofs = proofs or Proofs(field.envelope, k.M, self._gain, decay, held)
+        # Of all conditions, (n,), unless nodes are held in some of them, (c, n).
+        self._gain, self._held = gain, held
+        if drive.moves is not None:
+            self._held = held | (drive.moves == 0)
+            self._gain = gain * drive.moves
+            self._offset = np.where(self._held, drive.initial, self._offset)
+        self.decay = decay
+        # They hold where more nodes are held: φ' of a held node is 0, a slope that all bounds have.
+        self.proofs = proofs or Proofs(field.envelope, k.M, gain, decay, held)
         self._M, self._MT = k.M, np.ascontiguousarray(k.M.T)
         self._z = np.empty_like(drive.initial)
         # See `correct`; one that was made for another network may be given.
@@ -97,6 +105,11 @@ class SteadyEquations:
         self.envelope.slope(z, phi, slope)
         return phi, slope
 
+    def slope_of_moving(self, x: Array) -> Array:
+        """φ' at states (c, n), 0 of nodes that are held."""
+        slope = self.phi_and_slope(x)[1]
+        return np.where(self._held, 0, slope) if self._held.ndim == 2 else slope
+
     @np.errstate(over="ignore", invalid="ignore")
     def roots(self, start: Array) -> tuple[Array, Array]:
         """Roots near ``start`` and their residual, (c, n) and (c,)."""
@@ -118,7 +131,7 @@ class SteadyEquations:
         """
         if len(slope) == 0:
             return
-        system = -(self._gain * slope.mean(axis=0))[:, None] * self._M
+        system = -_mean_product(self._gain, slope)[:, None] * self._M
         system.flat[:: len(system) + 1] += 1
         if self.correction is not None:
             error = system @ self.correction
@@ -152,7 +165,7 @@ class SteadyEquations:
             if (best_residual <= part.tolerance(best)).all():
                 break
             _, slope = part.phi_and_slope(x)
-            system = eye - (self._gain * slope)[:, :, None] * self._M
+            system = eye - (part._gain * slope)[:, :, None] * self._M
             try:
                 step = np.linalg.solve(system, (image - x)[:, :, None])[:, :, 0]
             except np.linalg.LinAlgError:
@@ -190,6 +203,24 @@ class SteadyEquations:
 
         A steady state does not depend on where its trajectory starts.
         """
+        gradient, held = self.gradient_to_start(x, adjoint, inputs)
+        if inputs:
+            self.field.start_gradient(held, gradient)
+            gradient[START] = held
+        return gradient
+
+    def gradient_to_start(
+        self, x: Array, adjoint: Adjoint, inputs: bool = False
+    ) -> tuple[dict[str, Array], Array]:
+        """As `gradient`, with the initial state of held nodes as something given.
+
+        Returns
+        -------
+        gradient : dict of ndarray
+            With respect to the parameters, and with ``inputs`` the perturbation.
+        start : ndarray, (c, n)
+            With respect to the initial state: nodes that are held stay there.
+        """
         k, lowering, outside = self.coefficients, self.field.lowering, self.drive.outside
         inside = adjoint.value * adjoint.slope * k.a
         b = np.zeros_like(k.b)
@@ -203,15 +234,20 @@ class SteadyEquations:
                 -np.einsum("cn,cn->n", adjoint.value, x),
             )
         )
-        if not inputs:
-            return gradient
-        # Nodes that are held stay at their start, and so does the fixed point there.
-        held = np.where(self._held, adjoint.mu, 0)
-        through = None if outside is None else adjoint.value * k.b
-        assert self.drive.perturbation is not None
-        return gradient | lowering.pull_back_drive(
-            Drive(inside, through, held), self.drive.perturbation
-        )
+        start = np.where(self._held, adjoint.mu, 0)
+        if inputs:
+            through = None if outside is None else adjoint.value * k.b
+            assert self.drive.perturbation is not None
+            to_drive = Drive(inside, through, np.zeros_like(start))
+            of_drive = lowering.pull_back_drive(to_drive, self.drive.perturbation)
+            gradient[INPUT] = of_drive[INPUT]
+        return gradient, start
+
+
+def _mean_product(gain: Array, slope: Array) -> Array:
+    """Mean over the conditions of gain (n,) or (c, n) times slope (c, n)."""
+    mean: Array = gain * slope.mean(axis=0) if gain.ndim == 1 else (gain * slope).mean(axis=0)
+    return mean
 
 
 def find(equations: SteadyEquations, horizon: float, start: Array | None = None) -> Solution:
@@ -295,6 +331,6 @@ def _proven(equations: SteadyEquations, root: Array, state: Array, candidates: A
     index = np.flatnonzero(candidates & ~proven)
     if index.size:
         part, x, y = equations.rows(index), root[index], state[index]
-        there, here = part.phi_and_slope(x)[1], part.phi_and_slope(y)[1]
+        there, here = part.slope_of_moving(x), part.slope_of_moving(y)
         proven[index] = part.proofs.near_and_stable(x, y - x, there, here)
     return proven

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pycellbox.backends.numpy.integrate import reverse
+from pycellbox.backends.numpy.course_session import of_interest
 from pycellbox.backends.numpy.setting import evaluation
-from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
+from pycellbox.backends.numpy.settling import Settled, Settling
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import check_arrays, check_gradient
 from pycellbox.numerics.losses import loss_and_seeds
@@ -31,11 +31,20 @@ class NumpySteadySession(PlainSession):
     def __init__(self, problem: Problem, solver: SteadyState, loss: Loss) -> None:
         self.problem, self.solver, self.error = problem, solver, loss
         self.lowering = Lowering(problem.structure)
-        self.drive = self.lowering.drive(problem.perturbation)
+        self._settling = Settling(
+            self.lowering,
+            solver,
+            problem.perturbation,
+            problem.treatment,
+            float(problem.times[-1]),
+            keep=True,
+        )
+        self.drive = self._settling.drive
         self._states = self.drive.initial.copy()
         self._adjoint: Array | None = None
         self._correction: Array | None = None
         self._settled = np.ones(len(problem.conditions), dtype=bool)
+        self._all = np.arange(len(problem.conditions))
 
     @property
     def settled(self) -> Array:
@@ -62,36 +71,28 @@ class NumpySteadySession(PlainSession):
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         with evaluation(*self.problem.perturbation.shape):
-            value, seeds, equations, steady, index = self._forward(parameters, rows)
-            gradient = self._settled_gradient(equations, steady, seeds, index, inputs)
-            if not steady.settled.all():
-                rest = np.flatnonzero(~steady.settled)
-                more = self._integrated_gradient(equations, rest, seeds[rest], inputs)
-                for name, part in more.items():
-                    if name in parameters:
-                        gradient[name] = gradient[name] + part
-                    else:
-                        whole = np.zeros_like(seeds)
-                        whole[steady.settled], whole[rest] = gradient[name], part
-                        gradient[name] = whole
+            value, seeds, found = self._forward(parameters, rows)
+            if self._adjoint is None:
+                self._adjoint = np.zeros_like(self.drive.initial)
+            begin = self._adjoint[found.index]
+            gradient = self._settling.reverse(found, seeds, begin, inputs)
+            self._adjoint[found.index] = begin
+            self._correction = found.equations.correction
         check_gradient(
             gradient,
             "a steady state is about to lose its stability, or the network is unstable; shrink W.",
         )
-        return value, gradient
+        return value, of_interest(gradient, inputs)
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `pycellbox.backends.protocol.Session.solution`."""
         return self._solve(parameters)
 
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
-        field = self.lowering.field(parameters, self.drive)
-        equations = SteadyEquations(self.solver, field)
         with evaluation(*self.problem.perturbation.shape):
             if times is None:
-                return find(equations, float(self.problem.times[-1]))
-            found = integrated(equations, times, keep=False)
-        return Solution.integrated(found.states, len(found.tape.sizes))
+                return self._settling.find(parameters, self._all).solution
+            return self._settling.through(parameters, times)
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
@@ -113,13 +114,11 @@ class NumpySteadySession(PlainSession):
 
     def _forward(
         self, parameters: Parameters, rows: Sequence[int] | Array | None
-    ) -> tuple[float, Array, SteadyEquations, Solution, Array]:
+    ) -> tuple[float, Array, Settled]:
         problem = self.problem
-        index = np.arange(len(problem.conditions)) if rows is None else np.asarray(rows)
-        drive = self.drive if rows is None else self.drive.rows(index)
-        equations = SteadyEquations(self.solver, self.lowering.field(parameters, drive))
-        equations.correction = self._correction
-        steady = find(equations, float(problem.times[-1]), self._states[index])
+        index = self._all if rows is None else np.asarray(rows)
+        found = self._settling.find(parameters, index, self._states[index], self._correction)
+        steady = found.solution
         self._states[index] = steady.states[:, -1]
         self._settled[index] = steady.settled
         with np.errstate(over="ignore", invalid="ignore"):
@@ -128,31 +127,4 @@ class NumpySteadySession(PlainSession):
             )
         if not np.isfinite(value):
             raise DivergenceError("the loss is not finite: the states are finite but too large.")
-        return value, seeds[:, 0, :], equations, steady, index
-
-    def _settled_gradient(
-        self,
-        equations: SteadyEquations,
-        steady: Solution,
-        seeds: Array,
-        index: Array,
-        inputs: bool,
-    ) -> dict[str, Array]:
-        if self._adjoint is None:
-            self._adjoint = np.zeros_like(self.drive.initial)
-        if not steady.settled.all():
-            keep = np.flatnonzero(steady.settled)
-            equations, seeds, index = equations.rows(keep), seeds[keep], index[keep]
-            states = steady.states[keep, -1]
-        else:
-            states = steady.states[:, -1]
-        adjoint = equations.adjoint(states, seeds, self._adjoint[index])
-        self._adjoint[index] = adjoint.mu
-        self._correction = equations.correction
-        return equations.gradient(states, adjoint, inputs)
-
-    def _integrated_gradient(
-        self, equations: SteadyEquations, rows: Array, seeds: Array, inputs: bool
-    ) -> dict[str, Array]:
-        trajectory = integrated(equations.rows(rows), self.problem.times, keep=True)
-        return reverse(trajectory, seeds[:, None, :], inputs)
+        return value, seeds[:, 0, :], found

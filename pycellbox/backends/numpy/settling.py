@@ -1,0 +1,209 @@
+"""Steady states of a problem: those of the last segment, where its conditions are treated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pycellbox.backends.numpy.course import Course, Passage
+from pycellbox.backends.numpy.course_session import through_treatment
+from pycellbox.backends.numpy.integrate import reverse_to_start
+from pycellbox.backends.numpy.proofs import Proofs
+from pycellbox.backends.numpy.session import trajectories
+from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
+from pycellbox.errors import SolverError
+from pycellbox.numerics.equations import INPUT, START, Field, Gradients
+from pycellbox.numerics.kernel import Kernel
+from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.segments import begun, jumps
+from pycellbox.numerics.solution import Solution
+from pycellbox.problem import Array, Parameters
+from pycellbox.solvers import SteadyState
+from pycellbox.treatment import Treatment
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Steady states of some conditions, and what led to them.
+
+    Attributes
+    ----------
+    equations : SteadyEquations
+    solution : Solution
+    index : ndarray of int
+        Which conditions.
+    passage : Passage or None
+        Through the segments before the last, where that decided which state they settle in.
+    given : ndarray, (c, n), or None
+        The state where the integration starts, of a treatment.
+    """
+
+    equations: SteadyEquations
+    solution: Solution
+    index: Array
+    passage: Passage | None
+    given: Array | None
+
+
+class Settling:
+    """What settles, made once for many evaluations.
+
+    Parameters
+    ----------
+    lowering : Lowering
+    solver : SteadyState
+    perturbation : ndarray, (c, n)
+        In the last segment.
+    treatment : Treatment or None
+    horizon : float
+        To which conditions are integrated that do not settle.
+    keep : bool
+        Whether gradients will be wanted.
+    """
+
+    def __init__(
+        self,
+        lowering: Lowering,
+        solver: SteadyState,
+        perturbation: Array,
+        treatment: Treatment | None,
+        horizon: float,
+        *,
+        keep: bool,
+    ) -> None:
+        self.lowering, self.solver, self.treatment = lowering, solver, treatment
+        self.drive = lowering.drive(perturbation)
+        self.span, self._jumps, self._lead = horizon, None, None
+        if treatment is None:
+            return
+        self.span = horizon - float(treatment.starts[-1])
+        if self.span <= 0:
+            raise SolverError(
+                f"the last phase starts at {treatment.starts[-1]:g} and the horizon is "
+                f"{horizon:g}: give a later horizon, so that there is time to settle."
+            )
+        self._jumps = jumps(lowering, treatment)
+        if treatment.segments > 1 or treatment.pretreated.any():
+            self._lead = Course(lowering, solver.integrator, treatment, keep=keep)
+
+    def find(
+        self,
+        parameters: Parameters,
+        index: Array,
+        start: Array | None = None,
+        correction: Array | None = None,
+    ) -> Settled:
+        """Find the steady states of some conditions; see `steady.find`."""
+        drive = self.drive if len(index) == len(self.drive.initial) else self.drive.rows(index)
+        field = self.lowering.field(parameters, drive)
+        if self.treatment is None:
+            equations = self._equations(field, None, correction)
+            return Settled(equations, find(equations, self.span, start), index, None, None)
+        given = parameters.get(START, self.treatment.initial)[index]
+        stays = self.treatment.held[index]
+        moves = ~stays if stays.any() else None
+        begins = begun(field, np.where(np.isnan(given), drive.initial, given), moves)
+        equations = self._equations(begins, None, correction)
+        if self._lead is None or (equations.solvable and equations.proofs.contracting()):
+            found = find(equations, self.span, start)
+            if self._lead is None or found.settled.all():
+                return Settled(equations, found, index, None, given)
+        passage = self._lead.forward(parameters, self.treatment.starts[-1:], index)
+        begins = begun(field, passage.end, moves)
+        equations = self._equations(begins, equations.proofs, correction)
+        return Settled(equations, find(equations, self.span, start), index, passage, given)
+
+    def through(self, parameters: Parameters, times: Array) -> Solution:
+        """Integrate all conditions through times."""
+        if self.treatment is None:
+            integrator = self.solver.integrator
+            return trajectories(self.lowering, integrator, parameters, self.drive, times)
+        return through_treatment(
+            self.lowering, self.solver.integrator, parameters, self.treatment, times
+        )
+
+    def _equations(
+        self, field: Field, proofs: Proofs | None, correction: Array | None
+    ) -> SteadyEquations:
+        assert isinstance(field, Kernel)
+        equations = SteadyEquations(self.solver, field, proofs)
+        equations.correction = correction
+        return equations
+
+    def reverse(self, found: Settled, seeds: Array, begin: Array, inputs: bool) -> dict[str, Array]:
+        """Exact gradient of Σ seeds·states, seeds (c, n).
+
+        Parameters
+        ----------
+        found : Settled
+        seeds : ndarray, (c, n)
+        begin : ndarray, (c, n)
+            Where to look for μ = c∘λ first; what is found for settled conditions is written there.
+        inputs : bool
+            Also with respect to the inputs, as in `Course.reverse`.
+
+        Returns
+        -------
+        dict of ndarray
+            By name; with ``inputs`` or a treatment that of the initial state too.
+        """
+        equations, settled = found.equations, found.solution.settled
+        total: dict[str, Array] = Gradients()
+        of_input, at_start = np.zeros_like(seeds), np.zeros_like(seeds)
+        for which in (settled, ~settled):
+            rows = np.flatnonzero(which)
+            if not rows.size and which is not settled:
+                continue
+            if rows.size == len(settled):
+                part, due, mu = equations, seeds, begin
+            else:
+                part, due, mu = equations.rows(rows), seeds[rows], begin[rows]
+            if which is settled:
+                states = found.solution.states[rows, -1]
+                adjoint = part.adjoint(states, due, mu)
+                begin[rows] = adjoint.mu
+                equations.correction = part.correction
+                gradient, start = part.gradient_to_start(states, adjoint, inputs)
+            else:
+                trajectory = integrated(part, np.array([self.span]), keep=True)
+                gradient, start = reverse_to_start(trajectory, due[:, None], inputs)
+            at_start[rows] = start
+            of_input[rows] = gradient.pop(INPUT, 0.0)
+            for name, array in gradient.items():
+                total[name] = total[name] + array
+        return self._to_beginning(found, total, of_input, at_start, inputs)
+
+    def _to_beginning(
+        self,
+        found: Settled,
+        total: dict[str, Array],
+        of_input: Array,
+        at_start: Array,
+        inputs: bool,
+    ) -> dict[str, Array]:
+        """Carry the derivative with respect to where the last segment begins back to the first."""
+        field, treatment = found.equations.field, self.treatment
+        if treatment is None:
+            if inputs:
+                total[INPUT] = of_input
+                field.start_gradient(at_start, total)
+                total[START] = at_start
+            return dict(total)
+        assert found.given is not None
+        of_inputs = np.zeros_like(treatment.perturbation[found.index])
+        of_inputs[:, -1] = of_input
+        if found.passage is None:
+            # Nothing but held nodes knows where it began.
+            share: dict[str, Array] = Gradients()
+            field.start_gradient(np.where(np.isnan(found.given), at_start, 0), share)
+            of_inputs[:, -1] += share.pop(INPUT, 0.0)
+            more = {START: at_start, INPUT: of_inputs, **share}
+        else:
+            assert self._lead is not None
+            nothing = np.zeros((len(at_start), 1, at_start.shape[1]), at_start.dtype)
+            more = self._lead.reverse(found.passage, nothing, at_start, inputs=True)
+            more[INPUT] = more[INPUT] + of_inputs
+        for name, array in more.items():
+            total[name] = total[name] + array
+        return dict(total)
