@@ -184,7 +184,8 @@ class Course:
             due = np.zeros((len(adjoint), piece.times.size, adjoint.shape[1]), adjoint.dtype)
             due[:, : piece.count] = seeds[:, piece.asked]
             due[:, -1] += adjoint
-            part, adjoint = reverse_to_start(trajectory, due, inputs)
+            found, adjoint = reverse_to_start(trajectory, due, inputs)
+            part = Gradients(found)
             # What the states were set to when the segment began, by the model or the dose.
             anew = jump
             if piece.segment == 0:
@@ -200,7 +201,10 @@ class Course:
         if passage.rest is not None:
             rows = np.flatnonzero(treatment.pretreated)
             before = adjoint[rows] if jump is None else np.where(jump[rows], 0, adjoint[rows])
-            part, start = passage.rest.reverse(before, inputs)
+            found, start = passage.rest.reverse(before, inputs)
+            part = Gradients(found)
+            own = np.isnan(treatment.initial[rows])
+            passage.rest.field.start_gradient(np.where(own, start, 0), part)
             adjoint = adjoint.copy()
             adjoint[rows] = start
             more[PRETREATMENT] = np.zeros_like(adjoint)

@@ -29,11 +29,13 @@ class Rest(ABC):
 
     Attributes
     ----------
+    field : Field
     states : ndarray, (c, n)
     settled : ndarray of bool, (c,)
         Where that is a steady state.
     """
 
+    field: Field
     states: Array
     settled: Array
 
@@ -58,7 +60,7 @@ class NetworkRest(Rest):
     """Of a network, by the proofs of `SteadyState`."""
 
     def __init__(self, field: Kernel, solver: Solver) -> None:
-        slowest = field.slowest_rate()
+        self.field, slowest = field, field.slowest_rate()
         self._horizon = SETTLING_TIMES / slowest if slowest < math.inf else 1.0
         self._equations = SteadyEquations(SteadyState(integrator=solver), field)  # type: ignore[arg-type]
         found = find(self._equations, self._horizon)
@@ -91,7 +93,7 @@ class EquationRest(Rest):
     """
 
     def __init__(self, field: Field, solver: Solver) -> None:
-        self._field, self._solver = field, solver
+        self.field, self._solver = field, solver
         rate = field.slowest_rate()
         known = rate is not None and 0 < rate < math.inf
         span = SETTLING_TIMES / rate if known else 1.0  # type: ignore[operator]
@@ -105,14 +107,14 @@ class EquationRest(Rest):
         self.states, self.settled = self._roots(reached)
 
     def _integrate(self, keep: bool) -> Trajectory:
-        c, n = self._field.initial.shape
-        stages, dtype = TABLEAUX[type(self._solver)].stages, self._field.initial.dtype
+        c, n = self.field.initial.shape
+        stages, dtype = TABLEAUX[type(self._solver)].stages, self.field.initial.dtype
         tape = Tape(stages, c, n, dtype, keep, False)
-        return integrate(self._solver, self._field, self._span, tape)
+        return integrate(self._solver, self.field, self._span, tape)
 
     def _systems(self, x: Array) -> Array:
         """−J, with 1 on the diagonal of nodes that do not move: (c, n, n)."""
-        systems = -self._field.jacobian(x)
+        systems = -self.field.jacobian(x)
         stays = (systems == 0).all(axis=2)
         i = np.arange(x.shape[1])
         systems[:, i, i] = np.where(stays, 1, systems[:, i, i])
@@ -122,7 +124,7 @@ class EquationRest(Rest):
         """Steady states near those reached, and which of them are stable."""
         x, tol = reached.copy(), 1e3 * float(np.finfo(reached.dtype).eps)
         for _ in range(_NEWTON_STEPS):
-            step = np.linalg.solve(self._systems(x), self._field.value(x)[:, :, None])[:, :, 0]
+            step = np.linalg.solve(self._systems(x), self.field.value(x)[:, :, None])[:, :, 0]
             x, change = x + step, np.abs(step).max(axis=1) / (1 + np.abs(x).max(axis=1))
             if (change < tol).all():
                 break
@@ -137,8 +139,8 @@ class EquationRest(Rest):
         transposed = self._systems(self.states).transpose(0, 2, 1)
         solved = np.linalg.solve(transposed, adjoint[:, :, None])[:, :, 0]
         solved = np.where(self.settled[:, None], solved, 0)
-        self._field.pull_back(self.states, solved, total)
-        start = np.where((self._field.jacobian(self.states) == 0).all(axis=2), solved, 0)
+        self.field.pull_back(self.states, solved, total)
+        start = np.where((self.field.jacobian(self.states) == 0).all(axis=2), solved, 0)
         if not self.settled.all():
             rest = np.where(self.settled[:, None], 0, adjoint)
             gradient, more = reverse_to_start(self._integrate(keep=True), rest[:, None], inputs)

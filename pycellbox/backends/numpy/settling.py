@@ -13,7 +13,7 @@ from pycellbox.backends.numpy.proofs import Proofs
 from pycellbox.backends.numpy.session import trajectories
 from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
 from pycellbox.errors import SolverError
-from pycellbox.numerics.equations import INPUT, START, Field, Gradients
+from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.segments import begun, jumps
@@ -199,6 +199,8 @@ class Settling:
             field.start_gradient(np.where(np.isnan(found.given), at_start, 0), share)
             of_inputs[:, -1] += share.pop(INPUT, 0.0)
             more = {START: at_start, INPUT: of_inputs, **share}
+            if treatment.pretreatment is not None:
+                more[PRETREATMENT] = np.zeros_like(at_start)
         else:
             assert self._lead is not None
             nothing = np.zeros((len(at_start), 1, at_start.shape[1]), at_start.dtype)

@@ -1,0 +1,254 @@
+"""Phases, held nodes, initial states and pre-treatments in the numerics of the NumPy backend."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pycellbox.backends.numpy import NumpyBackend
+from pycellbox.errors import SolverError
+from pycellbox.models import FORMS, CellBox
+from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
+from pycellbox.numerics.losses import loss_and_seeds
+from pycellbox.numerics.segments import pieces
+from pycellbox.objective import Loss
+from pycellbox.solvers import RK4, Euler, Heun, Midpoint, SteadyState, Tsit5
+from tests.support.problems import assert_same_gradient, random_parameters, random_problem
+
+pytest.importorskip("autograd", reason='needs autograd: pip install "pycellbox[test]"')
+from autograd import grad
+
+from tests.support.treatments import (
+    STARTS,
+    by_newton,
+    by_steps,
+    exactly,
+    settled,
+    through,
+    treated_problem,
+)
+
+TIMES = (0.0, 0.4, 1.0, 2.2)
+KINDS = {
+    "phases": {},
+    "waiting": {"waiting": True},
+    "held": {"held": True},
+    "initial": {"initial": True},
+    "held alone": {"held": True, "starts": (0.0,)},
+    "pretreated": {"pretreated": True},
+    "all": {"waiting": True, "held": True, "initial": True, "pretreated": True},
+}
+MODELS = [
+    *(CellBox(form=form) for form in FORMS),
+    CellBox(drugs="clamped"),
+    CellBox(form=2, drugs="clamped", dose_saturation=0.5, degree=2),
+    CellBox(form=1, envelope="hill", order=3),
+]
+BACKEND = NumpyBackend()
+
+
+def parameters_of(model, rng):
+    # Small enough to settle whatever the form.
+    return random_parameters(model, rng, scale=0.2)
+
+
+def made(model, kind, seed=0, times=TIMES):
+    rng = np.random.default_rng(seed)
+    return treated_problem(model, rng, times, **KINDS[kind]), parameters_of(model, rng)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", MODELS, ids=repr)
+def test_states_are_those_of_the_equation(model, kind):
+    problem, p = made(model, kind)
+    session = BACKEND.session(problem, Tsit5(1e-11, 1e-12), Loss())
+    wanted = through(model, p, problem, exactly, settled).transpose(1, 0, 2)
+    np.testing.assert_allclose(session.solution(p).states, wanted, rtol=0, atol=2e-9)
+
+
+def by_autodiff(model, problem, method, dt, p):
+    """Loss and gradient with respect to parameters, u, what was before, and x₀."""
+    t = problem.treatment
+    x0 = np.where(np.isnan(t.initial), 0, t.initial)
+    before = np.zeros_like(x0) if t.pretreatment is None else t.pretreatment
+    measured = problem.weight > 0
+
+    def loss(p, inputs, before, x0):
+        states = through(
+            model, p, problem, by_steps(method, dt), by_newton, x0, inputs, before
+        ).transpose((1, 0, 2))
+        residual = (states - problem.response) * problem.weight
+        return (residual**2).sum() / measured.sum()
+
+    # autograd warns of what a loss does not depend on.
+    wanted = (True, True, t.pretreatment is not None, not np.isnan(t.initial).all())
+    given = (p, t.perturbation, before, x0)
+    parts = [grad(loss, i)(*given) if wanted[i] else 0 * x0 for i in range(4)]
+    mask = problem.structure.mask
+    parts[0]["W"] = np.where(mask, parts[0]["W"], 0)
+    return loss(p, t.perturbation, before, x0), parts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", [MODELS[0], MODELS[5], MODELS[6]], ids=repr)
+def test_gradients_agree_with_automatic_differentiation(model, kind):
+    problem, p = made(model, kind)
+    session = BACKEND.session(problem, Heun(0.1), Loss())
+    value, gradient = session.loss_and_gradient(p, inputs=True)
+    wanted, (of_p, of_u, before, at_start) = by_autodiff(model, problem, "Heun", 0.1, p)
+    assert value == pytest.approx(wanted, rel=1e-9)
+    t = problem.treatment
+    given = ~np.isnan(t.initial)
+    assert_same_gradient({k: gradient[k] for k in p}, of_p, 1e-8)
+    np.testing.assert_allclose(gradient[INPUT], of_u, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(gradient[START][given], at_start[given], rtol=1e-7, atol=1e-9)
+    if t.pretreatment is not None:
+        np.testing.assert_allclose(gradient[PRETREATMENT], before, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "solver", [Euler(0.1), Midpoint(0.1), Heun(0.1), RK4(0.1), Tsit5(1e-6, 1e-8)], ids=repr
+)
+@pytest.mark.parametrize("rows", [None, [3, 0]])
+def test_gradients_agree_with_finite_differences(solver, rows):
+    model = CellBox(drugs="clamped")
+    problem, p = made(model, "all")
+    session = BACKEND.session(problem, solver, Loss("huber", 0.5))
+    differences = BACKEND.session(problem, solver, Loss("huber", 0.5), "finite-difference")
+    for prefix in (None, 2):
+        _, gradient = session.loss_and_gradient(p, rows, prefix)
+        _, wanted = differences.loss_and_gradient(p, rows, prefix)
+        assert_same_gradient(gradient, wanted, 1e-6 if isinstance(solver, Tsit5) else 1e-8)
+
+
+@pytest.mark.parametrize("kind", ["phases", "all"])
+@pytest.mark.parametrize(
+    ("kind_of_solver", "order"), [(Euler, 1), (Midpoint, 2), (Heun, 2), (RK4, 4)]
+)
+def test_breaks_keep_the_order_of_convergence(kind_of_solver, order, kind):
+    # The breaks are no multiples of the steps, which have to end there.
+    problem, p = made(MODELS[0], kind)
+    exact = BACKEND.session(problem, Tsit5(1e-12, 1e-13), Loss()).solution(p).states
+
+    def error(dt):
+        found = BACKEND.session(problem, kind_of_solver(dt), Loss()).solution(p).states
+        return np.abs(found - exact).max()
+
+    assert np.log2(error(0.05) / error(0.025)) == pytest.approx(order, abs=0.25)
+
+
+@pytest.mark.parametrize("solver", [Heun(0.5), Tsit5(1e-3, 1e-6)], ids=repr)
+def test_no_pulse_is_skipped(solver):
+    # Much shorter than a step: a tenth of a second in half an hour.
+    problem, p = made(MODELS[0], "phases")
+    starts = np.array([0.0, 0.3, 0.3001])
+    u = np.zeros_like(problem.treatment.perturbation)
+    u[:, 1] = 3e3
+    treated = dataclasses.replace(problem.treatment, starts=starts, perturbation=u)
+    model = CellBox(form=2)
+    problem = dataclasses.replace(
+        random_problem(model, np.random.default_rng(0), TIMES), treatment=treated
+    )
+    p = parameters_of(model, np.random.default_rng(1))
+    found = BACKEND.session(problem, solver, Loss()).solution(p).states
+    assert (np.abs(found[:, 2, :5]) > 0.05).all()
+
+
+@pytest.mark.parametrize("solver", [Heun(0.1), Tsit5()], ids=repr)
+@pytest.mark.parametrize("model", MODELS, ids=repr)
+def test_a_treatment_that_changes_nothing_has_the_bits_of_none(model, solver):
+    rng = np.random.default_rng(3)
+    plain = random_problem(model, rng, TIMES)
+    problem = treated_problem(model, rng, TIMES, starts=(0.0,))
+    u = plain.perturbation[:, None].copy()
+    treated = dataclasses.replace(
+        plain, treatment=dataclasses.replace(problem.treatment, perturbation=u)
+    )
+    p = parameters_of(model, rng)
+    one, other = (
+        BACKEND.session(each, solver, Loss()).loss_and_gradient(p, inputs=True)
+        for each in (plain, treated)
+    )
+    assert one[0] == other[0]
+    for name in (*p, START):
+        np.testing.assert_array_equal(one[1][name], other[1][name])
+    np.testing.assert_array_equal(one[1][INPUT], other[1][INPUT][:, 0])
+
+
+def test_times_near_a_break_are_at_it():
+    starts, times = np.array([0.0, 0.1 + 0.2, 1.0]), np.array([0.0, 0.3, 0.5, 1.0 - 1e-12])
+    found = pieces(starts, times)
+    for piece, wanted in zip(found, ([0, 0.3], [0, 0.2, 0.7], [0]), strict=True):
+        assert piece.times[0] == 0
+        np.testing.assert_allclose(piece.times, wanted, rtol=1e-12)
+    assert [piece.asked for piece in found] == [slice(0, 1), slice(1, 3), slice(3, 4)]
+
+
+# ---- steady states
+STEADY = {
+    "phases": {"starts": (0.0, 1.0)},
+    "held": {"held": True, "starts": (0.0,)},
+    "pretreated": {"pretreated": True, "starts": (-1.0, 0.0)},
+    "all": {"held": True, "initial": True, "pretreated": True, "waiting": True},
+}
+
+
+@pytest.mark.parametrize("scale", [0.2, pytest.param(1.2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", STEADY)
+@pytest.mark.parametrize("model", [MODELS[2], MODELS[6]], ids=repr)
+def test_steady_states_of_the_last_segment(model, kind, scale):
+    # Weak interactions contract, so that the past is forgotten; strong ones have to be followed.
+    rng = np.random.default_rng(5)
+    problem = treated_problem(model, rng, (150.0,), **STEADY[kind])
+    p = random_parameters(model, rng, scale=scale)
+    through_time = Tsit5(1e-9, 1e-11)
+    solver = SteadyState(tol=1e-13, integrator=through_time)
+    session, integrated = (
+        BACKEND.session(problem, each, Loss()) for each in (solver, through_time)
+    )
+    wanted = integrated.solution(p).states
+    np.testing.assert_allclose(session.solution(p).states, wanted, rtol=0, atol=1e-6)
+    value, gradient = session.loss_and_gradient(p, inputs=True)
+    same, slope = integrated.loss_and_gradient(p, inputs=True)
+    assert value == pytest.approx(same, rel=1e-5)
+    held = problem.treatment.held
+    for each in (gradient, slope):  # a steady state has forgotten where it began
+        each[START] = np.where(held, each[START], 0)
+    assert_same_gradient(gradient, slope, 1e-4)
+    if scale < 1:
+        differences = BACKEND.session(problem, solver, Loss(), "finite-difference")
+        _, slope = differences.loss_and_gradient(p)
+        assert_same_gradient({k: gradient[k] for k in p}, slope, 1e-7)
+
+
+def test_a_horizon_before_the_last_phase_is_refused():
+    problem = treated_problem(MODELS[0], np.random.default_rng(5), (1.0,))
+    with pytest.raises(SolverError, match=r"last phase starts at 1\.3 .*later horizon"):
+        BACKEND.session(problem, SteadyState(), Loss())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_solve_and_session_agree(kind):
+    problem, p = made(MODELS[0], kind)
+    found = BACKEND.solve(
+        problem.structure, Heun(0.1), p, problem.perturbation, problem.times, problem.treatment
+    )
+    session = BACKEND.session(problem, Heun(0.1), Loss())
+    np.testing.assert_array_equal(found.states, session.solution(p).states)
+    value, _ = loss_and_seeds(Loss(), found.states, problem.response, problem.weight)
+    assert session.loss(p) == value
+
+
+def test_starts_given_with_the_parameters_count():
+    problem, p = made(MODELS[0], "initial")
+    session = BACKEND.session(problem, Heun(0.1), Loss())
+    moved = problem.treatment.initial + 0.1
+    value = session.loss(p | {START: moved})
+    other = dataclasses.replace(
+        problem, treatment=dataclasses.replace(problem.treatment, initial=moved)
+    )
+    assert value == BACKEND.session(other, Heun(0.1), Loss()).loss(p)
+    assert value != session.loss(p)
+    assert STARTS[0] < 0
