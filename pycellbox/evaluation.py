@@ -91,7 +91,7 @@ def roles_in_fit(data: xr.Dataset, fitted: xr.Dataset) -> npt.NDArray[np.str_]:
             f"the data and the fit differ in {len(odd)} node(s), the first is {str(odd[0])!r}; a "
             "fit is judged on its own nodes."
         )
-    asked, seen = replicates_across(data["perturbation"], fitted["perturbation"])
+    asked, seen = replicates_across(data, fitted)
     labels, used = fitted["condition"].values, fitted["role"].values
     same = dict(zip(zip(labels, seen, strict=True), used, strict=True))
     other = np.where(np.isin(asked, seen), "replicate", UNSEEN)

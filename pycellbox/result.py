@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ from pycellbox.objective import LOSS
 from pycellbox.recipe import Recipe
 from pycellbox.solving import solve
 from pycellbox.summary import summary
-from pycellbox.times import check_same_kind
+from pycellbox.times import of_same_kind
 
 FORMAT = "pycellbox.Fit"
 FORMAT_VERSION = 2
@@ -237,8 +238,8 @@ class Fit:
         ----------
         data : Dataset
             Conditions to judge by, usually ones that were not fitted; NaN entries do not count.
-            Steady states for a fit of steady states; time courses, at any times, for one of time
-            courses.
+            Steady states for a fit of steady states; time courses, at any times and in any unit of
+            time, for one of time courses.
         baselines : bool
             Also fit and score the baselines, on the fit's training and validation conditions.
 
@@ -246,18 +247,25 @@ class Fit:
         -------
         Evaluation
             Prints as a table, and above it how many of the rows the fit has seen; ``table``,
-            ``by_node`` and ``by_condition`` hold the figures, without drug nodes too.
+            ``by_node`` and ``by_condition`` hold the figures, without drug nodes too;
+            ``predictions`` have the times of ``data``, in its unit.
 
         Raises
         ------
         DataError
             Not a valid dataset, other nodes, no condition, or steady states for time courses.
         """
-        data = validate(data, part=True)
-        check_same_kind(data, self._group("data"), "the data to evaluate")
+        given = validate(data, part=True)
+        data = of_same_kind(given, self._group("data"), "the data to evaluate")
         times = data["time"].values if "time" in data["response"].dims else None
         predicted = self.predict(data, times=times)
-        return evaluate(predicted, data, training=self.data, baselines=baselines)
+        scores = evaluate(predicted, data, training=self.data, baselines=baselines)
+        if times is None:
+            return scores
+        as_given = {
+            name: p.assign_coords(time=given["time"]) for name, p in scores.predictions.items()
+        }
+        return replace(scores, predictions=as_given)
 
     @checked(path=PATH)
     def save(self, path: str | Path) -> Path:

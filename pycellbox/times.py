@@ -1,4 +1,4 @@
-"""Times: at which a solution is wanted, and whether two datasets have the same sort."""
+"""Times: at which a solution is wanted, and data brought to the sort and unit of others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import xarray as xr
 from pycellbox.common.arrays import unmasked
 from pycellbox.common.options import HORIZON, shown
 from pycellbox.data.cells import as_numbers
-from pycellbox.data.units import same_unit
+from pycellbox.data.units import meeting
 from pycellbox.errors import DataError, OptionError
 
 MOST_TIMES = 1_000_000
@@ -50,8 +50,8 @@ def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float6
     return grid
 
 
-def check_same_kind(data: xr.Dataset, own: xr.Dataset, what: str) -> None:
-    """Refuse steady states where the fit has time courses, the reverse, and other units of time.
+def of_same_kind(data: xr.Dataset, own: xr.Dataset, what: str) -> xr.Dataset:
+    """Return data in the fit's unit of time; refuse steady states where it has courses, or reverse.
 
     Raises
     ------
@@ -71,10 +71,7 @@ def check_same_kind(data: xr.Dataset, own: xr.Dataset, what: str) -> None:
             "their time, or compare fit.predict(data, times=[...]) at a late time with what was "
             "measured by pcb.metrics."
         )
-    if course:
-        unit, own_unit = (str(each["time"].attrs.get("units")) for each in (data, own))
-        if "1" not in (unit, own_unit) and not same_unit(unit, own_unit):  # 1 is no unit
-            raise DataError(
-                f"{what} have times in {unit!r} and the fit in {own_unit!r}: convert the times, "
-                f"and say so with data['time'].attrs['units'] = {own_unit!r}."
-            )
+    try:
+        return meeting(data, own)
+    except DataError as error:
+        raise DataError(f"{what} have times in another unit than the fit: {error}") from None

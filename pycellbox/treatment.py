@@ -10,14 +10,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import counted
+from pycellbox.data.phases import phases_of
 from pycellbox.errors import DataError
 
 Array: TypeAlias = npt.NDArray[Any]
 
 MOST_BREAKS = 8
 """Distinct times at which inputs may change where every condition has its own."""
-SAME_TIME = 1e-9
-"""Times that differ by less than this share of the whole span are one: 60 min and 1 h are."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +85,19 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
     DataError
         Conditions change at more than `MOST_BREAKS` different times of their own.
     """
-    u = data["perturbation"].values
-    if u.ndim == 2 and not {"held", "initial_state"} & set(data.variables):
+    if data["perturbation"].ndim == 2 and not {"held", "initial_state"} & set(data.variables):
         return None
-    c, n = u.shape[0], u.shape[-1]
-    phases = u[:, None, :] if u.ndim == 2 else u
-    starts = _starts(data, c)
-    pretreated = starts[:, 0] == -np.inf
-    begin = np.where(pretreated, np.fmin(0.0, _second(starts)), starts[:, 0])
-    grid = _grid(starts, begin, shared="condition" not in _dims(data, "phase_start"))
-    slack = SAME_TIME * _span(grid)
-    # The phase that each condition is in when a segment begins: the last that has begun.
-    begun = starts[:, :, None] <= grid + slack
-    phase = np.maximum(begun.sum(axis=1) - 1, 0)
-    inputs = np.take_along_axis(phases, phase[:, :, None], axis=1)
-    waiting = grid + slack < begin[:, None]
+    phases = phases_of(data)
+    c, n = phases.inputs.shape[0], phases.inputs.shape[-1]
+    grid = phases.grid()
+    if not phases.shared and len(grid) - 1 > MOST_BREAKS:
+        raise DataError(
+            f"inputs change at {counted(len(grid) - 1, 'different time')}, each condition at its "
+            f"own, and at most {MOST_BREAKS} can be: give all conditions one phase_start (phase), "
+            "or round the times."
+        )
+    inputs, waiting = phases.on(grid)
+    pretreated = phases.pretreated
     held, initial = np.zeros((c, n), dtype=bool), np.full((c, n), np.nan)
     if "initial_state" in data:
         initial[...] = data["initial_state"].values
@@ -116,47 +113,12 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
         perturbation=np.ascontiguousarray(inputs, dtype),
         moves=None if moves.all() else np.ascontiguousarray(moves),
         initial=np.ascontiguousarray(initial, dtype),
-        pretreatment=np.ascontiguousarray(phases[:, 0], dtype) if pretreated.any() else None,
+        pretreatment=np.ascontiguousarray(phases.inputs[:, 0], dtype) if pretreated.any() else None,
         pretreated=pretreated,
         held=held,
         fitted=fitted,
         levels=labels,
     )
-
-
-def _dims(data: xr.Dataset, name: str) -> tuple[Any, ...]:
-    return data[name].dims if name in data.variables else ()
-
-
-def _starts(data: xr.Dataset, conditions: int) -> Array:
-    """When each phase of each condition starts, (c, p); NaN for phases that it has not."""
-    if "phase_start" not in data.variables:
-        return np.zeros((conditions, 1))
-    given = data["phase_start"].values.astype(np.float64)
-    return np.broadcast_to(given, (conditions, given.shape[-1]))
-
-
-def _second(starts: Array) -> Array:
-    return starts[:, 1] if starts.shape[1] > 1 else np.full(len(starts), np.nan)
-
-
-def _span(times: Array) -> float:
-    return float(np.abs(times).max(initial=0.0)) or 1.0
-
-
-def _grid(starts: Array, begin: Array, shared: bool) -> Array:
-    """All times at which a condition begins or its input changes; what rounding parts is one."""
-    changes = starts[np.isfinite(starts) & (starts > begin[:, None])]
-    times = np.unique(np.concatenate([begin, changes]))
-    apart = np.diff(times, prepend=-np.inf) > SAME_TIME * _span(times)
-    grid = times[apart]
-    if not shared and len(grid) - 1 > MOST_BREAKS:
-        raise DataError(
-            f"inputs change at {counted(len(grid) - 1, 'different time')}, each condition at its "
-            f"own, and at most {MOST_BREAKS} can be: give all conditions one phase_start (phase), "
-            "or round the times."
-        )
-    return grid
 
 
 def _fitted(data: xr.Dataset, held: Array, initial: Array) -> tuple[Array, tuple[str, ...]]:

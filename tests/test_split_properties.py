@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycellbox import splits
-from pycellbox.data.replicates import replicates
+from pycellbox.data.replicates import twins_of
 from pycellbox.errors import DataError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -67,9 +67,7 @@ def test_every_condition_is_in_one_part(way, data, seed, train_fraction, togethe
 @pytest.mark.parametrize("way", WAYS, ids=["random", "singles", "with singles", "without"])
 @given(designs(), SEEDS, FRACTIONS)
 def test_replicates_are_in_one_part(way, data, seed, train_fraction):
-    group = dict(
-        zip(data["condition"].values, replicates(data["perturbation"].values), strict=True)
-    )
+    group = dict(zip(data["condition"].values, twins_of(data), strict=True))
     for split in drawn(way, data, seed=seed, train_fraction=train_fraction):
         parts = [{group[label] for label in p} for p in (split.train, split.validation, split.test)]
         assert sum(map(len, parts)) == len(set.union(*parts))
@@ -84,7 +82,7 @@ def test_parts_have_the_sizes_asked_for(data, seed, fit_fraction, train_fraction
         assert len(split.fit) == fit
         assert len(split.train) == int(fit * train_fraction)
     # With replicates together a part is off by less than the largest group of them.
-    largest = np.bincount(replicates(data["perturbation"].values)).max()
+    largest = np.bincount(twins_of(data)).max()
     for split in drawn(splits.random, data, seed=seed, **fractions):
         assert abs(len(split.fit) - fit) < largest
         assert abs(len(split.train) - int(len(split.fit) * train_fraction)) < largest

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from pycellbox import splits
-from pycellbox.data.replicates import dose_levels, replicates, replicates_across, take_whole
+from pycellbox.data.replicates import dose_levels, replicates_across, take_whole, twins_of
 from pycellbox.errors import DataError, OptionError
 
 
@@ -201,7 +201,7 @@ OTHER = [(1.0, 1.001), (1e-9, 2e-9), (0.5, -0.5), (0.0, 1e-6)]
 @pytest.mark.parametrize(("pair", "same"), [(p, 1) for p in SAME] + [(p, 0) for p in OTHER])
 def test_replicates_are_equal_up_to_rounding(pair, same):
     doses = np.array([[pair[0], 1.0], [pair[1], 1.0], [7.0, 0.0]])
-    group = replicates(doses)
+    group = twins_of(dataset(doses))
     assert (group[0] == group[1]) == bool(same)
     assert group[2] not in group[:2]
 
@@ -213,9 +213,9 @@ def test_dose_levels_rise_from_not_perturbed():
 
 
 def test_replicates_are_found_by_node_label():
-    design = dataset([[1, 0], [0, 1], [0, 0], [0, 1]])["perturbation"]
+    design = dataset([[1, 0], [0, 1], [0, 0], [0, 1]])[["perturbation"]]
     asked = design.isel(condition=[3, 0], node=[2, 0, 1])
-    asked = xr.concat([asked, asked[:1] + 5], "condition")
+    asked = xr.concat([asked, asked.isel(condition=[0]) + 5], "condition")
     ours, theirs = replicates_across(asked, design)
     same = ours[:, None] == theirs
     np.testing.assert_array_equal(same, [[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
@@ -262,7 +262,7 @@ def replicated(pairs):
 @pytest.mark.parametrize("course", [False, True])
 def test_replicates_stay_in_one_part(pairs, way, course):
     data = replicated(pairs)
-    group = dict(zip(data["condition"].values, replicates(data["perturbation"]), strict=True))
+    group = dict(zip(data["condition"].values, twins_of(data), strict=True))
     if course:
         data = data.assign(response=data["response"].expand_dims(time=[1.0, 2.0]))
     found = [split for seed in range(20) for split in ways()[way](data, seed)]
@@ -295,5 +295,5 @@ def test_conditions_that_are_all_replicates_cannot_be_split():
 
 def test_a_split_needs_finite_perturbations(pairs):
     pairs["perturbation"][1, 1] = np.nan
-    with pytest.raises(DataError, match="NaN or infinity"):
+    with pytest.raises(DataError, match="condition 'c1', node 'D0' is NaN or infinite"):
         splits.random(pairs, seed=0)

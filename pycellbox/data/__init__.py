@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from pycellbox.data.conditions import condition_labels, drugs_of
 from pycellbox.data.netcdf import open_data, save_data
-from pycellbox.data.schema import DEFAULT_TRANSFORM, NODE_KINDS, SCHEMA_VERSION, validate
+from pycellbox.data.noise import pooled_sigma
+from pycellbox.data.schema import DEFAULT_TRANSFORM, SCHEMA_VERSION, validate
 from pycellbox.data.tables import from_tables
 from pycellbox.data.textfiles import read_csv
+from pycellbox.data.units import in_unit
+from pycellbox.data.variables import NODE_KINDS
 
 __all__ = [
     "DEFAULT_TRANSFORM",
@@ -21,7 +24,9 @@ __all__ = [
     "condition_labels",
     "drugs_of",
     "from_tables",
+    "in_unit",
     "open_data",
+    "pooled_sigma",
     "read_csv",
     "save_data",
     "validate",

@@ -9,9 +9,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.arrays import unmasked
+from pycellbox.common.labels import labels_along
 from pycellbox.common.options import checked
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer
-from pycellbox.data.given import as_array, as_dataset, real_numbers
+from pycellbox.data.dims import STEADY
+from pycellbox.data.given import check_labels
+from pycellbox.data.phases import phases_of
 from pycellbox.data.schema import DATASET
 from pycellbox.errors import DataError
 
@@ -70,13 +73,13 @@ def drugs_of(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     Parameters
     ----------
     dataset : xarray.Dataset
-        A dataset with ``perturbation(condition, node)``.
+        A dataset with ``perturbation(condition[, phase], node)``.
 
     Returns
     -------
     list of tuple of str
-        For each condition the labels of its perturbed nodes, in node order; an empty tuple for
-        a control.
+        For each condition the labels of the nodes that are perturbed in any of its phases, in
+        node order; an empty tuple for a control.
 
     Raises
     ------
@@ -88,8 +91,7 @@ def drugs_of(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     >>> drugs_of(dataset)[:2]  # doctest: +SKIP
     [('aMEK',), ('aMEK', 'aHDAC')]
     """
-    given = as_dataset(dataset, "perturbation", name="dataset")["perturbation"]
-    perturbation = as_array(given, "perturbation", "condition", "node")
-    nodes = as_labels(perturbation["node"].values, "node", "dataset")
-    doses = real_numbers(perturbation, "perturbation")
-    return [tuple(nodes[row != 0].tolist()) for row in doses]
+    perturbed = phases_of(dataset).perturbed
+    check_labels(dataset["perturbation"], "perturbation", *STEADY)
+    nodes = np.array(labels_along(dataset, "node"))
+    return [tuple(nodes[applied].tolist()) for applied in perturbed]

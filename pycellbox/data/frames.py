@@ -13,7 +13,7 @@ from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique
 from pycellbox.data.columns import Settled, Surroundings, settle
 from pycellbox.data.dims import STEADY
 from pycellbox.data.gene_names import check_gene_names
-from pycellbox.data.schema import check_not_empty
+from pycellbox.data.variables import check_not_empty
 from pycellbox.errors import DataError
 
 

@@ -33,10 +33,15 @@ def as_array(value: object, name: str, *dims: str) -> xr.DataArray:
             f"{name} has dims {array.dims} and labels along {sorted(map(str, array.indexes))}; it "
             f"needs labelled dims {dims}."
         )
+    check_labels(array, name, *dims)
+    return array.transpose(*dims)
+
+
+def check_labels(array: xr.DataArray, name: str, *dims: str) -> None:
+    """Raise a `DataError` if a label of conditions or nodes is missing or occurs twice."""
     for dim in dims:
         if dim != "time":
             check_unique(as_labels(array[dim].values, dim, name), dim, name)
-    return array.transpose(*dims)
 
 
 def real_numbers(array: xr.DataArray, name: str) -> npt.NDArray[Any]:

@@ -14,7 +14,7 @@ from pycellbox.common.labels import counted, label_text, listed
 from pycellbox.common.options import as_text, shown
 from pycellbox.common.plain import as_integer
 from pycellbox.data.cells import Labels, as_labels, check_unique, is_missing
-from pycellbox.data.schema import NODE_KINDS
+from pycellbox.data.variables import NODE_KINDS
 from pycellbox.errors import DataError
 
 NodeKind: TypeAlias = (

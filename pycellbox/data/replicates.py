@@ -1,14 +1,20 @@
-"""Replicates: conditions with the same perturbation, which belong on one side of every split.
+"""Replicates: conditions treated alike, which belong on one side of every split.
 
 Whoever has seen one of them has seen the answer for the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox.common.labels import labels_along
+from pycellbox.data.dims import STEADY
+from pycellbox.data.joining import joined, treatments
+from pycellbox.data.phases import phases_of
 from pycellbox.errors import DataWarning, warn
 
 # Doses that came through a text file, float32 or a sum (0.1 + 0.2) are still the same dose:
@@ -46,26 +52,63 @@ def dose_levels(perturbation: npt.ArrayLike) -> npt.NDArray[np.intp]:
     return levels[:-1]
 
 
-def replicates(perturbation: npt.ArrayLike) -> npt.NDArray[np.intp]:
-    """Give every condition a number, one for conditions with the same perturbation.
+def twins_of(data: xr.Dataset) -> npt.NDArray[np.intp]:
+    """Give every condition a number, one for conditions that are replicates of each other.
 
     Parameters
     ----------
-    perturbation : array_like, shape (condition, node)
-        Finite perturbations, dimensionless. Two conditions are replicates of each other if no
-        node's dose differs by more than rounding, as `dose_levels` says; controls are.
+    data : Dataset
+        With ``perturbation`` (condition[, phase], node), finite, and what else says how conditions
+        were treated. Two are replicates if ``replicate_of`` joins them, or if they are treated
+        alike: in no phase does a node's dose differ by more than rounding, as `dose_levels` says,
+        phases start together, the same nodes are held at the same levels, and the initial state
+        and the subject are the same. Controls are.
 
     Returns
     -------
     numpy.ndarray of int, shape (condition,)
-
-    Examples
-    --------
-    >>> replicates([[0, 0.3], [0, 0], [0, 0.1 + 0.2]]).tolist()
-    [1, 0, 1]
     """
-    _, number = np.unique(dose_levels(perturbation), axis=0, return_inverse=True)
-    return number.reshape(-1)  # NumPy 2.0.0 gave it a second axis
+    phases = phases_of(data)
+    inputs, waiting = phases.on(phases.grid())
+    before = np.where(phases.pretreated[:, None], phases.inputs[:, 0], 0)
+    columns = [dose_levels(before), phases.pretreated[:, None], waiting]
+    columns += [dose_levels(inputs[:, segment]) for segment in range(inputs.shape[1])]
+    for name in ("held", "initial_state"):
+        if name in data.variables:
+            levels = data[name].transpose(*STEADY).values
+            columns += [np.isnan(levels), dose_levels(np.nan_to_num(levels))]
+    if "held_fitted" in data.variables:
+        columns.append(data["held_fitted"].transpose(*STEADY).values.astype(bool))
+    if "subject" in data.variables:
+        subjects = np.array([str(subject) for subject in data["subject"].values])
+        columns.append(np.unique(subjects, return_inverse=True)[1].reshape(-1, 1))
+    _, alike = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)
+    alike = alike.reshape(-1)  # NumPy 2.0.0 gave it a second axis
+    if "replicate_of" not in data.variables:
+        return alike
+    names = [str(name) for name in data["replicate_of"].values]
+    links: list[list[Hashable]] = [[int(number)] for number in alike]
+    for keys, name, label in zip(links, names, labels_along(data, "condition"), strict=True):
+        # With those of its name, and with the condition whose label that name is.
+        keys += [name] * (name != "") + [label] * (label in names)
+    return _connected(links)
+
+
+def _connected(links: Sequence[Sequence[Hashable]]) -> npt.NDArray[np.intp]:
+    """Give entries that share a key, directly or through others, one number."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    places: dict[Hashable, int] = {}
+    edges = [
+        (entry, len(links) + places.setdefault(key, len(places)))
+        for entry, keys in enumerate(links)
+        for key in keys
+    ]
+    size = len(links) + len(places)
+    graph = coo_array((np.ones(len(edges)), np.transpose(edges)), shape=(size, size))
+    number: npt.NDArray[np.intp] = connected_components(graph, directed=False)[1]
+    return number[: len(links)]
 
 
 def take_whole(
@@ -78,7 +121,7 @@ def take_whole(
     order : numpy.ndarray of int
         Positions in ``group``, in the order drawn.
     group : numpy.ndarray of int
-        What belongs together, a number for each condition, as from `replicates`.
+        What belongs together, a number for each condition, as from `twins_of`.
     count : int
         How many to take.
 
@@ -101,29 +144,28 @@ def take_whole(
 
 
 def replicates_across(
-    one: xr.DataArray, other: xr.DataArray
+    one: xr.Dataset, other: xr.Dataset
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Give conditions of two tables numbers, one for conditions with the same perturbation.
+    """Give conditions of two valid datasets numbers, one for conditions that are replicates.
 
     Parameters
     ----------
-    one, other : DataArray (condition, node)
-        Perturbations of the same nodes, in any order.
+    one, other : Dataset
+        Of the same nodes, in any order, and the same unit of time.
 
     Returns
     -------
     tuple of numpy.ndarray of int
-        Of each table, a number for each condition.
+        Of each dataset, a number for each condition.
     """
-    rows = one.transpose("condition", "node")
-    others = other.transpose("condition", "node").sel(node=rows["node"].values)
-    group = replicates(np.concatenate([rows.values, others.values]))
-    return group[: len(rows)], group[len(rows) :]
+    group = twins_of(joined(treatments(one), treatments(other)))
+    count = one.sizes["condition"]
+    return group[:count], group[count:]
 
 
 def warn_of_replicates(judging: xr.Dataset, fitted: xr.Dataset) -> None:
     """Warn if validation conditions are replicates of fitted ones: they judge too kindly."""
-    judged, seen = replicates_across(judging["perturbation"], fitted["perturbation"])
+    judged, seen = replicates_across(judging, fitted)
     twins = np.flatnonzero(np.isin(judged, seen))
     if not twins.size:
         return

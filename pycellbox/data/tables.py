@@ -21,7 +21,8 @@ from pycellbox.data.dims import COURSE, STEADY
 from pycellbox.data.frames import from_frame, labelled_array
 from pycellbox.data.kinds import NodeKind, named_nodes, resolve_node_kinds
 from pycellbox.data.orientation import check_doses, check_orientation
-from pycellbox.data.schema import check_not_empty, validate
+from pycellbox.data.schema import validate
+from pycellbox.data.variables import check_not_empty
 from pycellbox.errors import DataError, OptionError
 
 _PLAIN = (Sequence, np.ndarray)

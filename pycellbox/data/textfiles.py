@@ -23,8 +23,8 @@ from pycellbox.data.kinds import NodeKind
 from pycellbox.data.lists import FilePath, read_names, read_node_kinds
 from pycellbox.data.numerals import is_missing_text, plain_numerals
 from pycellbox.data.orientation import check_orientation
-from pycellbox.data.schema import check_perturbation
 from pycellbox.data.tables import BESIDE, Beside, Table, assemble, labelled
+from pycellbox.data.variables import check_perturbation
 from pycellbox.errors import DataError
 
 

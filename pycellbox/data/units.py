@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import re
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
-from pycellbox.common.options import did_you_mean, shown
+from pycellbox.common.options import checked, did_you_mean, instance, shown, text
 from pycellbox.common.plain import as_number
 from pycellbox.errors import DataError, OptionError
+
+_Timed = TypeVar("_Timed", xr.Dataset, xr.DataArray)
 
 _SPELT = {
     "ms": ("ms", "msec", "msecs", "millisecond", "milliseconds"),
@@ -32,6 +35,8 @@ _SECONDS = {
     "d": Fraction(86400),
     "week": Fraction(604800),
 }
+SAME_TIME = 1e-9
+"""Times that differ by less than this share of the whole span are one: 60 min and 1 h are."""
 NO_UNIT = "1"
 """What times have that count in no unit of their own, and so in any that they meet."""
 _WITH_UNIT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([^\W\d]+)", re.IGNORECASE)
@@ -40,8 +45,8 @@ _MINUS = str.maketrans("\u2212\u2013", "--")
 
 def unit_of(spelling: object) -> str:
     """Return the unit that a spelling means; one that is not known here as it is."""
-    text = str(spelling).strip()
-    return UNIT_OF.get(text.lower(), text)
+    word = str(spelling).strip()
+    return UNIT_OF.get(word.lower(), word)
 
 
 def same_unit(one: object, other: object) -> bool:
@@ -84,6 +89,68 @@ def converted(
     return times * float(ratio.numerator) / float(ratio.denominator)
 
 
+def time_unit(data: xr.Dataset | xr.DataArray) -> str | None:
+    """Return the unit of a dataset's times, or of the starts of its phases; None for none."""
+    for name in ("time", "phase_start"):
+        if name in data.coords and "units" in data[name].attrs:
+            return str(data[name].attrs["units"])
+    return None
+
+
+@checked(data=instance(xr.Dataset | xr.DataArray, "a dataset or a labelled array"), unit=text())
+def in_unit(data: _Timed, unit: str) -> _Timed:
+    """Return a dataset, or a labelled array, with its times in another unit.
+
+    Parameters
+    ----------
+    data : Dataset or DataArray
+        With ``time``, ``phase_start`` or both, and their attribute ``units``. Without a unit, or
+        with the unit "1", they count in whatever unit is wanted.
+    unit : str
+        One of ms, s, min, h, d and week, in any spelling.
+
+    Returns
+    -------
+    Dataset or DataArray
+        With these coordinates converted and the attribute set, and all else as it was.
+
+    Raises
+    ------
+    DataError
+        A unit is not known, so that nothing can be converted.
+
+    Examples
+    --------
+    >>> hours = pcb.data.in_unit(data, "h")  # doctest: +SKIP
+    """
+    for name in ("time", "phase_start"):
+        if name not in data.coords:
+            continue
+        given, attrs = data[name], data[name].attrs
+        times = converted(given.values.astype(np.float64), attrs.get("units", NO_UNIT), unit, name)
+        data = data.assign_coords({name: (given.dims, times, {**attrs, "units": unit})})
+    return data
+
+
+def meeting(data: _Timed, own: xr.Dataset | xr.DataArray) -> _Timed:
+    """Return data in the unit of time of what they meet; times that rounding parts are its own."""
+    given, unit = time_unit(data), time_unit(own)
+    if given is None or unit is None:
+        return data
+    if not same_unit(given, unit):
+        data = in_unit(data, unit)
+    if "time" not in data.indexes or "time" not in own.indexes:
+        return data
+    times, grid = data["time"].values, own["time"].values
+    if np.array_equal(times, grid) or "f" not in times.dtype.kind + grid.dtype.kind:
+        return data
+    nearest = np.abs(times[:, None] - grid).argmin(axis=1)
+    slack = SAME_TIME * max(np.abs(grid).max(initial=0), np.abs(times).max(initial=0))
+    close = np.abs(times - grid[nearest]) <= slack
+    snapped = np.where(close, grid[nearest], times)
+    return data.assign_coords(time=("time", snapped, data["time"].attrs))
+
+
 def read_time(name: str, given: Any, unit: str) -> float:
     """Read a time such as 10, "10 min" or "-inf" in this unit; a plain number is in it.
 
@@ -94,11 +161,11 @@ def read_time(name: str, given: Any, unit: str) -> float:
     """
     time = as_number(given)
     if isinstance(given, str):
-        text = given.strip().translate(_MINUS).replace("\u221e", "inf")
-        found = _WITH_UNIT.fullmatch(text)
+        words = given.strip().translate(_MINUS).replace("\u221e", "inf")
+        found = _WITH_UNIT.fullmatch(words)
         with contextlib.suppress(ValueError):
             if found is None:
-                time = float(text)
+                time = float(words)
             elif unit_of(found[2]) in _SECONDS:
                 time = float(converted(np.array([float(found[1])]), found[2], unit, name)[0])
     if time is not None and not np.isnan(time):

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
+from pycellbox.data.phases import phases_of
 from pycellbox.errors import DataError, DataWarning, warn
 from pycellbox.models import Structure
 from pycellbox.numerics.envelopes import envelope_kernel
@@ -49,17 +50,22 @@ def moves_by_itself(structure: Structure) -> bool:
 
 def refuse_unperturbed(data: xr.Dataset, resting: bool) -> None:
     """Raise a `DataError` if no condition says anything of the network."""
-    if resting and not data["perturbation"].values.any():
+    if not resting or phases_of(data).doses.any():
+        return
+    # A node held off 0, or a state that is not 0, moves the others.
+    moved = [data[name] for name in ("held", "initial_state") if name in data]
+    if not any(np.nan_to_num(each.values).any() for each in moved):
         raise DataError(
             f"none of the {counted(data.sizes['condition'], 'condition')} to fit is perturbed: "
-            "every perturbation is 0, where the model stays at x = 0 whatever its parameters are, "
+            "every perturbation is 0 and no node is held off 0, where the model stays at x = 0 "
+            "whatever its parameters are, "
             "so that nothing can be learned; give the doses in the perturbation table."
         )
 
 
 def doubt_sizes(data: xr.Dataset, structure: Structure) -> None:
     """Warn of doses on the flat part of the saturation, and of doses that do next to nothing."""
-    u, nodes = data["perturbation"].values, data["node"].values
+    u, nodes = phases_of(data).doses, data["node"].values
     ends = np.stack([u.max(axis=0, initial=0), u.min(axis=0, initial=0)])
     full = effect(ends, structure)
     alike = (full > 0) & (effect(ends / 2, structure) > _ALIKE * full)
@@ -107,7 +113,7 @@ def _shown(levels: npt.NDArray[np.floating], limit: int = 5) -> str:
 
 def doubt_standardized(data: xr.Dataset) -> None:
     """Warn of doses with the mean taken off: nothing is then 0 where no dose was given."""
-    u, nodes = data["perturbation"].values, data["node"].values
+    u, nodes = phases_of(data).doses, data["node"].values
     largest = np.abs(u).max(axis=0)
     # As far as a table's decimals tell.
     centerd = (u != 0).all(axis=0) & (np.abs(u.mean(axis=0)) <= 1e-3 * largest)
@@ -122,11 +128,11 @@ def doubt_standardized(data: xr.Dataset) -> None:
 
 def doubt_kinds(data: xr.Dataset) -> bool:
     """Warn of dosed columns that respond to nothing else: drugs that were not declared."""
-    u, nodes = data["perturbation"].values, data["node"].values
+    perturbed, nodes = phases_of(data).perturbed, data["node"].values
     other = data["node_kind"].values != "drug"
-    dosed = other & (u != 0).any(axis=0)
-    response = data["response"].values.reshape(len(u), -1, nodes.size)
-    undosed = np.abs(response) * np.where(u == 0, 1.0, np.nan)[:, None, :]
+    dosed = other & perturbed.any(axis=0)
+    response = data["response"].values.reshape(len(perturbed), -1, nodes.size)
+    undosed = np.abs(response) * np.where(perturbed, np.nan, 1.0)[:, None, :]
     measured = (~np.isnan(undosed)).any(axis=(0, 1))
     silent = dosed & measured & (np.nan_to_num(undosed).max(axis=(0, 1)) == 0)
     found = bool(silent.any() and (silent == dosed).all() and (other & ~dosed).any())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pycellbox.data.phases import phases_of
 from pycellbox.errors import DataWarning, warn
 from pycellbox.problem import perturbation_array
 
@@ -17,7 +18,7 @@ def doubt_extrapolation(perturbation: xr.DataArray, data: xr.Dataset) -> None:
 
     Parameters
     ----------
-    perturbation : DataArray (condition, node)
+    perturbation : DataArray (condition[, phase], node)
         What is to be predicted.
     data : Dataset
         The data of the fit, with the coordinate ``role``.
@@ -34,8 +35,15 @@ def doubt_extrapolation(perturbation: xr.DataArray, data: xr.Dataset) -> None:
         with a sign that none of them has, or its node was never dosed in the fit.
     """
     nodes = [str(node) for node in data["node"].values]
-    conditions, u = perturbation_array(perturbation, nodes, np.float64)
-    fitted = data["perturbation"].values[data["role"].values == "train"]
+    if "phase" in perturbation.dims:
+        count = perturbation.sizes["phase"]
+        each = [perturbation.isel(phase=i, drop=True) for i in range(count)]
+    else:
+        each = [perturbation]
+    rows = [perturbation_array(one, nodes, np.float64) for one in each]
+    conditions = [label for labels, _ in rows for label in labels]
+    u = np.concatenate([doses for _, doses in rows])
+    fitted = phases_of(data.isel(condition=data["role"].values == "train")).doses
     high, low = fitted.max(axis=0, initial=0), fitted.min(axis=0, initial=0)
     # What a drug does is fitted; a perturbation of another node is u itself, of either sign.
     direct = data["node_kind"].values != "drug"

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
-from pycellbox.data.replicates import replicates
+from pycellbox.data.phases import phases_of
+from pycellbox.data.replicates import twins_of
 from pycellbox.errors import DataWarning, warn
 
 Floats = npt.NDArray[np.float64]
@@ -26,8 +27,11 @@ class Readouts:
     conditions, nodes : ndarray of str, (c,) and (n,)
     times : ndarray, (t,) or None
     resting : ndarray of bool, (c,)
-        Whether the model stays at 0 in a condition: where nothing is perturbed.
-    perturbation : ndarray, (c, all nodes)
+        Whether the model stays at 0 in a condition: where nothing is perturbed and nothing held.
+    twins : ndarray of int, (c,)
+        A number for each condition, one for replicates.
+    at_zero : ndarray of bool, (c, n)
+        Whether the model is at 0 at time 0: not what is pre-treated, held or has its own start.
     y : ndarray, (c, t, n)
         NaN where not measured; steady states have t = 1.
     sigma : ndarray, (c, t, n), or None
@@ -38,8 +42,13 @@ class Readouts:
         self.conditions = data["condition"].values
         self.nodes = data["node"].values[readout]
         self.times = data["time"].values if "time" in data["response"].dims else None
-        self.perturbation = data["perturbation"].values
-        self.resting = resting & ~self.perturbation.any(axis=1)
+        self.twins = twins_of(data)
+        phases = phases_of(data)
+        moved = _moved(data)
+        self.resting = resting & ~phases.perturbed.any(axis=1) & ~moved.any(axis=1)
+        earlier = np.where(phases.pretreated, phases.inputs[:, 0].any(axis=1), phases.begin < 0)
+        begun = earlier | (moved.any(axis=1) & (phases.pretreated | (phases.begin < 0)))
+        self.at_zero = ~(begun[:, None] | moved)[:, readout]
         y = data["response"].values
         shape = (len(y), -1, self.nodes.size)
         self.y: Floats = y[..., readout].reshape(shape)
@@ -58,11 +67,24 @@ class Readouts:
         )
 
 
+def _moved(data: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Which nodes a condition does not leave at 0 where it starts, (c, all nodes)."""
+    moved = np.zeros(data["response"].isel(time=0, missing_dims="ignore").shape, dtype=bool)
+    for name in ("held", "initial_state"):
+        if name in data:
+            moved |= np.nan_to_num(data[name].values) != 0
+    for name in ("held_fitted", "initial_fitted"):
+        if name in data:
+            moved |= data[name].values
+    return moved
+
+
 def doubt_copy(data: xr.Dataset) -> bool:
     """Warn if the response table is the perturbation table."""
-    u, y = data["perturbation"].values, data["response"].values
-    u = u if y.ndim == 2 else u[:, None, :]
-    same = bool(u.any() and ((y == u) | np.isnan(y)).all())
+    u, y = phases_of(data).inputs, data["response"].values
+    y = y.reshape(len(u), -1, u.shape[-1])
+    of_phases = np.moveaxis(u, 1, 0)[:, :, None]  # (phase, condition, time, node)
+    same = any(bool(one.any() and ((y == one) | np.isnan(y)).all()) for one in of_phases)
     if same:
         warn(
             "the responses are the perturbations, cell for cell; was one table given twice? The "
@@ -117,7 +139,7 @@ def doubt_scale(r: Readouts) -> bool:
 
 def doubt_rest(r: Readouts) -> None:
     """Warn of responses that are not 0 where the model is at rest."""
-    off = r.resting & _off_zero(r, slice(None), r.y[~r.resting])
+    off = r.resting & _off_zero(r.y, r.sigma, r.y[~r.resting])
     if off.any():
         warn(
             f"{counted(int(off.sum()), 'unperturbed condition')} with responses that are not near "
@@ -129,10 +151,10 @@ def doubt_rest(r: Readouts) -> None:
         return
     if r.times is None or r.times[0] != 0:
         return
-    off = _off_zero(r, slice(1), r.y[:, 1:])
+    start = np.where(r.at_zero, r.y[:, 0], np.nan)
+    off = _off_zero(start, None if r.sigma is None else r.sigma[:, 0], r.y[:, 1:])
     if not off.any():
         return
-    start = r.y[:, 0]
     count = np.maximum((~np.isnan(start)).sum(axis=0), 1)
     spread = _rms(start - np.nansum(start, axis=0) / count)
     where = f"{listed(r.conditions[off])} ({_size(start[off])})"
@@ -146,16 +168,16 @@ def doubt_rest(r: Readouts) -> None:
     else:
         warn(
             f"responses at time 0 differ between conditions: {where} are not near 0, where the "
-            "model starts every condition. If a drug was given before time 0, count the time from "
-            "the first addition or leave time 0 out, and if it had settled by then give each "
-            "condition's change since time 0.",
+            "model starts every condition. If something was given before time 0, say so, "
+            "with a phase that starts earlier (pcb.pretreat); else give the states as they were "
+            "measured as initial_state, or each condition's change since time 0.",
             DataWarning,
         )
 
 
-def _off_zero(r: Readouts, times: slice, elsewhere: Floats) -> npt.NDArray[np.bool_]:
-    """Which conditions are not near 0 at some times, beside what is measured elsewhere."""
-    y = r.y[:, times].reshape(len(r.y), -1)
+def _off_zero(y: Floats, sigma: Floats | None, elsewhere: Floats) -> npt.NDArray[np.bool_]:
+    """Which conditions are not near 0 in responses, beside what is measured elsewhere."""
+    y = y.reshape(len(y), -1)
     count = (~np.isnan(y)).sum(axis=1)
     some = np.maximum(count, 1)
     mean = np.nansum(y, axis=1) / some
@@ -164,9 +186,9 @@ def _off_zero(r: Readouts, times: slice, elsewhere: Floats) -> npt.NDArray[np.bo
     large = np.sqrt(square) > max(_OFF, _rms(elsewhere) / 2)
     shifted = (np.abs(mean) > _OFF) & (np.abs(mean) > 5 * error)
     off: npt.NDArray[np.bool_] = (count > 0) & (large | shifted)
-    if r.sigma is not None:
-        sigma = r.sigma[:, times].reshape(y.shape)
-        off &= square > 9 * np.nansum(sigma**2, axis=1) / some
+    if sigma is not None:
+        variance = np.where(np.isnan(y), 0, sigma.reshape(y.shape) ** 2)
+        off &= square > 9 * np.nansum(variance, axis=1) / some
     return off
 
 
@@ -197,7 +219,7 @@ def doubt_constants(r: Readouts) -> None:
 
 def doubt_replicates(r: Readouts) -> None:
     """Warn if the same perturbation has responses as different as those of different ones."""
-    group = replicates(r.perturbation)
+    group = r.twins
     squares = freedom = noise = 0.0
     worst, named = 0.0, ""
     for number in np.flatnonzero(np.bincount(group) > 1):

@@ -12,9 +12,10 @@ from pycellbox.common.options import did_you_mean, number, shown
 from pycellbox.common.plain import as_number
 from pycellbox.data import validate
 from pycellbox.data.cells import as_labels
-from pycellbox.data.replicates import replicates, take_whole, warn_of_replicates
+from pycellbox.data.joining import joined
+from pycellbox.data.replicates import take_whole, twins_of, warn_of_replicates
 from pycellbox.errors import DataError, OptionError
-from pycellbox.times import check_same_kind
+from pycellbox.times import of_same_kind
 
 
 def split_roles(
@@ -25,33 +26,9 @@ def split_roles(
     if isinstance(validation, xr.Dataset) and not validation.sizes.get("condition", 1):
         validation = None  # a split without validation conditions
     if isinstance(validation, xr.Dataset):
-        extra = without_role(validate(validation, part=True))
-        clash = sorted(set(labels) & set(labels_along(extra, "condition")))
-        if clash:
-            raise DataError(
-                f"condition(s) {listed(clash)} are in both the data and the validation set."
-            )
-        if set(extra["node"].values) != set(data["node"].values):
-            raise DataError("the validation set has other nodes than the data.")
-        check_same_kind(extra, data, "the validation conditions")
-        if "time" in data.dims and not np.array_equal(extra["time"], data["time"]):
-            raise DataError("the validation set has other times than the data.")
-        if ("sigma" in extra) != ("sigma" in data):
-            raise DataError("only one of data and validation set has a sigma.")
-        extra = extra.sel(node=data["node"].values)
-        # What else the two carry (the truth of a simulation, say) may differ: the training set's.
-        # Coordinates that one has alone are filled up, which xarray does for variables only.
-        alone = [
-            [c for c in one.coords if c not in other.coords and "condition" in one[c].dims]
-            for one, other in ((data, extra), (extra, data))
-        ]
-        joined = xr.concat(
-            [data.reset_coords(alone[0]), extra.reset_coords(alone[1])], "condition",
-            data_vars="minimal", coords="minimal", compat="override",
-        )  # fmt: skip
-        joined = joined.set_coords(alone[0] + alone[1])
-        warn_of_replicates(extra, data)
-        return joined, np.array(["train"] * len(labels) + ["validation"] * extra.sizes["condition"])
+        extra = as_validation(validation, data)
+        sides = ["train"] * len(labels) + ["validation"] * extra.sizes["condition"]
+        return joined(data, extra), np.array(sides)
     roles = np.full(len(labels), "train", dtype="<U10")
     if validation is None:
         return data, roles
@@ -64,7 +41,7 @@ def split_roles(
                 f"validation={share:g} of {len(labels)} conditions leaves an empty set."
             )
         order = np.random.default_rng([seed, 1]).permutation(len(labels))
-        picked = take_whole(order, replicates(data["perturbation"].values), count)
+        picked = take_whole(order, twins_of(data), count)
         if picked.all():
             raise DataError(
                 f"validation={share:g}: all {len(labels)} conditions are replicates of each other, "
@@ -88,6 +65,37 @@ def split_roles(
     judging = roles == "validation"
     warn_of_replicates(data.isel(condition=judging), data.isel(condition=~judging))
     return data, roles
+
+
+def as_validation(validation: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
+    """Return other conditions that judge a fit of ``data``, in its order and unit of time.
+
+    Raises
+    ------
+    DataError
+        They cannot be judged by: other nodes, times or kind of data, or conditions of the data.
+
+    Warns
+    -----
+    DataWarning
+        Some are replicates of fitted ones.
+    """
+    extra = without_role(validate(validation, part=True))
+    clash = sorted(set(labels_along(data, "condition")) & set(labels_along(extra, "condition")))
+    if clash:
+        raise DataError(
+            f"condition(s) {listed(clash)} are in both the data and the validation set."
+        )
+    if set(extra["node"].values) != set(data["node"].values):
+        raise DataError("the validation set has other nodes than the data.")
+    extra = of_same_kind(extra, data, "the validation conditions")
+    if "time" in data.dims and not np.array_equal(extra["time"], data["time"]):
+        raise DataError("the validation set has other times than the data.")
+    if ("sigma" in extra) != ("sigma" in data):
+        raise DataError("only one of data and validation set has a sigma.")
+    extra = extra.sel(node=data["node"].values)
+    warn_of_replicates(extra, data)
+    return extra
 
 
 def without_role(data: xr.Dataset) -> xr.Dataset:

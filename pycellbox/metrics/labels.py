@@ -11,6 +11,7 @@ import xarray as xr
 
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
+from pycellbox.data.units import meeting
 from pycellbox.errors import DataError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -27,7 +28,7 @@ def aligned(
         raise DataError(
             f"{left_name} has dims {left.dims} and {right_name} has {right.dims}; they must agree."
         )
-    left, right = _with_text(left), _with_text(right)
+    left, right = _with_text(meeting(left, right)), _with_text(right)
     for dim in right.dims:
         if dim not in left.indexes or dim not in right.indexes:
             raise DataError(f"{left_name} and {right_name} need labels along {dim!r}.")

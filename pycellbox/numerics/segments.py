@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from pycellbox.data.units import SAME_TIME
 from pycellbox.numerics.equations import Equations, Field
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.problem import Array, Parameters
-from pycellbox.treatment import SAME_TIME, Treatment
+from pycellbox.treatment import Treatment
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pycellbox.common.labels import labels_along
 from pycellbox.common.options import checked, instance
 from pycellbox.data import validate
 from pycellbox.data.given import as_array, as_dataset
+from pycellbox.data.units import meeting
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import chosen, response_label, short, with_unit
 from pycellbox.plot.place import (
@@ -60,7 +61,8 @@ def trajectories(
         without a line.
     data : Dataset, optional
         Time courses that pass `pycellbox.validate`, by default those of the fit: dots for the
-        measured responses, with bars of one ``sigma`` where there is one.
+        measured responses, with bars of one ``sigma`` where there is one. Times are in the unit of
+        the fit if there is one, else in that of the data.
     truth : DataArray (condition, time, node), optional
         The response without error, drawn as a thin dashed line at the times it has; by default
         the variable ``true_response`` of ``data``, if it has one.
@@ -91,6 +93,8 @@ def trajectories(
         raise DataError("fit is a Dataset, and so data is given twice; leave one of them out.")
     data = fit.data if isinstance(fit, Fit) and data is None else data
     data = validate(as_dataset(fit if isinstance(fit, xr.Dataset) else data), part=True)
+    if isinstance(fit, Fit):
+        data = meeting(data, fit.data)
     response = data["response"]
     if "time" not in response.dims:
         raise DataError(
@@ -121,9 +125,9 @@ def trajectories(
         u = data["perturbation"].sel(condition=panels)
         lines["fit"] = fit.predict(u, times=times).sel(node=drawn)
     elif isinstance(fit, xr.DataArray):
-        lines["prediction"] = _part(fit, part, "fit")
+        lines["prediction"] = _part(meeting(fit, data), part, "fit")
     if truth is not None:
-        lines["truth"] = _part(truth, part, "truth")
+        lines["truth"] = _part(meeting(truth, data), part, "truth")
     measured = data.sel(part)
     with area(figure, width * columns + 0.5 + beside, height * rows + 0.9) as figure:
         width, height = room(figure)

@@ -13,10 +13,9 @@ import xarray as xr
 
 from pycellbox.common.options import Value, integer, shown
 from pycellbox.common.plain import as_integer, as_number, several
-from pycellbox.data import validate
-from pycellbox.data.replicates import replicates
+from pycellbox.data.replicates import twins_of
 from pycellbox.errors import DataError, ModelError, OptionError
-from pycellbox.fitting.roles import split_roles
+from pycellbox.fitting.roles import as_validation
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
@@ -38,7 +37,7 @@ def parts(
     if folds is not None:
         if validation is not None:
             raise OptionError("give folds= or validation=, not both.")
-        n = np.unique(replicates(data["perturbation"].values)).size
+        n = np.unique(twins_of(data)).size
         # Replicates stay in one fold.
         integer(2, n)("folds", folds)
         if (roles == "validation").any():
@@ -56,9 +55,7 @@ def parts(
                 "validation=, or ask for cross-validation with folds=5."
             )
     else:
-        judges = validate(validation, part=True)
-        split_roles(train, judges, 0)  # raises and warns, once for all refits
-        judges = judges.sel(node=train["node"].values)
+        judges = as_validation(validation, train)  # raises and warns, once for all refits
     if choose == "sparsest" and judges.sizes["condition"] < 2:
         raise DataError(
             "one validation condition has no standard error: give more, or choose='lowest'."

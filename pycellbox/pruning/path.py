@@ -13,7 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.backends import BackendName
-from pycellbox.data.replicates import replicates
+from pycellbox.data.replicates import twins_of
 from pycellbox.ending import Ending
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import fit
@@ -120,7 +120,7 @@ class Refits:
 
 def _folds(data: xr.Dataset, folds: int, seed: int) -> npt.NDArray[np.intp]:
     """Draw a fold for each condition, the same for replicates."""
-    group = replicates(data["perturbation"].values)
+    group = twins_of(data)
     order = np.random.default_rng(seed).permutation(group.size)
     place = np.full(int(group.max()) + 1, group.size)
     np.minimum.at(place, group, order)  # of a group, that of its first member

@@ -23,7 +23,7 @@ from pycellbox.common.options import (
     optional,
 )
 from pycellbox.data import validate
-from pycellbox.data.schema import check_not_empty
+from pycellbox.data.variables import check_not_empty
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import MODEL, CellBox
 from pycellbox.networks import Network

@@ -1,7 +1,7 @@
 """The three published ways to part the conditions of a perturbation experiment.
 
 Drugs are read from the perturbation itself: every node that is
-perturbed in some condition counts as a drug.
+perturbed in some condition, in whichever of its phases, counts as a drug.
 
 Source of the partitions: ``cellbox/dataset.py`` of sanderlab/CellBox (Yuan et al., Cell Systems
 12:128, 2021), which draws with NumPy's legacy generator; so does this module, and
@@ -20,8 +20,9 @@ import xarray as xr
 from pycellbox.common.labels import label_text
 from pycellbox.common.options import checked, did_you_mean, flag, integer, number
 from pycellbox.data.dims import STEADY
-from pycellbox.data.given import as_array, as_dataset, real_numbers
-from pycellbox.data.replicates import dose_levels, replicates, take_whole
+from pycellbox.data.given import check_labels
+from pycellbox.data.phases import phases_of
+from pycellbox.data.replicates import dose_levels, take_whole, twins_of
 from pycellbox.errors import DataError, OptionError
 from pycellbox.splits.split import Split, labels_of
 
@@ -54,7 +55,7 @@ def random(
     Parameters
     ----------
     data : Dataset
-        With ``perturbation`` (condition, node).
+        With ``perturbation`` (condition[, phase], node).
     seed : int
         Seed of the draw.
     fit_fraction : float
@@ -63,7 +64,8 @@ def random(
     train_fraction : float
         Fraction of those for training; 0.8 is ``validset_ratio``; 1 leaves no validation set.
     together : bool
-        Whether replicates, conditions whose perturbations are equal up to rounding, stay in one
+        Whether replicates, conditions that ``replicate_of`` joins or that are treated alike (equal
+        up to rounding in every phase, in what is held, initial state and subject), stay in one
         part: a fit that has seen one of them has seen the answer for the others. They follow the
         one drawn first if there is room for all of them, so that parts may be a little smaller or
         larger than asked. Without replicates both are the same; False is the published draw.
@@ -132,7 +134,7 @@ def leave_one_drug_out(
     Parameters
     ----------
     data : Dataset
-        With ``perturbation`` (condition, node).
+        With ``perturbation`` (condition[, phase], node).
     keep_singles : bool
         True, "leave one out (w/ single)": the test holds the combinations with the drug, and
         its single-drug conditions stay for fitting. False, "(w/o single)": every condition with
@@ -144,7 +146,8 @@ def leave_one_drug_out(
     train_fraction : float
         As in `random`.
     together : bool
-        As in `random`. Replicates are never parted by the test, which is chosen by perturbation.
+        As in `random`. The test is chosen by perturbation, and has all that ``replicate_of`` joins
+        with what is chosen.
 
     Returns
     -------
@@ -193,7 +196,7 @@ def single_to_combo(
     Parameters
     ----------
     data : Dataset
-        With ``perturbation`` (condition, node).
+        With ``perturbation`` (condition[, phase], node).
     seed, train_fraction, together : optional
         As in `leave_one_drug_out`.
 
@@ -227,6 +230,7 @@ def _by_mask(
     seed: int,
     train_fraction: float,
 ) -> Split:
+    test = np.isin(group, group[test])  # replicates may be said to be of one
     rows = np.flatnonzero(~test)
     rows = rows[np.random.RandomState(seed).permutation(rows.size)]
     train, validation = _train_and_validation(rows, group, train_fraction, name)
@@ -266,10 +270,10 @@ def _read(
     data: xr.Dataset, together: bool
 ) -> tuple[list[str], npt.NDArray[np.bool_], _Rows, list[str]]:
     """Condition labels, which node is perturbed where, what stays together, and node labels."""
-    given = as_dataset(data, "perturbation")["perturbation"]
-    perturbation = as_array(given, "perturbation", *STEADY)
-    values = real_numbers(perturbation, "perturbation")
-    if not np.isfinite(values).all():
-        raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
-    group = replicates(values) if together else np.arange(len(values))
-    return labels_of(data, "condition"), dose_levels(values) != 0, group, labels_of(data, "node")
+    phases = phases_of(data)
+    check_labels(data["perturbation"], "perturbation", *STEADY)
+    # Of all phases together: a drug is one in whichever it is given.
+    levels = dose_levels(phases.doses)
+    perturbed = (levels != 0).reshape(phases.inputs.shape).any(axis=1)
+    group = twins_of(data) if together else np.arange(len(perturbed))
+    return labels_of(data, "condition"), perturbed, group, labels_of(data, "node")
