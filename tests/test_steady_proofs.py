@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from pycellbox.backends.numpy import NumpyBackend
-from pycellbox.backends.numpy.proofs import Proofs, parts
-from pycellbox.backends.numpy.steady import SteadyEquations, find
+from pycellbox.backends.numpy.steady import find
 from pycellbox.models import CellBox, Structure
 from pycellbox.numerics.envelopes import envelope_kernel
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.proofs import Proofs, parts
+from pycellbox.numerics.steady import SteadyEquations
 from pycellbox.solvers import SteadyState, Tsit5
 
 TANH = envelope_kernel(CellBox())
@@ -139,7 +140,7 @@ def test_large_networks_are_spared_what_takes_longer_than_integrating(monkeypatc
 
 def test_a_contracting_network_settles_even_if_the_iteration_does_not(monkeypatch):
     """Then the root is looked for from a state of the trajectory."""
-    from pycellbox.backends.numpy import steady
+    from pycellbox.numerics import steady
 
     rng = np.random.default_rng(3)
     A = rng.normal(size=(6, 6))

@@ -11,13 +11,14 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.backends.numpy.session import NumpySession
-from pycellbox.backends.numpy.steady import SteadyEquations, _lead_times, find
+from pycellbox.backends.numpy.steady import find
 from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.errors import BackendError, OptionError, SolverError
 from pycellbox.models import ENVELOPES, FORMS, CellBox
 from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.steady import SteadyEquations, _lead_times
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, SteadyState, Tsit5, solver_from_dict, solver_to_dict
 from pycellbox.verification import settling_time, verify

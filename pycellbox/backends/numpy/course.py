@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pycellbox.backends.numpy.integrate import Trajectory, integrate, reverse_to_start
-from pycellbox.backends.numpy.rest import Rest, at_rest
+from pycellbox.backends.numpy.rest import FieldIntegration
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import check_memory, not_finite
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Equations, Gradients
 from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.rest import Pretreatment
 from pycellbox.numerics.segments import Piece, begun, fields, jumps, pieces
 from pycellbox.numerics.steps import fixed_steps
 from pycellbox.numerics.tableaux import TABLEAUX
@@ -32,7 +33,7 @@ class Passage:
         State at the last time of the last piece.
     treatment : Treatment
         Of these conditions.
-    rest : Rest or None
+    pretreatment : Pretreatment or None
         What the pre-treated conditions began from.
     cut : list of Piece
     trajectories : list of Trajectory
@@ -44,7 +45,7 @@ class Passage:
     states: Array
     end: Array
     treatment: Treatment
-    rest: Rest | None
+    pretreatment: Pretreatment | None
     cut: list[Piece]
     trajectories: list[Trajectory]
     own: Array
@@ -58,7 +59,7 @@ class Passage:
     @property
     def settled(self) -> Array | None:
         """Which pre-treated conditions settled; None without any."""
-        return None if self.rest is None else self.rest.settled
+        return None if self.pretreatment is None else self.pretreatment.rest.settled
 
 
 class Course:
@@ -127,16 +128,18 @@ class Course:
         jump = jumps(self.equations, treatment)
         own = np.isnan(given)
         x, rest = np.where(own, drives[0].initial, given), None
-        pretreated = np.flatnonzero(treatment.pretreated)
-        if pretreated.size:
-            assert before is not None
+        if before is not None:
+            rest = Pretreatment.of(
+                self.equations,
+                parameters,
+                treatment,
+                before,
+                given,
+                lambda _, field: FieldIntegration(field, self.solver),
+            )
+        if rest is not None:
             own = own & ~treatment.pretreated[:, None]
-            drive = before.rows(pretreated)
-            start = np.where(np.isnan(given), before.initial, given)[pretreated]
-            moves = ~treatment.held[pretreated] if treatment.held.any() else None
-            field = begun(self.equations.field(parameters, drive), start, moves)
-            rest = at_rest(field, self.solver)
-            x[pretreated] = rest.states
+            x[rest.rows] = rest.rest.states
         states = np.empty((len(x), times.size, x.shape[1]), x.dtype)
         trajectories = []
         for piece, field in zip(cut, laid, strict=True):
@@ -198,18 +201,10 @@ class Course:
             if piece.segment and jump is not None:
                 adjoint = np.where(jump, 0, adjoint)
         more = {}
-        if passage.rest is not None:
-            rows = np.flatnonzero(treatment.pretreated)
-            before = adjoint[rows] if jump is None else np.where(jump[rows], 0, adjoint[rows])
-            found, start = passage.rest.reverse(before, inputs)
-            part = Gradients(found)
-            own = np.isnan(treatment.initial[rows])
-            passage.rest.field.start_gradient(np.where(own, start, 0), part)
-            adjoint = adjoint.copy()
-            adjoint[rows] = start
-            more[PRETREATMENT] = np.zeros_like(adjoint)
-            more[PRETREATMENT][rows] = part.pop(INPUT, 0.0)
-            for name, array in part.items():
+        if passage.pretreatment is not None:
+            of_rest, adjoint, before = passage.pretreatment.reverse(adjoint, jump, inputs)
+            more[PRETREATMENT] = before
+            for name, array in of_rest.items():
                 total[name] = total[name] + array
         found = dict(total) | {START: adjoint}
         return found | {INPUT: of_inputs} | more if inputs else found

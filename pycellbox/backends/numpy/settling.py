@@ -9,15 +9,16 @@ import numpy as np
 from pycellbox.backends.numpy.course import Course, Passage
 from pycellbox.backends.numpy.course_session import through_treatment
 from pycellbox.backends.numpy.integrate import reverse_to_start
-from pycellbox.backends.numpy.proofs import Proofs
 from pycellbox.backends.numpy.session import trajectories
-from pycellbox.backends.numpy.steady import SteadyEquations, find, integrated
+from pycellbox.backends.numpy.steady import find, integrated
 from pycellbox.errors import SolverError
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.proofs import Proofs
 from pycellbox.numerics.segments import begun, jumps
 from pycellbox.numerics.solution import Solution
+from pycellbox.numerics.steady import SteadyEquations
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import SteadyState
 from pycellbox.treatment import Treatment
