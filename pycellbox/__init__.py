@@ -14,6 +14,17 @@ from pycellbox.common import starting  # noqa: F401  # Ctrl-C has no traceback f
 from pycellbox import datasets, metrics, networks, plot, splits
 from pycellbox.backends import available_backends
 from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
+from pycellbox.data.regimens import (
+    knockdown,
+    knockout,
+    overexpression,
+    pretreat,
+    pulse,
+    regimen,
+    start_as_measured,
+    step,
+    washout,
+)
 from pycellbox.ending import Ending
 from pycellbox.errors import (
     BackendError,
@@ -87,22 +98,31 @@ __all__ = [
     "datasets",
     "fit",
     "from_tables",
+    "knockdown",
+    "knockout",
     "load",
     "metrics",
     "networks",
     "open_data",
+    "overexpression",
     "plot",
+    "pretreat",
     "prune",
+    "pulse",
     "read_csv",
     "refine",
+    "regimen",
     "resume",
     "save_data",
     "simulate",
     "solve",
     "splits",
+    "start_as_measured",
+    "step",
     "to_ode_problem",
     "validate",
     "value_and_gradient",
+    "washout",
 ]
 
 

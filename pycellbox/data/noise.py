@@ -21,8 +21,8 @@ def pooled_sigma(data: xr.Dataset, *, by_time: bool = False, floor: float = 0.1)
     Parameters
     ----------
     data : Dataset
-        See `validate`. Replicates are conditions that ``replicate_of`` joins or that are treated
-        alike.
+        See `pycellbox.validate`. Replicates are conditions that ``replicate_of`` joins or that
+        are treated alike.
     by_time : bool
         Whether each time of a time course has its own; by default a node has one for all times.
     floor : float

@@ -151,6 +151,16 @@ def meeting(data: _Timed, own: xr.Dataset | xr.DataArray) -> _Timed:
     return data.assign_coords(time=("time", snapped, data["time"].attrs))
 
 
+def unit_said(given: Any) -> str | None:
+    """Return the unit in a text such as "10 min"; None where there is none."""
+    found = _with_unit(given)
+    return None if found is None else unit_of(found[2])
+
+
+def _with_unit(given: Any) -> Any:
+    return _WITH_UNIT.fullmatch(given.strip().translate(_MINUS)) if isinstance(given, str) else None
+
+
 def read_time(name: str, given: Any, unit: str) -> float:
     """Read a time such as 10, "10 min" or "-inf" in this unit; a plain number is in it.
 
@@ -160,14 +170,18 @@ def read_time(name: str, given: Any, unit: str) -> float:
         It is none, or its unit cannot be converted.
     """
     time = as_number(given)
-    if isinstance(given, str):
-        words = given.strip().translate(_MINUS).replace("\u221e", "inf")
-        found = _WITH_UNIT.fullmatch(words)
+    said = unit_said(given)
+    if said is not None and unit_of(unit) == NO_UNIT:
+        raise OptionError(
+            f"{name}={shown(given)}, and the data's time has no unit; give a plain number, or say "
+            "its unit with data['time'].attrs['units'] = 'min'."
+        )
+    if said in _SECONDS:
+        value = np.array([float(_with_unit(given)[1])])
+        time = float(converted(value, said, unit, name)[0])
+    elif isinstance(given, str):
         with contextlib.suppress(ValueError):
-            if found is None:
-                time = float(words)
-            elif unit_of(found[2]) in _SECONDS:
-                time = float(converted(np.array([float(found[1])]), found[2], unit, name)[0])
+            time = float(given.translate(_MINUS).replace("\u221e", "inf"))
     if time is not None and not np.isnan(time):
         return time
     raise OptionError(

@@ -125,9 +125,9 @@ def trajectories(
         u = data["perturbation"].sel(condition=panels)
         lines["fit"] = fit.predict(u, times=times).sel(node=drawn)
     elif isinstance(fit, xr.DataArray):
-        lines["prediction"] = _part(meeting(fit, data), part, "fit")
+        lines["prediction"] = _part(fit, part, "fit", data)
     if truth is not None:
-        lines["truth"] = _part(meeting(truth, data), part, "truth")
+        lines["truth"] = _part(truth, part, "truth", data)
     measured = data.sel(part)
     with area(figure, width * columns + 0.5 + beside, height * rows + 0.9) as figure:
         width, height = room(figure)
@@ -183,9 +183,9 @@ def _nodes(wanted: Sequence[str] | None, response: xr.DataArray) -> list[str]:
     return [names[i] for i in sorted(widest) if np.isfinite(ranges[i])]
 
 
-def _part(array: object, part: dict[str, list[str]], owner: str) -> xr.DataArray:
-    """Select what is drawn."""
-    given = as_array(array, owner, "condition", "time", "node")
+def _part(array: object, part: dict[str, list[str]], owner: str, data: xr.Dataset) -> xr.DataArray:
+    """Select what is drawn, in the unit of time of the data."""
+    given = meeting(as_array(array, owner, "condition", "time", "node"), data)
     for dim, labels in part.items():
         known = labels_along(given, dim)
         if lacking := [label for label in labels if label not in known]:

@@ -11,13 +11,17 @@ from pycellbox import baselines, ji, simulation
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia.project import readiness
 from pycellbox.cli.tables import write_table
-from pycellbox.data import condition_labels, drugs_of
+from pycellbox.data import condition_labels, drugs_of, in_unit, pooled_sigma
 from pycellbox.refinement import standard_errors
 from tests.fuzz.calls import Call
 from tests.support.problems import dataset
 
 _EULER = pcb.Euler(0.5)
 _STAGE = pcb.Stage(2)
+
+
+def _regimen(data, instruction):
+    return pcb.regimen(data, instruction)
 
 
 def python_calls(folder: Path) -> dict[str, Call]:
@@ -36,6 +40,8 @@ def python_calls(folder: Path) -> dict[str, Call]:
     u, y = data["perturbation"], data["response"]
     labels = {"conditions": list(data["condition"].values), "nodes": list(data["node"].values)}
     kinds = dict(zip(labels["nodes"], data["node_kind"].values, strict=True))
+    node = {"nodes": labels["nodes"][0]}
+    twice = data.assign_coords(replicate_of=("condition", ["r"] * data.sizes["condition"]))
     split = pcb.splits.random(data, seed=0)
     solved = {"model": fit.model, "parameters": fit.parameters, "solver": _EULER, "horizon": 2.0}
     ridge = baselines.AdditiveEffects().fit(data)
@@ -211,6 +217,24 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "attrs": None,
             },
         ),
+        "regimen": (pcb.regimen, {"data": course}),
+        "regimen of doses": (_regimen, {"data": u, "instruction": pcb.knockout(**node)}),
+        "pretreat": (pcb.pretreat, {**node, "before": "1 h", "dose": 1.0, "conditions": None}),
+        "pulse": (pcb.pulse, {**node, "start": 0, "end": 1, "dose": 1.0, "conditions": None}),
+        "step": (pcb.step, {**node, "at": "1 h", "dose": 1.0, "conditions": None}),
+        "washout": (pcb.washout, {**node, "at": "1 h", "conditions": None}),
+        "knockout": (pcb.knockout, {**node, "level": -4.0, "conditions": None}),
+        "knockdown": (pcb.knockdown, {**node, "fitted": True, "level": -1.0, "conditions": None}),
+        "overexpression": (
+            pcb.overexpression,
+            {**node, "level": 2.0, "fitted": False, "conditions": None},
+        ),
+        "start_as_measured": (
+            pcb.start_as_measured,
+            {"nodes": None, "fitted": True, "conditions": None},
+        ),
+        "in_unit": (in_unit, {"data": course, "unit": "min"}),
+        "pooled_sigma": (pooled_sigma, {"data": twice, "by_time": False, "floor": 0.1}),
         "open_data": (pcb.open_data, {"path": written}),
         "save_data": (pcb.save_data, {"dataset": data, "path": folder / "copy.nc"}),
         "load": (pcb.load, {"path": open_fit}),

@@ -77,7 +77,7 @@ def uncalled() -> list[str]:
         if name not in EXEMPT
         for parameter in inspect.signature(function).parameters.values()
         if parameter.name != "self"
-        and parameter.kind is not parameter.VAR_KEYWORD
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         and parameter.name not in given[_plain(function)]
     )
 
