@@ -19,7 +19,7 @@ function workload(drugs::Bool)
     b0, rate, zero_W, zero_n = zeros(n), fill(0.01, n), zeros(n, n), zeros(n)
     rate_W, out, records = fill(0.01, n, n), zeros(n, 1, c), zeros(1, 4)
     times, residual, settled = [1.0], zeros(c), zeros(UInt8, c)
-    wish, found = zeros(Int64, 5), zeros(1)
+    wish, found = zeros(Int64, 6), zeros(1)
     rows, ends, prefixes, epochs, factors = Int64[0, 1], Int64[2], Int64[0], UInt8[1], [1.0]
     at(array) = Int(pointer(array))
     # Addresses alone do not keep an array alive.

@@ -19,6 +19,8 @@ from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import SteadyState
 from pycellbox.treatment import Treatment
 
+AT_REST = 1e-13
+"""Tolerance of steady states from which trajectories begin: their derivatives are to be exact."""
 # A rate of change per unit of time that counts as none, relative to 1 + |x|; and how often the time
 # of an equation whose rates are not known is doubled.
 _STILL, _DOUBLINGS = 1e-8, 20
@@ -83,7 +85,7 @@ class NetworkRest(Rest):
         self.field, slowest = field, field.slowest_rate()
         self._horizon = SETTLING_TIMES / slowest if slowest < math.inf else 1.0
         self._integration = integration
-        self._equations = SteadyEquations(SteadyState(), field)
+        self._equations = SteadyEquations(SteadyState(tol=AT_REST), field)
         found = find(self._equations, self._horizon, integration.reached)
         self.states, self.settled = found.final, found.settled
 

@@ -15,8 +15,19 @@ end
 
 InputGradient{T}(n::Integer, c::Integer) where {T} = InputGradient(zeros(T, n, c), zeros(T, n, c))
 
-check_inputs(::Nothing, n::Int, c::Int) = nothing
-function check_inputs(inputs::InputGradient, n::Int, c::Int)
+"Room for the derivatives with respect to what is done to `c` conditions."
+gradient_for(u::AbstractMatrix{T}, c) where {T} = InputGradient{T}(size(u, 1), c)
+
+"Write `share` times the derivatives of `part` to the conditions `positions`."
+function take_share!(inputs::InputGradient, positions, part, share)
+    inputs.perturbation[:, positions] .= share .* part.perturbation
+    inputs.initial_state[:, positions] .= share .* part.initial_state
+    return inputs
+end
+
+check_inputs(::Nothing, source, c::Int) = nothing
+function check_inputs(inputs::InputGradient, u::AbstractMatrix, c::Int)
+    n = size(u, 1)
     size(inputs.perturbation) == size(inputs.initial_state) == (n, c) && return nothing
     return throw(
         ModelError(
@@ -33,15 +44,27 @@ function dose_slope(model::Model, u::T) where {T}
 end
 
 """
-    pull_back_drive!(inputs, positions, lowering, u, columns, inside, outside, initial)
+    pull_back_drive!(of_u, positions, lowering, u, columns, inside, outside, initial)
 
 The transpose of [`drive!`](@ref): from the derivatives with respect to p, v and x₀ of `columns` of
-the perturbation `u`, one after the other in vectors, to those with respect to u and x₀ in the columns
-`positions` of `inputs`.
+the perturbation `u`, one after the other in vectors, to those with respect to u in the columns
+`positions` of `of_u`, or to those with respect to u and x₀ of an `InputGradient`.
 """
 function pull_back_drive!(
-    inputs::InputGradient{T}, positions, lowering::Lowering, u::AbstractMatrix, columns, inside,
-    outside, initial,
+    inputs::InputGradient, positions, lowering::Lowering, u, columns, inside, outside, initial
+)
+    n = size(u, 1)
+    for (q, to) in enumerate(positions)
+        copyto!(inputs.initial_state, (to - 1) * n + 1, initial, (q - 1) * n + 1, n)
+    end
+    pull_back_drive!(
+        inputs.perturbation, positions, lowering, u, columns, inside, outside, initial
+    )
+    return inputs
+end
+
+function pull_back_drive!(
+    of_u::AbstractMatrix{T}, positions, lowering::Lowering, u, columns, inside, outside, initial
 ) where {T}
     model = lowering.structure.model
     sign = model.form isa Symbol ? -1 : 1
@@ -54,8 +77,7 @@ function pull_back_drive!(
         lowering.u_inside && !mapped && (total += sign * inside[e])
         lowering.u_outside && (mapped || !lowering.u_inside) &&
             (total += sign * slope_ * outside[e])
-        inputs.perturbation[i, to] = total
-        inputs.initial_state[i, to] = initial[e]
+        of_u[i, to] = total
     end
-    return inputs
+    return of_u
 end

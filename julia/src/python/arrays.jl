@@ -41,6 +41,33 @@ function python_parameters(::Type{T}, structure::Structure, addresses) where {T}
     return NamedTuple{names}(Tuple(arrays))
 end
 
+"""
+A treatment from Python's plain values, or the perturbation (c, n) itself where `starts` is `nothing`.
+
+- `sizes`: conditions and segments; `starts`: address of when these begin.
+- `addresses`: of perturbation (c, s, n), moves (bytes) or 0, initial (c, n), pretreatment (c, n) or 0,
+  pretreated (bytes, c).
+- `settle`: a [`SteadyState`](@ref), or `nothing` for the default.
+"""
+function python_treatment(dtype, structure, sizes, starts, addresses, settle)
+    T = element_type(dtype)
+    n = nodes(structure)
+    c, s = Int.(sizes)
+    u, moves, initial, pretreatment, pretreated = addresses
+    return Treatment(
+        structure, copy(wrap(Float64, starts, s)), wrap(T, u, n, s, c);
+        moves=moves == 0 ? nothing : wrap(UInt8, moves, n, s, c) .!= 0,
+        initial=wrap(T, initial, n, c),
+        pretreatment=pretreatment == 0 ? nothing : wrap(T, pretreatment, n, c),
+        pretreated=wrap(UInt8, pretreated, c) .!= 0,
+        settle=settle === nothing ? SteadyState() : settle,
+    )
+end
+
+"The perturbation (c, n) at an address, or the treatment in place of it."
+python_inputs(::Type{T}, u::Integer, n, c) where {T} = wrap(T, u, n, c)
+python_inputs(::Type{T}, treatment::Treatment, n, c) where {T} = treatment
+
 "Conditions as Julia counts them, from `count` integers at `address`; -1 of them are all."
 function rows_from(address, count)
     count < 0 && return nothing

@@ -13,8 +13,8 @@ end
 """
     python_session(dtype, structure, sizes, addresses, times, solver, loss, parameters, gradient)
 
-- `sizes`: conditions and times; `addresses`: of perturbation (c, n), response and weight
-  (c, t, n); `times`: their address and number.
+- `sizes`: conditions and times; `addresses`: of perturbation (c, n), or a [`Treatment`](@ref) in place
+  of it, response and weight (c, t, n); `times`: their address and number.
 - `solver`: a [`FixedStep`](@ref), [`Tsit5`](@ref) or an [`Adaptive`](@ref).
 - `parameters`, `gradient`: addresses of W (n, n) and the rates (n), in storage order.
 """
@@ -24,7 +24,7 @@ function python_session(
     T = element_type(dtype)
     n = nodes(structure)
     c, t = Int.(sizes)
-    u = wrap(T, addresses[1], n, c)
+    u = python_inputs(T, addresses[1], n, c)
     y, w = wrap(T, addresses[2], n, t, c), wrap(T, addresses[3], n, t, c)
     when = python_times(times)
     session = make_session(structure, u, y, w, when, solver, loss)
@@ -66,29 +66,40 @@ end
     python_write_value_and_gradient(session, wish, to)
 
 Evaluate for the wish at an address (address and number of rows, prefix, addresses of the derivatives
-with respect to perturbation and initial state of these rows, or 0) and write the value to `to`.
+with respect to perturbation, initial state and pre-treatment of these rows, or 0) and write the value
+to `to`.
 """
 function python_write_value(s::PythonSession, wish, to)
-    address, count_, first_times = wrap(Int64, wish, 5)
+    address, count_, first_times = wrap(Int64, wish, 6)
     rows, prefix = rows_from(address, count_), first_times == 0 ? nothing : first_times
     found = value(s.session, s.parameters; rows=rows, prefix=prefix)
     unsafe_store!(Ptr{Float64}(UInt(to)), found)
     return nothing
 end
 function python_write_value_and_gradient(s::PythonSession, wish, to)
-    address, count_, first_times, u, x0 = wrap(Int64, wish, 5)
+    address, count_, first_times, places... = wrap(Int64, wish, 6)
     rows, prefix = rows_from(address, count_), first_times == 0 ? nothing : first_times
-    found = if u == 0
+    found = if places[1] == 0
         value_and_gradient!(s.gradient, s.session, s.parameters; rows=rows, prefix=prefix)
     else
-        T, shape = eltype(s.parameters.W), (size(s.parameters.W, 1), length(rows))
-        inputs = InputGradient(wrap(T, u, shape...), wrap(T, x0, shape...))
+        inputs = python_input_gradient(_source(s.session), places, length(rows))
         value_and_gradient!(
             s.gradient, s.session, s.parameters; rows=rows, prefix=prefix, inputs=inputs
         )
     end
     unsafe_store!(Ptr{Float64}(UInt(to)), first(found))
     return nothing
+end
+
+"The derivatives with respect to what is done to `c` conditions, at their places."
+function python_input_gradient(u::AbstractMatrix{T}, places, c) where {T}
+    return InputGradient((wrap(T, place, size(u, 1), c) for place in places[1:2])...)
+end
+function python_input_gradient(treatment::Treatment{T}, places, c) where {T}
+    n, s = size(treatment, 1), length(treatment.starts)
+    return TreatmentGradient(
+        wrap(T, places[1], n, s, c), (wrap(T, place, n, c) for place in places[2:3])...
+    )
 end
 
 """

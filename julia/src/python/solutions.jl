@@ -23,7 +23,7 @@ function load_sciml()
 end
 
 """
-Integrate the perturbation (c, n) at `u` and write the states (c, t, n) to `out`; `parameters` are
+Integrate the perturbation (c, n) at `u`, or the treatment in place of it, and write the states (c, t, n) to `out`; `parameters` are
 the addresses of W and the rates.
 """
 function python_solve(dtype, structure, sizes, u, out, times, solver, parameters)
@@ -32,7 +32,8 @@ function python_solve(dtype, structure, sizes, u, out, times, solver, parameters
     c, t = Int.(sizes)
     return solve_states!(
         wrap(T, out, n, t, c), structure, solver,
-        python_parameters(T, structure, parameters), wrap(T, u, n, c), python_times(times),
+        python_parameters(T, structure, parameters), python_inputs(T, u, n, c),
+        python_times(times),
     )
 end
 
@@ -41,7 +42,7 @@ function solve_states!(out, structure, solver, parameters, u, times)
     return nothing
 end
 function solve_states!(out, structure, solver::Adaptive, parameters, u, times)
-    empty = zeros(eltype(u), 0, 0, 0)
+    empty = zeros(eltype(out), 0, 0, 0)
     session = adaptive_session(structure, u, empty, empty, times, Loss(), solver)
     copyto!(out, states(session, parameters))
     return nothing
@@ -49,13 +50,14 @@ end
 
 """
 Write the steady states (c, n), residuals and whether they settled (a byte each) of the perturbation
-at `u` to the addresses in `out`.
+at `u`, or of the treatment in place of it, to the addresses in `out`.
 """
 function python_steady_states(dtype, structure, sizes, u, out, horizon, solver, parameters)
     T = element_type(dtype)
     c, n = Int.(sizes)
     states, residual, settled = steady_states(
-        structure, solver, python_parameters(T, structure, parameters), wrap(T, u, n, c), horizon
+        structure, solver, python_parameters(T, structure, parameters),
+        python_inputs(T, u, n, c), horizon,
     )
     copyto!(wrap(T, out[1], n, c), states)
     copyto!(wrap(T, out[2], c), residual)

@@ -5,7 +5,8 @@ function _evaluate!(
 ) where {Gradient}
     check_parameters(session.lowering.structure, parameters)
     index = _rows(session, rows)
-    check_inputs(inputs, session.network.M.n, length(index))
+    check_inputs(inputs, session.perturbation, length(index))
+    set_off!(session.perturbation, parameters, index)
     load!(session.network, session.lowering, parameters; reverse=Gradient)
     check_steps(session.method, session.grid, session.network.coefficients.c)
     grid = first_times(session.grid, prefix)
@@ -55,6 +56,8 @@ function check_gradient(gradient, inputs, model::Model, why)
     end
     inputs === nothing && return nothing
     check_gradient(inputs.perturbation, "the perturbation", why)
+    inputs isa TreatmentGradient &&
+        check_gradient(inputs.pretreatment, "the pre-treatment", why)
     return check_gradient(inputs.initial_state, "the initial state", why)
 end
 function check_gradient(array::AbstractArray, name, why)
@@ -85,14 +88,16 @@ function _evaluate_chunk!(
         block = start:min(start + ws.width - 1, last(share))
         begin!(ws, session.lowering, session.perturbation, view(index, block))
         reached = AddLoss(session, chunk, view(index, block), start - 1, entries, mode)
-        grid.steps_at[1] == 0 && reached(1, 0)
+        stop_at_start!(ws, grid, reached)
         _forward_sweep!(session, grid, chunk, reached, mode)
         chunk.bad == 0 || return nothing
-        Gradient && _reverse_sweep!(session, grid, chunk, inputs)
-        inputs === nothing || finish_inputs!(
-            inputs, block, chunk.backward, chunk.seeds, grid.steps_at, ws, session.lowering,
-            session.perturbation, view(index, block),
-        )
+        if Gradient
+            _reverse_sweep!(session, grid, chunk, inputs, block)
+            leave_start!(
+                chunk.backward, ws, ws.course, session.lowering, session.perturbation,
+                view(index, block), inputs, block,
+            )
+        end
     end
     return nothing
 end
@@ -146,9 +151,9 @@ function _forward_sweep!(session, grid, chunk, reached, ::Val{Gradient}) where {
     return nothing
 end
 
-function _reverse_sweep!(session, grid, chunk, inputs)
+function _reverse_sweep!(session, grid, chunk, inputs, positions)
     ws, back = chunk.forward, chunk.backward
-    segments, k = _segments(session, grid), length(grid.times)
+    segments, k = _segments(session, grid), length(grid.steps_at)
     fill!(back.adjoint, 0)
     inputs === nothing || clear_drive!(back, ws)
     for s in segments:-1:1
@@ -162,25 +167,16 @@ function _reverse_sweep!(session, grid, chunk, inputs)
         end
         for step in reverse(steps)
             check_interrupt()
-            # k is the requested time that this step leads to, or the next one.
-            while k > 1 && grid.steps_at[k - 1] >= step
-                k -= 1
-            end
-            step == grid.steps_at[k] && add_seeds!(back, chunk.seeds, (k - 1) * ws.m, ws.m)
-            set_step!(ws, session.network, grid.h[k])
+            k = pass_stops!(
+                back, ws, grid, grid.steps_at, k, step, chunk.seeds, inputs, positions
+            )
+            set_step!(ws, session.network, grid.h[k + 1])
             reverse_step!(back, ws, session.network, session.method, step - first(steps))
             inputs === nothing ||
                 add_drive!(back, ws, session.method, step - first(steps))
         end
     end
-    return nothing
-end
-
-"Write the derivatives of a block that was reversed with respect to u and x₀ of its conditions."
-function finish_inputs!(inputs, positions, back, seeds, steps_at, ws, lowering, u, columns)
     # The loss at a first requested time of 0 is one of x₀ itself.
-    steps_at[1] == 0 && add_seeds!(back, seeds, 0, ws.m)
-    return pull_back_drive!(
-        inputs, positions, lowering, u, columns, back.inside, back.outside, back.adjoint
-    )
+    pass_stops!(back, ws, grid, grid.steps_at, k, 0, chunk.seeds, inputs, positions)
+    return nothing
 end

@@ -2,6 +2,9 @@
 
 const LOSSES = (:mse, :mae, :huber)
 
+"A loss: ℓ by `penalty`, ℓ' by `penalty_slope`."
+abstract type AnyLoss end
+
 """
     Loss(name=:mse; delta=1.0)
 
@@ -9,7 +12,7 @@ Mean of ℓ(r) over the measured entries, r = (predicted − observed)/sigma: r�
 (`:mae`), or Huber's r²/2 up to `delta` and δ(|r| − δ/2) beyond (`:huber`; `delta` in units of
 r).
 """
-struct Loss{Name}
+struct Loss{Name} <: AnyLoss
     delta::Float64
 
     function Loss(name=:mse; delta=1.0)
@@ -23,7 +26,12 @@ struct Loss{Name}
     end
 end
 
+"ℓ(r) = r: weights that are the derivative of something else are handed on."
+struct HandOn <: AnyLoss end
+
 # ℓ and ℓ' of a residual.
+@inline penalty(::HandOn, r) = r
+@inline penalty_slope(::HandOn, r) = one(r)
 @inline penalty(::Loss{:mse}, r) = r * r
 @inline penalty_slope(::Loss{:mse}, r) = 2 * r
 @inline penalty(::Loss{:mae}, r) = abs(r)
@@ -43,7 +51,7 @@ conditions) are read at the conditions `columns`. Unless `seeds` is `nothing`, t
 sum/`count` with respect to the states is written behind its entry `at`.
 """
 function add_loss!(
-    seeds, at::Int, loss::Loss, state::Vector{T}, state_at::Int, response::Array{T,3},
+    seeds, at::Int, loss::AnyLoss, state::Vector{T}, state_at::Int, response::Array{T,3},
     weight::Array{T,3}, k::Int, columns, count::Int,
 ) where {T}
     n = size(response, 1)

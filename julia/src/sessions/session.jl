@@ -8,8 +8,8 @@
 abstract type Held end
 
 "What one thread needs, and what it finds."
-mutable struct Chunk{T,P,V}
-    forward::Forward{T,P,V}
+mutable struct Chunk{T,F<:Forward{T}}
+    forward::F
     backward::Reverse{T}
     seeds::Vector{T}
     checkpoints::Vector{T}
@@ -18,8 +18,8 @@ mutable struct Chunk{T,P,V}
     bad::Int
 end
 
-function Chunk{T}(network, lowering, S, width, times) where {T}
-    forward = Forward{T}(network, lowering, S, width)
+function Chunk{T}(network, lowering, S, width, times, source) where {T}
+    forward = Forward{T}(network, lowering, S, width, source)
     n = network.M.n
     return Chunk(forward, Reverse{T}(n, S, width), zeros(T, n * width * times), T[], 0.0, 0)
 end
@@ -30,7 +30,8 @@ end
 
 Hold a problem for repeated evaluation of its loss and gradient; all buffers are made once.
 
-- `perturbation`: u, n × conditions; its element type is that of the computation.
+- `perturbation`: u, n × conditions; its element type is that of the computation. Or a
+  [`Treatment`](@ref).
 - `response`: n × times × conditions, or n × conditions where there is one time.
 - `weight`: like `response`, 1/sigma, zero where not measured.
 - `times`: strictly increasing, ≥ 0; the horizon alone for steady-state data.
@@ -47,13 +48,13 @@ them counts from the next evaluation on (but which entries are measured is count
 Raises `ModelError` for shapes that do not fit and `SolverError` for times or a limit that cannot
 be used. One session is for one task at a time.
 """
-struct Session{T,E,TB,L,C,G} <: Held
+struct Session{T,E,TB,L,U<:Inputs{T},C,G} <: Held
     lowering::Lowering
     network::Network{T,E}
     method::TB
     grid::Grid
     loss::L
-    perturbation::Matrix{T}
+    perturbation::U
     response::Array{T,3}
     weight::Array{T,3}
     # Measured entries of each condition up to each time, times × conditions.
@@ -70,12 +71,13 @@ struct Session{T,E,TB,L,C,G} <: Held
 end
 
 function Session(
-    structure::Structure, perturbation::AbstractMatrix{T}, response::AbstractArray,
+    structure::Structure, perturbation::Inputs{T}, response::AbstractArray,
     weight::AbstractArray, times;
-    solver::FixedStep, loss::Loss=Loss(), chunks=nothing, memory_limit=2^30,
+    solver::FixedStep, loss::AnyLoss=Loss(), chunks=nothing, memory_limit=2^30,
 ) where {T<:AbstractFloat}
     check_perturbation(structure, perturbation)
-    grid, method, lowering = Grid(times, solver.dt), tableau(solver), Lowering(structure)
+    grid = Grid(times, solver.dt, starts_of(perturbation))
+    method, lowering = tableau(solver), Lowering(structure)
     n, c = size(perturbation)
     shape = (n, length(grid.times), c)
     y = _observed("response", dense(T, response), shape)
@@ -86,14 +88,16 @@ function Session(
     least = limit === nothing ? worthwhile_columns(n, S, steps) : 1
     used = parts(c, least, limit === nothing ? usable_threads() : min(limit, max(c, 1)))
     width = block_width(n, max(cld(c, used), 1))
-    chunks = [Chunk{T}(network, lowering, S, width, length(grid.times)) for _ in 1:used]
+    source = held_where_it_lies(T, perturbation)
+    chunks = [Chunk{T}(network, lowering, S, width, length(grid.times), source) for _ in 1:used]
     gradient = zero_parameters(T, structure)
     buffers = Base.summarysize((network, chunks, gradient))
+    source isa Treatment && (buffers -= Base.summarysize(source))  # data
     segment = segment_length(
         T, network.envelope, n, S, width, steps, used, buffers, memory_limit
     )
     return Session(
-        lowering, network, method, grid, loss, dense(T, perturbation), y, w,
+        lowering, network, method, grid, loss, source, y, w,
         [count(!iszero, view(w, :, 1:k, j)) for k in 1:length(grid.times), j in 1:c], collect(1:c), least,
         chunks, segment, gradient, Any[perturbation, response, weight],
     )
@@ -185,10 +189,12 @@ function value_and_gradient!(
     gradient === session.gradient || check_parameters(lowering.structure, gradient)
     total = _evaluate!(session, parameters, rows, Val(true), prefix, inputs)
     pull_back!(gradient, lowering, _swept(session))
+    reverse_start!(gradient, session, _source(session), parameters, rows, inputs)
     check_gradient(gradient, inputs, lowering.structure.model, UNSTABLE)
     return total, gradient
 end
 
 _lowering(session::Session) = session.lowering
+_source(session::Session) = session.perturbation
 "The gradient with respect to the coefficients that the last evaluation has left."
 _swept(session::Session) = session.chunks[1].backward.gradient

@@ -30,13 +30,13 @@ struct Tsit5Session{T,R,L,G} <: Held
 end
 
 function adaptive_session(
-    structure::Structure, perturbation::AbstractMatrix{T}, response::AbstractArray,
-    weight::AbstractArray, times, loss::Loss, solver::Tsit5; chunks=nothing,
+    structure::Structure, perturbation::Inputs{T}, response::AbstractArray,
+    weight::AbstractArray, times, loss::AnyLoss, solver::Tsit5; chunks=nothing,
 ) where {T<:AbstractFloat}
-    u = dense(T, perturbation)
+    u = held_where_it_lies(T, perturbation)
     run = Ensemble(structure, solver, u, times; chunks=chunks, seeds=true)
     n, c = size(u)
-    shape = (n, length(run.times), c)
+    shape = (n, length(run.stops.times), c)
     y = _observed("response", dense(T, response), shape)
     w = _observed("weight", dense(T, weight), shape)
     return Tsit5Session(
@@ -55,6 +55,7 @@ function release!(session::Tsit5Session)
 end
 
 _lowering(session::Tsit5Session) = session.run.lowering
+_source(session::Tsit5Session) = session.run.perturbation
 _swept(session::Tsit5Session) = session.backward[1].gradient
 
 function _evaluate!(
@@ -63,19 +64,17 @@ function _evaluate!(
     run = session.run
     check_parameters(run.lowering.structure, parameters)
     index = _rows(session, rows)
-    check_inputs(inputs, run.network.M.n, length(index))
+    check_inputs(inputs, run.perturbation, length(index))
     Gradient && isempty(session.backward) && push!(session.backward, _reverse(run))
     if isempty(index)
         Gradient && clear!(session.backward[1])
         return 0.0
     end
-    times = prefix === nothing ? length(run.times) : Int(prefix)
-    1 <= times <= length(run.times) || throw(
-        SolverError("prefix=$prefix; there are $(length(run.times)) times to take it from.")
-    )
+    count_ = first_times(run.stops, prefix)
+    times = prefix === nothing ? length(run.stops.times) : Int(prefix)
     entries = max(sum(row -> session.measured[times, row], index), 1)
     begin!(run, parameters, index, Gradient)
-    integrate!(run, AddAdaptiveLoss(session, entries, mode), times)
+    integrate!(run, AddAdaptiveLoss(session, entries, mode), count_)
     total = 0.0
     for b in 1:(run.used)
         block = run.blocks[b]
@@ -118,11 +117,11 @@ function _reverse_all!(session::Tsit5Session, inputs)
     on_threads(run.threads) do q
         clear!(backward[q])
         for b in span(run.used, run.threads, q)
-            block = run.blocks[b]
-            _reverse_block!(backward[q], run, block, inputs)
-            inputs === nothing || finish_inputs!(
-                inputs, span(run.columns, run.used, b), backward[q], block.seeds, run.steps_at,
-                block.forward, run.lowering, run.perturbation, block.columns,
+            block, positions = run.blocks[b], span(run.columns, run.used, b)
+            _reverse_block!(backward[q], run, block, inputs, positions)
+            leave_start!(
+                backward[q], block.forward, block.forward.course, run.lowering, run.perturbation,
+                block.columns, inputs, positions,
             )
         end
         finish!(backward[q])
@@ -133,20 +132,20 @@ function _reverse_all!(session::Tsit5Session, inputs)
     return nothing
 end
 
-function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock, inputs)
+function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock, inputs, positions)
     ws, k = block.forward, length(run.steps_at)
     fill!(back.adjoint, 0)
     inputs === nothing || clear_drive!(back, ws)
     for step in length(run.sizes):-1:1
         check_interrupt()
-        # k is the requested time that this step leads to, or the next one.
-        while k > 1 && run.steps_at[k - 1] >= step
-            k -= 1
-        end
-        step == run.steps_at[k] && add_seeds!(back, block.seeds, (k - 1) * ws.m, ws.m)
+        k = pass_stops!(
+            back, ws, run.stops, run.steps_at, k, step, block.seeds, inputs, positions
+        )
         set_step!(ws, run.network, run.sizes[step])
         reverse_step!(back, ws, run.network, tableau(run.solver), step - 1)
         inputs === nothing || add_drive!(back, ws, tableau(run.solver), step - 1)
     end
+    # The loss at a first requested time of 0 is one of x₀ itself.
+    pass_stops!(back, ws, run.stops, run.steps_at, k, 0, block.seeds, inputs, positions)
     return nothing
 end

@@ -25,10 +25,22 @@ function value_and_gradient!(
     gradient, session::SteadySession{T}, parameters; rows=nothing, prefix=nothing, inputs=nothing
 ) where {T}
     index = _rows(session, rows)
-    check_inputs(inputs, nodes(session.structure), length(index))
+    check_inputs(inputs, session.perturbation, length(index))
     shared = find!(session, parameters, index)
     total = loss_at(session, index)
     measured = max(mapreduce(row -> session.measured[row], +, index; init=0), 1)
+    gradient_at!(gradient, session, shared, parameters, index, measured, inputs)
+    check_gradient(
+        gradient, inputs, session.structure.model,
+        "a steady state is about to lose its stability, or the network is unstable; shrink W.",
+    )
+    return total, gradient
+end
+
+"Gradient of the sum of the loss over `measured` entries at the session's states."
+function gradient_at!(
+    gradient, session::SteadySession{T}, shared, parameters, index, measured, inputs
+) where {T}
     positions = findall(row -> session.settled[row], index)
     settled = length(positions) == length(index) ? index : index[positions]
     k = settled_gradient!(session, shared, settled, measured, inputs, positions)
@@ -37,11 +49,7 @@ function value_and_gradient!(
         unsettled = findall(row -> !session.settled[row], index)
         add_integrated!(gradient, session, parameters, index[unsettled], measured, inputs, unsettled)
     end
-    check_gradient(
-        gradient, inputs, session.structure.model,
-        "a steady state is about to lose its stability, or the network is unstable; shrink W.",
-    )
-    return total, gradient
+    return gradient
 end
 
 """
@@ -146,7 +154,7 @@ function collect!(block::SteadyBlock{T}, network::Network{T}, shared::Gains{T}) 
         start = (j - 1) * n
         @inbounds for i in 1:n
             e = start + i
-            λ = shared.held[i] ? zero(T) : block.mu[e] / shared.decay[i]
+            λ = block.stays[e] ? zero(T) : block.mu[e] / shared.decay[i]
             block.g[e] = λ * k.a[i] * block.slope[e]
             dk.a[i] += λ * block.phi[e]
             dk.c[i] -= λ * block.x[e]
@@ -165,14 +173,19 @@ function collect_inputs!(inputs, positions, block::SteadyBlock{T}, session, shar
     b, n = session.network.coefficients.b, block.n
     for j in 1:block.columns, i in 1:n
         e = (j - 1) * n + i
-        held = shared.held[i]
+        held = block.stays[e]
         # φ and φ' have done their work: v̄ and x̄₀ take their places; p̄ is g.
         block.phi[e] = held ? zero(T) : b[i] * block.mu[e] / shared.decay[i]
         block.slope[e] = held ? block.mu[e] : zero(T)
     end
+    return write_inputs!(inputs, positions, block, session, session.perturbation, columns)
+end
+
+function write_inputs!(
+    inputs::InputGradient, positions, block, session, u::AbstractMatrix, columns
+)
     return pull_back_drive!(
-        inputs, positions, session.lowering, session.perturbation, columns, block.g, block.phi,
-        block.slope,
+        inputs, positions, session.lowering, u, columns, block.g, block.phi, block.slope
     )
 end
 
@@ -198,15 +211,12 @@ function add_integrated!(
     if session.integrated === nothing
         session.integrated = integrating_session(session, session.solver.integrator)
     end
-    part = inputs === nothing ? nothing : InputGradient{T}(nodes(session.structure), length(rows))
+    part = inputs === nothing ? nothing : gradient_for(session.perturbation, length(rows))
     value_and_gradient!(session.total, session.integrated, parameters; rows=rows, inputs=part)
     share = max(sum(row -> session.measured[row], rows), 1) / measured
     for name in keys(session.total)
         parameter(gradient, name) .+= share .* session.total[name]
     end
-    if part !== nothing
-        inputs.perturbation[:, positions] .= share .* part.perturbation
-        inputs.initial_state[:, positions] .= share .* part.initial_state
-    end
+    part === nothing || take_share!(inputs, positions, part, share)
     return gradient
 end

@@ -111,9 +111,12 @@ for_each(proofs::Proofs) = length(proofs.s) <= NODES_FOR_EACH
 
 """
 Columns of the roots `x` for which proof 2 holds, with z = Mx + p, `states` on the trajectories, and
-only those that are `candidates`; all n × columns.
+only those that are `candidates`; all n × columns. Nodes that stay where `stays` says so do not differ,
+whatever their slopes.
 """
-function in_ball(proofs::Proofs, x, z, states, candidates)
+function in_ball(
+    proofs::Proofs, x, z, states, candidates, stays=falses(size(x)...)
+)
     n, c = size(x)
     proven = fill(false, c)
     any(candidates) || return proven
@@ -123,6 +126,7 @@ function in_ball(proofs::Proofs, x, z, states, candidates)
     for j in findall(candidates)
         radius = sqrt(sum(i -> (weight[i] * (states[i, j] - x[i, j]))^2, 1:n))
         for i in 1:n
+            stays[i, j] && continue
             flattest[i, j], steepest_[i, j] = slopes_within(
                 proofs.envelope, Float64(z[i, j]), radius * reach[i]
             )

@@ -101,6 +101,9 @@ mutable struct SteadyBlock{T,P,V}
     inside::P
     outside::V
     initial::Vector{T}
+    # Entries that stay at the initial state, and whether a treatment holds some of them.
+    stays::Vector{Bool}
+    holds::Bool
     # a/c and (b∘v)/c, or the held state, for every entry.
     gain::Vector{T}
     offset::Vector{T}
@@ -126,23 +129,25 @@ function SteadyBlock{T}(lowering::Lowering, n::Int, width::Int) where {T}
     inside = lowering.u_inside ? block() : nothing
     outside = lowering.u_outside ? block() : nothing
     return SteadyBlock(
-        n, width, inside, outside, block(), block(), block(), block(), block(), block(), block(),
-        block(), block(), block(), zeros(T, n * width + panel_rows(T)), zeros(T, width),
+        n, width, inside, outside, block(), fill(false, n * width), false, block(), block(), block(),
+        block(), block(), block(), block(), block(), block(), zeros(T, n * width + panel_rows(T)), zeros(T, width),
         zeros(T, width), Anderson{T}(n * width), zeros(T, n), Coefficients{T}(n),
     )
 end
 
-"Give the block the conditions `columns` of the perturbation `u`."
-function begin!(block::SteadyBlock{T}, network, shared, lowering, u, columns) where {T}
+"Give the block the conditions `columns` of a perturbation, or of the last segment of a treatment."
+function begin!(block::SteadyBlock{T}, network, shared, lowering, source, columns) where {T}
     block.columns = length(columns)
-    drive!(block.inside, block.outside, block.initial, lowering, u, columns)
+    drive!(block.inside, block.outside, block.initial, lowering, last_input(source), columns)
     b, n = network.coefficients.b, block.n
     for j in 1:block.columns, i in 1:n
         e = (j - 1) * n + i
+        block.stays[e] = shared.held[i]
         block.gain[e] = shared.gain[i]
         outside = block.outside === nothing ? zero(T) : b[i] / shared.decay[i] * block.outside[e]
         block.offset[e] = shared.held[i] ? block.initial[e] : outside
     end
+    hold!(block, source, columns)
     return block
 end
 
@@ -175,7 +180,16 @@ function slopes!(block::SteadyBlock, network, x)
     _slopes_pass!(
         block.z, block.phi, block.slope, network.envelope, block.inside, entries(block)
     )
+    block.holds && still!(block.slope, block.stays)
     return block
+end
+
+"Nodes that are held do not answer: no slope."
+function still!(slope, stays)
+    for e in eachindex(slope)
+        stays[e] && (slope[e] = 0)
+    end
+    return nothing
 end
 
 function _slopes_pass!(zs, phi, slopes, φ, p, m)
@@ -251,12 +265,13 @@ function proven(block::SteadyBlock, network, proofs::Proofs, states)
     good = [block.residual[j] <= 2 * block.tolerance[j] for j in 1:c]
     slopes!(block, network, block.x)
     matrix(v) = reshape(view(v, 1:entries(block)), n, c)
-    x, z, there = matrix(block.x), matrix(block.z), matrix(block.slope)
-    result = in_ball(proofs, x, z, states, good)
+    x, z, there, stays = map(matrix, (block.x, block.z, block.slope, block.stays))
+    result = in_ball(proofs, x, z, states, good, stays)
     for j in findall(good .& .!result)
         z_here = network.coefficients.M * states[:, j]
         block.inside === nothing || (z_here .+= column(block.inside, n, j))
         here = slope.(Ref(φ), z_here, value.(Ref(φ), z_here))
+        block.holds && still!(here, view(stays, :, j))
         result[j] = near_and_stable(proofs, view(x, :, j), states[:, j], view(there, :, j), here)
     end
     return result

@@ -8,7 +8,7 @@ largest change over the nodes that the fixed-point map makes to it, and whether 
 where the trajectory from x(0) goes. Conditions without a proof have their state at `horizon`.
 """
 function steady_states(
-    structure::Structure, solver::SteadyState, parameters, perturbation::AbstractMatrix{T}, horizon
+    structure::Structure, solver::SteadyState, parameters, perturbation::Inputs{T}, horizon
 ) where {T<:AbstractFloat}
     y = zeros(T, nodes(structure), 1, size(perturbation, 2))
     session = SteadySession(structure, perturbation, y, y, [Float64(horizon)], Loss(), solver)
@@ -23,14 +23,14 @@ Hold steady-state data for repeated evaluation, as [`Session`](@ref) does. The s
 of one evaluation are the start of the next where the network is contracting, and so has one steady
 state. Which conditions did not settle in the last evaluation is in `settled`.
 """
-mutable struct SteadySession{T,N,L,S,B,G} <: Held
+mutable struct SteadySession{T,N,L,S,U<:Inputs{T},B,G} <: Held
     structure::Structure
     lowering::Lowering
     network::N
     solver::S
     loss::L
     horizon::Float64
-    perturbation::Matrix{T}
+    perturbation::U
     response::Array{T,3}
     weight::Array{T,3}
     measured::Vector{Int}
@@ -50,13 +50,14 @@ mutable struct SteadySession{T,N,L,S,B,G} <: Held
 end
 
 function SteadySession(
-    structure::Structure, perturbation::AbstractMatrix{T}, response, weight, times, loss::Loss,
+    structure::Structure, perturbation::Inputs{T}, response, weight, times, loss::AnyLoss,
     solver::SteadyState,
 ) where {T<:AbstractFloat}
     check_perturbation(structure, perturbation)
     length(times) == 1 || throw(
         SolverError("SteadyState gives steady states only, and $(length(times)) times were given.")
     )
+    check_horizon(perturbation, times[1])
     n, c = size(perturbation)
     y = _observed("response", dense(T, response), (n, 1, c))
     w = _observed("weight", dense(T, weight), (n, 1, c))
@@ -68,7 +69,7 @@ function SteadySession(
     blocks = [SteadyBlock{T}(lowering, n, width) for _ in 1:used]
     return SteadySession(
         structure, lowering, Network{T}(lowering), solver, loss, Float64(times[1]),
-        dense(T, perturbation), y, w, [count(!iszero, view(w, :, :, j)) for j in 1:c],
+        held_where_it_lies(T, perturbation), y, w, [count(!iszero, view(w, :, :, j)) for j in 1:c],
         collect(1:c), least, blocks, zeros(T, n, c), zeros(T, n, c), zeros(T, c), fill(false, c),
         Correction{T}(n), nothing, zero_parameters(T, structure), zero_parameters(T, structure),
         Any[perturbation, response, weight],
@@ -106,11 +107,12 @@ function find!(session::SteadySession, parameters, index)
         single = contracting(proofs)
         single && (left = search!(session, shared, left, nothing))
         lead = session.solver.lead / Float64(minimum(shared.decay))
+        from = last_start(session.perturbation)
         # Not longer: on the divide between two states the exact solution stays, and what leaves
         # it in the end is rounding.
         for time in (lead, 4 * lead)
             isempty(left) && break
-            session.states[:, left] .= integrate_to(session, parameters, left, time)
+            session.states[:, left] .= integrate_to(session, parameters, left, from + time)
             left = search!(session, shared, left, single ? nothing : proofs)
         end
     end
@@ -169,6 +171,8 @@ function on_slopes!(session::SteadySession, shared, index)
     return nothing
 end
 
+_source(session::SteadySession) = session.perturbation
+
 forget_slopes!(session::SteadySession) = foreach(block -> fill!(block.slopes, 0), session.blocks)
 
 "Make the correction for the sums of slopes that stand in the blocks."
@@ -200,7 +204,7 @@ function integrate_to(session::SteadySession{T}, parameters, columns, time) wher
     states = Array{T,3}(undef, nodes(session.structure), 1, length(columns))
     trajectory!(
         states, session.structure, session.solver.integrator, parameters,
-        session.perturbation[:, columns], [time],
+        conditions_of(session.perturbation, columns), [time],
     )
     return reshape(states, size(states, 1), :)
 end

@@ -2,8 +2,8 @@
 # step one after the other, or on threads, and their errors decide together.
 
 "One block of conditions: its tape, and what it finds."
-mutable struct AdaptiveBlock{T,P,V}
-    forward::Forward{T,P,V}
+mutable struct AdaptiveBlock{T,F<:Forward{T}}
+    forward::F
     seeds::Vector{T}
     columns::Vector{Int}
     squares::Float64
@@ -12,9 +12,9 @@ mutable struct AdaptiveBlock{T,P,V}
 end
 
 function AdaptiveBlock(
-    network::Network{T}, lowering::Lowering, width::Int, times::Int
+    network::Network{T}, lowering::Lowering, width::Int, times::Int, source
 ) where {T}
-    forward = Forward{T}(network, lowering, 6, width)
+    forward = Forward{T}(network, lowering, 6, width, source)
     seeds = zeros(T, network.M.n * width * times)
     return AdaptiveBlock(forward, seeds, Int[], 0.0, 0.0, true)
 end
@@ -25,19 +25,19 @@ What all integrations of a problem with [`Tsit5`](@ref) share.
 The blocks lie one after the other in `blocks`; the first `used` of them have conditions, and
 `threads` threads take a range of them each.
 """
-mutable struct Ensemble{T,E,B}
+mutable struct Ensemble{T,E,U<:Inputs{T},B}
     lowering::Lowering
     network::Network{T,E}
     solver::Tsit5
-    perturbation::Matrix{T}
-    times::Vector{Float64}
+    perturbation::U
+    stops::Stops
     blocks::Vector{B}
     limit::Union{Nothing,Int}
     used::Int
     threads::Int
     columns::Int
     keep::Bool
-    # Steps that were made, and after how many of them each requested time was reached.
+    # Steps that were made, and after how many of them each stop was reached.
     sizes::Vector{Float64}
     steps_at::Vector{Int}
     # Of the step control:
@@ -45,6 +45,8 @@ mutable struct Ensemble{T,E,B}
     largest::Float64
     h::Float64
     attempts::Int
+    # When the segment at hand began, since which time is counted.
+    began::Float64
 end
 
 # The elementary controller (Hairer, Nørsett, Wanner I, II.4): the bound on the step is what the
@@ -54,17 +56,17 @@ const SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 const FIRST = 2.0
 
 function Ensemble(
-    structure::Structure, solver::Tsit5, u::Matrix{T}, times; chunks=nothing, seeds=false
+    structure::Structure, solver::Tsit5, u::Inputs{T}, times; chunks=nothing, seeds=false
 ) where {T<:AbstractFloat}
     check_perturbation(structure, u)
-    lowering, grid = Lowering(structure), Grid(times, Inf)  # for its check of the times
+    lowering, stops = Lowering(structure), Stops(times, starts_of(u))
     network, (n, c) = Network{T}(lowering), size(u)
     limit = _chunks(chunks)
     width = block_width(n, max(cld(c, threads_for(n, c, limit)), 1))
-    block = AdaptiveBlock(network, lowering, max(width, 1), seeds ? length(grid.times) : 0)
+    block = AdaptiveBlock(network, lowering, max(width, 1), seeds ? length(stops.times) : 0, u)
     return Ensemble(
-        lowering, network, solver, u, grid.times, [block], limit, 0, 0, 0, false, Float64[],
-        Int[], Inf, 0.0, 0.0, 0,
+        lowering, network, solver, u, stops, [block], limit, 0, 0, 0, false, Float64[],
+        Int[], Inf, 0.0, 0.0, 0, 0.0,
     )
 end
 
@@ -87,6 +89,7 @@ end
 "Get ready for the conditions `index`: blocks of equal width, the initial states, the bound."
 function begin!(run::Ensemble, parameters, index::AbstractVector{Int}, keep::Bool)
     load!(run.network, run.lowering, parameters; reverse=keep)
+    set_off!(run.perturbation, parameters, index)
     n, c = run.network.M.n, length(index)
     run.threads = threads_for(n, c, run.limit)
     width = run.blocks[1].forward.width
@@ -94,7 +97,7 @@ function begin!(run::Ensemble, parameters, index::AbstractVector{Int}, keep::Boo
     run.used = min(run.threads * cld(cld(c, run.threads), width), c)
     while length(run.blocks) < run.used
         times = length(run.blocks[1].seeds) ÷ (n * width)
-        push!(run.blocks, AdaptiveBlock(run.network, run.lowering, width, times))
+        push!(run.blocks, AdaptiveBlock(run.network, run.lowering, width, times, run.perturbation))
     end
     for b in 1:(run.used)
         block = run.blocks[b]
@@ -106,7 +109,7 @@ function begin!(run::Ensemble, parameters, index::AbstractVector{Int}, keep::Boo
     end
     run.columns, run.keep = c, keep
     run.longest, run.largest = longest_step(run.network)
-    run.h, run.attempts = 0.0, 0
+    begin_segment!(run, 1)
     resize!(run.sizes, 0)
     resize!(run.steps_at, 0)
     return run
@@ -118,29 +121,44 @@ function record_at(run::Ensemble, block, step::Int)
 end
 
 """
-    integrate!(run, reached, count=length(run.times))
+    integrate!(run, reached, count=length(run.stops.since))
 
-Integrate from t = 0 through the first `count` requested times, each the end of a step. `reached(k, block,
-at)` is called for every block at the k-th of them, with the state behind entry `at`.
+Integrate through the first `count` stops, each the end of a step. `reached(k, block, at)` is called for
+every block at the k-th of the requested times, with the state behind entry `at`. At the start of a
+segment all begins anew: no step or stage goes across.
 """
-function integrate!(run::Ensemble, reached::R, count::Int=length(run.times)) where {R}
-    now = 0.0
+function integrate!(
+    run::Ensemble, reached::R, count::Int=length(run.stops.since)
+) where {R}
+    stops, now = run.stops, 0.0
     check_reach(run, count)
     for k in 1:count
-        advance!(run, now, run.times[k])
-        now = run.times[k]
+        advance!(run, now, stops.since[k])
+        now = stops.since[k]
         step = length(run.sizes)
         push!(run.steps_at, step)
         each_block(run) do block
-            reached(k, block, record_at(run, block, step))
+            at = record_at(run, block, step)
+            stop!(block.forward, stops, k, at, (q, at) -> reached(q, block, at))
+        end
+        if stops.begins[k] != 0
+            now = 0.0
+            begin_segment!(run, stops.begins[k])
         end
     end
     return run
 end
 
+"Have the next step find its size and its first stage by itself."
+function begin_segment!(run::Ensemble, s::Int)
+    starts = starts_of(run.perturbation)
+    run.h, run.attempts, run.began = 0.0, 0, starts === nothing ? 0.0 : starts[s]
+    return nothing
+end
+
 "Raise at once if even the longest stable steps are more than the solver may take."
 function check_reach(run::Ensemble, count::Int)
-    stop, most = run.times[count], run.solver.max_steps
+    stop, most = maximum(view(run.stops.since, 1:count)), run.solver.max_steps
     stop <= run.longest * most && return nothing
     return throw(
         DivergenceError(
@@ -184,13 +202,13 @@ function guard!(run::Ensemble, h, now)
     run.attempts += 1
     run.attempts > run.solver.max_steps && throw(
         DivergenceError(
-            "Tsit5 gave up at t = $now after $(run.solver.max_steps) steps; the network is " *
+            "Tsit5 gave up at t = $(run.began + now) after $(run.solver.max_steps) steps; the network is " *
             "stiff or unstable: loosen rtol and atol, raise max_steps, or shrink W.",
         ),
     )
     h <= 16 * eps(Float64) * max(now, 1e-8) && throw(
         DivergenceError(
-            "Tsit5's step vanished at t = $now: the trajectory leaves the finite numbers or " *
+            "Tsit5's step vanished at t = $(run.began + now): the trajectory leaves the finite numbers or " *
             "the tolerances are below rounding.",
         ),
     )
@@ -224,19 +242,21 @@ function root_mean(run::Ensemble, part::F) where {F}
 end
 
 """
-Evaluate the first stage into the record, and choose a step from the size of λ.
+Evaluate the first stage into the record of the step that comes next, and choose its size from that
+of λ.
 
 The trajectory starts at rest, where the usual estimate from x/f has nothing to go by. Along a mode
 e^λt, which leaves rest as hλ does, the relative error is of order (hλ)⁵.
 """
 function first_step!(run::Ensemble, stop::Float64)
-    network = run.network
+    network, step = run.network, length(run.sizes)
     each_block(run) do block
-        ws = block.forward
-        ws.slots < 2 && lengthen!(ws, network, 6, 2)
+        ws, at = block.forward, record_at(run, block, step)
+        slots = run.keep ? step + 2 : 2
+        slots > ws.slots && lengthen!(ws, network, 6, slots)
         set_step!(ws, network, 1.0)
-        product_at!(ws, network, 0)
-        evaluate_pass!(ws, network.envelope, 0, 0, ws.inside, ws.outside)
+        product_at!(ws, network, at)
+        evaluate_pass!(ws, network.envelope, at, 0, ws.inside, ws.outside)
         nothing
     end
     return min(stop, FIRST * run.solver.rtol^(1 / 5) / run.largest)
@@ -244,15 +264,15 @@ end
 
 function trajectory!(
     states::AbstractArray{T,3}, structure::Structure, solver::Tsit5, parameters,
-    perturbation::AbstractMatrix, times; chunks=nothing, strict=true,
+    perturbation::Inputs, times; chunks=nothing, strict=true,
 ) where {T<:AbstractFloat}
     check_parameters(structure, parameters)
     GC.@preserve perturbation begin
-        run = Ensemble(structure, solver, dense(T, perturbation), times; chunks=chunks)
-        n, c = size(perturbation)
-        size(states) == (n, length(run.times), c) || throw(
-            ModelError("states has shape $(size(states)); it needs $((n, length(run.times), c)).")
-        )
+        u = held_where_it_lies(T, perturbation)
+        run = Ensemble(structure, solver, u, times; chunks=chunks)
+        (n, c), t = size(perturbation), length(run.stops.times)
+        size(states) == (n, t, c) ||
+            throw(ModelError("states has shape $(size(states)); it needs $((n, t, c))."))
         c == 0 && return states
         begin!(run, parameters, 1:c, false)
         copied(k, block, at) = copy_states!(states, k, block.forward, block.columns, at)
@@ -264,7 +284,7 @@ end
 
 function diverged(row, run::Ensemble)
     return DivergenceError(
-        "the trajectory of condition number $row is not finite by t = $(run.times[end]): the " *
+        "the trajectory of condition number $row is not finite by t = $(run.stops.times[end]): the " *
         "network is unstable; shorten the horizon, or shrink W.",
     )
 end

@@ -7,7 +7,7 @@
 #
 # and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = Σ g_s X_sᵀ,
 # ā = h Σ κ_s∘φ_s, b̄ = h Σ κ_s∘v, c̄ = −h Σ κ_s∘X_s, and where it is wanted p̄ = Σ g_s,
-# v̄ = Σ κ_s∘hb; λ at the start is x̄₀.
+# v̄ = Σ κ_s∘hb; λ at the start is x̄₀. Where a node stays, κ_s is 0.
 
 "Buffers for reversing the steps of a `Forward`, and the gradient collected so far."
 mutable struct Reverse{T}
@@ -93,8 +93,8 @@ end
 
 "The pass of stage s on the way back: X̄ of the stage after it, then κ, g and the sums."
 @generated function reverse_stage!(
-    back::Reverse{T}, ws::Forward{T,P,V}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int, g_at::Int
-) where {T,P,V,E<:Envelope,S,A,B,s}
+    back::Reverse{T}, ws::Forward{T,P,V,C}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int, g_at::Int
+) where {T,P,V,C,E<:Envelope,S,A,B,s}
     κ = B[s] == 0 ? :(zero(T)) : :(T($(B[s])) * adjoint[e])
     for r in (s + 1):S
         A[r][s] == 0 && continue
@@ -115,13 +115,14 @@ end
         state, phi, z, v = ws.state, ws.phi, ws.z, ws.outside
         a, c, m, h = ws.scaled.a, ws.scaled.c, ws.m, T(ws.h)
         sum_a, sum_b, sum_c = back.sums.a, back.sums.b, back.sums.c
+        $(masked(C) ? :(moves = ws.course.moves) : nothing)
         here, stage = at + $(s - 1) * m, $(s - 1) * m
         to = g_at + stage
         for start in 0:length(a):(m - 1)
             @inbounds @simd ivdep for i in 1:min(length(a), m - start)
                 e = start + i
                 $next_bar
-                κ = $κ
+                κ = $(masked(C) ? :(moves[e] * $κ) : κ)
                 output = phi[here + e]
                 input = $(with_z ? :(z[here + e]) : :output)
                 kappa[stage + e] = κ
@@ -161,6 +162,79 @@ function add_seeds!(back::Reverse, seeds::Vector, at::Int, m::Int)
     adjoint = back.adjoint
     @inbounds @simd ivdep for e in 1:m
         adjoint[e] += seeds[at + e]
+    end
+    return nothing
+end
+
+"""
+Add the seeds of the stops `k`, `k` − 1, … that were reached after `step` steps, and go back over
+the segments that began there. Returns the last stop before.
+"""
+function pass_stops!(back::Reverse, ws::Forward, stops, steps_at, k, step, seeds, inputs, positions)
+    while k >= 1 && steps_at[k] >= step
+        asked = stops.asked[k]
+        asked == 0 || add_seeds!(back, seeds, (asked - 1) * ws.m, ws.m)
+        stops.begins[k] == 0 || leave!(back, ws, ws.course, inputs, positions)
+        k -= 1
+    end
+    return k
+end
+
+leave!(back::Reverse, ws::Forward, ::Nothing, inputs, positions) = nothing
+
+"Go back from the beginning of the segment at hand to the end of the one before."
+function leave!(back::Reverse, ws::Forward, course::Course, inputs, positions)
+    leave_drive!(inputs, positions, back, ws)
+    each_jump(e -> (back.adjoint[e] = 0), course.treatment.jumps, course)
+    load!(ws, course, course.segment - 1)
+    return nothing
+end
+
+leave_drive!(::Nothing, positions, back, ws) = nothing
+
+"Write the derivatives with respect to u of the segment at hand, whose steps are reversed."
+function leave_drive!(inputs::TreatmentGradient, positions, back::Reverse, ws::Forward)
+    course, doses = ws.course, ws.initial
+    treatment, s = course.treatment, course.segment
+    # The doses have done their work: the derivatives with respect to them take their place.
+    fill!(doses, 0)
+    each_jump(e -> (doses[e] = back.adjoint[e]), treatment.jumps, course)
+    pull_back_drive!(
+        view(inputs.perturbation, :, s, :), positions, treatment.lowering,
+        segment(treatment, s), course.columns, back.inside, back.outside, doses,
+    )
+    clear_drive!(back, ws)
+    return nothing
+end
+
+"""
+Go back from the first step of a block to what it starts from: write the derivatives with respect to
+u and x₀ of its conditions.
+"""
+leave_start!(back::Reverse, ws::Forward, ::Nothing, lowering, u, columns, ::Nothing, positions) =
+    nothing
+function leave_start!(
+    back::Reverse, ws::Forward, ::Nothing, lowering, u, columns, inputs, positions
+)
+    pull_back_drive!(
+        inputs, positions, lowering, u, columns, back.inside, back.outside, back.adjoint
+    )
+    return nothing
+end
+function leave_start!(
+    back::Reverse, ws::Forward, course::Course, lowering, treatment, columns, inputs, positions
+)
+    leave_drive!(inputs, positions, back, ws)
+    write_start!(inputs, positions, back.adjoint, ws.n)
+    each_jump(e -> (back.adjoint[e] = 0), treatment.jumps, course)
+    keep_start!(treatment, columns, back.adjoint)
+    return nothing
+end
+
+write_start!(::Nothing, positions, adjoint, n) = nothing
+function write_start!(inputs::TreatmentGradient, positions, adjoint, n)
+    for (q, to) in enumerate(positions)
+        copyto!(inputs.initial_state, (to - 1) * n + 1, adjoint, (q - 1) * n + 1, n)
     end
     return nothing
 end

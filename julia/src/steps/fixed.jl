@@ -10,12 +10,16 @@ Buffers for integrating up to `width` conditions together, with a tape of `slots
 The vectors hold states column after column: entry e of a vector of m = n·columns numbers belongs
 to node (e−1)%n + 1 of condition (e−1)÷n + 1 of the block.
 """
-mutable struct Forward{T,P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vector{T}}}
+mutable struct Forward{
+    T,P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vector{T}},C<:Union{Nothing,Course}
+}
     n::Int
     width::Int
     slots::Int
     inside::P
     outside::V
+    # The segment at hand where there is a treatment.
+    course::C
     initial::Vector{T}
     scaled::Spread{T}
     h::Float64
@@ -28,13 +32,15 @@ mutable struct Forward{T,P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vector{T}}
     m::Int
 end
 
-function Forward{T}(network::Network, lowering::Lowering, S::Int, width::Int) where {T}
+function Forward{T}(
+    network::Network, lowering::Lowering, S::Int, width::Int, source=nothing
+) where {T}
     n = network.M.n
     block() = Vector{T}(undef, n * width)
     inside = lowering.u_inside ? block() : nothing
     outside = lowering.u_outside ? block() : nothing
     ws = Forward(
-        n, width, 0, inside, outside, block(), Spread{T}(n, width), NaN, T[], T[], T[],
+        n, width, 0, inside, outside, Course(source, n * width), block(), Spread{T}(n, width), NaN, T[], T[], T[],
         Vector{T}(undef, n * width * S), width, n * width,
     )
     return lengthen!(ws, network, S, 1)
@@ -76,6 +82,68 @@ function begin!(ws::Forward, lowering::Lowering, u::AbstractMatrix, columns)
     return ws
 end
 
+"Get ready for the conditions `columns` of a treatment: its first segment and where it starts."
+function begin!(ws::Forward, lowering::Lowering, treatment::Treatment, columns)
+    course = ws.course
+    copyto!(resize!(course.columns, length(columns)), columns)
+    ws.columns = length(columns)
+    ws.m = ws.n * ws.columns
+    ws.h = NaN
+    load!(ws, course, 1)
+    copyto!(ws.state, 1, start!(ws.initial, course), 1, ws.m)
+    return ws
+end
+
+"Give the block the drive of a segment."
+function load!(ws::Forward, course::Course, s::Int)
+    course.segment = s
+    treatment = course.treatment
+    drive!(
+        ws.inside, ws.outside, ws.initial, treatment.lowering, segment(treatment, s),
+        course.columns,
+    )
+    write_moves!(course.moves, course)
+    return nothing
+end
+
+"Begin a segment at the state behind entry `at`: its drive, and the doses of clamped drugs."
+enter!(ws::Forward, ::Nothing, s::Int, at::Int) = nothing
+function enter!(ws::Forward, course::Course, s::Int, at::Int)
+    load!(ws, course, s)
+    each_jump(course.treatment.jumps, course) do e
+        ws.state[at + e] = ws.initial[e]
+    end
+    return nothing
+end
+
+"Go on with the segment that the step after so many `steps` is made in."
+resume!(ws::Forward, ::Nothing, grid, steps) = nothing
+function resume!(ws::Forward, course::Course, grid, steps)
+    s = segment_after(grid, steps)
+    s == course.segment || load!(ws, course, s)
+    return nothing
+end
+
+"""
+The k-th stop, with the state behind entry `at`: a segment begins there, `reached` is called, or
+both, in this order.
+"""
+function stop!(ws::Forward, stops, k::Int, at::Int, reached::R) where {R}
+    stops.begins[k] == 0 || enter!(ws, ws.course, stops.begins[k], at)
+    stops.asked[k] == 0 || reached(stops.asked[k], at)
+    return nothing
+end
+
+"The stops before the first step."
+function stop_at_start!(ws::Forward, grid::Grid, reached::R) where {R}
+    k = 1
+    while k <= length(grid.steps_at) && grid.steps_at[k] == 0
+        stop!(ws, grid, k, 0, reached)
+        k += 1
+    end
+    return nothing
+end
+
 function set_step!(ws::Forward, network::Network, h::Float64)
     h == ws.h && return nothing
     ws.h = h
@@ -114,8 +182,8 @@ The pass of stage s: with Mx in place, find φ and kh = h·f, and form the state
 or of the next step, behind entry `next` of `ws.state`.
 """
 @generated function stage!(
-    ws::Forward{T,P,V}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int, next::Int
-) where {T,P,V,E<:Envelope,S,A,B,s}
+    ws::Forward{T,P,V,C}, φ::E, ::Tableau{S,A,B}, ::Val{s}, at::Int, next::Int
+) where {T,P,V,C,E<:Envelope,S,A,B,s}
     weights = following_weights(S, A, B, s)
     sum_ = :(state[at + e])
     for r in 1:s
@@ -129,6 +197,7 @@ or of the next step, behind entry `next` of `ws.state`.
         state, phi, z, increment = ws.state, ws.phi, ws.z, ws.increment
         p, v, m = ws.inside, ws.outside, ws.m
         a, b, c = ws.scaled.a, ws.scaled.b, ws.scaled.c
+        $(masked(C) ? :(moves = ws.course.moves) : nothing)
         here = at + $(s - 1) * m
         for start in 0:length(a):(m - 1)
             @inbounds @simd ivdep for i in 1:min(length(a), m - start)
@@ -139,6 +208,7 @@ or of the next step, behind entry `next` of `ws.state`.
                 phi[here + e] = output
                 kh = a[i] * output - c[i] * state[here + e]
                 $(V == Nothing ? nothing : :(kh = muladd(b[i], v[e], kh)))
+                $(masked(C) ? :(kh *= moves[e]) : nothing)
                 $(wanted_later(S, A, B, s) ? :(increment[$(s - 1) * m + e] = kh) : nothing)
                 state[next + e] = $sum_
             end
@@ -152,12 +222,14 @@ end
 
 Take the steps `first` to `last` of the grid from the state in slot 0, each into a slot of its
 own if they are to be kept, else all in slot 0. `reached(k, at)` is called whenever the k-th
-requested time is reached, with the state behind entry `at`.
+requested time is reached, with the state behind entry `at`. Where segments begin on the way, the drive
+is that of the last of them afterwards.
 """
 function run!(
     ws::Forward, network::Network, method::Tableau{S}, grid::Grid, first::Int, last::Int,
     keep::Bool, reached::R,
 ) where {S,R}
+    resume!(ws, ws.course, grid, first - 1)
     k = searchsortedfirst(grid.steps_at, first)
     for step in first:last
         check_interrupt()
@@ -167,8 +239,8 @@ function run!(
         # old state just before it writes the new one.
         next_at = (keep ? slot + 1 : 0) * S * ws.m
         step!(ws, network, method, slot, next_at)
-        if step == grid.steps_at[k]
-            reached(k, next_at)
+        while k <= length(grid.steps_at) && step == grid.steps_at[k]
+            stop!(ws, grid, k, next_at, reached)
             k += 1
         end
     end

@@ -88,43 +88,105 @@ end
 const MOST_STEPS = 1_000_000
 
 """
-The steps from t = 0 through the requested times.
+Where an integration stops: at the requested times, and where segments of a treatment end.
 
-`steps_at[k]` is the number of steps after which the k-th time is reached and `h[k]` the size of
-those that lead to it.
+`since[k]` is the time of the k-th stop since its segment began, `asked[k]` which of the requested
+times it is and `begins[k]` which segment begins there, 0 for none.
+"""
+struct Stops
+    times::Vector{Float64}
+    since::Vector{Float64}
+    asked::Vector{Int}
+    begins::Vector{Int}
+end
+
+"Times that differ by less than this share of the whole span are one."
+const SAME_TIME = 1e-9
+
+"The stops from t = 0, or from the first of the `starts` of segments, through the requested times."
+function Stops(times, starts=nothing)
+    times = Float64.(vec(collect(times)))
+    if isempty(times) || !all(isfinite, times)
+        throw(SolverError("times=$times; they need to be a list of finite numbers."))
+    end
+    first_ = starts === nothing ? 0.0 : starts[1]
+    if times[1] < first_ || any(k -> times[k] <= times[k - 1], 2:length(times))
+        throw(SolverError("times=$times; they need to increase strictly from $first_ or later."))
+    end
+    t = length(times)
+    starts === nothing && return Stops(times, times, collect(1:t), zeros(Int, t))
+    stops = Stops(times, Float64[], Int[], Int[])
+    slack = SAME_TIME * max(maximum(abs, starts), abs(times[end]))
+    k = 1
+    for (s, start) in enumerate(starts)
+        last = s == length(starts)
+        while k <= t && (last || times[k] < starts[s + 1] - slack)
+            since = times[k] - start
+            # What rounding puts beside the start of a segment is at it.
+            stop!(stops, since <= slack ? 0.0 : since, k, 0)
+            k += 1
+        end
+        k > t && break
+        stop!(stops, starts[s + 1] - start, 0, s + 1)
+    end
+    return stops
+end
+
+function stop!(stops::Stops, since, asked, begins)
+    push!(stops.since, since)
+    push!(stops.asked, asked)
+    push!(stops.begins, begins)
+    return nothing
+end
+
+"Time that has passed since the stop before `k`, or since the segment began."
+function since_last(stops::Stops, k)
+    fresh = k == 1 || stops.begins[k - 1] != 0
+    return fresh ? stops.since[k] : stops.since[k] - stops.since[k - 1]
+end
+
+"The stops up to the `prefix`-th requested time; all of them for `nothing`."
+first_times(stops::Stops, ::Nothing) = length(stops.since)
+function first_times(stops::Stops, prefix::Integer)
+    1 <= prefix <= length(stops.times) || throw(
+        SolverError("prefix=$prefix; there are $(length(stops.times)) times to take it from.")
+    )
+    return findfirst(==(prefix), stops.asked)
+end
+
+"""
+The steps from stop to stop.
+
+`steps_at[k]` is the number of steps after which the k-th stop is reached and `h[k]` the size of
+those that lead to it; `asked` and `begins` are those of [`Stops`](@ref).
 """
 struct Grid
     times::Vector{Float64}
     steps_at::Vector{Int}
     h::Vector{Float64}
+    asked::Vector{Int}
+    begins::Vector{Int}
 end
 
-function Grid(times, dt::Real)
-    times = Float64.(vec(collect(times)))
-    if isempty(times) || !all(isfinite, times)
-        throw(SolverError("times=$times; they need to be a list of finite numbers."))
-    end
-    if times[1] < 0 || any(k -> times[k] <= times[k - 1], 2:length(times))
-        throw(SolverError("times=$times; they need to increase strictly from 0 or later."))
-    end
-    times[end] / dt <= MOST_STEPS || throw(
+function Grid(times, dt::Real, starts=nothing)
+    stops = Stops(times, starts)
+    whole = stops.times[end] - (starts === nothing ? 0.0 : starts[1])
+    whole / dt <= MOST_STEPS || throw(
         SolverError(
-            "steps of $dt are $(times[end] / dt) to t = $(times[end]), and at most $MOST_STEPS " *
-            "are taken: use dt ≥ $(times[end] / MOST_STEPS), or Tsit5.",
+            "steps of $dt are $(whole / dt) to t = $(stops.times[end]), and at most $MOST_STEPS " *
+            "are taken: use dt ≥ $(whole / MOST_STEPS), or Tsit5.",
         ),
     )
-    steps_at, h = Int[], Float64[]
-    now, total = 0.0, 0
-    for time in times
-        span = time - now
+    steps_at, h, total = Int[], Float64[], 0
+    for k in eachindex(stops.since)
+        span = since_last(stops, k)
         # A hair of tolerance, so that 10.0/0.1 is a hundred steps and not a hundred and one.
         count = span == 0 ? 0 : max(1, ceil(Int, span / dt * (1 - 1e-12)))
         total += count
         push!(steps_at, total)
         push!(h, span / max(count, 1))
-        now = time
     end
-    return Grid(times, steps_at, h)
+    return Grid(stops.times, steps_at, h, stops.asked, stops.begins)
 end
 
 nsteps(grid::Grid) = grid.steps_at[end]
@@ -136,7 +198,21 @@ function first_times(grid::Grid, prefix::Integer)
     1 <= prefix <= length(grid.times) || throw(
         SolverError("prefix=$prefix; there are $(length(grid.times)) times to take it from.")
     )
-    return Grid(grid.times[1:prefix], grid.steps_at[1:prefix], grid.h[1:prefix])
+    stops = 1:findfirst(==(prefix), grid.asked)
+    return Grid(
+        grid.times[1:prefix], grid.steps_at[stops], grid.h[stops], grid.asked[stops],
+        grid.begins[stops],
+    )
+end
+
+"The segment that the step after `steps` steps is made in."
+function segment_after(grid::Grid, steps::Int)
+    segment = 1
+    for k in eachindex(grid.steps_at)
+        grid.steps_at[k] > steps && break
+        grid.begins[k] == 0 || (segment = grid.begins[k])
+    end
+    return segment
 end
 
 """

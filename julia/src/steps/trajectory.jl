@@ -48,6 +48,9 @@ function wait_for(task::Task)
     return nothing
 end
 
+# Where conditions start is decided by their treatment: see steady/treatment.jl.
+set_off!(u::AbstractMatrix, parameters, index) = nothing
+
 check_perturbation(structure, u) =
     size(u, 1) == nodes(structure) || throw(
         ModelError("perturbation has $(size(u, 1)) rows; there are $(nodes(structure)) nodes.")
@@ -62,7 +65,8 @@ Integrate all conditions from t = 0.
 
 - `parameters`: effective values, a `NamedTuple` or dictionary of `W` (n × n, [target, source])
   and the [`rates`](@ref) of the model's form (n).
-- `perturbation`: u, n × conditions; its element type is that of the computation.
+- `perturbation`: u, n × conditions; its element type is that of the computation. Or a
+  [`Treatment`](@ref); the integration then starts with its first segment.
 - `times`: strictly increasing, ≥ 0.
 - `chunks`: parts into which the conditions are split over the threads.
 - `strict`: whether states that are not finite are an error.
@@ -71,7 +75,7 @@ Returns x at the times, n × times × conditions, log-ratios. Raises `ModelError
 for arguments that do not fit, `DivergenceError` where the trajectory is not finite.
 """
 function trajectory(
-    structure::Structure, solver, parameters, perturbation::AbstractMatrix{T}, times; chunks=nothing
+    structure::Structure, solver, parameters, perturbation::Inputs{T}, times; chunks=nothing
 ) where {T<:Real}
     states = Array{float(T),3}(undef, nodes(structure), length(times), size(perturbation, 2))
     return trajectory!(
@@ -81,11 +85,12 @@ end
 
 function trajectory!(
     states::AbstractArray{T,3}, structure::Structure, solver::FixedStep, parameters,
-    perturbation::AbstractMatrix, times; chunks=nothing, strict=true,
+    perturbation::Inputs, times; chunks=nothing, strict=true,
 ) where {T<:Real}
     check_parameters(structure, parameters)
     check_perturbation(structure, perturbation)
-    grid, method, lowering = Grid(times, solver.dt), tableau(solver), Lowering(structure)
+    grid = Grid(times, solver.dt, starts_of(perturbation))
+    method, lowering = tableau(solver), Lowering(structure)
     n, c = size(perturbation)
     size(states) == (n, length(grid.times), c) || throw(
         ModelError("states has shape $(size(states)); it needs $((n, length(grid.times), c)).")
@@ -94,7 +99,8 @@ function trajectory!(
     network = load!(Network{T}(lowering), lowering, parameters; reverse=false)
     check_steps(method, grid, network.coefficients.c)
     GC.@preserve perturbation begin
-        u = dense(T, perturbation)
+        u = held_where_it_lies(T, perturbation)
+        set_off!(u, parameters, 1:c)
         _trajectory!(states, network, method, grid, lowering, u, _chunks(chunks))
     end
     strict && check_finite(states, grid)
@@ -114,12 +120,12 @@ function _trajectory!(states, network, method, grid, lowering, u, chunks)
     used = parts(c, least, chunks === nothing ? usable_threads() : chunks)
     on_threads(used) do q
         share = span(c, used, q)
-        ws = Forward{eltype(u)}(network, lowering, S, block_width(n, length(share)))
+        ws = Forward{eltype(u)}(network, lowering, S, block_width(n, length(share)), u)
         for first in first(share):(ws.width):last(share)
             columns = first:min(first + ws.width - 1, last(share))
             begin!(ws, lowering, u, columns)
             reached = CopyStates(states, ws, columns)
-            grid.steps_at[1] == 0 && reached(1, 0)
+            stop_at_start!(ws, grid, reached)
             run!(ws, network, method, grid, 1, nsteps(grid), false, reached)
         end
     end

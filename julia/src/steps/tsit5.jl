@@ -114,12 +114,12 @@ function longest_step(network::Network)
 end
 
 """
-    first_stage!(ws, at, v)
+    first_stage!(ws, at, v, moves)
 
 The first stage of a step, whose φ stands in the record behind entry `at`: the increment, and the
 state of the second stage.
 """
-function first_stage!(ws::Forward{T}, at::Int, v) where {T}
+function first_stage!(ws::Forward{T}, at::Int, v, moves) where {T}
     state, phi, increment = ws.state, ws.phi, ws.increment
     a, b, c, m = ws.scaled.a, ws.scaled.b, ws.scaled.c, ws.m
     weight = T(TSIT5_A[2][1])
@@ -130,6 +130,7 @@ function first_stage!(ws::Forward{T}, at::Int, v) where {T}
             x = state[at + e]
             kh = a[i] * phi[at + e] - c[i] * x
             v === nothing || (kh = muladd(b[i], v[e], kh))
+            moves === nothing || (kh *= moves[e])
             increment[e] = kh
             state[next + e] = muladd(weight, kh, x)
         end
@@ -173,7 +174,7 @@ Record φ of the new state behind entry `new`, where Mx stands, and return the s
 of the squared error of the step from `old`, in units of the tolerance.
 """
 function error_pass!(
-    ws::Forward{T}, φ::Envelope, old::Int, new::Int, p, v, rtol::Float64, atol::Float64
+    ws::Forward{T}, φ::Envelope, old::Int, new::Int, p, v, moves, rtol::Float64, atol::Float64
 ) where {T}
     state, phi, zs, k = ws.state, ws.phi, ws.z, ws.increment
     a, b, c, m = ws.scaled.a, ws.scaled.b, ws.scaled.c, ws.m
@@ -190,6 +191,7 @@ function error_pass!(
             phi[new + e] = output
             kh = a[i] * output - c[i] * x
             v === nothing || (kh = muladd(b[i], v[e], kh))
+            moves === nothing || (kh *= moves[e])
             sum_ = E[1] * k[e]
             sum_ = muladd(E[2], k[m + e], sum_)
             sum_ = muladd(E[3], k[2m + e], sum_)
@@ -216,11 +218,12 @@ function attempt_step!(
     ws::Forward, network::Network, h::Float64, old::Int, new::Int, solver::Tsit5
 )
     set_step!(ws, network, h)
-    first_stage!(ws, old, ws.outside)
+    moves = moves_of(ws.course)
+    first_stage!(ws, old, ws.outside, moves)
     middle_stages!(ws, network, TSIT5_PAIR, old, new)
     product_at!(ws, network, new)
     return error_pass!(
-        ws, network.envelope, old, new, ws.inside, ws.outside, solver.rtol, solver.atol
+        ws, network.envelope, old, new, ws.inside, ws.outside, moves, solver.rtol, solver.atol
     )
 end
 

@@ -16,6 +16,7 @@ from pycellbox.backends.julia.objects import (
     why_not,
 )
 from pycellbox.backends.julia.session import JuliaSession
+from pycellbox.backends.julia.treatments import JuliaTreatment
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
 from pycellbox.numerics.solution import Solution
@@ -45,9 +46,8 @@ class JuliaBackend:
         treated: bool = False,
     ) -> str:
         """See `pycellbox.backends.protocol.Backend.supports`."""
-        if treated:
-            return "the julia backend has no phases, held nodes or initial states; numpy has."
-        return why_not(solver, default_gradient(solver) if gradient is None else gradient, inputs)
+        chosen = default_gradient(solver) if gradient is None else gradient
+        return why_not(solver, chosen, inputs, treated)
 
     def solve(
         self,
@@ -67,20 +67,24 @@ class JuliaBackend:
         inputs = in_order(structure, parameters, dtype)
         addresses = tuple(address(a) for a in inputs)
         u = np.ascontiguousarray(perturbation)
+        course: JuliaTreatment | None = None
+        if treatment is not None:
+            course = JuliaTreatment(self._core, laid, solver, treatment)
+            course.start(parameters)
+        given = address(u) if course is None else course.handed
         if solver.steady:
             states, residual = np.empty((c, n), dtype), np.empty(c, dtype)
             settled = np.empty(c, np.uint8)
             out = address(states), address(residual), address(settled)
             core, end = self._core.python_steady_states, float(times[-1])
-            call(core, dtype.name, laid, (c, n), address(u), out, end, chosen, addresses)
+            call(core, dtype.name, laid, (c, n), given, out, end, chosen, addresses)
             return Solution.steady(states, settled.astype(bool), residual)
         when = np.ascontiguousarray(times, dtype=np.float64)
         through = np.empty((c, when.size, n), dtype)
         at = address(when), when.size
         core = self._core.python_solve
         call(
-            core, dtype.name, laid, (c, when.size), address(u), address(through), at, chosen,
-            addresses,
+            core, dtype.name, laid, (c, when.size), given, address(through), at, chosen, addresses,
         )  # fmt: skip
         return Solution.integrated(through)
 
@@ -105,6 +109,6 @@ class JuliaBackend:
     ) -> JuliaSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
         chosen = default_gradient(solver) if gradient is None else gradient
-        if why := why_not(solver, chosen):
+        if why := why_not(solver, chosen, treated=problem.treatment is not None):
             raise BackendError(why)
         return JuliaSession(self._core, problem, solver, loss, chosen, self.solve)

@@ -55,7 +55,7 @@ def julia_structure(core: Any, structure: Structure) -> Any:
     )
 
 
-def why_not(solver: Solver, gradient: Gradient, inputs: bool = False) -> str:
+def why_not(solver: Solver, gradient: Gradient, inputs: bool = False, treated: bool = False) -> str:
     """Say why a gradient of a solver cannot be had from Julia; empty if it can."""
     known: tuple[str, ...]
     if isinstance(solver, SteadyState):
@@ -74,6 +74,11 @@ def why_not(solver: Solver, gradient: Gradient, inputs: bool = False) -> str:
         )
     if inputs and gradient == "forward":
         return "the gradient 'forward' of the julia backend has none of the inputs; 'adjoint' has."
+    if treated and gradient in _ADJOINTS:
+        return (
+            f"the gradient {gradient!r} of the julia backend has no phases, held nodes or initial "
+            "states; Tsit5 with 'discrete' has."
+        )
     return ""
 
 

@@ -18,9 +18,10 @@ from pycellbox.backends.julia.calls import (
 )
 from pycellbox.backends.julia.objects import julia_solver, julia_structure
 from pycellbox.backends.julia.training import JuliaTrainingRun
+from pycellbox.backends.julia.treatments import JuliaTreatment
 from pycellbox.backends.protocol import TrainingPlan
 from pycellbox.numerics.checks import check_arrays
-from pycellbox.numerics.equations import INPUT, START
+from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
@@ -66,20 +67,24 @@ class JuliaSession:
         times = np.ascontiguousarray(problem.times, dtype=np.float64)
         self._structure = julia_structure(core, structure)
         call_locked(core.python_release, _left_behind())
+        self._treatment: JuliaTreatment | None = None
+        if problem.treatment is not None:
+            self._treatment = JuliaTreatment(core, self._structure, solver, problem.treatment)
+        given = address(u) if self._treatment is None else self._treatment.handed
         self._session = call(
             core.python_session,
             self._dtype.name,
             self._structure,
             (u.shape[0], y.shape[1]),
-            (address(u), address(y), address(w)),
+            (given, address(y), address(w)),
             (address(times), times.size),
             julia_solver(core, solver, gradient),
             call_locked(core.python_loss, loss.name, loss.delta),
             tuple(address(v) for v in self._parameters.values()),
             tuple(address(v) for v in self._gradient.values()),
         )
-        # Address and number of rows, the prefix, two addresses; what comes of them.
-        self._wish, self._value = np.zeros(5, np.int64), np.zeros(1)
+        # Address and number of rows, the prefix, three addresses; what comes of them.
+        self._wish, self._value = np.zeros(6, np.int64), np.zeros(1)
         # Not there and then: an object may go in any thread, and while Julia is at work.
         weakref.finalize(self, _GONE.append, self._session)
         places = (self._session, address(self._wish), address(self._value))
@@ -100,13 +105,17 @@ class JuliaSession:
         if inputs:
             c, n = self.problem.perturbation.shape
             rows = np.arange(c) if rows is None else np.asarray(rows)
-            shape = (rows.size, n)
-            of_inputs = {k: np.zeros(shape, self._dtype) for k in (INPUT, START)}
+            of_inputs = {k: np.zeros((rows.size, n), self._dtype) for k in self._inputs}
+            if (treatment := self.problem.treatment) is not None:
+                of_inputs[INPUT] = np.zeros((rows.size, treatment.segments, n), self._dtype)
         index = row_numbers(rows)
-        places = [address(array) for array in of_inputs.values()] or [0, 0]
+        places = [address(array) for array in of_inputs.values()]
+        places += [0] * (3 - len(places))
         self._wish[:] = (*located(index), prefix or 0, *places)
         self._to_gradient.run()
         gradient = {name: array.copy() for name, array in self._gradient.items()}
+        if self.problem.treatment is not None and self.problem.treatment.pretreatment is None:
+            of_inputs.pop(PRETREATMENT, None)
         return float(self._value[0]), gradient | of_inputs
 
     def loss(
@@ -118,7 +127,7 @@ class JuliaSession:
         """See `pycellbox.backends.protocol.Session.loss`."""
         self._set(parameters)
         index = row_numbers(rows)
-        self._wish[:] = (*located(index), prefix or 0, 0, 0)
+        self._wish[:] = (*located(index), prefix or 0, 0, 0, 0)
         self._to_value.run()
         return float(self._value[0])
 
@@ -129,6 +138,11 @@ class JuliaSession:
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         return residuals_and_jacobian(self.problem, parameters, self._at)
+
+    @property
+    def _inputs(self) -> tuple[str, ...]:
+        """Names of what a gradient of the inputs has."""
+        return (INPUT, START) if self._treatment is None else (INPUT, START, PRETREATMENT)
 
     @property
     def settled(self) -> Array | None:
@@ -166,15 +180,24 @@ class JuliaSession:
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun | None:
         """See `pycellbox.backends.protocol.Session.training_run`."""
-        softplus = plan.parametrization.positive == "softplus"
-        return JuliaTrainingRun(self, plan) if softplus else None
+        treatment = self.problem.treatment
+        fits_levels = treatment is not None and bool(treatment.levels)
+        if plan.parametrization.positive != "softplus" or fits_levels:
+            return None
+        if self._treatment is not None:
+            self._treatment.start({})
+        return JuliaTrainingRun(self, plan)
 
     def _set(self, parameters: Parameters) -> None:
         for name, array in self._parameters.items():
             np.copyto(array, parameters[name])
+        if self._treatment is not None:
+            self._treatment.start(parameters)
 
     def _at(self, parameters: Parameters, times: Array | None = None) -> Solution:
         p, solver = self.problem, self._solver
         if times is None:
-            return self._solve(p.structure, solver, parameters, p.perturbation, p.times)
-        return self._solve(p.structure, solver.through_time, parameters, p.perturbation, times)
+            times = p.times
+        else:
+            solver = solver.through_time
+        return self._solve(p.structure, solver, parameters, p.perturbation, times, p.treatment)
