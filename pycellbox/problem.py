@@ -67,7 +67,8 @@ class Problem:
     ) -> Problem:
         """Turn data that `validate` returned into arrays of one dtype, all C-ordered.
 
-        The structure is that of a model over the nodes of the data, as `structure_of` lays it.
+        The structure is that of a model over the nodes of the data, as `structure_of` lays it;
+        where the data have levels to be fitted, the problem's has these too.
         """
         steady = "time" not in data["response"].dims
         times = time_grid(horizon, None if steady else data["time"].values)
@@ -87,6 +88,8 @@ class Problem:
                 )
         inputs = _narrowed(data["perturbation"].values, dtype, "perturbation", data)
         treatment = treatment_of(data, dtype)
+        if treatment is not None and treatment.levels:
+            structure = structure.with_levels(treatment.levels, treatment.level_starts)
         return cls(
             structure=structure,
             conditions=tuple(labels_along(data, "condition")),
@@ -186,7 +189,8 @@ def parameter_arrays(
         raise ModelError(f"parameters lack {', '.join(missing)}; the model needs {names}.")
     arrays: Parameters = {}
     for p in layout.parameters:
-        values = _in_precision(aligned(p.name, parameters[p.name], p.dims, nodes), dtype)
+        labels = structure.labels_of(p.dims[0]) if p.dims else nodes
+        values = _in_precision(aligned(p.name, parameters[p.name], p.dims, labels), dtype)
         if not np.isfinite(values).all():
             raise ModelError(f"parameter {p.name} holds NaN or infinity.")
         beyond = (values < p.lower) | (values > p.upper)
@@ -224,7 +228,11 @@ def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
     return xr.Dataset(
         variables,
         coords={
-            **{dim: nodes for _, value in variables.items() for dim in value[0]},
+            **{
+                dim: list(structure.labels_of(dim))
+                for _, value in variables.items()
+                for dim in value[0]
+            },
             "node": nodes,
             "node_kind": ("node", list(structure.node_kind)),
         },

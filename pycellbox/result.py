@@ -14,19 +14,24 @@ import xarray as xr
 from pycellbox import views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
+from pycellbox.common.labels import counted, labels_along, listed
 from pycellbox.common.options import checked, flag, instance, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
+from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
-from pycellbox.errors import DataError, ModelError
+from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.evaluation import Evaluation, evaluate
+from pycellbox.inputs import INPUTS, Inputs, inputs_of
+from pycellbox.models.structure import LEVEL
 from pycellbox.objective import LOSS
+from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
-from pycellbox.solving import solve
+from pycellbox.solving import states_of
 from pycellbox.summary import summary
-from pycellbox.times import of_same_kind
+from pycellbox.times import of_same_kind, time_grid
 
 FORMAT = "pycellbox.Fit"
 FORMAT_VERSION = 2
@@ -159,10 +164,7 @@ class Fit:
         return Fit(tree)
 
     @checked(
-        perturbation=instance(
-            xr.DataArray | xr.Dataset,
-            "a DataArray with dims (condition, node), or a dataset that has one",
-        ),
+        perturbation=INPUTS,
         backend=BACKEND,
     )
     def predict(
@@ -176,12 +178,15 @@ class Fit:
 
         Parameters
         ----------
-        perturbation : DataArray (condition, node) or Dataset
-            Doses u for all nodes of the fit; of a dataset its ``perturbation`` is taken.
+        perturbation : DataArray (condition, node) or (condition, phase, node), or Dataset
+            Doses u for all nodes of the fit. Phases need the coordinate ``phase_start``, whose
+            unit is converted to the fit's. Of a dataset its ``perturbation`` is taken, and which
+            nodes are ``held`` and the ``initial_state`` where it has them; responses are not
+            looked at. Levels that the fit was to find are those that it found.
         times : sequence of float, (t,), optional
-            Times at which the response is wanted; by default the fit's own: the horizon for
-            steady states, the measured times for time courses. A fit of `SteadyState` reaches
-            them by that solver's integrator.
+            Times at which the response is wanted, in the fit's unit; by default the fit's own: the
+            horizon for steady states, the measured times for time courses. A fit of `SteadyState`
+            reaches them by that solver's integrator.
         backend : str
             A backend by name, or "auto": the backend of the fit where it is ready, else, with a
             warning, the best that is.
@@ -199,36 +204,56 @@ class Fit:
         Warns
         -----
         DataWarning
-            A dose is far from those that were fitted for its node.
+            A dose is far from those that were fitted for its node; or a level was to be fitted that
+            the fit does not know, so that it stays where it is given.
         BackendWarning
             The backend of the fit is not ready.
         NumericsWarning
             Conditions do not settle; see `SteadyState`.
         """
-        u = perturbation
-        if isinstance(u, xr.Dataset):
-            if "perturbation" not in u:
-                raise DataError("the dataset has no variable 'perturbation'.")
-            u = u["perturbation"]
-        doubt_extrapolation(u, self._group("data"))
+        data, parameters = self._group("data"), self._group("parameters")
+        given = meeting(perturbation, data)
+        structure = structure_of(data, self.model)  # the kinds of the fit count
+        inputs = self._known(inputs_of(given, structure.nodes, np.dtype(self.recipe.dtype)))
+        u = given["perturbation"] if isinstance(given, xr.Dataset) else given
+        doubt_extrapolation(u, data)
         solver, horizon = self.solver, self.horizon
         if times is not None:
             solver, horizon = solver.through_time, None
         elif horizon is None:
-            times = self._group("data")["time"].values
-        predicted = solve(
-            self.model,
-            self._group("parameters"),
-            u.drop_vars("node_kind", errors="ignore"),  # the kinds of the fit count
+            times = data["time"].values
+        predicted = states_of(
+            structure,
+            parameter_arrays(structure, parameters, self.recipe.dtype),
+            inputs,
+            time_grid(horizon, times),
+            times is None,
             solver=solver,
-            horizon=horizon,
-            times=times,
-            backend=cast(BackendName, get_backend(backend, self.backend, self.model).name),
-            dtype=self.recipe.dtype,
+            backend=get_backend(backend, self.backend, self.model),
         )
         if "time" in predicted.dims and "time" in self._group("data").coords:
             predicted["time"].attrs.update(self._group("data")["time"].attrs)
         return predicted
+
+    def _known(self, inputs: Inputs) -> Inputs:
+        """Return inputs with the levels that were fitted."""
+        if not inputs.levels:
+            return inputs
+        assert inputs.treatment is not None
+        parameters = self._group("parameters")
+        found = {}
+        if LEVEL in parameters:
+            labels = labels_along(parameters, LEVEL)
+            found = dict(zip(labels, parameters[LEVEL].values.tolist(), strict=True))
+        unknown = [label for label in inputs.levels if label not in found]
+        if unknown:
+            warn(
+                f"{counted(len(unknown), 'level')} that the fit has not fitted: {listed(unknown)}; "
+                "nodes stay, or states begin, where the data say.",
+                DataWarning,
+            )
+        starts = dict(zip(inputs.levels, inputs.treatment.level_starts.tolist(), strict=True))
+        return inputs.at(np.array([(starts | found)[label] for label in inputs.levels]))
 
     @checked(baselines=flag())
     def evaluate(self, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:

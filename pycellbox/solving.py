@@ -19,6 +19,7 @@ from pycellbox.errors import (
     SolverError,
     warn,
 )
+from pycellbox.inputs import Inputs, inputs_of
 from pycellbox.models import MODEL, Model, Structure
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import LOSS, Loss, LossName
@@ -30,7 +31,6 @@ from pycellbox.problem import (
     kinds_of,
     parameter_arrays,
     parameter_dataset,
-    perturbation_array,
     structure_of,
 )
 from pycellbox.recipe import Dtype
@@ -49,7 +49,7 @@ from pycellbox.times import time_grid
 def solve(
     model: Model,
     parameters: xr.Dataset,
-    perturbation: xr.DataArray,
+    perturbation: xr.DataArray | xr.Dataset,
     *,
     solver: Solver,
     horizon: float | None = None,
@@ -57,7 +57,7 @@ def solve(
     backend: BackendName = "auto",
     dtype: Dtype = "float64",
 ) -> xr.DataArray:
-    """Integrate the network from rest, all conditions together.
+    """Integrate the network from rest, or as it is treated, all conditions together.
 
     Parameters
     ----------
@@ -66,9 +66,11 @@ def solve(
     parameters : Dataset
         Effective values: of a CellBox ``W`` (target, source) and the rates of its form (node):
         ``alpha``, and ``epsilon``, ``psi`` where the form has them.
-    perturbation : DataArray, (condition, node)
+    perturbation : DataArray, (condition, node) or (condition, phase, node), or Dataset
         Perturbations u, dimensionless. Node kinds are read from its ``node_kind`` coordinate,
-        else from that of ``parameters``; nodes without one are proteins.
+        else from that of ``parameters``; nodes without one are proteins. With phases it has the
+        coordinate ``phase_start``, in the unit of ``times``; a dataset may say which nodes are
+        ``held``, and give an ``initial_state``: see `pycellbox.validate`.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState
         The method; fixed-step methods take equal steps of at most ``dt`` between requested times.
         `Adaptive` needs the Julia backend; `SteadyState` gives steady states, at a ``horizon``, on
@@ -104,19 +106,18 @@ def solve(
     nodes = nodes_of(parameters)
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
     arrays = parameter_arrays(structure, parameters, precision)
-    conditions, u = perturbation_array(perturbation, structure.nodes, precision)
+    inputs = inputs_of(perturbation, structure.nodes, precision)
     check_steady(solver, times is None)
-    network = (structure, arrays, conditions, u)
     return states_of(
-        *network, grid, times is None, solver=solver, backend=get_backend(backend, model=model)
-    )
+        structure, arrays, inputs, grid, times is None, solver=solver,
+        backend=get_backend(backend, model=model),
+    )  # fmt: skip
 
 
 def states_of(
     structure: Structure,
     parameters: Parameters,
-    conditions: tuple[str, ...],
-    perturbation: Array,
+    inputs: Inputs,
     grid: Array,
     steady: bool,
     *,
@@ -127,12 +128,13 @@ def states_of(
 
     The times of the grid are labelled where it is not ``steady``.
     """
-    if why := backend.supports(solver):
+    conditions, u, treatment = inputs.conditions, inputs.perturbation, inputs.treatment
+    if why := backend.supports(solver, treated=treatment is not None):
         raise BackendError(why)
     if conditions:
-        found = backend.solve(structure, solver, parameters, perturbation, grid)
+        found = backend.solve(structure, solver, parameters, u, grid, treatment)
     else:
-        found = Solution.integrated(np.empty((0, grid.size, structure.n_nodes), perturbation.dtype))
+        found = Solution.integrated(np.empty((0, grid.size, structure.n_nodes), u.dtype))
     found.check(conditions, float(grid[-1]))
     labelled = label_states(found.states, structure, conditions, None if steady else grid)
     if not solver.steady:

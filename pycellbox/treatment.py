@@ -66,6 +66,36 @@ class Treatment:
         """Number of segments."""
         return len(self.starts)
 
+    @property
+    def level_starts(self) -> Array:
+        """Where the fit of each level starts, (m,), float64."""
+        starts = np.zeros(len(self.levels))
+        wanted = self.fitted >= 0
+        starts[self.fitted[wanted]] = self.initial[wanted]
+        return starts
+
+    def at(self, levels: Array) -> Treatment:
+        """Return the treatment with its levels, (m,), as given ones."""
+        nothing = np.full_like(self.fitted, -1)
+        return replace(self, initial=self.begin(levels), fitted=nothing, levels=())
+
+    def begin(self, levels: Array) -> Array:
+        """State where the integration starts at these levels, (c, n)."""
+        if not self.levels:
+            return self.initial
+        begin = np.where(self.fitted >= 0, levels[self.fitted], self.initial)
+        return begin.astype(self.initial.dtype)
+
+    def astype(self, dtype: npt.DTypeLike) -> Treatment:
+        """Return it in another precision."""
+        before = self.pretreatment
+        return replace(
+            self,
+            perturbation=self.perturbation.astype(dtype),
+            initial=self.initial.astype(dtype),
+            pretreatment=None if before is None else before.astype(dtype),
+        )
+
     def rows(self, index: Any) -> Treatment:
         """Return the treatment of some of the conditions, on the same grid."""
         arrays: dict[str, Any] = {

@@ -10,6 +10,7 @@ import xarray as xr
 
 from pycellbox.backends import Backend, get_backend
 from pycellbox.errors import DivergenceError, NumericsWarning, warn
+from pycellbox.inputs import Inputs
 from pycellbox.models import Structure
 from pycellbox.numerics.lowering import equations_of
 from pycellbox.numerics.steps import SETTLING_TIMES
@@ -26,7 +27,7 @@ def verify(
     states: xr.DataArray,
     structure: Structure,
     parameters: Parameters,
-    perturbation: Array,
+    inputs: Inputs,
     grid: Array,
     *,
     solver: Solver,
@@ -47,7 +48,7 @@ def verify(
     structure : Structure
     parameters : dict of ndarray
         In the precision of the states.
-    perturbation : ndarray, (condition, node)
+    inputs : Inputs
         In float64.
     grid : ndarray, (t,)
     solver : Solver
@@ -67,12 +68,14 @@ def verify(
     exact = {name: values.astype(np.float64) for name, values in parameters.items()}
     if solver.steady:
         settled = states["settled"].values
-        long = settling_time(structure, exact, perturbation)
+        long = settling_time(structure, exact, inputs.perturbation)
         if long is None:
             return {}
-        doses = perturbation[settled].astype(states.dtype)
+        if inputs.treatment is not None:
+            long += float(inputs.treatment.starts[-1])
+        same = inputs.rows(np.flatnonzero(settled)).astype(states.dtype)
         distance = _distance(
-            states.isel(condition=settled), structure, parameters, doses, np.array([long]),
+            states.isel(condition=settled), structure, parameters, same, np.array([long]),
             solver=solver.through_time, backend=backend,
         )  # fmt: skip
         return {
@@ -86,7 +89,7 @@ def verify(
     if solver.holds_error:
         return {}
     distance = _distance(
-        states, structure, exact, perturbation, grid, solver=_CLOSE, backend=get_backend("numpy")
+        states, structure, exact, inputs, grid, solver=_CLOSE, backend=get_backend("numpy")
     )
     if distance is None:
         return {"steps": {"distance_to_integration": None}}
@@ -115,14 +118,14 @@ def _distance(
     states: xr.DataArray,
     structure: Structure,
     parameters: Parameters,
-    doses: Array,
+    inputs: Inputs,
     grid: Array,
     **options: Any,
 ) -> xr.DataArray | None:
     """How far states are from an integration; None, with a warning, where it fails."""
     try:
-        conditions, steady = tuple(states["condition"].values), "time" not in states.dims
-        exact = states_of(structure, parameters, conditions, doses, grid, steady, **options)
+        steady = "time" not in states.dims
+        exact = states_of(structure, parameters, inputs, grid, steady, **options)
     except DivergenceError as error:
         warn(
             f"the states of the fit could not be held to an integration of the equation: {error}",

@@ -14,6 +14,7 @@ from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.backends.numpy.steady import find
 from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.errors import BackendError, OptionError, SolverError
+from pycellbox.inputs import inputs_of_data
 from pycellbox.models import ENVELOPES, FORMS, CellBox
 from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.numerics.kernel import Kernel
@@ -324,9 +325,9 @@ def test_settled_states_are_not_called_distant(form):
         network = (model, labelled(structure(model), p), data["perturbation"])
         states = pcb.solve(*network, solver=SteadyState(), horizon=10.0, backend="numpy")
         assert states["settled"].all()
-        doses, by = data["perturbation"].values, NumpyBackend()
+        inputs, by = inputs_of_data(data, "float64"), NumpyBackend()
         told = verify(
-            states, structure(model), p, doses, np.array([10.0]), solver=SteadyState(), backend=by
+            states, structure(model), p, inputs, np.array([10.0]), solver=SteadyState(), backend=by
         )["steady_state"]
         assert told["distance_to_integration"] < 1e-5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from pycellbox.common.options import checked, did_you_mean, instance, shown, tex
 from pycellbox.common.plain import as_number
 from pycellbox.errors import DataError, OptionError
 
-_Timed = TypeVar("_Timed", xr.Dataset, xr.DataArray)
+_Timed = TypeVar("_Timed", bound=xr.Dataset | xr.DataArray)
 
 _SPELT = {
     "ms": ("ms", "msec", "msecs", "millisecond", "milliseconds"),
@@ -128,7 +128,8 @@ def in_unit(data: _Timed, unit: str) -> _Timed:
             continue
         given, attrs = data[name], data[name].attrs
         times = converted(given.values.astype(np.float64), attrs.get("units", NO_UNIT), unit, name)
-        data = data.assign_coords({name: (given.dims, times, {**attrs, "units": unit})})
+        coords = {name: (given.dims, times, {**attrs, "units": unit})}
+        data = cast(_Timed, data.assign_coords(coords))
     return data
 
 
@@ -148,7 +149,7 @@ def meeting(data: _Timed, own: xr.Dataset | xr.DataArray) -> _Timed:
     slack = SAME_TIME * max(np.abs(grid).max(initial=0), np.abs(times).max(initial=0))
     close = np.abs(times - grid[nearest]) <= slack
     snapped = np.where(close, grid[nearest], times)
-    return data.assign_coords(time=("time", snapped, data["time"].attrs))
+    return cast(_Timed, data.assign_coords(time=("time", snapped, data["time"].attrs)))
 
 
 def unit_said(given: Any) -> str | None:

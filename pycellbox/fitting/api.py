@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from pycellbox.fitting.roles import split_roles, without_role
 from pycellbox.fitting.run import carry_out, check_stage_horizons
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
+from pycellbox.models.structure import LEVEL
 from pycellbox.numerics.lowering import equations_of
 from pycellbox.objective import Loss, LossName, Penalty
 from pycellbox.problem import (
@@ -230,6 +232,14 @@ def _start(
     problem: Problem, initial: Initialization | xr.Dataset | None, rng: np.random.Generator
 ) -> Parameters:
     """Effective parameters to start from."""
+    structure, treatment = problem.structure, problem.treatment
+    levels = {}
+    if structure.levels:
+        assert treatment is not None
+        levels = {LEVEL: treatment.level_starts}
     if isinstance(initial, xr.Dataset):
-        return parameter_arrays(problem.structure, initial, np.float64)
-    return equations_of(problem.structure).start(problem, initial or Initialization(), rng)
+        known = structure if LEVEL in initial else structure.plain
+        return levels | parameter_arrays(known, initial, np.float64)
+    plain = replace(problem, structure=structure.plain)
+    start = equations_of(structure.plain).start(plain, initial or Initialization(), rng)
+    return start | levels

@@ -12,8 +12,9 @@ import xarray as xr
 
 from pycellbox._version import __version__
 from pycellbox.backends import Backend
-from pycellbox.common.labels import labels_along
+from pycellbox.inputs import inputs_of_data
 from pycellbox.models import Structure
+from pycellbox.models.structure import LEVEL
 from pycellbox.problem import Parameters, stored_parameters
 from pycellbox.recipe import Recipe
 from pycellbox.result import FORMAT, FORMAT_VERSION, Fit, last_horizon
@@ -54,13 +55,17 @@ def conclusion(
     labelled = stored_parameters(structure, parameters)
     steady = horizon is not None
     grid = time_grid(horizon, None if steady else data["time"].values)
-    conditions = tuple(labels_along(data, "condition"))
-    doses = np.ascontiguousarray(data["perturbation"].values, np.float64)
+    inputs = inputs_of_data(data, np.float64)
+    if structure.levels:
+        inputs = inputs.at(parameters[LEVEL])
+    structure, parameters = structure.plain, {k: v for k, v in parameters.items() if k != LEVEL}
     predicted = states_of(
-        structure, parameters, conditions, np.ascontiguousarray(doses, recipe.dtype), grid, steady,
-        solver=solver, backend=backend,
+        structure, parameters, inputs.astype(recipe.dtype), grid, steady, solver=solver,
+        backend=backend,
     )  # fmt: skip
-    verified = verify(predicted, structure, parameters, doses, grid, solver=solver, backend=backend)
+    verified = verify(
+        predicted, structure, parameters, inputs, grid, solver=solver, backend=backend
+    )
     tree = xr.DataTree.from_dict(
         {
             "parameters": labelled,

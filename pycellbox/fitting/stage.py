@@ -17,6 +17,7 @@ from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs
 from pycellbox.fitting.adamw import AdamWRun, Judge
+from pycellbox.fitting.levels import session_of
 from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Array, Problem
@@ -36,7 +37,7 @@ class StageRun:
         self._left: TrainingRun | None = None
         problem = up_to(training.problem, stage.horizon)
         self.horizon, self.times = float(problem.times[-1]), problem.times.size
-        session = training.backend.session(problem, training.solver, training.loss)
+        session = session_of(training.backend, problem, training.solver, training.loss)
         train_weight = problem.weight[training.train]
         objective = Objective(
             session,

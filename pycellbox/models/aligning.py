@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequence[str]) -> Array:
-    """Values of an array along dims, each in node order.
+    """Values of an array along dims, each in the order of the nodes, or of other labels.
 
     Raises
     ------

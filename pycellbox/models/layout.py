@@ -31,7 +31,7 @@ class Parameter:
         Bounds of the values, in the parameter's unit. A lower one of 0 makes it positive.
     fixed : ndarray of bool, shape, optional
         Entries that are not fitted and keep ``start``.
-    start : float
+    start : float or ndarray, shape
         Value from which a fit starts, in the parameter's unit.
     """
 
@@ -42,7 +42,7 @@ class Parameter:
     lower: float = -math.inf
     upper: float = math.inf
     fixed: Array | None = field(default=None, repr=False)
-    start: float = 0.0
+    start: Any = 0.0
 
     @property
     def size(self) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from pycellbox.common.labels import label_text
-from pycellbox.models.layout import Array, Layout
+from pycellbox.models.layout import Array, Layout, Parameter
+
+LEVEL = "level"
+"""Name and dimension of levels that are fitted."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,16 @@ class Structure:
     nodes, node_kind : tuple of str, length n
     layout : Layout
         Of the effective parameters.
+    levels : tuple of str
+        Labels of the levels of an experiment that are fitted beside the model's parameters: where
+        nodes are held, or states begin.
     """
 
     model: Any
     nodes: tuple[str, ...]
     node_kind: tuple[str, ...]
     layout: Layout
+    levels: tuple[str, ...] = ()
 
     @classmethod
     def over(cls, model: Any, nodes: Iterable[Any], node_kind: Iterable[Any]) -> Structure:
@@ -42,6 +49,23 @@ class Structure:
         names = tuple(label_text(n) for n in nodes)
         kinds = tuple(str(k) for k in node_kind)
         return cls(model, names, kinds, Layout(model.declare(names, kinds)))
+
+    def with_levels(self, labels: tuple[str, ...], starts: Array) -> Structure:
+        """Return it with levels to be fitted, from these numbers on, (m,)."""
+        level = Parameter(LEVEL, (LEVEL,), (len(labels),), start=starts)
+        return replace(self, layout=Layout((*self.layout.parameters, level)), levels=labels)
+
+    @property
+    def plain(self) -> Structure:
+        """The model's parameters alone, as backends know them."""
+        if not self.levels:
+            return self
+        kept = tuple(p for p in self.layout.parameters if p.name != LEVEL)
+        return replace(self, layout=Layout(kept), levels=())
+
+    def labels_of(self, dim: str) -> tuple[str, ...]:
+        """Return the labels along a dimension of its parameters."""
+        return self.levels if dim == LEVEL else self.nodes
 
     @property
     def n_nodes(self) -> int:

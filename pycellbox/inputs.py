@@ -1,0 +1,114 @@
+"""What is done to conditions, measured or not, as arrays: for solving and predicting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pycellbox.common.labels import labels_along
+from pycellbox.common.options import instance
+from pycellbox.data import validate
+from pycellbox.data.treatments import DIMS
+from pycellbox.errors import DataError
+from pycellbox.models.aligning import same_labels
+from pycellbox.problem import Array, perturbation_array
+from pycellbox.treatment import Treatment, treatment_of
+
+INPUTS = instance(
+    xr.DataArray | xr.Dataset,
+    "a DataArray with dims (condition, node) or (condition, phase, node), or a dataset that has "
+    "one as perturbation",
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs of conditions.
+
+    Attributes
+    ----------
+    conditions : tuple of str
+    perturbation : ndarray, (c, n)
+        In the last segment where they are treated.
+    treatment : Treatment or None
+    """
+
+    conditions: tuple[str, ...]
+    perturbation: Array
+    treatment: Treatment | None = None
+
+    def astype(self, dtype: npt.DTypeLike) -> Inputs:
+        """Return them in another precision."""
+        treatment = None if self.treatment is None else self.treatment.astype(dtype)
+        doses = np.ascontiguousarray(self.perturbation, dtype)
+        return replace(self, perturbation=doses, treatment=treatment)
+
+    def rows(self, index: Array) -> Inputs:
+        """Return those of some of the conditions, by their numbers."""
+        treatment = None if self.treatment is None else self.treatment.rows(index)
+        labels = tuple(self.conditions[i] for i in index)
+        return Inputs(labels, self.perturbation[index], treatment)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Labels of the levels that are to be fitted."""
+        return () if self.treatment is None else self.treatment.levels
+
+    def at(self, levels: Array) -> Inputs:
+        """Return them with levels that were fitted, (m,), as given ones."""
+        assert self.treatment is not None
+        return replace(self, treatment=self.treatment.at(levels))
+
+
+def inputs_of_data(data: xr.Dataset, dtype: npt.DTypeLike) -> Inputs:
+    """Return the inputs of a valid dataset."""
+    conditions, treatment = tuple(labels_along(data, "condition")), treatment_of(data, dtype)
+    if treatment is None:
+        doses = np.ascontiguousarray(data["perturbation"].values, dtype)
+        return Inputs(conditions, doses)
+    return Inputs(conditions, treatment.perturbation[:, -1].copy(), treatment)
+
+
+def inputs_of(
+    given: xr.DataArray | xr.Dataset, nodes: Sequence[str], dtype: npt.DTypeLike
+) -> Inputs:
+    """Read the inputs that a user gives, in the order of ``nodes``.
+
+    Raises
+    ------
+    DataError
+        Nodes are missing or unknown, or something is not as the schema has it.
+    """
+    INPUTS("perturbation", given)
+    if isinstance(given, xr.Dataset):
+        if "perturbation" not in given:
+            raise DataError("the dataset has no variable 'perturbation'.")
+        data = given[[k for k in ("perturbation", *DIMS) if k in given.variables and k != "group"]]
+    else:
+        data = given.rename("perturbation").to_dataset()
+    u = data["perturbation"]
+    if "phase" not in u.dims and not {"held", "initial_state"} & set(data.variables):
+        return Inputs(*perturbation_array(u, nodes, dtype))
+    for dim in ("condition", "node"):
+        if dim not in u.dims:
+            raise DataError(
+                f"perturbation has dims {u.dims}; it needs ('condition', 'node'), with phases "
+                "('condition', 'phase', 'node')."
+            )
+    if "node" not in data.indexes:
+        raise DataError("perturbation has no node labels; give it a 'node' coordinate.")
+    if "condition" not in data.indexes:
+        data = data.assign_coords(condition=np.arange(data.sizes["condition"]).astype(np.str_))
+    same_labels("perturbation", labels_along(data, "node"), nodes)
+    # The schema is checked in one place, on whole datasets: nothing is asked of the responses.
+    kept = data.drop_vars(["node_kind", "time"], errors="ignore").sel(node=list(nodes))
+    shape = (kept.sizes["condition"], kept.sizes["node"])
+    if 0 in shape:
+        return Inputs((), np.empty(shape, dtype))
+    kept = kept.assign(response=(("condition", "node"), np.zeros(shape)))
+    whole = validate(kept.assign_coords(node_kind=("node", ["protein"] * len(nodes))), part=True)
+    return inputs_of_data(whole, dtype)
