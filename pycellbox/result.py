@@ -25,7 +25,7 @@ from pycellbox.ending import Ending
 from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.evaluation import Evaluation, evaluate
 from pycellbox.inputs import INPUTS, Inputs, inputs_of
-from pycellbox.models.structure import LEVEL
+from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.objective import LOSS
 from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
@@ -243,7 +243,7 @@ class Fit:
         parameters = self._group("parameters")
         found = {}
         if LEVEL in parameters:
-            labels = labels_along(parameters, LEVEL)
+            labels = labels_along(parameters, LEVEL_OF)
             found = dict(zip(labels, parameters[LEVEL].values.tolist(), strict=True))
         unknown = [label for label in inputs.levels if label not in found]
         if unknown:

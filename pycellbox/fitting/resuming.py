@@ -102,7 +102,7 @@ def resume(
         problem = Problem.from_dataset(data, structure, recipe.horizon, precision)
         check_stage_horizons(recipe.stages, problem)
         parameters = parameter_arrays(
-            structure, start.drop_vars("mask", errors="ignore"), np.float64
+            problem.structure, start.drop_vars("mask", errors="ignore"), np.float64
         )
         ended = _ended(read_json(attrs["ended"]))
         job = Job(

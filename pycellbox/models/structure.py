@@ -12,8 +12,8 @@ import numpy as np
 from pycellbox.common.labels import label_text
 from pycellbox.models.layout import Array, Layout, Parameter
 
-LEVEL = "level"
-"""Name and dimension of levels that are fitted."""
+LEVEL, LEVEL_OF = "level", "level_of"
+"""Name of the parameter that holds fitted levels, and its dimension."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Structure:
 
     def with_levels(self, labels: tuple[str, ...], starts: Array) -> Structure:
         """Return it with levels to be fitted, from these numbers on, (m,)."""
-        level = Parameter(LEVEL, (LEVEL,), (len(labels),), start=starts)
+        level = Parameter(LEVEL, (LEVEL_OF,), (len(labels),), start=starts)
         return replace(self, layout=Layout((*self.layout.parameters, level)), levels=labels)
 
     @property
@@ -65,7 +65,7 @@ class Structure:
 
     def labels_of(self, dim: str) -> tuple[str, ...]:
         """Return the labels along a dimension of its parameters."""
-        return self.levels if dim == LEVEL else self.nodes
+        return self.levels if dim == LEVEL_OF else self.nodes
 
     @property
     def n_nodes(self) -> int:
