@@ -413,7 +413,9 @@ def test_index_with_too_many_levels(doses, course):
 
 
 def test_perturbation_that_changes_in_time(course, measured):
-    with pytest.raises(DataError, match="perturbations are constant in time"):
+    with pytest.raises(
+        DataError, match=r"perturbation has a time dimension.*column called 'start'"
+    ):
         from_tables(long_frame(course), measured)
 
 

@@ -329,7 +329,9 @@ def test_a_node_called_t_is_a_node():
 
 def test_times_that_are_refused():
     flat = COURSE.reset_index()
-    with pytest.raises(DataError, match="perturbations are constant in time"):
+    with pytest.raises(
+        DataError, match=r"perturbation has a time dimension.*column called 'start'"
+    ):
         pcb.from_tables(U.assign(time=1.0), flat, node_kind=KINDS)
     with pytest.raises(DataError, match="response has 2 columns of time: 'time', 'time_h'"):
         pcb.from_tables(U, flat.assign(time_h=flat["time"]))

@@ -26,6 +26,10 @@ from pycellbox.result import Fit
 from pycellbox.schedule import Stage
 from pycellbox.solvers import Solver
 
+_TABLES = (
+    "perturbation", "response", "sigma", "held", "held_fitted", "initial_state", "initial_fitted",
+    "nodes", "node_kind", "time_units",
+)  # fmt: skip
 TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
 
 
@@ -35,9 +39,7 @@ def read_dataset(
     """Read the dataset that ``--data``, ``--dataset``, or tables, in these units, name."""
     words = vars(args)
     tables = [
-        f"--{name.replace('_', '-')}"
-        for name in ("perturbation", "response", "sigma", "nodes", "node_kind", "time_units")
-        if words.get(name) is not None
+        f"--{name.replace('_', '-')}" for name in _TABLES if words.get(name) not in (None, False)
     ]
     whole = [f"--{name}" for name in ("data", "dataset") if words[name] is not None]
     if len(whole + tables) > 1 and whole:
@@ -59,6 +61,10 @@ def read_dataset(
         args.perturbation,
         args.response,
         sigma=args.sigma,
+        held=args.held,
+        held_fitted=args.held_fitted,
+        initial_state=args.initial_state,
+        initial_fitted=args.initial_fitted,
         nodes=args.nodes,
         node_kind=node_kind,
         time_units=words.get("time_units") or time_units,
@@ -67,7 +73,8 @@ def read_dataset(
 
 def sources_of(args: argparse.Namespace) -> list[Path | None]:
     """Name the files that `read_dataset` reads."""
-    return [args.data, args.perturbation, args.response, args.sigma, args.nodes]
+    tables = [args.perturbation, args.response, args.sigma, args.held, args.initial_state]
+    return [args.data, *tables, args.nodes]
 
 
 def node_kind_of(text: str | None) -> Any:

@@ -261,6 +261,20 @@ def _data(parser: Parser) -> None:
         "--sigma", type=Path, metavar="FILE",
         help="standard deviation of each response; weights the fit",
     )  # fmt: skip
+    data.add_argument(
+        "--held", type=Path, metavar="FILE",
+        help="levels at which nodes are held, as knock-outs are (condition, node); empty: free",
+    )  # fmt: skip
+    data.add_argument(
+        "--held-fitted", action="store_true", help="fit these levels, from the given ones on"
+    )
+    data.add_argument(
+        "--initial-state", type=Path, metavar="FILE",
+        help="states where conditions start (condition, node); empty: the model's own",
+    )  # fmt: skip
+    data.add_argument(
+        "--initial-fitted", action="store_true", help="fit these states, from the given ones on"
+    )
     _nodes(data)
     data.add_argument(
         "--data", type=Path, metavar="FILE.nc",

@@ -10,17 +10,21 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.common.labels import counted, listed
+from pycellbox.common.options import did_you_mean
 from pycellbox.data.dims import STEADY
 from pycellbox.data.units import same_unit
 from pycellbox.errors import DataError
+
+PARTIAL = ("held", "held_fitted", "initial_state", "initial_fitted")
+"""Tables that may leave out conditions and nodes of which they say nothing."""
 
 
 def check_table_dims(tables: Mapping[str, xr.DataArray]) -> None:
     """Check that the perturbation is constant in time and sigma goes with the response."""
     if "time" in tables["perturbation"].dims:
         raise DataError(
-            "perturbation has a time dimension; perturbations are constant in time: give one row "
-            "for each condition."
+            "perturbation has a time dimension; give one row for each condition, or, where inputs "
+            "change, one for each condition and start of a phase, in a column called 'start'."
         )
     if "sigma" in tables and tables["sigma"].dims != tables["response"].dims:
         raise DataError(
@@ -38,6 +42,23 @@ def aligned(table: xr.DataArray, name: str, first: xr.DataArray) -> xr.DataArray
         )
     ordered: xr.DataArray = table.sel({dim: first[dim].values for dim in STEADY})
     return ordered
+
+
+def spread(table: xr.DataArray, name: str, first: xr.DataArray) -> xr.DataArray:
+    """Put a table that says something of some conditions and nodes over all; NaN elsewhere."""
+    if set(table.dims) != set(STEADY):
+        raise DataError(f"{name} has the dims {table.dims}; it needs (condition, node).")
+    for dimension in STEADY:
+        known = first[dimension].values.tolist()
+        strange = [label for label in table[dimension].values.tolist() if label not in known]
+        if strange:
+            raise DataError(
+                f"{name} has {counted(len(strange), f'{dimension} label')} that the perturbation "
+                f"has not: {listed(strange)}{did_you_mean(strange[0], known)}; use its labels, "
+                "rows for conditions and columns for nodes."
+            )
+    full: xr.DataArray = table.reindex({dim: first[dim].values for dim in STEADY})
+    return full
 
 
 def aligned_in_time(sigma: xr.DataArray, response: xr.DataArray) -> xr.DataArray:

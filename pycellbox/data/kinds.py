@@ -105,7 +105,11 @@ def kinds_of_frame(frame: pd.DataFrame) -> pd.Series:
     headings = [str(column).strip().lower() for column in frame.columns]
     kinds = [i for i, heading in enumerate(headings) if heading in _KIND_HEADINGS]
     nodes = [i for i, heading in enumerate(headings) if heading in _NODE_HEADINGS]
-    if len(kinds) != 1 or len(nodes) > 1 or not (nodes or frame.shape[1] == 1):
+    if (
+        len(kinds) != 1
+        or len(nodes) > 1
+        or not (nodes or set(headings) <= {*_KIND_HEADINGS, "group"})
+    ):
         raise DataError(
             f"node_kind is a table with the columns {listed(frame.columns)}; it needs 'node' and "
             "'kind'."
@@ -113,6 +117,18 @@ def kinds_of_frame(frame: pd.DataFrame) -> pd.Series:
     labels = frame.iloc[:, nodes[0]] if nodes else frame.index
     values = frame.iloc[:, kinds[0]].to_numpy(dtype=object)
     return pd.Series(values, index=pd.Index(labels, dtype=object), dtype=object)
+
+
+def groups_of(node_kind: NodeKind) -> dict[str, Any] | None:
+    """Return the group of each node that a table of nodes has beside their kinds."""
+    if not isinstance(node_kind, pd.DataFrame):
+        return None
+    headings = [str(column).strip().lower() for column in node_kind.columns]
+    if "group" not in headings:
+        return None
+    nodes = [i for i, heading in enumerate(headings) if heading in _NODE_HEADINGS]
+    labels = node_kind.iloc[:, nodes[0]] if nodes else node_kind.index
+    return dict(zip(labels, node_kind.iloc[:, headings.index("group")], strict=True))
 
 
 def _by_node(node_kind: Any) -> dict[str, Any] | None:

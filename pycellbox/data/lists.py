@@ -13,7 +13,7 @@ from pycellbox.common.labels import counted, listed
 from pycellbox.data.cells import as_labels
 from pycellbox.data.delimited import read_rows
 from pycellbox.data.headings import is_blank
-from pycellbox.data.kinds import kinds_of_frame
+from pycellbox.data.kinds import groups_of, kinds_of_frame
 from pycellbox.errors import DataError
 
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -38,12 +38,17 @@ def read_names(names: FilePath | Sequence[str], dimension: str, wanted: int) -> 
     return labels
 
 
-def read_node_kinds(path: FilePath) -> pd.Series:
-    """Read a file with the columns node and kind, with or without a header that says so."""
+def read_node_kinds(path: FilePath) -> pd.Series | pd.DataFrame:
+    """Read a file with the columns node and kind, with or without a header that says so.
+
+    One with a header may have a column group too, and comes back as it is.
+    """
     file = read_rows(PATH("path", path))
     try:
         frame = pd.DataFrame(file.rows[1:], columns=pd.Index(file.rows[0], dtype=object))
-        return kinds_of_frame(frame.loc[:, [not is_blank(c) for c in frame.columns]])
+        frame = frame.loc[:, [not is_blank(c) for c in frame.columns]]
+        kinds = kinds_of_frame(frame)
+        return kinds if groups_of(frame) is None else frame
     except DataError:
         if len(file.rows[0]) == 2:
             rows = file.rows[1:] if is_blank(file.rows[0][0]) else file.rows

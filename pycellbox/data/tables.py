@@ -14,12 +14,20 @@ import xarray as xr
 from pycellbox.common.arrays import unmasked
 from pycellbox.common.labels import counted, label_text
 from pycellbox.common.options import checked, instance, optional, shown, text
-from pycellbox.data.alignment import aligned, aligned_in_time, check_table_dims, one_unit
+from pycellbox.data.alignment import (
+    PARTIAL,
+    aligned,
+    aligned_in_time,
+    check_table_dims,
+    one_unit,
+    spread,
+)
 from pycellbox.data.cells import as_labels, as_numbers
 from pycellbox.data.columns import Surroundings
 from pycellbox.data.dims import COURSE, STEADY
+from pycellbox.data.doses import largest, per_label, phased_array, read_doses
 from pycellbox.data.frames import from_frame, labelled_array
-from pycellbox.data.kinds import NodeKind, named_nodes, resolve_node_kinds
+from pycellbox.data.kinds import NodeKind, groups_of, named_nodes, resolve_node_kinds
 from pycellbox.data.orientation import check_doses, check_orientation
 from pycellbox.data.schema import validate
 from pycellbox.data.variables import check_not_empty
@@ -47,13 +55,26 @@ def from_tables(
     nodes: Sequence[Any] | None = None,
     time_units: str | None = None,
     attrs: Mapping[str, Any] | None = None,
+    held: Table | None = None,
+    held_fitted: Table | bool | None = None,
+    initial_state: Table | None = None,
+    initial_fitted: Table | bool | None = None,
+    replicate_of: Any = None,
+    subject: Any = None,
+    group: Any = None,
 ) -> xr.Dataset:
     """Make a checked dataset from tables of perturbations and responses.
 
     Parameters
     ----------
     perturbation : DataFrame, DataArray or array, shape (condition, node)
-        Perturbations, dimensionless, finite; 0 where nothing was applied.
+        Perturbations, dimensionless, finite; 0 where nothing was applied. Inputs that change have a
+        row for each condition and start, from which on they hold: a DataFrame with a (condition,
+        start) MultiIndex, or with a column ``start``, ``start (min)``, which is −inf or ``pre``
+        for a pre-treatment that has settled; or a DataArray (condition, phase, node) with the
+        coordinate ``phase_start``.
+        A start without a unit is in that of the response. Columns ``subject`` and ``replicate_of``
+        are no nodes.
     response : DataFrame, DataArray or array, shape (condition, node) or (condition, time, node)
         Log-ratio to the unperturbed control, NaN where not measured. A DataFrame with a
         (condition, time) MultiIndex, or with a column of times beside its labels, is a time
@@ -63,7 +84,8 @@ def from_tables(
     node_kind : mapping, Series, DataArray or sequence, optional
         ``{node: kind}``; or one kind for each node in node order; or ``{kind: count}`` in node
         order; or ``{kind: [nodes]}``. Integers are labels where the tables have such labels, and
-        positions otherwise. Kinds are ``protein``, ``phenotype`` and ``drug``. By
+        positions otherwise. Kinds are ``protein``, ``phenotype``, ``drug`` and ``hidden``. A
+        DataFrame with the columns node and kind may have a column group. By
         default the coordinate ``node_kind`` of a DataArray that has one, else all are proteins.
     time : sequence of float, optional
         Time points of a plain (condition, time, node) array. Labelled tables have their own.
@@ -75,6 +97,15 @@ def from_tables(
     attrs : mapping, optional
         Provenance to keep with the dataset, text and numbers. ``transform`` says how the
         response was made, by default ``"log-ratio to unperturbed control"``.
+    held, initial_state : DataFrame, DataArray or array, shape (condition, node), optional
+        Levels at which nodes are held, and states where conditions start; NaN elsewhere. Conditions
+        and nodes of which nothing is said may be left out.
+    held_fitted, initial_fitted : bool or tables like these, optional
+        Which of them are fitted; True for all.
+    replicate_of, subject : mapping, Series or sequence of str, optional
+        ``{condition: text}``, or one text for each condition in order; see `validate`.
+    group : mapping, Series or sequence of str, optional
+        ``{node: text}``, or one text for each node in order.
 
     Returns
     -------
@@ -107,14 +138,49 @@ def from_tables(
     given: dict[str, Table] = {"perturbation": perturbation, "response": response}
     if sigma is not None:
         given["sigma"] = sigma
+    said = Said(held_fitted, initial_fitted, replicate_of, subject, group)
+    given |= said.tables(held=held, initial_state=initial_state)
     beside = Beside(conditions, nodes, time)
-    return assemble(given, node_kind, beside, time_units=time_units, attrs=attrs)
+    return assemble(given, node_kind, beside, said, time_units=time_units, attrs=attrs)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said of conditions and nodes beside the tables; see `from_tables`."""
+
+    held_fitted: Table | bool | None = None
+    initial_fitted: Table | bool | None = None
+    replicate_of: Any = None
+    subject: Any = None
+    group: Any = None
+
+    def tables(self, **levels: Table | None) -> dict[str, Table]:
+        """Return the tables among what is given, by name."""
+        fitted = {"held_fitted": self.held_fitted, "initial_fitted": self.initial_fitted}
+        tables = {name: table for name, table in levels.items() if table is not None}
+        for name, table in fitted.items():
+            if table is not None and not isinstance(table, bool | np.bool_):
+                tables[name] = table
+        return tables
+
+    def everywhere(self, data: xr.Dataset) -> xr.Dataset:
+        """Fit all levels that there are where True stands for a table."""
+        for name, of, asked in (
+            ("held_fitted", "held", self.held_fitted),
+            ("initial_fitted", "initial_state", self.initial_fitted),
+        ):
+            if isinstance(asked, bool | np.bool_) and asked:
+                if of not in data:
+                    raise DataError(f"{name} is True, and no {of} is given; give the levels.")
+                data = data.assign({name: data[of].notnull()})
+        return data
 
 
 def assemble(
     given: Mapping[str, Table],
     node_kind: NodeKind,
     beside: Beside,
+    said: Said,
     *,
     time_units: str | None,
     attrs: Mapping[str, Any] | None,
@@ -124,12 +190,15 @@ def assemble(
     if node_kind is None:
         node_kind = _carried_kinds(given)
     named = named_nodes(node_kind)
-    tables = labelled(given, beside, named, files or {})
+    tables, texts = labelled(given, beside, named, files or {})
     check_table_dims(tables)
-    check_orientation(tables, named)
-
-    first = tables["perturbation"]
-    together = {name: aligned(table, name, first) for name, table in tables.items()}
+    first = largest(tables["perturbation"])
+    whole = {name: table for name, table in tables.items() if name not in PARTIAL}
+    check_orientation({**whole, "perturbation": first}, named)
+    together = {
+        name: (spread if name in PARTIAL else aligned)(table, name, first)
+        for name, table in tables.items()
+    }
     if "sigma" in together and "time" in together["response"].dims:
         together["sigma"] = aligned_in_time(together["sigma"], together["response"])
     kinds = resolve_node_kinds(node_kind, first["node"].values)
@@ -138,16 +207,30 @@ def assemble(
 
     units = one_unit(together, time_units)
     dataset = xr.Dataset(together, attrs=dict(attrs or {}))
-    dataset = dataset.assign_coords(node_kind=("node", kinds))
+    dataset = said.everywhere(dataset.assign_coords(node_kind=("node", kinds)))
+    group = groups_of(node_kind) if said.group is None else said.group
+    for name, dimension, given_texts in (
+        ("replicate_of", "condition", texts.get("replicate_of", said.replicate_of)),
+        ("subject", "condition", texts.get("subject", said.subject)),
+        ("group", "node", group),
+    ):
+        if given_texts is not None:
+            cells = per_label(given_texts, name, first[dimension].values.tolist(), dimension)
+            dataset = dataset.assign_coords({name: (dimension, np.array(cells, dtype=object))})
     if "time" in dataset.dims:
         dataset["time"].attrs["units"] = units
+        if "phase_start" in dataset.coords:
+            dataset["phase_start"].attrs.setdefault("units", units)
     return validate(dataset)
 
 
 def labelled(
     given: Mapping[str, Table], beside: Beside, named: Set[str], files: Mapping[str, str]
-) -> dict[str, xr.DataArray]:
-    """Turn tables of any kind into float64 DataArrays with canonical dims and string labels."""
+) -> tuple[dict[str, xr.DataArray], dict[str, dict[str, Any]]]:
+    """Turn tables of any kind into float64 DataArrays with canonical dims and string labels.
+
+    Beside them is what columns of the perturbation say of conditions: ``subject``, say.
+    """
     for name, table in given.items():
         if isinstance(table, str) or not (has_labels(table) or isinstance(table, _PLAIN)):
             raise OptionError(
@@ -156,12 +239,19 @@ def labelled(
             )
     beside.check_use(given)
     columns = {name: _columns_of(table) for name, table in given.items()}
-    result = {}
+    result: dict[str, xr.DataArray] = {}
+    texts: dict[str, dict[str, Any]] = {}
     for name, table in given.items():
         others = set().union(*(columns[other] for other in given if other != name))
         around = Surroundings(named, others, from_file=name in files)
-        result[name] = _labelled(table, files.get(name, name), beside, around)
-    return result
+        owner = files.get(name, name)
+        if name == "perturbation" and isinstance(table, pd.DataFrame):
+            result[name], texts = read_doses(table, owner, around)
+        elif name == "perturbation" and isinstance(table, xr.DataArray) and "phase" in table.dims:
+            result[name] = phased_array(table, owner)
+        else:
+            result[name] = _labelled(table, owner, beside, around)
+    return result, texts
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,31 @@ import xarray as xr
 
 from pycellbox.common.files import PATH
 from pycellbox.common.labels import counted, label_text
-from pycellbox.common.options import checked, optional
+from pycellbox.common.options import checked, flag, optional
 from pycellbox.data.cells import as_numbers, is_numeric
 from pycellbox.data.conditions import condition_labels
 from pycellbox.data.delimited import SEPARATORS, Rows, read_rows
 from pycellbox.data.dims import STEADY
+from pycellbox.data.doses import is_start, largest, start_cell
 from pycellbox.data.kinds import NodeKind
 from pycellbox.data.lists import FilePath, read_names, read_node_kinds
 from pycellbox.data.numerals import is_missing_text, plain_numerals
 from pycellbox.data.orientation import check_orientation
-from pycellbox.data.tables import BESIDE, Beside, Table, assemble, labelled
+from pycellbox.data.tables import BESIDE, Beside, Said, Table, assemble, labelled
 from pycellbox.data.variables import check_perturbation
 from pycellbox.errors import DataError
 
 
-@checked(perturbation=PATH, response=PATH, sigma=optional(PATH), **BESIDE)
+@checked(
+    perturbation=PATH,
+    response=PATH,
+    sigma=optional(PATH),
+    held=optional(PATH),
+    initial_state=optional(PATH),
+    held_fitted=flag(),
+    initial_fitted=flag(),
+    **BESIDE,
+)
 def read_csv(
     perturbation: FilePath,
     response: FilePath,
@@ -40,6 +50,10 @@ def read_csv(
     time: Sequence[float] | npt.NDArray[Any] | None = None,
     time_units: str | None = None,
     attrs: Mapping[str, Any] | None = None,
+    held: FilePath | None = None,
+    held_fitted: bool = False,
+    initial_state: FilePath | None = None,
+    initial_fitted: bool = False,
 ) -> xr.Dataset:
     """Read a dataset from text files of tables, CSV or otherwise.
 
@@ -50,7 +64,9 @@ def read_csv(
     ----------
     perturbation : path
         Table (condition, node), dimensionless. By default its first line names the nodes and
-        its first column the conditions.
+        its first column the conditions. Inputs that change have a row for each condition and
+        start, and a column of starts such as ``start (min)``, with ``pre`` or ``-inf`` for a
+        pre-treatment that has settled. Columns ``subject`` and ``replicate_of`` are no nodes.
     response : path
         Table (condition, node), log-ratio to the unperturbed control; an empty cell, ``NA``,
         ``NaN`` and what else pandas reads as missing mean not measured. A time course has a row
@@ -62,7 +78,7 @@ def read_csv(
         Node labels, or a file with one on each line. Giving it says that the tables are bare
         matrices, without header and without a column of labels.
     node_kind : path, mapping, Series or sequence, optional
-        As for `from_tables`, or the path of a file with the two columns node and kind.
+        As for `from_tables`, or the path of a file with the columns node and kind, maybe group.
     conditions : path or sequence of str, optional
         Condition labels of bare matrices. By default they are made from the perturbed
         nodes.
@@ -73,6 +89,11 @@ def read_csv(
         Unit of time of a time course; by default what its heading says, else ``"h"``.
     attrs : mapping, optional
         Provenance to keep with the dataset, text and numbers.
+    held, initial_state : path, optional
+        Tables (condition, node) of levels at which nodes are held, and of states where conditions
+        start; empty elsewhere. Conditions and nodes without any may be left out.
+    held_fitted, initial_fitted : bool
+        Whether these levels and states are fitted, from what the tables say on.
 
     Returns
     -------
@@ -97,8 +118,8 @@ def read_csv(
     ... )
     """
     paths = {"perturbation": perturbation, "response": response}
-    if sigma is not None:
-        paths["sigma"] = sigma
+    more = {"sigma": sigma, "held": held, "initial_state": initial_state}
+    paths |= {name: path for name, path in more.items() if path is not None}
     files = {name: read_rows(Path(path), header=nodes is None) for name, path in paths.items()}
     if isinstance(node_kind, str | os.PathLike):
         node_kind = read_node_kinds(node_kind)
@@ -115,12 +136,15 @@ def read_csv(
         names, arrays = _bare_matrices(files, nodes)
         labels = _conditions(conditions, arrays["perturbation"], names)
         if time is not None:
-            for name in arrays.keys() - {"perturbation"}:
+            for name in arrays.keys() & {"response", "sigma"}:
                 arrays[name] = _split_times(arrays[name], files[name], len(labels), len(time))
         tables = dict(arrays)
         beside = Beside(labels, names, time)
     owners = {name: str(path) for name, path in paths.items()} if nodes is None else None
-    return assemble(tables, node_kind, beside, time_units=time_units, attrs=attrs, files=owners)
+    said = Said(held_fitted, initial_fitted)
+    return assemble(
+        tables, node_kind, beside, said, time_units=time_units, attrs=attrs, files=owners
+    )
 
 
 def read_perturbation(
@@ -153,9 +177,9 @@ def read_perturbation(
         names, arrays = _bare_matrices({"perturbation": file}, nodes)
         table = arrays["perturbation"]
         beside = Beside(condition_labels(table, names), names, None)
-    tables = labelled({"perturbation": table}, beside, known, {"perturbation": str(path)})
-    check_orientation(tables, known)
+    tables, _ = labelled({"perturbation": table}, beside, known, {"perturbation": str(path)})
     perturbation = tables["perturbation"]
+    check_orientation({"perturbation": largest(perturbation)}, known)
     check_perturbation(perturbation.values, {d: perturbation[d].values for d in STEADY})
     return perturbation
 
@@ -188,6 +212,10 @@ def _labelled_frame(file: Rows) -> pd.DataFrame:
     """Read a table with a header as it stands: text columns as text, all others as numbers."""
     header = file.rows[0]
     _check_header(file)
+    starts = [j for j, heading in enumerate(header) if j and is_start(heading)]
+    for row in file.rows[1:]:
+        for j in starts:
+            row[j] = start_cell(row[j])
     body = [row for row in file.rows[1:] if any(row)]
     if not body or len(header) == 1:
         missing = "columns of nodes" if body else "rows below its header"

@@ -45,9 +45,11 @@ def python_calls(folder: Path) -> dict[str, Call]:
     split = pcb.splits.random(data, seed=0)
     solved = {"model": fit.model, "parameters": fit.parameters, "solver": _EULER, "horizon": 2.0}
     ridge = baselines.AdditiveEffects().fit(data)
-    files = {name: folder / f"{name}.csv" for name in ("perturbation", "response")}
+    held = np.where(np.arange(y.sizes["node"]) == 0, -4.0, np.full(y.shape, np.nan))
+    tables = {"perturbation": u, "response": y, "held": y.copy(data=held)}
+    files = {name: folder / f"{name}.csv" for name in tables}
     for name, path in files.items():
-        write_table(data[name].to_pandas(), path)
+        write_table(tables[name].to_pandas(), path)
     written, open_fit = pcb.save_data(data, folder / "data.nc"), fit.save(folder / "fit.nc")
     numpy = {"backend": "numpy"}
     pcb.fit(data, schedule=_STAGE, checkpoint=folder / "run.nc", progress=False, **numpy)
@@ -186,6 +188,13 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "node_kind": kinds,
                 "time": None,
                 "attrs": {"a": 1},
+                "held": held,
+                "held_fitted": False,
+                "initial_state": np.zeros(y.shape),
+                "initial_fitted": True,
+                "replicate_of": None,
+                "subject": dict.fromkeys(labels["conditions"], "a"),
+                "group": None,
                 **labels,
             },
         ),
@@ -215,6 +224,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "time": None,
                 "time_units": None,
                 "attrs": None,
+                "held": files["held"],
+                "held_fitted": False,
+                "initial_state": None,
+                "initial_fitted": False,
             },
         ),
         "regimen": (pcb.regimen, {"data": course}),
