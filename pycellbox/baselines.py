@@ -1,9 +1,10 @@
 """Simple predictors that a network model has to beat.
 
-Each is a linear map from doses to responses, fitted to a dataset and applied to perturbations:
-``baseline.fit(data).predict(perturbation)``. Predictions are labelled like the responses. Nodes
-never perturbed in training have no effect on a prediction, and a node never measured in training
-is predicted 0, no change from the control. Measurement errors (``sigma``) are not used.
+Each is a linear map from doses, in every phase, and held levels to responses, fitted to a dataset
+and applied to perturbations: ``baseline.fit(data).predict(perturbation)``. Predictions are labelled
+like the responses. Nodes never perturbed in training have no effect on a prediction, and a node
+never measured in training is predicted 0, no change from the control. Measurement errors
+(``sigma``) are not used.
 
 `Ridge` needs scikit-learn, which is loaded when it is fitted.
 """
@@ -19,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.common.labels import labels_along
 from pycellbox.common.options import checked, flag, listed, number
 from pycellbox.data.dims import COURSE, STEADY
+from pycellbox.data.features import Features
 from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.errors import BackendError, DataError, ModelError
 
@@ -37,10 +38,9 @@ ALPHAS: tuple[float, ...] = tuple(float(a) for a in np.logspace(-3, 3, 13))
 
 @dataclass(frozen=True)
 class _Linear:
-    """A fitted baseline: effects (drug, output) and intercept (output), with its labels."""
+    """A fitted baseline: effects (input, output) and intercept (output), with its labels."""
 
-    nodes: tuple[str, ...]
-    active: npt.NDArray[np.bool_]
+    inputs: Features
     effects: _Floats
     intercept: _Floats
     template: xr.DataArray  # the response of one condition: dims and coords of a prediction
@@ -62,8 +62,8 @@ class Baseline(ABC):
         Parameters
         ----------
         data : Dataset
-            With ``perturbation`` (condition, node) and ``response`` (condition[, time], node);
-            NaN responses were not measured and are left out.
+            With ``perturbation`` (condition[, phase], node) and ``response`` (condition[, time],
+            node); NaN responses were not measured and are left out.
 
         Returns
         -------
@@ -79,7 +79,8 @@ class Baseline(ABC):
             The baseline needs scikit-learn, which is not installed.
         """
         as_dataset(data, "perturbation", "response")
-        nodes, doses = _doses(data["perturbation"])
+        inputs = Features.of(data)
+        doses = inputs(data)
         response = data["response"]
         dims = COURSE if "time" in response.dims else STEADY
         response = as_array(response, "response", *dims)
@@ -93,19 +94,19 @@ class Baseline(ABC):
             raise DataError("response holds infinity; write NaN where nothing was measured.")
         if np.isnan(outputs).all():
             raise DataError("no response was measured in the training conditions.")
-        active = (doses != 0).any(axis=0)
-        effects, intercept = self._estimate(doses[:, active], outputs)
-        self._fitted = _Linear(nodes, active, effects, intercept, template)
+        effects, intercept = self._estimate(doses, outputs)
+        self._fitted = _Linear(inputs, effects, intercept, template)
         return self
 
     @checked()
-    def predict(self, perturbation: xr.DataArray) -> xr.DataArray:
+    def predict(self, perturbation: xr.DataArray | xr.Dataset) -> xr.DataArray:
         """Predict the responses to perturbations.
 
         Parameters
         ----------
-        perturbation : DataArray (condition, node)
-            Doses, with the nodes of the training data in any order.
+        perturbation : DataArray (condition[, phase], node) or Dataset
+            Doses, or a dataset with them and what is held, with the nodes of the training data in
+            any order.
 
         Returns
         -------
@@ -122,15 +123,8 @@ class Baseline(ABC):
         fitted = self._fitted
         if fitted is None:
             raise ModelError(f"{self!r} is not fitted; call fit(data) first.")
-        nodes, doses = _doses(perturbation)
-        if set(nodes) != set(fitted.nodes):
-            odd = sorted(set(nodes) ^ set(fitted.nodes))
-            raise DataError(
-                f"perturbation and training data differ in {len(odd)} node(s), the first is "
-                f"{odd[0]!r}; a baseline predicts for the nodes it was fitted to."
-            )
-        doses = doses[:, [nodes.index(node) for node in fitted.nodes]]
-        values = doses[:, fitted.active] @ fitted.effects + fitted.intercept
+        doses = fitted.inputs(perturbation)
+        values = doses @ fitted.effects + fitted.intercept
         template = fitted.template
         coords: dict[Any, Any] = dict(template.copy(deep=True).coords)
         coords["condition"] = perturbation["condition"]
@@ -271,15 +265,6 @@ def _linear_model() -> Any:
             'pip install "pycellbox[baselines]"'
         ) from error
     return linear_model
-
-
-def _doses(perturbation: xr.DataArray) -> tuple[tuple[str, ...], _Floats]:
-    """Node labels and doses (condition, node)."""
-    perturbation = as_array(perturbation, "perturbation", *STEADY)
-    doses = real_numbers(perturbation, "perturbation").astype(np.float64)
-    if not np.isfinite(doses).all():
-        raise DataError("perturbation holds NaN or infinity; 0 means not perturbed.")
-    return tuple(labels_along(perturbation, "node")), doses
 
 
 def _need_doses(X: _Floats) -> None:

@@ -114,7 +114,7 @@ def evaluate(
     if baselines:
         for name, baseline in all_baselines().items():
             try:
-                predictions[name] = baseline.fit(training).predict(data["perturbation"])
+                predictions[name] = baseline.fit(training).predict(data)
                 if times is not None:
                     predictions[name] = predictions[name].sel(time=times)
             except (BackendError, DataError) as error:

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.baselines import Ridge
 from pycellbox.data import drugs_of, in_unit, pooled_sigma, validate
 from pycellbox.data.joining import joined
 from pycellbox.data.replicates import replicates_across, twins_of
@@ -280,3 +281,32 @@ def test_what_meets_a_fit_may_be_in_another_unit(unit, minutes):
         assert pcb.metrics.mse(predicted, data["response"][judge]) == pcb.metrics.mse(
             wanted.predictions[name], data["response"][judge]
         )
+
+
+# ---- baselines: doses in every phase are inputs
+
+
+def test_baselines_take_every_phase_that_varies():
+    """A pre-treatment and a pulse, each of which moves a response of its own."""
+    rng = np.random.default_rng(1)
+    doses = np.zeros((24, 3, 2))
+    doses[:, 0, 0], doses[:, 1, 1] = rng.normal(0, 1, (2, 24))
+    doses[:, 1:, 0] = doses[:, :1, 0]  # goes on: one input, not three
+    data = dataset(doses, [-INF, 0, 10])
+    held = np.where(np.arange(24) % 2, NAN, -1.0)[:, None] * [1, NAN, NAN, NAN]
+    data = validate(data.assign(held=(LEVELS, held)))
+    data["response"][..., 0] = doses[:, 0, 0, None] * [1, 2, 3]
+    data["response"][..., 1] = doses[:, 1, 1, None] * [3, 2, 1]
+    data["response"][..., 2] = np.nan_to_num(held[:, :1]) * [1, 1, 1]
+    data["response"][..., 3] = 0
+    train, test = data.isel(condition=slice(0, 16)), data.isel(condition=slice(16, None))
+    ridge = Ridge(alphas=(1e-9,)).fit(train)
+    assert ridge._fitted.effects.shape[0] == 3
+    for asked in (test, in_unit(test, "h"), test.isel(node=[3, 1, 0, 2])):
+        np.testing.assert_allclose(ridge.predict(asked), test["response"], atol=1e-6)
+    # Other phases, with the same doses at the times that count.
+    shorter = test.isel(phase=[0, 1, 2, 2]).assign_coords(phase_start=("phase", [-INF, 0, 10, 90]))
+    shorter["phase_start"].attrs["units"] = "min"
+    np.testing.assert_allclose(ridge.predict(shorter), test["response"], atol=1e-6)
+    with pytest.raises(DataError, match="differ in 1 node"):
+        ridge.predict(test.isel(node=[0, 1, 2]))
