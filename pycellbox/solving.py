@@ -136,6 +136,14 @@ def states_of(
     else:
         found = Solution.integrated(np.empty((0, grid.size, structure.n_nodes), u.dtype))
     found.check(conditions, float(grid[-1]))
+    if found.rested is not None and not found.rested.all():
+        names = [name for name, ok in zip(conditions, found.rested, strict=True) if not ok]
+        warn(
+            f"the pre-treatment of {len(names)} condition(s) does not settle in a stable steady "
+            f"state ({listed(names)}); the state at its end depends on how long it was: let the "
+            "first phase start at a finite time.",
+            NumericsWarning,
+        )
     labelled = label_states(found.states, structure, conditions, None if steady else grid)
     if not solver.steady:
         return labelled

@@ -6,16 +6,25 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
 
+import pycellbox as pcb
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.errors import SolverError
-from pycellbox.models import FORMS, CellBox
+from pycellbox.models import FORMS, CellBox, Structure
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.segments import pieces
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, SteadyState, Tsit5
-from tests.support.problems import assert_same_gradient, random_parameters, random_problem
+from tests.support.compartments import Compartments
+from tests.support.problems import KINDS as NODE_KINDS
+from tests.support.problems import (
+    NODES,
+    assert_same_gradient,
+    random_parameters,
+    random_problem,
+)
 
 pytest.importorskip("autograd", reason='needs autograd: pip install "pycellbox[test]"')
 from autograd import grad
@@ -184,6 +193,65 @@ def test_times_near_a_break_are_at_it():
         assert piece.times[0] == 0
         np.testing.assert_allclose(piece.times, wanted, rtol=1e-12)
     assert [piece.asked for piece in found] == [slice(0, 1), slice(1, 3), slice(3, 4)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "held alone"])
+@pytest.mark.parametrize(
+    "solver", [RK4(0.1), pytest.param(Tsit5(1e-8, 1e-10), marks=pytest.mark.slow)], ids=repr
+)
+def test_any_equation_is_treated(solver, kind):
+    # Compartments that begin at a share of the input, with parameters of their own.
+    rng = np.random.default_rng(4)
+    structure = Structure.over(Compartments(0.3), NODES, NODE_KINDS)
+    plain = treated_problem(CellBox(), rng, TIMES, **KINDS[kind])
+    problem = dataclasses.replace(plain, structure=structure)
+    n = len(NODES)
+    p = {
+        "kappa": np.array(0.3),
+        "delta": rng.uniform(0.5, 1.5, n),
+        "gain": rng.uniform(0.3, 0.8, n),
+    }
+    session = BACKEND.session(problem, solver, Loss())
+    _, gradient = session.loss_and_gradient(p, inputs=True)
+    _, wanted = BACKEND.session(problem, solver, Loss(), "finite-difference").loss_and_gradient(p)
+    assert_same_gradient({name: gradient[name] for name in p}, wanted, 1e-8)
+    treated = problem.treatment
+    for key in (INPUT, PRETREATMENT, "initial"):
+        array = getattr(treated, key)
+        if array is None:
+            continue
+        for at in ((0,) * array.ndim, (2, *(0,) * (array.ndim - 2), 3)):
+            if np.isnan(array[at]):
+                continue
+            step = np.zeros_like(array)
+            step[at] = 1e-5
+
+            def loss(moved, key=key):
+                other = dataclasses.replace(treated, **{key: moved})
+                moved_problem = dataclasses.replace(problem, treatment=other)
+                return BACKEND.session(moved_problem, solver, Loss()).loss(p)
+
+            slope = (loss(array + step) - loss(array - step)) / 2e-5
+            found = gradient[START if key == "initial" else key][at]
+            assert found == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+def test_a_pretreatment_that_does_not_settle_is_named():
+    # Two nodes that chase each other round a cycle.
+    nodes = ["A", "B"]
+    W = xr.DataArray(
+        [[2.0, 4.0], [-4.0, 2.0]], {"target": nodes, "source": nodes}, ("target", "source")
+    )
+    rates = {name: ("node", np.ones(2)) for name in ("alpha", "epsilon")}
+    parameters = xr.Dataset({"W": W, **rates}, {"node": nodes})
+    u = xr.DataArray(
+        np.full((1, 2, 2), 0.3),
+        {"condition": ["c"], "node": nodes, "phase_start": ("phase", [-np.inf, 0.0])},
+        ("condition", "phase", "node"),
+    )
+    model = pcb.CellBox(self_interaction=True)
+    with pytest.warns(pcb.NumericsWarning, match="pre-treatment of 1 condition.*'c'"):
+        pcb.solve(model, parameters, u, solver=Tsit5(), times=[0, 1.0], backend="numpy")
 
 
 # ---- steady states

@@ -21,9 +21,8 @@ from pycellbox.treatment import Treatment
 
 AT_REST = 1e-13
 """Tolerance of steady states from which trajectories begin: their derivatives are to be exact."""
-# A rate of change per unit of time that counts as none, relative to 1 + |x|; and how often the time
-# of an equation whose rates are not known is doubled.
-_STILL, _DOUBLINGS = 1e-8, 20
+# How often the time of an equation whose rates are not known is doubled, from 1 on.
+_DOUBLINGS = 12
 # How near to the trajectory's end Newton's method has to stay, relative to 1 + |x|.
 _NEWTON_STEPS, _NEAR = 20, 1e-2
 
@@ -125,10 +124,9 @@ class EquationRest(Rest):
         for doubling in range(1 if known else _DOUBLINGS):
             self._span *= 2 if doubling else 1
             reached, _ = integration.reached(self._all, self._span)
-            rate_left = np.abs(field.value(reached)).max(axis=1)
-            if not (rate_left > _STILL * (1 + np.abs(reached).max(axis=1))).any():
+            self.states, self.settled = self._roots(reached)
+            if self.settled.all() or not np.isfinite(reached).all():
                 break
-        self.states, self.settled = self._roots(reached)
 
     def _systems(self, x: Array) -> Array:
         """−J, with 1 on the diagonal of nodes that do not move: (c, n, n)."""
@@ -140,6 +138,8 @@ class EquationRest(Rest):
 
     def _roots(self, reached: Array) -> tuple[Array, Array]:
         """Steady states near those reached, and which of them are stable."""
+        if not np.isfinite(reached).all():
+            return reached, np.zeros(len(reached), dtype=bool)
         x, tol = reached.copy(), 1e3 * float(np.finfo(reached.dtype).eps)
         for _ in range(_NEWTON_STEPS):
             step = np.linalg.solve(self._systems(x), self.field.value(x)[:, :, None])[:, :, 0]
@@ -229,6 +229,12 @@ class Pretreatment:
         moves = ~stays if treatment.held.any() else None
         field = begun(equations.field(parameters, before), start, moves)
         return cls(rows, at_rest(field, integration(rows, field)), own)
+
+    def rested(self, conditions: int) -> Array:
+        """Which of so many conditions had settled, those that did not have to among them."""
+        rested = np.ones(conditions, dtype=bool)
+        rested[self.rows] = self.rest.settled
+        return rested
 
     def reverse(
         self, adjoint: Array, jump: Array | None, inputs: bool

@@ -39,20 +39,23 @@ class Solution:
         state. NaN where there is no such map.
     steps : ndarray of int, (c,)
         Steps of the integration; 0 where none was needed, −1 where the backend does not count.
+    rested : ndarray of bool, (c,), or None
+        Whether what came before the first segment had settled; None where nothing did.
     """
 
     states: Array
     outcome: Array
     residual: Array
     steps: Array
+    rested: Array | None = None
 
     @classmethod
-    def integrated(cls, states: Array, steps: int = -1) -> Solution:
+    def integrated(cls, states: Array, steps: int = -1, rested: Array | None = None) -> Solution:
         """Of trajectories, which diverged where they are not finite."""
         finite = np.isfinite(states).all(axis=(1, 2))
         outcome = np.where(finite, Outcome.INTEGRATED, Outcome.DIVERGED)
         nothing = np.full(len(states), np.nan, states.dtype)
-        return cls(states, outcome, nothing, np.full(len(states), steps))
+        return cls(states, outcome, nothing, np.full(len(states), steps), rested)
 
     @classmethod
     def steady(
@@ -71,8 +74,10 @@ class Solution:
 
     def rows(self, index: Array) -> Solution:
         """Return the solution of some of the conditions."""
-        parts = (self.states, self.outcome, self.residual, self.steps)
-        return Solution(*(part[index] for part in parts))
+        rested = None if self.rested is None else self.rested[index]
+        return Solution(
+            self.states[index], self.outcome[index], self.residual[index], self.steps[index], rested
+        )
 
     def check(self, conditions: Sequence[str], end: float) -> None:
         """Raise if a trajectory has left the finite numbers, with the label of its condition.

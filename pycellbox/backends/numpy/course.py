@@ -57,9 +57,9 @@ class Passage:
         return sum(len(trajectory.tape.sizes) for trajectory in self.trajectories)
 
     @property
-    def settled(self) -> Array | None:
-        """Which pre-treated conditions settled; None without any."""
-        return None if self.pretreatment is None else self.pretreatment.rest.settled
+    def rested(self) -> Array | None:
+        """Whether the pre-treatment of each condition settled, (c,); None without any."""
+        return None if self.pretreatment is None else self.pretreatment.rested(len(self.end))
 
 
 class Course:

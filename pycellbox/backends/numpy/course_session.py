@@ -50,7 +50,7 @@ def of_interest(gradient: Parameters, inputs: bool) -> Parameters:
 
 def solution(passage: Passage) -> Solution:
     """Return what a passage comes to."""
-    return Solution.integrated(passage.states, passage.steps)
+    return Solution.integrated(passage.states, passage.steps, passage.rested)
 
 
 def through_treatment(
