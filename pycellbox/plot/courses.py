@@ -122,8 +122,8 @@ def trajectories(
     if isinstance(fit, Fit):
         until = float(data["time"].values[-1])
         times = np.union1d(np.linspace(0.0, until, _POINTS), data["time"].values)
-        u = data["perturbation"].sel(condition=panels)
-        lines["fit"] = fit.predict(u, times=times).sel(node=drawn)
+        asked = data.sel(condition=panels)
+        lines["fit"] = fit.predict(asked, times=times).sel(node=drawn)
     elif isinstance(fit, xr.DataArray):
         lines["prediction"] = _part(fit, part, "fit", data)
     if truth is not None:
