@@ -18,7 +18,7 @@ from pycellbox.errors import DataError, ModelError
 from pycellbox.models import Model, Parameter, Structure, prior_mask
 from pycellbox.models.aligning import aligned, same_labels
 from pycellbox.times import time_grid
-from pycellbox.treatment import Treatment, treatment_of
+from pycellbox.treatment import Treatment, check_horizon, treatment_of
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
@@ -88,6 +88,8 @@ class Problem:
                 )
         inputs = _narrowed(data["perturbation"].values, dtype, "perturbation", data)
         treatment = treatment_of(data, dtype)
+        if treatment is not None and steady:
+            check_horizon(treatment, float(times[-1]))
         if treatment is not None and treatment.levels:
             structure = structure.with_levels(treatment.levels, treatment.level_starts)
         return cls(

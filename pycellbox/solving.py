@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.backends import BACKEND, Backend, BackendName, get_backend
+from pycellbox.backends.levels import session_of
 from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import DTYPE, HORIZON, checked, optional
 from pycellbox.data import validate
@@ -21,6 +22,7 @@ from pycellbox.errors import (
 )
 from pycellbox.inputs import Inputs, inputs_of
 from pycellbox.models import MODEL, Model, Structure
+from pycellbox.models.structure import LEVEL
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import LOSS, Loss, LossName
 from pycellbox.problem import (
@@ -36,6 +38,7 @@ from pycellbox.problem import (
 from pycellbox.recipe import Dtype
 from pycellbox.solvers import GRADIENT, SOLVER, Gradient, Solver
 from pycellbox.times import time_grid
+from pycellbox.treatment import check_horizon
 
 
 @checked(
@@ -131,6 +134,8 @@ def states_of(
     conditions, u, treatment = inputs.conditions, inputs.perturbation, inputs.treatment
     if why := backend.supports(solver, treated=treatment is not None):
         raise BackendError(why)
+    if steady and treatment is not None:
+        check_horizon(treatment, float(grid[-1]))
     if conditions:
         found = backend.solve(structure, solver, parameters, u, grid, treatment)
     else:
@@ -222,8 +227,13 @@ def value_and_gradient(
     data = validate(data, part=True)
     problem = Problem.from_dataset(data, structure_of(data, model), horizon, precision)
     check_steady(solver, problem.steady)
-    arrays = parameter_arrays(problem.structure, parameters, precision)
-    session = chosen.session(problem, solver, objective, gradient)
+    structure = problem.structure
+    known = structure if LEVEL in parameters else structure.plain
+    arrays = parameter_arrays(known, parameters, precision)
+    if structure.levels and LEVEL not in parameters:
+        assert problem.treatment is not None
+        arrays[LEVEL] = problem.treatment.level_starts.astype(precision)
+    session = session_of(chosen, problem, solver, objective, gradient)
     value, slope = session.loss_and_gradient(arrays)
     if session.settled is not None:
         _warn_unsettled(problem.conditions, session.settled, float(problem.times[-1]))

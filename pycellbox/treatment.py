@@ -11,7 +11,7 @@ import xarray as xr
 
 from pycellbox.common.labels import counted
 from pycellbox.data.phases import phases_of
-from pycellbox.errors import DataError
+from pycellbox.errors import DataError, OptionError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -149,6 +149,21 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
         fitted=fitted,
         levels=labels,
     )
+
+
+def check_horizon(treatment: Treatment, horizon: float) -> None:
+    """Refuse to integrate to a time before the last segment, which would then not count.
+
+    Raises
+    ------
+    OptionError
+    """
+    last = float(treatment.starts[-1])
+    if horizon <= last:
+        raise OptionError(
+            f"horizon={horizon:g}, and the last phase starts at {last:g}: give a later horizon, so "
+            "that there is time to settle."
+        )
 
 
 def _fitted(data: xr.Dataset, held: Array, initial: Array) -> tuple[Array, tuple[str, ...]]:

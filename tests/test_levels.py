@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.backends.levels import session_of
 from pycellbox.backends.numpy import NumpyBackend
-from pycellbox.fitting.levels import session_of
 from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.numerics.lowering import equations_of
 from pycellbox.objective import Loss

@@ -10,7 +10,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.backends.numpy import NumpyBackend
-from pycellbox.errors import SolverError
+from pycellbox.errors import OptionError
 from pycellbox.models import FORMS, CellBox, Structure
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
 from pycellbox.numerics.losses import loss_and_seeds
@@ -293,7 +293,7 @@ def test_steady_states_of_the_last_segment(model, kind, scale):
 
 def test_a_horizon_before_the_last_phase_is_refused():
     problem = treated_problem(MODELS[0], np.random.default_rng(5), (1.0,))
-    with pytest.raises(SolverError, match=r"last phase starts at 1\.3 .*later horizon"):
+    with pytest.raises(OptionError, match=r"last phase starts at 1\.3 .*later horizon"):
         BACKEND.session(problem, SteadyState(), Loss())
 
 

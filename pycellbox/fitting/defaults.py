@@ -56,13 +56,22 @@ def time_span(data: xr.Dataset, horizon: float | None) -> float:
         The horizon is not a time, or is given for time courses, which have one of their own.
     """
     if "time" not in data["response"].dims:
-        return float(time_grid(DEFAULT_HORIZON if horizon is None else horizon)[0])
+        if horizon is None:
+            horizon = DEFAULT_HORIZON + _last_start(data)
+        return float(time_grid(horizon)[0])
     if horizon is not None:
         raise OptionError(
             f"horizon={shown(horizon)} is for steady-state data; these are time courses, which end "
             f"at {float(data['time'].values[-1]):g}. Stage(horizon=...) fits only their beginning."
         )
     return float(data["time"].values[-1])
+
+
+def _last_start(data: xr.Dataset) -> float:
+    """When the last phase starts, from where on there is time to settle."""
+    if "phase_start" not in data.variables:
+        return 0.0
+    return max(float(np.nanmax(data["phase_start"].values)), 0.0)
 
 
 def is_screen(data: xr.Dataset) -> bool:

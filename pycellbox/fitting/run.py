@@ -16,6 +16,7 @@ from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Problem
 from pycellbox.result import Fit
 from pycellbox.schedule import Stage
+from pycellbox.treatment import check_horizon
 
 log = logging.getLogger("pycellbox")
 
@@ -121,3 +122,5 @@ def check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
                 f"stage {position} has prefix={stage.prefix}, but the data has {given}; it needs "
                 "time courses with at least as many times."
             )
+        if stage.horizon is not None and problem.steady and problem.treatment is not None:
+            check_horizon(problem.treatment, stage.horizon)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pycellbox.backends.levels import session_of
 from pycellbox.backends.protocol import Batch, Iteration, TrainingRun
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs
 from pycellbox.fitting.adamw import AdamWRun, Judge
-from pycellbox.fitting.levels import session_of
 from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Array, Problem

@@ -11,7 +11,6 @@ from pycellbox.backends.numpy.course_session import through_treatment
 from pycellbox.backends.numpy.integrate import reverse_to_start
 from pycellbox.backends.numpy.session import trajectories
 from pycellbox.backends.numpy.steady import find, integrated
-from pycellbox.errors import SolverError
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
@@ -21,7 +20,7 @@ from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steady import SteadyEquations
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import SteadyState
-from pycellbox.treatment import Treatment
+from pycellbox.treatment import Treatment, check_horizon
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,8 @@ class Settling:
         self.span, self._jumps, self._lead = horizon, None, None
         if treatment is None:
             return
+        check_horizon(treatment, horizon)
         self.span = horizon - float(treatment.starts[-1])
-        if self.span <= 0:
-            raise SolverError(
-                f"the last phase starts at {treatment.starts[-1]:g} and the horizon is "
-                f"{horizon:g}: give a later horizon, so that there is time to settle."
-            )
         self._jumps = jumps(lowering, treatment)
         if treatment.segments > 1 or treatment.pretreated.any():
             self._lead = Course(lowering, solver.integrator, treatment, keep=keep)

@@ -7,23 +7,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from pycellbox.backends import Backend
-from pycellbox.backends.protocol import Session
+from pycellbox.backends.protocol import Backend, Session
+from pycellbox.errors import BackendError
 from pycellbox.models.structure import LEVEL
 from pycellbox.numerics.equations import START
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
-from pycellbox.solvers import Solver
+from pycellbox.solvers import Gradient, Solver
 
 
-def session_of(backend: Backend, problem: Problem, solver: Solver, loss: Loss) -> Session:
-    """Hold a problem for training, with the levels that its data ask for."""
+def session_of(
+    backend: Backend, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
+) -> Session:
+    """Hold a problem, with the levels that its data ask for; see `Backend.session`."""
     if not problem.structure.levels:
-        return backend.session(problem, solver, loss)
+        return backend.session(problem, solver, loss, gradient)
+    if why := backend.supports(solver, gradient, inputs=True, treated=True):
+        raise BackendError(why)
     plain = replace(problem, structure=problem.structure.plain)
-    return LevelSession(backend.session(plain, solver, loss), problem)
+    return LevelSession(backend.session(plain, solver, loss, gradient), problem)
 
 
 class LevelSession(PlainSession):
