@@ -11,7 +11,7 @@ import xarray as xr
 
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import instance
-from pycellbox.data import validate
+from pycellbox.data.designs import as_design
 from pycellbox.data.treatments import DIMS
 from pycellbox.errors import DataError
 from pycellbox.models.aligning import same_labels
@@ -104,11 +104,7 @@ def inputs_of(
     if "condition" not in data.indexes:
         data = data.assign_coords(condition=np.arange(data.sizes["condition"]).astype(np.str_))
     same_labels("perturbation", labels_along(data, "node"), nodes)
-    # The schema is checked in one place, on whole datasets: nothing is asked of the responses.
+    if not data.sizes["condition"]:
+        return Inputs((), np.empty((0, len(nodes)), dtype))
     kept = data.drop_vars(["node_kind", "time"], errors="ignore").sel(node=list(nodes))
-    shape = (kept.sizes["condition"], kept.sizes["node"])
-    if 0 in shape:
-        return Inputs((), np.empty(shape, dtype))
-    kept = kept.assign(response=(("condition", "node"), np.zeros(shape)))
-    whole = validate(kept.assign_coords(node_kind=("node", ["protein"] * len(nodes))), part=True)
-    return inputs_of_data(whole, dtype)
+    return inputs_of_data(as_design(kept), dtype)

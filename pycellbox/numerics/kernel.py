@@ -31,6 +31,13 @@ class Kernel(Field):
     def __init__(self, lowering: Lowering, coefficients: Coefficients, drive: Drive) -> None:
         self.lowering, self.coefficients, self.drive = lowering, coefficients, drive
         self.envelope, self.initial = lowering.envelope, drive.initial
+        self._bounds: list[tuple[float, float]] = []
+
+    def driven(self, drive: Drive) -> Kernel:
+        """Return it with another drive; what depends on the coefficients alone is found once."""
+        other = Kernel(self.lowering, self.coefficients, drive)
+        other._bounds = self._bounds
+        return other
 
     def phi_and_slope(self, x: Array) -> tuple[Array, Array]:
         """φ and φ' at states (c, n)."""
@@ -86,7 +93,9 @@ class Kernel(Field):
 
     def step_bound(self) -> tuple[float, float]:
         """See `Field.step_bound`."""
-        return longest_step(self.coefficients, self.envelope)
+        if not self._bounds:
+            self._bounds.append(longest_step(self.coefficients, self.envelope))
+        return self._bounds[0]
 
     def slowest_rate(self) -> float:
         """Smallest c of the nodes that move, as the equation has it; infinite if none moves."""

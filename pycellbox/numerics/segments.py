@@ -90,7 +90,7 @@ def begun(field: Field, initial: Array, moves: Array | None) -> Field:
     if isinstance(field, Kernel):
         numbers = None if moves is None else moves.astype(initial.dtype)
         drive = replace(field.drive, initial=np.ascontiguousarray(initial), moves=numbers)
-        return Kernel(field.lowering, field.coefficients, drive)
+        return field.driven(drive)
     return Restrained(field, initial, moves)
 
 
@@ -135,6 +135,5 @@ def fields(equations: Equations, parameters: Parameters, drives: list[Any]) -> l
         return []
     first = equations.field(parameters, drives[0])
     if isinstance(first, Kernel):
-        others = [Kernel(first.lowering, first.coefficients, drive) for drive in drives[1:]]
-        return [first, *others]
+        return [first, *(first.driven(drive) for drive in drives[1:])]
     return [first, *(equations.field(parameters, drive) for drive in drives[1:])]
