@@ -203,3 +203,10 @@ def test_times_without_a_unit():
 
 def test_an_instruction_says_what_it_is():
     assert repr(pcb.pulse(["EGF", "TGFa"], 0, 1)) == "<pulse of EGF, TGFa>"
+
+
+def test_doses_with_phases_can_be_given_more():
+    table = pcb.regimen(doses(), pcb.pulse("EGF", "0 min", "10 min"))["perturbation"]
+    found = pcb.regimen(table, pcb.knockout("ERK"))
+    assert found["perturbation"].sizes["phase"] == table.sizes["phase"]
+    assert (found["held"].sel(node="ERK") == -4).all()

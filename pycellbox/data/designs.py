@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.options import instance
+from pycellbox.data.dims import STEADY
 from pycellbox.data.given import as_array
 from pycellbox.data.schema import validate
 from pycellbox.errors import DataError
@@ -24,7 +25,7 @@ def as_design(given: xr.DataArray | xr.Dataset) -> xr.Dataset:
     ----------
     given : Dataset or DataArray
         A dataset, valid but for a response or kinds of nodes that it may lack; or doses alone,
-        (condition, node).
+        (condition, node) or, with a ``phase_start``, (condition, phase, node).
 
     Returns
     -------
@@ -37,7 +38,9 @@ def as_design(given: xr.DataArray | xr.Dataset) -> xr.Dataset:
         See `validate`.
     """
     if isinstance(given, xr.DataArray):
-        given = as_array(given, "perturbation", "condition", "node").to_dataset(name="perturbation")
+        if "phase" not in given.dims:
+            given = as_array(given, "perturbation", *STEADY)
+        given = given.to_dataset(name="perturbation")
     if "perturbation" not in given.variables:
         raise DataError("the dataset has no variable 'perturbation'.")
     kinds = given.get("node_kind")
