@@ -137,15 +137,15 @@ def test_one_compilation_for_all_batches_prefixes_and_sessions(backend):
     assert programs.value_and_gradient._cache_size() == compiled
 
 
-def test_a_long_trajectory_is_reversed_in_segments(backend, monkeypatch):
+def test_a_long_trajectory_is_reversed_in_parts(backend, monkeypatch):
     rng = np.random.default_rng(5)
     for model in (pcb.CellBox(form=2), pcb.CellBox(envelope="hill")):
         problem, parameters = random_problem(model, rng, times=TIMES), random_parameters(model, rng)
         state = problem.perturbation.nbytes
         monkeypatch.setattr(ours.plan, "_TAPE_BYTES", 12 * state)
         session = backend.session(problem, pcb.Heun(0.09), Loss())
-        prepared = session._plan.prepared(parameters)
-        assert session._plan.steps(parameters, prepared, None, None, 4)[0].segments > 3
+        ready = session._plan.evaluation(parameters, session._plan.arrays, None, 4, False)
+        assert ready.method.parts > 3
         for prefix in (None, 2):
             compare(
                 backend, problem, parameters, pcb.Heun(0.09), Loss(), 1e-10, [1, 3], prefix

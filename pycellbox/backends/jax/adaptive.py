@@ -43,8 +43,11 @@ def step_ends(
     times: Array,
     prefix: int,
     steps: tuple[float, float | None],
-) -> Array:
+    start: Any = None,
+) -> tuple[Array, Any]:
     """Return the ends of the accepted steps, (s,), among them the requested times up to the prefix.
+
+    With another initial state, ``start``, (n, c), also the state at the end, and None otherwise.
 
     ``steps`` are the first step and the longest, as the NumPy backend has them: a loose error
     control lets steps grow without limit once all has settled, and the exact derivative of those
@@ -58,7 +61,7 @@ def step_ends(
     """
     end = times[prefix - 1]
     if end == 0:
-        return np.zeros(0)
+        return np.zeros(0), start
     # In the dtype of the states, which diffrax would otherwise promote to that of the times; and
     # as many for every prefix, so that one program serves them all.
     first, longest = steps
@@ -67,14 +70,15 @@ def step_ends(
     dtype = drive.initial.dtype
     control = Control(*(None if v is None else np.asarray(v, dtype) for v in numbers))
     kind = (method, int(solver.max_steps))
-    ends, count, finished = jax.device_get(_step_ends(*kind, parameters, drive, rows, control))
+    *found, last = _step_ends(*kind, parameters, drive, rows, control, start)
+    ends, count, finished = jax.device_get(found)
     if not finished:
         raise DivergenceError(
             f"Tsit5 gave up before t = {end:g}: its step vanished or {solver.max_steps} steps did "
             "not suffice; the network is stiff or unstable: loosen rtol and atol, raise "
             "max_steps, or shrink W."
         )
-    return np.asarray(ends[: int(count)])
+    return np.asarray(ends[: int(count)]), last
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -85,9 +89,15 @@ def _step_ends(
     drive: Any,
     rows: Any,
     control: Control,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    start: Any,
+) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
     args = parameters, method.oriented(drive, rows)
     x, end, first = args[1].initial, control.times[-1], control.first
+    steps: Any = {"steps": True, "fn": lambda t, x, args: None}
+    saved = diffrax.SaveAt(**steps)
+    if start is not None:
+        x, subs = start, [diffrax.SubSaveAt(**steps), diffrax.SubSaveAt(t1=True)]
+        saved = diffrax.SaveAt(subs=subs)
     if control.longest is None:
         first = jnp.minimum(first / _bound(method, args, x, jnp.ones_like(x))[0], end)
     solution = diffrax.diffeqsolve(
@@ -98,14 +108,17 @@ def _step_ends(
         dt0=first,
         y0=x,
         args=args,
-        saveat=diffrax.SaveAt(steps=True, fn=lambda t, x, args: None),
+        saveat=saved,
         stepsize_controller=_controller(control, end, method),
         adjoint=diffrax.ForwardMode(),
         max_steps=max_steps,
         throw=False,
     )
     finished = solution.result == diffrax.RESULTS.successful
-    return solution.ts, solution.stats["num_accepted_steps"], finished
+    count, ends, last = solution.stats["num_accepted_steps"], solution.ts, None
+    if start is not None:
+        ends, last = ends[0], solution.ys[1][-1]
+    return ends, count, finished, last
 
 
 def _controller(control: Control, end: jax.Array, method: Method) -> Any:

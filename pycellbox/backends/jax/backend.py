@@ -9,7 +9,9 @@ import numpy as np
 
 from pycellbox.backends.forks import started
 from pycellbox.backends.jax import programs
-from pycellbox.backends.jax.plan import plan_of
+from pycellbox.backends.jax.course import CoursePlan
+from pycellbox.backends.jax.plan import Plan
+from pycellbox.backends.jax.plans import plan_of
 from pycellbox.backends.jax.session import JaxSession
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
@@ -74,8 +76,6 @@ class JaxBackend:
             )
         if inputs and gradient == "finite-difference":
             return NOT_OF_INPUTS
-        if treated:
-            return "the jax backend has no phases, held nodes or initial states; numpy has."
         return ""
 
     def solve(
@@ -88,21 +88,25 @@ class JaxBackend:
         treatment: Treatment | None = None,
     ) -> Solution:
         """See `pycellbox.backends.protocol.Backend.solve`."""
-        if why := self.supports(solver, treated=treatment is not None):
+        if why := self.supports(solver):
             raise BackendError(why)
-        plan = plan_of(structure, solver, perturbation, times)
-        prepared, drive = plan.prepared(parameters), plan.arrays
+        plan: Plan | CoursePlan
+        if treatment is None:
+            plan = plan_of(structure, solver, perturbation, times)
+        else:
+            plan = CoursePlan(structure, solver, treatment, times)
         with programs.float64():
-            method, steps = plan.steps(parameters, prepared, drive, None, times.size)
-            method = method._replace(segments=1)
-            states = jax.device_get(programs.solution(method, prepared, drive, steps, times.size))
+            ready = plan.evaluation(parameters, plan.arrays, None, times.size, False)
+            method, steps = ready.method._replace(parts=1), ready.steps
+            found = programs.solution(method, ready.parameters, ready.drive, steps, times.size)
+            states = jax.device_get(found)
         return Solution.integrated(np.array(states, order="C"), int(np.count_nonzero(steps.sizes)))
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
     ) -> JaxSession | FiniteDifferenceSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
-        if why := self.supports(solver, gradient, treated=problem.treatment is not None):
+        if why := self.supports(solver, gradient):
             raise BackendError(why)
         session = JaxSession(problem, solver, loss, self.solve)
         return FiniteDifferenceSession(session) if gradient == "finite-difference" else session

@@ -6,13 +6,12 @@ What is kept of a step is its state; on the way back JAX differentiates one step
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from pycellbox.backends.jax.frames import PLACE, frozen, mapped
 from pycellbox.backends.jax.grid import Grid
@@ -39,7 +38,7 @@ class Frame:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["arrays", "initial", "perturbation"],
+    data_fields=["arrays", "initial", "perturbation", "moves"],
     meta_fields=["frame"],
 )
 @dataclass(frozen=True)
@@ -53,16 +52,24 @@ class Given:
         Those of the drive.
     initial : Array, (c, n), within programs (n, c)
     perturbation : Array, (c, n)
+    moves : Array of bool, (c, n), or None
+        Which nodes follow the equation; None for all.
     """
 
     frame: Frame
     arrays: list[Any]
     initial: Any
     perturbation: Any
+    moves: Any = None
 
     @classmethod
     def of(
-        cls, structure: Hashable, equations: Equations, drive: Any, perturbation: Array
+        cls,
+        structure: Hashable,
+        equations: Equations,
+        drive: Any,
+        perturbation: Array,
+        moves: Array | None,
     ) -> Given:
         """Take a drive apart; ``structure`` is the key of the equations' structure."""
         arrays: list[Any] = []
@@ -73,7 +80,7 @@ class Given:
 
         empty = mapped(drive, kept)
         frame = Frame((structure, frozen(empty)), equations, empty)
-        return cls(frame, arrays, drive.initial, perturbation)
+        return cls(frame, arrays, drive.initial, perturbation, moves)
 
     def drive(self, perturbation: Any = None) -> Any:
         """Put the drive together again, or make that of a perturbation."""
@@ -84,43 +91,47 @@ class Given:
 
     def rate(self, parameters: Any, drive: Any, x: jax.Array) -> jax.Array:
         """dx/dt at states (c, n), in their dtype."""
-        return jnp.asarray(self.frame.equations.rate(jnp, x, drive, parameters)).astype(x.dtype)
+        found = self.frame.equations.rate(jnp, x, drive, parameters)
+        rate = jnp.asarray(found).astype(x.dtype)
+        return rate if self.moves is None else jnp.where(self.moves, rate, 0)
 
 
 class _Adjoint(NamedTuple):
-    """Derivatives with respect to the state, (n, c), the parameters and maybe the perturbation."""
+    """Derivatives with respect to the state, (n, c), the parameters and maybe the perturbation.
+
+    The last is (c, n), maybe segment by segment.
+    """
 
     state: jax.Array
     parameters: Any
-    perturbation: jax.Array | None
+    inputs: Any
 
     def gradient(self, inputs: Given) -> Any:
         """Gradient with respect to the parameters."""
         return self.parameters
 
     def input_gradient(
-        self, parameters: Any, inputs: Given, at_start: jax.Array
+        self, parameters: Any, inputs: Given, initial: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Gradient with respect to the perturbation and to x₀, (c, n)."""
-        initial = (self.state + at_start).T
-        drive = inputs.frame.equations.drive
-        _, pull = jax.vjp(lambda u: drive(u).initial.astype(initial.dtype), inputs.perturbation)
-        return self.perturbation + pull(initial)[0], initial
+        start, drive = initial.T, inputs.frame.equations.drive
+        _, pull = jax.vjp(lambda u: drive(u).initial.astype(start.dtype), inputs.perturbation)
+        return self.inputs + pull(start)[0], start
 
 
 class Method(NamedTuple):
     """As `pycellbox.backends.jax.scans.Method`; the equations come with the inputs."""
 
     tableau: Tableau
-    segments: int = 1
+    parts: int = 1
 
     def within(self, steps: int, state: Array, budget: int) -> Method:
-        """Return it with as many segments as keep the states of so many steps in ``budget``."""
-        return self._replace(segments=max(1, min(steps, -(-steps * state.nbytes // budget))))
+        """Return it in as many parts as keep the states of so many steps in ``budget``."""
+        return self._replace(parts=max(1, min(steps, -(-steps * state.nbytes // budget))))
 
     def oriented(self, drive: Given, rows: Any) -> Given:
         """Turn the initial state; the drive is that of the rows already."""
-        return Given(drive.frame, drive.arrays, drive.initial.T, drive.perturbation)
+        return replace(drive, initial=drive.initial.T)
 
     def slope(self, parameters: Any, inputs: Given, x: jax.Array) -> jax.Array:
         """See `pycellbox.backends.jax.scans.Method.slope`."""
@@ -133,44 +144,31 @@ class Method(NamedTuple):
             kh.append(h * inputs.rate(parameters, drive, combine(x, weights, kh).T).T)
         return combine(x, self.tableau.b, kh)
 
-    def forward(
-        self, parameters: Any, inputs: Given, steps: Grid, start: Any, *, keep: bool
-    ) -> tuple[jax.Array, jax.Array, Any]:
-        """Record the states."""
-
-        def step(carry: Any, point: Grid) -> tuple[Any, Any]:
-            x, out = carry
-            following = self._step(parameters, inputs, None, point.sizes, x)
-            out = lax.dynamic_update_index_in_dim(out, following, point.slots, 0)
-            return (following, out), x if keep else None
-
-        (x, out), records = lax.scan(step, start, steps)
-        return x, out, records
+    def stepper(self, parameters: Any, inputs: Given) -> Callable[[Grid, jax.Array], Any]:
+        """Record the state."""
+        return lambda point, x: (self._step(parameters, inputs, None, point.sizes, x), x)
 
     def nothing(self, parameters: Any, inputs: Given, driven: bool) -> _Adjoint:
         """See `pycellbox.backends.jax.scans.Method.nothing`."""
         u = inputs.perturbation if driven else None
         return _Adjoint(*jax.tree.map(jnp.zeros_like, (inputs.initial, parameters, u)))
 
-    def reverse(
-        self,
-        parameters: Any,
-        inputs: Given,
-        steps: Grid,
-        records: Any,
-        seeds: jax.Array,
-        carry: _Adjoint,
-    ) -> _Adjoint:
-        """Carry the adjoint from the end of the steps to their start."""
-        u = None if carry.perturbation is None else inputs.perturbation
+    def reverser(
+        self, parameters: Any, inputs: Given
+    ) -> Callable[[Grid, Any, jax.Array, _Adjoint], _Adjoint]:
+        """See `pycellbox.backends.jax.scans.Method.reverser`."""
 
-        def step(carry: _Adjoint, point: Any) -> tuple[_Adjoint, None]:
-            (h, slot), x = point
-            adjoint = carry.state + lax.dynamic_index_in_dim(seeds, slot, keepdims=False)
+        def step(point: Grid, x: Any, adjoint: jax.Array, carry: _Adjoint) -> _Adjoint:
+            u, h = None if carry.inputs is None else inputs.perturbation, point.sizes
             _, pull = jax.vjp(lambda p, u, x: self._step(p, inputs, u, h, x), parameters, u, x)
             *more, state = pull(adjoint)
-            total = jax.tree.map(jnp.add, (carry.parameters, carry.perturbation), tuple(more))
-            return _Adjoint(state, *total), None
+            total = jax.tree.map(jnp.add, (carry.parameters, carry.inputs), tuple(more))
+            return _Adjoint(state, *total)
 
-        carry, _ = lax.scan(step, carry, (steps, records), reverse=True)
-        return carry
+        return step
+
+    def at_start(
+        self, parameters: Any, inputs: Given, carry: _Adjoint, due: jax.Array, driven: bool
+    ) -> Any:
+        """See `pycellbox.backends.jax.scans.Method.at_start`."""
+        return carry.input_gradient(parameters, inputs, carry.state + due) if driven else None

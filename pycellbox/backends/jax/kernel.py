@@ -8,6 +8,7 @@ States are (n, c) here, conditions last, which the products with M like best.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -33,12 +34,14 @@ class Network(NamedTuple):
 class Inputs(NamedTuple):
     """p inside the envelope, v outside it (None: absent), and the initial state: (n, c).
 
-    Or the derivative with respect to them.
+    Or the derivative with respect to them. Beside them which nodes move, as numbers 0 and 1 (None:
+    all).
     """
 
-    inside: jax.Array | None
-    outside: jax.Array | None
-    initial: jax.Array
+    inside: Any
+    outside: Any
+    initial: Any
+    moves: Any = None
 
 
 def turned(inputs: Inputs) -> Inputs:
@@ -52,7 +55,7 @@ def product(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 class _Scaled(NamedTuple):
-    """a, c and b∘v multiplied by the step size."""
+    """a, c and b∘v multiplied by the step size, zero of nodes that do not move."""
 
     a: jax.Array
     c: jax.Array
@@ -60,12 +63,13 @@ class _Scaled(NamedTuple):
 
     @classmethod
     def by(cls, h: jax.Array, network: Network, inputs: Inputs) -> _Scaled:
-        outside = inputs.outside
-        return cls(
+        outside, moves = inputs.outside, inputs.moves
+        scaled = cls(
             network.a[:, None] * h,
             network.c[:, None] * h,
             None if outside is None else network.b[:, None] * outside * h,
         )
+        return scaled if moves is None else jax.tree.map(lambda array: array * moves, scaled)
 
     def increment(self, x: jax.Array, phi: jax.Array) -> jax.Array:
         """h·f(x) for a φ that is known."""
@@ -73,31 +77,39 @@ class _Scaled(NamedTuple):
         return out if self.outside is None else out + self.outside
 
 
+class _Along(NamedTuple):
+    """Σ h κ, where there is v, and Σ h κ∘a∘φ', where the derivative by p is wanted; (n, c)."""
+
+    outside: Any
+    inside: Any
+
+
 class _Adjoint(NamedTuple):
     """Derivative with respect to the state, and what has been collected on the way back.
 
-    M̄ (n, n); Σ h κ∘φ, Σ h κ∘X and, where there is v, Σ h κ, each (n, c); Σ h κ∘a∘φ', where the
-    derivative with respect to p is wanted.
+    M̄ (n, n); Σ h κ∘φ and Σ h κ∘X, each (n, c); what the inputs need, maybe segment by segment.
     """
 
     state: jax.Array
     M: jax.Array
     phi: jax.Array
     x: jax.Array
-    outside: jax.Array | None
-    inside: jax.Array | None
+    inputs: _Along
 
     def gradient(self, inputs: Inputs) -> Network:
         """Gradient with respect to M, a, b and c."""
         a, c = self.phi.sum(axis=1), -self.x.sum(axis=1)
-        if self.outside is None or inputs.outside is None:
+        outside = self.inputs.outside
+        if outside is None or inputs.outside is None:
             return Network(self.M, a, jnp.zeros_like(a), c)
-        return Network(self.M, a, (self.outside * inputs.outside).sum(axis=1), c)
+        b = (outside * inputs.outside).sum(axis=-1)
+        return Network(self.M, a, b if b.ndim == 1 else b.sum(axis=0), c)
 
-    def input_gradient(self, network: Network, inputs: Inputs, at_start: jax.Array) -> Inputs:
-        """Gradient with respect to p, v and x₀, (c, n), the last with seeds of its own."""
-        outside = None if self.outside is None else network.b[:, None] * self.outside
-        return turned(Inputs(self.inside, outside, self.state + at_start))
+    def input_gradient(self, network: Network, inputs: Inputs, initial: jax.Array) -> Inputs:
+        """Gradient with respect to p, v and x₀, (c, n)."""
+        outside, inside = self.inputs
+        outside = None if outside is None else network.b[:, None] * outside
+        return turned(Inputs(inside, outside, initial))
 
 
 def _stage_states(scaled: _Scaled, A: Any, x: jax.Array, phis: Any) -> list[jax.Array]:
@@ -113,20 +125,20 @@ def _stage_states(scaled: _Scaled, A: Any, x: jax.Array, phis: Any) -> list[jax.
 class Method(NamedTuple):
     """What a program is compiled for, besides shapes.
 
-    ``segments`` is the number of parts of the trajectory that are kept for the reverse one at a
-    time; with more than one, each is integrated again before it is reversed.
+    ``parts`` is the number of parts of the trajectory that are kept for the reverse one at a time;
+    with more than one, each is integrated again before it is reversed.
     """
 
     tableau: Tableau
     envelope: str
     order: int | None
-    segments: int = 1
+    parts: int = 1
 
     def within(self, steps: int, state: Array, budget: int) -> Method:
-        """Return it with as many segments as keep the records of so many steps in ``budget``."""
+        """Return it in as many parts as keep the records of so many steps in ``budget``."""
         per_stage = 2 if envelope(self.envelope, self.order).needs_z else 1
         needed = steps * int(state.nbytes) * (1 + per_stage * self.tableau.stages)
-        return self._replace(segments=max(1, min(steps, -(-needed // budget))))
+        return self._replace(parts=max(1, min(steps, -(-needed // budget))))
 
     def oriented(self, drive: Inputs, rows: Any) -> Inputs:
         """Turn the drive's arrays, (c, n) as they come, into those of some conditions, (n, c)."""
@@ -139,16 +151,15 @@ class Method(NamedTuple):
             z = z + inputs.inside
         phi = envelope(self.envelope, self.order).value(z)
         out = network.a[:, None] * phi - network.c[:, None] * x
-        return out if inputs.outside is None else out + network.b[:, None] * inputs.outside
+        if inputs.outside is not None:
+            out = out + network.b[:, None] * inputs.outside
+        return out if inputs.moves is None else out * inputs.moves
 
-    def forward(
-        self, network: Network, inputs: Inputs, steps: Grid, start: Any, *, keep: bool
-    ) -> tuple[jax.Array, jax.Array, Any]:
+    def stepper(self, network: Network, inputs: Inputs) -> Callable[[Grid, jax.Array], Any]:
         """Record x, each stage's φ and maybe z."""
         phi = envelope(self.envelope, self.order)
 
-        def step(carry: Any, point: Grid) -> tuple[Any, Any]:
-            x, out = carry
+        def step(point: Grid, x: jax.Array) -> tuple[jax.Array, Any]:
             scaled = _Scaled.by(point.sizes, network, inputs)
             kh: list[jax.Array] = []
             phis: list[jax.Array] = []
@@ -162,44 +173,34 @@ class Method(NamedTuple):
                 zs.append(z)
                 kh.append(scaled.increment(state, phis[-1]))
             following = combine(x, self.tableau.b, kh)
-            out = lax.dynamic_update_index_in_dim(out, following, point.slots, 0)
-            record = (x, tuple(phis), tuple(zs) if phi.needs_z else None) if keep else None
-            return (following, out), record
+            return following, (x, tuple(phis), tuple(zs) if phi.needs_z else None)
 
-        (x, out), records = lax.scan(step, start, steps)
-        return x, out, records
+        return step
 
     def nothing(self, network: Network, inputs: Inputs, driven: bool) -> _Adjoint:
         """See `pycellbox.backends.jax.scans.Method.nothing`."""
         x = jnp.zeros_like(inputs.initial)
         outside = None if inputs.outside is None else x
         inside = x if driven and inputs.inside is not None else None
-        return _Adjoint(x, jnp.zeros_like(network.M), x, x, outside, inside)
+        return _Adjoint(x, jnp.zeros_like(network.M), x, x, _Along(outside, inside))
 
-    def reverse(
-        self,
-        network: Network,
-        inputs: Inputs,
-        steps: Grid,
-        records: Any,
-        seeds: jax.Array,
-        carry: _Adjoint,
-    ) -> _Adjoint:
-        """Carry the adjoint from the end of the steps to their start.
+    def reverser(
+        self, network: Network, inputs: Inputs
+    ) -> Callable[[Grid, Any, jax.Array, _Adjoint], _Adjoint]:
+        """See `pycellbox.backends.jax.scans.Method.reverser`.
 
         The formulas are those of `pycellbox.backends.numpy.kernel.Reverser`.
         """
         A, b = self.tableau.A, self.tableau.b
         phi = envelope(self.envelope, self.order)
-        MT = network.M.T
+        MT, moves = network.M.T, inputs.moves
 
-        def step(carry: _Adjoint, point: Any) -> tuple[_Adjoint, None]:
-            (h, slot), (x, phis, zs) = point
-            adjoint = carry.state + lax.dynamic_index_in_dim(seeds, slot, keepdims=False)
+        def step(point: Grid, record: Any, adjoint: jax.Array, carry: _Adjoint) -> _Adjoint:
+            h, (x, phis, zs) = point.sizes, record
             scaled = _Scaled.by(h, network, inputs)
             states = _stage_states(scaled, A, x, phis)
             bars: list[jax.Array] = []  # of the later stages, the last one first
-            _, M, along_phi, along_x, along, inside = carry
+            _, M, along_phi, along_x, (along, inside) = carry
             for s in reversed(range(len(b))):
                 later = [A[r][s] for r in reversed(range(s + 1, len(b)))]
                 kappa = combine(combine(None, [b[s]], [adjoint]), later, bars)
@@ -207,12 +208,18 @@ class Method(NamedTuple):
                 g = kappa * scaled.a * slope
                 bars.append(product(MT, g) - scaled.c * kappa)
                 M = M + product(g, states[s].T)
-                along_phi = along_phi + h * kappa * phis[s]
-                along_x = along_x + h * kappa * states[s]
-                along = None if along is None else along + h * kappa
+                by_time = h * kappa if moves is None else h * kappa * moves
+                along_phi = along_phi + by_time * phis[s]
+                along_x = along_x + by_time * states[s]
+                along = None if along is None else along + by_time
                 inside = None if inside is None else inside + g
             state = combine(adjoint, [1] * len(b), bars)
-            return _Adjoint(state, M, along_phi, along_x, along, inside), None
+            return _Adjoint(state, M, along_phi, along_x, _Along(along, inside))
 
-        carry, _ = lax.scan(step, carry, (steps, records), reverse=True)
-        return carry
+        return step
+
+    def at_start(
+        self, network: Network, inputs: Inputs, carry: _Adjoint, due: jax.Array, driven: bool
+    ) -> Any:
+        """See `pycellbox.backends.jax.scans.Method.at_start`."""
+        return carry.input_gradient(network, inputs, carry.state + due) if driven else None

@@ -98,17 +98,33 @@ def value_and_gradient(
     return Outcome(total, jnp.isfinite(states).all((0, 1))), *pull_back(seeds)
 
 
+@functools.partial(jax.jit, static_argnames=("method", "driven"))
+def back(
+    method: Method, parameters: Any, drive: Any, steps: Grid, seeds: jax.Array, *, driven: bool
+) -> tuple[Any, Any]:
+    """Gradient of Σ seeds·states, (c, t, n), as `value_and_gradient` gives it."""
+    inputs = method.oriented(drive, None)
+    due = jnp.transpose(seeds, (1, 2, 0))
+    _, pull_back = trajectory_and_pull_back(
+        method, parameters, inputs, steps, due.shape[0], driven=driven
+    )
+    return pull_back(due)
+
+
 @functools.partial(jax.jit, static_argnames=("method",))
 def jacobian(
     method: Method, parameters: Any, data: Data, steps: Grid, entries: Any
 ) -> tuple[jax.Array, Any]:
-    """States, (c, t, n), and the derivative of entries (m, 3) of them, weighted, row by row."""
+    """States, (c, t, n), and what `value_and_gradient` gives beside the loss, row by row.
+
+    That of entries (m, 3) of the states, weighted.
+    """
     inputs, times = method.oriented(data.drive, None), data.weight.shape[1]
     states, pull_back = trajectory_and_pull_back(method, parameters, inputs, steps, times)
 
     def row(entry: jax.Array) -> Any:
         condition, time, node = entry
         weight = data.weight[condition, time, node]
-        return pull_back(jnp.zeros_like(states).at[time, node, condition].set(weight))[0]
+        return pull_back(jnp.zeros_like(states).at[time, node, condition].set(weight))
 
     return jnp.transpose(states, (2, 0, 1)), lax.map(row, entries)

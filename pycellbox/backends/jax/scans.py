@@ -15,28 +15,11 @@ from jax import lax
 from pycellbox.backends.jax.grid import Grid
 
 
-class Adjoint(Protocol):
-    """What is carried back along the steps."""
-
-    @property
-    def state(self) -> jax.Array:
-        """Derivative with respect to the state, (n, c)."""
-        ...
-
-    def gradient(self, inputs: Any) -> Any:
-        """Gradient with respect to the parameters, or what stands for them."""
-        ...
-
-    def input_gradient(self, parameters: Any, inputs: Any, at_start: jax.Array) -> Any:
-        """Gradient with respect to the inputs, (c, n), and x₀, which has seeds of its own."""
-        ...
-
-
 class Method(Protocol):
     """An equation and a tableau: hashable, a program is compiled for it and for shapes."""
 
     @property
-    def segments(self) -> int:
+    def parts(self) -> int:
         """Parts of the trajectory that are kept for the reverse one at a time.
 
         With more than one, each is integrated again before it is reversed.
@@ -51,32 +34,76 @@ class Method(Protocol):
         """dx/dt."""
         ...
 
-    def forward(
-        self, parameters: Any, inputs: Any, steps: Grid, start: Any, *, keep: bool
-    ) -> tuple[jax.Array, jax.Array, Any]:
-        """Return the last and the requested states, and a record of each step."""
+    def stepper(self, parameters: Any, inputs: Any) -> Callable[[Grid, jax.Array], Any]:
+        """Make what steps from a state to the following one, with a record for the way back."""
         ...
 
     def nothing(self, parameters: Any, inputs: Any, driven: bool) -> Any:
-        """Make the adjoint of the end, before there are seeds."""
+        """Make the adjoint of the end, before there are seeds.
+
+        It has the derivative with respect to the ``state``, (n, c), and what has been collected,
+        which its ``gradient(inputs)`` makes that of the parameters, or of what stands for them.
+        """
         ...
 
-    def reverse(
-        self,
-        parameters: Any,
-        inputs: Any,
-        steps: Grid,
-        records: Any,
-        seeds: jax.Array,
-        carry: Any,
-    ) -> Any:
-        """Carry the adjoint from the end of the steps to their start."""
+    def reverser(self, parameters: Any, inputs: Any) -> Callable[[Grid, Any, jax.Array, Any], Any]:
+        """Make what carries the adjoint over one step, given its record.
+
+        The third argument is the derivative with respect to the state after the step.
+        """
         ...
+
+    def at_start(
+        self, parameters: Any, inputs: Any, carry: Any, due: jax.Array, driven: bool
+    ) -> Any:
+        """Gradient of the inputs and the initial state from the adjoint there.
+
+        ``due`` are the seeds of the initial state. None where nobody has asked.
+        """
+        ...
+
+
+def forward(
+    method: Method, parameters: Any, inputs: Any, steps: Grid, start: Any, *, keep: bool
+) -> tuple[jax.Array, jax.Array, Any]:
+    """Return the last and the requested states, and maybe a record of each step."""
+    one = method.stepper(parameters, inputs)
+
+    def step(carry: Any, point: Grid) -> tuple[Any, Any]:
+        x, out = carry
+        following, record = one(point, x)
+        out = lax.dynamic_update_index_in_dim(out, following, point.slots, 0)
+        return (following, out), record if keep else None
+
+    (x, out), records = lax.scan(step, start, steps)
+    return x, out, records
+
+
+def reverse(
+    method: Method,
+    parameters: Any,
+    inputs: Any,
+    steps: Grid,
+    records: Any,
+    seeds: jax.Array,
+    carry: Any,
+) -> Any:
+    """Carry the adjoint from the end of the steps to their start."""
+    one = method.reverser(parameters, inputs)
+
+    def step(carry: Any, piece: Any) -> tuple[Any, None]:
+        point, record = piece
+        due = lax.dynamic_index_in_dim(seeds, point.slots, keepdims=False)
+        return one(point, record, carry.state + due, carry), None
+
+    carry, _ = lax.scan(step, carry, (steps, records), reverse=True)
+    return carry
 
 
 def trajectory(method: Method, parameters: Any, inputs: Any, steps: Grid, times: int) -> jax.Array:
     """States at the requested times, (t, n, c)."""
-    _, out, _ = method.forward(parameters, inputs, steps, _start(inputs, times), keep=False)
+    start = _start(inputs, times)
+    _, out, _ = forward(method, parameters, inputs, steps, start, keep=False)
     return out[:times]
 
 
@@ -85,16 +112,16 @@ def trajectory_and_pull_back(
 ) -> tuple[jax.Array, Callable[[jax.Array], tuple[Any, Any]]]:
     """States at the requested times, (t, n, c), and what turns their seeds into a gradient.
 
-    That of the inputs is asked for by ``driven``, and None otherwise.
+    That of the inputs is asked for by ``driven``.
     """
     start = _start(inputs, times)
-    if method.segments == 1:
-        _, out, records = method.forward(parameters, inputs, steps, start, keep=True)
+    if method.parts == 1:
+        _, out, records = forward(method, parameters, inputs, steps, start, keep=True)
     else:
-        parts = Grid(*(jnp.reshape(v, (method.segments, -1)) for v in steps))
+        parts = jax.tree.map(lambda v: jnp.reshape(v, (method.parts, -1)), steps)
 
         def onwards(carry: Any, part: Grid) -> tuple[Any, jax.Array]:
-            x, out, _ = method.forward(parameters, inputs, part, carry, keep=False)
+            x, out, _ = forward(method, parameters, inputs, part, carry, keep=False)
             return (x, out), carry[0]
 
         (_, out), starts = lax.scan(onwards, start, parts)
@@ -105,19 +132,17 @@ def trajectory_and_pull_back(
 
         def back(carry: Any, piece: Any) -> tuple[Any, None]:
             part, x = piece
-            _, _, records = method.forward(parameters, inputs, part, (x, start[1]), keep=True)
-            return method.reverse(parameters, inputs, part, records, seeds, carry), None
+            _, _, records = forward(method, parameters, inputs, part, (x, start[1]), keep=True)
+            return reverse(method, parameters, inputs, part, records, seeds, carry), None
 
-        carry: Adjoint = method.nothing(parameters, inputs, driven)
-        if method.segments == 1:
-            carry = method.reverse(parameters, inputs, steps, records, seeds, carry)
+        carry = method.nothing(parameters, inputs, driven)
+        if method.parts == 1:
+            carry = reverse(method, parameters, inputs, steps, records, seeds, carry)
         else:
             carry, _ = lax.scan(back, carry, (parts, starts), reverse=True)
-        if not driven:
-            return carry.gradient(inputs), None
-        # A state asked for at time 0 is the initial one.
+        # A state asked for at time 0 is the initial one, which no step has reached.
         at_start = jnp.where((steps.slots == 0).any(), 0, due[0])
-        return carry.gradient(inputs), carry.input_gradient(parameters, inputs, at_start)
+        return carry.gradient(inputs), method.at_start(parameters, inputs, carry, at_start, driven)
 
     return out[:times], pull_back
 

@@ -10,7 +10,9 @@ import jax
 import numpy as np
 
 from pycellbox.backends.jax import programs
-from pycellbox.backends.jax.plan import NetworkPlan, plan_of
+from pycellbox.backends.jax.course import CoursePlan
+from pycellbox.backends.jax.plan import Evaluation, Plan
+from pycellbox.backends.jax.plans import NetworkPlan, plan_of
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient
 from pycellbox.numerics.sensitivity import residuals_and_jacobian
@@ -28,7 +30,11 @@ class JaxSession(PlainSession):
         self, problem: Problem, solver: Solver, loss: Loss, solve: Callable[..., Solution]
     ) -> None:
         self.problem, self.error, self._solve = problem, loss, solve
-        self._plan = plan_of(problem.structure, solver, problem.perturbation, problem.times)
+        self._plan: Plan | CoursePlan
+        if problem.treatment is None:
+            self._plan = plan_of(problem.structure, solver, problem.perturbation, problem.times)
+        else:
+            self._plan = CoursePlan(problem.structure, solver, problem.treatment, problem.times)
         with programs.float64():
             # Copies: JAX may otherwise use an array's memory, which is the caller's to change.
             self._data = programs.Data(
@@ -49,9 +55,9 @@ class JaxSession(PlainSession):
         if inputs:
             self._plan.check_inputs()
         program = functools.partial(programs.value_and_gradient, driven=inputs)
-        outcome, slope, to_drive = self._run(program, parameters, rows, prefix)
+        ready, (outcome, *found) = self._run(program, parameters, rows, prefix, inputs)
         value = self._checked(outcome, prefix)
-        gradient = self._plan.pull_back(slope, to_drive, _index(rows))
+        gradient = ready.pull_back(*found)
         check_gradient(gradient, UNSTABLE)
         return value, gradient
 
@@ -62,7 +68,7 @@ class JaxSession(PlainSession):
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
-        return self._checked(self._run(programs.value, parameters, rows, prefix), prefix)
+        return self._checked(self._run(programs.value, parameters, rows, prefix)[1], prefix)
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `pycellbox.backends.protocol.Session.solution`."""
@@ -76,23 +82,28 @@ class JaxSession(PlainSession):
 
     def _at(self, parameters: Parameters, times: Array | None = None) -> Solution:
         p, grid = self.problem, self.problem.times if times is None else times
-        return self._solve(p.structure, self._plan.solver, parameters, p.perturbation, grid)
+        return self._solve(
+            p.structure, self._plan.solver, parameters, p.perturbation, grid, p.treatment
+        )
 
     def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
         """Jacobian row by row: one reverse sweep for each residual of any equation."""
         problem, plan, layout = self.problem, self._plan, self.problem.structure.layout
-        measured, drive = problem.weight > 0, self._data.drive
+        measured, times = problem.weight > 0, problem.times.size
+        entries = np.argwhere(measured).astype(np.int32)
         with programs.float64():
-            prepared = plan.prepared(parameters)
-            method, steps = plan.steps(parameters, prepared, drive, None, problem.times.size)
-            found = programs.jacobian(
-                method, prepared, self._data, steps, np.argwhere(measured).astype(np.int32)
-            )
+            ready = plan.evaluation(parameters, self._data.drive, None, times, False)
+            data = self._data._replace(drive=ready.drive)
+            found = programs.jacobian(ready.method, ready.parameters, data, ready.steps, entries)
         states, rows = jax.tree.map(np.array, found)
-        plan.check(np.isfinite(states).all(axis=(1, 2)), problem.times.size)
-        check_gradient(rows, UNSTABLE)
+        plan.check(np.isfinite(states).all(axis=(1, 2)), times)
+        jacobian = np.empty((len(entries), layout.free.size), states.dtype)
+        for i, row in enumerate(jacobian):
+            gradient = ready.pull_back(*jax.tree.map(lambda array, i=i: array[i], rows))
+            check_gradient(gradient, UNSTABLE)
+            row[:] = layout.join(gradient)[layout.free]
         residual = ((states - problem.response) * problem.weight)[measured]
-        return residual, layout.join(rows)[:, layout.free]
+        return residual, jacobian
 
     def _run(
         self,
@@ -100,14 +111,15 @@ class JaxSession(PlainSession):
         parameters: Parameters,
         rows: Sequence[int] | Array | None,
         prefix: int | None,
-    ) -> Any:
-        plan, used, index = self._plan, self._used(prefix), _index(rows)
-        prepared = plan.prepared(parameters)
-        data = self._data._replace(drive=plan.of_rows(self._data.drive, index))
+        driven: bool = False,
+    ) -> tuple[Evaluation, Any]:
+        used, index = self._used(prefix), _index(rows)
         with programs.float64():
-            method, steps = plan.steps(parameters, prepared, data.drive, index, used)
-            outcome = program(method, self.error, prepared, data, index, steps, np.int32(used))
-        return jax.tree.map(np.array, outcome)  # copies, the caller's own
+            ready = self._plan.evaluation(parameters, self._data.drive, index, used, driven)
+            data = self._data._replace(drive=ready.drive)
+            arguments = ready.parameters, data, index, ready.steps, np.int32(used)
+            outcome = program(ready.method, self.error, *arguments)
+        return ready, jax.tree.map(np.array, outcome)  # copies, the caller's own
 
     def _used(self, prefix: int | None) -> int:
         """Return how many times count; a prefix is meant as the end of a slice."""
