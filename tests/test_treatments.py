@@ -15,6 +15,7 @@ from pycellbox.models import FORMS, CellBox, Structure
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.segments import pieces
+from pycellbox.numerics.steps import fixed_steps
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, SteadyState, Tsit5
 from tests.support.compartments import Compartments
@@ -305,6 +306,9 @@ def test_solve_and_session_agree(kind):
     )
     session = BACKEND.session(problem, Heun(0.1), Loss())
     np.testing.assert_array_equal(found.states, session.solution(p).states)
+    cut = pieces(problem.treatment.starts, problem.times)
+    steps = sum(count for piece in cut for count, _ in fixed_steps(Heun(0.1), piece.times))
+    assert (found.steps == steps).all()
     value, _ = loss_and_seeds(Loss(), found.states, problem.response, problem.weight)
     assert session.loss(p) == value
 

@@ -100,7 +100,8 @@ class JaxBackend:
             method, steps = ready.method._replace(parts=1), ready.steps
             found = programs.solution(method, ready.parameters, ready.drive, steps, times.size)
             states = jax.device_get(found)
-        return Solution.integrated(np.array(states, order="C"), int(np.count_nonzero(steps.sizes)))
+        count = int(np.count_nonzero(steps.sizes))
+        return Solution.integrated(np.array(states, order="C"), count, ready.rested)
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None

@@ -106,7 +106,8 @@ class CoursePlan:
                 gradient |= {} if before is None else {PRETREATMENT: before}
             return gradient
 
-        return Evaluation(method, prepared, drive, steps, pull_back)
+        rested = None if rest is None else rest.rested(len(given))
+        return Evaluation(method, prepared, drive, steps, pull_back, rested)
 
     def _given(self, parameters: Parameters) -> Array:
         """Where the conditions begin; NaN for the model's own state."""

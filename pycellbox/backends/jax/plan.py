@@ -32,6 +32,8 @@ class Evaluation(NamedTuple):
     steps : Grid
     pull_back : callable (slope, to_drive)
         Makes the gradient by name of what a program returns.
+    rested : ndarray of bool, (c,), or None
+        As of a `Solution`.
     """
 
     method: Any
@@ -39,6 +41,7 @@ class Evaluation(NamedTuple):
     drive: Any
     steps: Grid
     pull_back: Callable[[Any, Any], Parameters]
+    rested: Array | None = None
 
 
 class Plan(ABC):

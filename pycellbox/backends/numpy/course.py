@@ -54,7 +54,7 @@ class Passage:
     @property
     def steps(self) -> int:
         """Steps of all pieces together."""
-        return sum(len(trajectory.tape.sizes) for trajectory in self.trajectories)
+        return sum(trajectory.steps_at[-1] for trajectory in self.trajectories)
 
     @property
     def rested(self) -> Array | None:
