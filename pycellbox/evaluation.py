@@ -12,11 +12,15 @@ import xarray as xr
 from pycellbox import metrics, views
 from pycellbox.baselines import all_baselines
 from pycellbox.data.replicates import replicates_across
-from pycellbox.errors import BackendError, DataError
+from pycellbox.errors import DataError
+from pycellbox.metrics.differences import Difference
 
 UNSEEN = "unseen"
 # Under the names of the fit's own roles, as they are counted in the caption.
 _ROLES = {"train": "fitted", "validation": "validation", "replicate": "replicate", UNSEEN: UNSEEN}
+_SHOWN = 3  # baselines in print
+_LEVEL = 0.05  # of what is more than chance, by convention
+_LEAST_P = 1e-4
 _FLATTERED = "; rows that the fit has seen, and replicates of them, flatter every model"
 
 
@@ -41,6 +45,13 @@ class Evaluation:
         Of every model, for these conditions.
     notes : tuple of str
         What was left out, and why.
+    against_best : Difference or None
+        Of the model to the baseline with the least error, tested by condition, in squared units of
+        the response and without drug nodes where those make a difference; None without baselines.
+
+    Notes
+    -----
+    Prints the model and the three best baselines; ``table`` has all of them.
     """
 
     table: pd.DataFrame
@@ -48,6 +59,43 @@ class Evaluation:
     by_condition: xr.Dataset
     predictions: dict[str, xr.DataArray]
     notes: tuple[str, ...] = ()
+    against_best: Difference | None = None
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The rows of ``table`` that are printed: the model, and the three best baselines."""
+        baselines = self.table.iloc[1:].sort_values(_error_of(self.table), kind="stable")
+        return pd.concat([self.table.iloc[:1], baselines.iloc[:_SHOWN]])
+
+    @property
+    def verdict(self) -> str:
+        """Whether the model is better than the best baseline, and by more than chance, in words."""
+        difference = self.against_best
+        if difference is None:
+            return ""
+        model, best = self.shown.index[:2]
+        ours, theirs = self.shown[_error_of(self.table)].iloc[:2]
+        of = f"the best of {len(self.table) - 1} baselines, {best}"
+        change = f"{abs(ours / theirs - 1):.1%}" if theirs > 0 else f"{ours - theirs:.3g}"
+        side = "less" if ours < theirs else "more"
+        text = f"{model} has {change} {side} squared error than {of}"
+        if ours == theirs:
+            text = f"{model} has the squared error of {of}"
+        if np.isnan(difference.p):
+            return f"{text}; one condition cannot tell that from chance."
+        chance = "more than chance gives" if difference.p < _LEVEL else "no more than chance gives"
+        p = f"p = {difference.p:.2g}" if difference.p >= _LEAST_P else f"p < {_LEAST_P:g}"
+        return (
+            f"{text}: {chance} ({p}, paired by condition; less in {difference.below} of "
+            f"{difference.count})."
+        )
+
+    @property
+    def _below(self) -> tuple[str, ...]:
+        """What stands below the table."""
+        left = len(self.table) - len(self.shown)
+        more = (f"and {left} baselines that are worse: all are in the table of the evaluation",)
+        return (*(more if left else ()), *((self.verdict,) if self.verdict else ()), *self.notes)
 
     @property
     def caption(self) -> str:
@@ -66,14 +114,14 @@ class Evaluation:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return "\n".join([metrics.format_table(self.table, title=self.caption), *self.notes])
+        return "\n".join([metrics.format_table(self.shown, title=self.caption), *self._below])
 
     def _repr_html_(self) -> str:
         conditions = self.by_condition.sizes["condition"]
         rows = [("", line) for line in self.caption.splitlines()]
-        rows += [("note", note) for note in self.notes]
+        rows += [("note", note) for note in self._below]
         return views.card(
-            f"Evaluation on {conditions} conditions", rows, metrics.html_table(self.table)
+            f"Evaluation on {conditions} conditions", rows, metrics.html_table(self.shown)
         )
 
 
@@ -104,8 +152,7 @@ def evaluate(
 ) -> Evaluation:
     """Score a model's predictions for ``data``, beside baselines fitted to ``training``.
 
-    A baseline that cannot be made (scikit-learn is missing, too few conditions) is left out with
-    a note.
+    A baseline that cannot be made (too few conditions) is left out with a note.
     """
     observed = data["response"]
     times = observed["time"].values if "time" in observed.dims else None
@@ -117,19 +164,39 @@ def evaluate(
                 predictions[name] = baseline.fit(training).predict(data)
                 if times is not None:
                     predictions[name] = predictions[name].sel(time=times)
-            except (BackendError, DataError) as error:
+            except DataError as error:
                 notes.append(f"without {name}: {error}")
             except KeyError:
                 notes.append(f"without {name}: it knows only the times it was fitted to")
                 del predictions[name]
     by_condition = _grouped(predictions, observed, "condition")
+    table = _table(predictions, observed)
     return Evaluation(
-        table=_table(predictions, observed),
+        table=table,
         by_node=_grouped(predictions, observed, "node"),
         by_condition=by_condition.assign_coords(role=("condition", roles_in_fit(data, training))),
         predictions=predictions,
         notes=tuple(notes),
+        against_best=_against_best(table, predictions, observed),
     )
+
+
+def _error_of(table: pd.DataFrame) -> str:
+    """Name the column that ranks models."""
+    return "mse_without_drugs" if "mse_without_drugs" in table else "mse"
+
+
+def _against_best(
+    table: pd.DataFrame, predictions: dict[str, xr.DataArray], observed: xr.DataArray
+) -> Difference | None:
+    errors = table[_error_of(table)].iloc[1:]
+    if errors.isna().all():
+        return None
+    if "mse_without_drugs" in table:
+        observed = observed.isel(node=(observed["node_kind"] != "drug").values)
+    nodes = observed["node"].values
+    model, best = (predictions[str(n)].sel(node=nodes) for n in (table.index[0], errors.idxmin()))
+    return metrics.paired_by_condition(model, best, observed)
 
 
 def _table(predictions: dict[str, xr.DataArray], observed: xr.DataArray) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import sys
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import xarray as xr
 from sklearn.linear_model import RidgeCV
 
 from pycellbox import baselines, metrics, splits
-from pycellbox.errors import DataError, ModelError, OptionError, PycellboxError
+from pycellbox.errors import DataError, ModelError, OptionError
 
 NODES = ["P", "Q", "D0", "D1", "D2"]
 
@@ -42,7 +42,7 @@ def noisy():
     return dataset(doses, doses @ EFFECTS + 0.3 * rng.normal(size=(12, 2)))
 
 
-@pytest.mark.parametrize("name", ["additive effects", "mean response", "ridge"])
+@pytest.mark.parametrize("name", baselines.all_baselines())
 def test_prediction_is_labelled_like_the_response(name):
     data, new = dataset(SINGLES), dataset(PAIRS)
     predicted = baselines.all_baselines()[name].fit(data).predict(new.perturbation)
@@ -89,6 +89,8 @@ def test_additive_effects_learn_a_drug_without_singles_from_combinations():
 def test_an_unseen_drug_contributes_nothing():
     data = dataset([[1, 0, 0], [2, 0, 0], [0, 1, 0]])
     for name, baseline in baselines.all_baselines().items():
+        if name == "ridge with shared column":
+            continue
         with_it, without = baseline.fit(data).predict(dataset([[1, 0, -5], [1, 0, 0]]).perturbation)
         np.testing.assert_array_equal(with_it, without, err_msg=name)
 
@@ -174,7 +176,7 @@ def test_predict_for_other_nodes(noisy):
         fitted.predict(noisy.perturbation.drop_sel(node="Q"))
 
 
-@pytest.mark.parametrize("name", ["additive effects", "ridge"])
+@pytest.mark.parametrize("name", ["additive effects", "ridge", "robust ridge"])
 def test_doses_are_needed(name):
     with pytest.raises(DataError, match="no node is perturbed"):
         baselines.all_baselines()[name].fit(dataset(np.zeros((3, 3))))
@@ -190,16 +192,130 @@ def test_ridge_needs_two_conditions():
         baselines.Ridge().fit(dataset([[1, 0, 0]]))
 
 
-@pytest.mark.parametrize("alphas", [[], [0.0], [np.inf]])
-def test_ridge_strengths_are_checked(alphas):
-    with pytest.raises(OptionError, match="alphas"):
-        baselines.Ridge(alphas=alphas)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("alphas", []), ("alphas", [0.0]), ("alphas", [np.inf]), ("saturations", []),
+        ("saturations", [-1.0]), ("huber", 0.0), ("huber", np.nan), ("per_output", 2),
+    ],
+)  # fmt: skip
+def test_ridge_options_are_checked(option, value):
+    with pytest.raises(OptionError, match=option):
+        baselines.Ridge(**{option: value})
 
 
-def test_without_scikit_learn_the_way_to_get_it_is_named(noisy, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(PycellboxError, match=r'pip install "pycellbox\[baselines\]"'):
-        baselines.Ridge().fit(noisy)
+RIDGES = {n: b for n, b in baselines.all_baselines().items() if isinstance(b, baselines.Ridge)}
+
+
+def by_definition(ridge, data, inputs, alpha, intercept):
+    """Squared error of each output of really leaving every condition out, (output,)."""
+    doses, Y = data.perturbation.values, data.response.values
+    X = inputs(doses[:, 2:], np.abs(doses))
+    if ridge.fit_intercept:
+        X = np.hstack([X, np.ones((len(X), 1))])
+    strength = np.full(X.shape[1], alpha)
+    strength[X.shape[1] - ridge.fit_intercept :] = 0
+    errors = np.zeros(Y.shape[1])
+    for j, y in enumerate(Y.T):
+        rows = np.flatnonzero(~np.isnan(y))
+        for out in rows:
+            left = rows[rows != out]
+            b = np.linalg.solve(X[left].T @ X[left] + np.diag(strength), X[left].T @ y[left])
+            errors[j] += (y[out] - X[out] @ b) ** 2
+    return errors
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("name", RIDGES)
+def test_no_choice_would_have_left_conditions_out_better(noisy, name, gaps):
+    if gaps:
+        noisy.response[[1, 4], 0] = np.nan
+        noisy.response[3:5, 1] = np.nan
+    ridge = dataclasses.replace(RIDGES[name], alphas=(0.01, 0.3, 1.0, 30.0)).fit(noisy)
+    chosen = ridge.inputs_
+    others = [
+        dataclasses.replace(chosen, saturation=k, common=c, shared=s)
+        for k in ridge.saturations
+        for c in ([0.1, 1.0, 10.0] if ridge.common_effect else [0.0])
+        for s in ([0.1, 1.0, 10.0] if ridge.shared_column else [0.0])
+    ]
+    errors = np.array(
+        [[by_definition(ridge, noisy, i, a, 0) for a in ridge.alphas] for i in [chosen, *others]]
+    )
+    reached = errors.min(axis=1).sum(axis=1) if ridge.per_output else errors.sum(axis=2).min(axis=1)
+    assert reached[0] <= reached.min() * (1 + 1e-9)
+    if ridge.per_output:
+        np.testing.assert_array_equal(ridge.alpha_, np.take(ridge.alphas, errors[0].argmin(axis=0)))
+    else:
+        assert ridge.alpha_ == ridge.alphas[errors[0].sum(axis=1).argmin()]
+
+
+def test_a_common_effect_is_that_of_every_treated_condition_and_of_no_other():
+    doses = np.array(SINGLES + PAIRS, dtype=float)
+    data = dataset(doses, response=doses @ EFFECTS + 2.0)
+    ridge = baselines.Ridge(common_effect=True, alphas=[1e-9]).fit(data)
+    new = dataset([[0, 0, 0], [2, 1, 0]])
+    predicted = ridge.predict(new.perturbation)
+    expected = new.response.values[:, :2] + [[0.0], [2.0]]
+    np.testing.assert_allclose(predicted.isel(node=[0, 1]), expected, atol=1e-6)
+
+
+def test_a_shared_column_predicts_an_unseen_drug_whatever_its_sign():
+    data = dataset([[1, 0, 0], [2, 0, 0], [0, -1, 0], [0, -2, 0]],
+                   response=[[1.0, 0.0], [2.0, 0.0], [1.0, 0.0], [2.0, 0.0]])  # fmt: skip
+    ridge = baselines.Ridge(shared_column=True, alphas=[1e-3]).fit(data)
+    predicted = ridge.predict(dataset([[0, 0, 3], [0, 0, -3]]).perturbation).sel(node="P")
+    np.testing.assert_allclose(predicted, 3.0, rtol=0.02)
+
+
+def test_flipping_the_sign_of_a_drug_changes_no_prediction(noisy):
+    flipped = noisy.assign(perturbation=noisy.perturbation * [1, 1, -1, 1, 1])
+    for name, baseline in baselines.all_baselines().items():
+        plain = baseline.fit(noisy).predict(noisy.perturbation)
+        again = baseline.fit(flipped).predict(flipped.perturbation)
+        xr.testing.assert_allclose(plain, again, atol=1e-12), name
+
+
+def test_saturation_is_found_where_doses_saturate():
+    doses = np.array([[a, b, 0] for a in (0, 1, 4) for b in (0, 1, 4)], dtype=float)
+    data = dataset(doses, response=np.tanh(doses) @ EFFECTS)
+    data.response[:, 2:] = np.nan  # drug nodes, whose activity is the dose
+    ridge = baselines.Ridge(saturations=baselines.SATURATIONS).fit(data)
+    assert ridge.inputs_.saturation == 1.0
+    data.response[:, :2] = doses @ EFFECTS
+    assert ridge.fit(data).inputs_.saturation == 0.0
+
+
+def test_robust_ridge_minimizes_hubers_loss(noisy):
+    out = int(np.abs(noisy.perturbation.values).sum(axis=1).argmax())
+    noisy.response[out, 0] += 50.0
+    plain, robust = baselines.Ridge(alphas=[0.1]), baselines.Ridge(alphas=[0.1], huber=1.0)
+    X, y = noisy.perturbation.values[:, 2:], noisy.response.values[:, 0]
+    shape = [[0] * 2 + row for row in np.eye(3).tolist()]
+    one = noisy.perturbation[:3].copy(data=shape)
+    b, start = (r.fit(noisy).predict(one).sel(node="P").values for r in (robust, plain))
+    errors = [
+        y[i] - X[i] @ np.linalg.solve(X[k].T @ X[k] + 0.1 * np.eye(3), X[k].T @ y[k])
+        for i, k in ((i, np.arange(12) != i) for i in range(12))
+    ]
+    threshold = max(np.median(np.abs(errors)) / 0.6745, 0.75 * np.sqrt(np.mean(np.square(errors))))
+
+    def gradient(b):
+        r = y - X @ b
+        return -2 * X.T @ np.clip(r, -threshold, threshold) + 2 * 0.1 * b
+
+    np.testing.assert_allclose(gradient(b), 0, atol=1e-5)
+    assert np.abs(gradient(start)).max() > 1
+
+
+def test_robust_ridge_without_outliers_is_ridge():
+    doses = np.random.default_rng(1).choice([0.0, 1.0, 2.0], size=(20, 3))
+    sign = np.where(np.arange(20) % 2, 1, -1)[:, None]  # errors of one size have no outlier
+    data = dataset(doses, response=doses @ EFFECTS + 0.1 * sign)
+    plain, robust = baselines.Ridge(), baselines.Ridge(huber=4.0)
+    xr.testing.assert_allclose(
+        plain.fit(data).predict(data.perturbation), robust.fit(data).predict(data.perturbation)
+    )
 
 
 @pytest.fixture

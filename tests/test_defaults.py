@@ -64,7 +64,6 @@ def test_a_screen_is_told_by_its_drug_nodes_alone(conditions):
 @pytest.mark.parametrize("folder", ["crc/tables/HCT116", "crc/tables/SW1116"])
 def test_a_colorectal_screen_is_not_predicted_far_worse_than_by_baselines(folder):
     """The default of other data has two to three times the error of the best baseline here."""
-    pytest.importorskip("sklearn", reason='ridge needs scikit-learn: pip install "pycellbox[all]"')
     data = shared(folder)
     split = pcb.splits.random(data, seed=0)
     test = data.sel(condition=list(split.test))

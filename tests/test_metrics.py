@@ -399,3 +399,75 @@ def test_rates_are_correlated_over_nodes_by_label():
 def test_rates_need_one_in_common():
     with pytest.raises(DataError, match="share none of the rates"):
         metrics.rate_recovery(rates(alpha=[1, 2]), rates(epsilon=[1, 2]))
+
+
+# ---- differences of two models
+
+
+def predictions(rng, conditions, nodes=3):
+    dims = {"condition": [f"c{i}" for i in range(conditions)], "node": list("abc")[:nodes]}
+    shape = (conditions, nodes)
+    return [
+        xr.DataArray(rng.normal(size=shape), coords=dims, dims=("condition", "node"))
+        for _ in range(3)
+    ]
+
+
+def test_paired_by_condition_is_the_t_test_of_their_errors():
+    one, two, seen = predictions(np.random.default_rng(0), 9)
+    seen[2, 1] = np.nan
+    seen[4] = np.nan
+    found = metrics.paired_by_condition(one[::-1], two, seen)
+    errors = [np.nanmean(((p - seen).values[[*range(4), *range(5, 9)]]) ** 2, axis=1)
+              for p in (one, two)]  # fmt: skip
+    wanted = scipy.stats.ttest_rel(*errors)
+    assert found.p == pytest.approx(wanted.pvalue)
+    assert found.mean == pytest.approx((errors[0] - errors[1]).mean())
+    assert found.mean / found.error == pytest.approx(wanted.statistic)
+    assert (found.below, found.count) == (int((errors[0] < errors[1]).sum()), 8)
+
+
+def test_paired_by_condition_needs_a_measurement():
+    one, two, seen = predictions(np.random.default_rng(0), 2)
+    with pytest.raises(DataError, match="no condition has a measurement"):
+        metrics.paired_by_condition(one, two, seen * np.nan)
+
+
+def test_over_splits_has_the_corrected_error():
+    differences = [0.1, -0.2, 0.4, 0.3]
+    found = metrics.over_splits(differences, fitted=70, tested=30)
+    variance = np.var(differences, ddof=1)
+    assert found.error == pytest.approx(np.sqrt((1 / 4 + 30 / 70) * variance))
+    t = np.mean(differences) / found.error
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(t, df=3))
+    assert (found.below, found.count) == (1, 4)
+
+
+def test_over_splits_does_not_take_repeated_splits_for_more_data():
+    """The error of 200 splits of the same conditions is near that of the mean over new data."""
+    rng, tested, fitted = np.random.default_rng(1), 10, 30
+    means, errors, naive = [], [], []
+    for _ in range(200):
+        losses = rng.normal(size=40)  # of each condition: what a test row costs
+        drawn = [losses[rng.permutation(40)[:tested]].mean() for _ in range(50)]
+        found = metrics.over_splits(drawn, fitted=fitted, tested=tested)
+        means.append(found.mean)
+        errors.append(found.error)
+        naive.append(np.std(drawn, ddof=1) / np.sqrt(50))
+    spread = np.std(means)
+    assert np.mean(naive) < 0.5 * spread < 0.5 * 1.3 * np.mean(errors)
+    assert np.mean(errors) < 1.3 * spread
+
+
+@pytest.mark.parametrize(("differences", "p"), [([0.3], np.nan), ([0.2, 0.2], 0), ([0, 0], 1)])
+def test_differences_without_spread(differences, p):
+    np.testing.assert_equal(metrics.over_splits(differences, fitted=2, tested=1).p, p)
+
+
+@pytest.mark.parametrize(
+    ("differences", "options"),
+    [([], {}), ([np.nan], {}), ([1.0], {"fitted": 0}), ([1.0], {"tested": -1})],
+)
+def test_over_splits_checks_what_it_is_given(differences, options):
+    with pytest.raises(OptionError):
+        metrics.over_splits(differences, **{"fitted": 2, "tested": 1} | options)

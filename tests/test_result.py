@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.backends import registry
 from pycellbox.backends.numpy import NumpyBackend
-from pycellbox.baselines import MeanResponse
+from pycellbox.baselines import MeanResponse, all_baselines
 from pycellbox.data.container import write_datasets
 from pycellbox.errors import DataError, OptionError, ResultFileError
 from pycellbox.evaluation import roles_in_fit
@@ -157,16 +158,12 @@ def test_bad_perturbation(fit, change, match):
 
 
 def test_evaluate_stands_beside_the_baselines(fit):
-    pytest.importorskip("sklearn", reason='ridge needs scikit-learn: pip install "pycellbox[all]"')
     result = fit.evaluate(fit.data)
-    assert list(result.table.index) == [
-        "CellBox", "mean response", "additive effects", "ridge", "ridge with intercept",
-    ]  # fmt: skip
+    assert list(result.table.index) == ["CellBox", *all_baselines()]
     assert result.by_node["pearson"].dims == ("model", "node")
     assert result.by_condition["mse"].dims == ("model", "condition")
     error = ((fit.predictions - fit.data["response"]) ** 2).mean()
     assert result.table.loc["CellBox", "mse"] == pytest.approx(float(error))
-    assert "ridge with intercept" in repr(result)
     assert list(fit.evaluate(fit.data, baselines=False).table.index) == ["CellBox"]
 
 
@@ -228,11 +225,49 @@ def test_evaluate_a_held_out_part_with_an_unmeasured_node(fit):
     assert np.isnan(fit.evaluate(part).by_node["mse"].sel(node="B")).all()
 
 
-def test_evaluate_without_scikit_learn_says_so(fit, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
+def test_the_best_three_baselines_are_printed_and_all_are_kept(fit):
     result = fit.evaluate(fit.data)
-    assert "ridge" not in result.table.index
-    assert "pycellbox[baselines]" in repr(result)
+    errors = result.table["mse_without_drugs"]
+    best = errors.drop("CellBox").nsmallest(3)
+    assert list(result.shown.index) == ["CellBox", *best.index]
+    for printed in (repr(result), result._repr_html_()):
+        assert f"and {len(errors) - 4} baselines that are worse" in printed
+        assert all(name in printed for name in best.index)
+        assert result.verdict in html.unescape(printed)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_the_verdict_says_whether_the_model_beats_the_best_baseline_by_more_than_chance(
+    fit, better
+):
+    data = fit.data.drop_vars("role").copy(deep=True)
+    rng = np.random.default_rng(0)
+    nodes = list("ABCDP")  # no drug node decides
+    size = 0.1 * fit.predictions.sel(node=nodes).std().item()
+    noise = size * rng.normal(size=fit.predictions.shape)
+    data["response"] = better * fit.predictions + noise  # what the fit predicts, or nothing
+    result = fit.evaluate(data)
+    best = result.shown.index[1]
+    wanted = pcb.metrics.paired_by_condition(
+        fit.predictions.sel(node=nodes),
+        result.predictions[best].sel(node=nodes),
+        data["response"].sel(node=nodes),
+    )
+    assert result.against_best == wanted
+    ratio = result.table["mse_without_drugs"]
+    change = abs(ratio["CellBox"] / ratio[best] - 1)
+    side = "less" if better else "more"
+    assert result.verdict.startswith(
+        f"CellBox has {change:.1%} {side} squared error than the best of "
+        f"{len(all_baselines())} baselines, {best}: more than chance gives (p "
+    )
+    assert f"less in {wanted.below} of {wanted.count})" in result.verdict
+
+
+def test_one_condition_is_not_told_from_chance(fit):
+    result = fit.evaluate(fit.data.isel(condition=[0]))
+    assert result.verdict.endswith("one condition cannot tell that from chance.")
+    assert fit.evaluate(fit.data, baselines=False).verdict == ""
 
 
 def test_evaluate_time_courses():

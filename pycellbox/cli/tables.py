@@ -146,7 +146,12 @@ def write_scores(folder: Path, evaluation: Evaluation) -> None:
 
 def print_scores(evaluation: Evaluation, title: str) -> None:
     """Print model and baselines side by side; what was left out goes to stderr."""
-    print(metrics.format_table(evaluation.table, title=f"{title}\n{evaluation.caption}"))
+    print(metrics.format_table(evaluation.shown, title=f"{title}\n{evaluation.caption}"))
+    left = len(evaluation.table) - len(evaluation.shown)
+    if left:
+        print(f"\nand {left} baselines that are worse; pycellbox evaluate --csv writes all scores")
+    if evaluation.verdict:
+        print(f"\n{evaluation.verdict}")
     for text in evaluation.notes:
         note(text)
 

@@ -52,8 +52,21 @@ class Features:
                 kept[earlier] &= ~(blocks[:, earlier] == blocks[:, later]).all(axis=0)
         return cls(nodes, every.grid, every.unit, np.flatnonzero(kept))
 
-    def __call__(self, given: xr.DataArray | xr.Dataset) -> Floats:
-        """Return the inputs of other conditions, (condition, input), of the same nodes."""
+    def __call__(self, given: xr.DataArray | xr.Dataset) -> tuple[Floats, Floats]:
+        """Return the inputs of other conditions, of the same nodes in any order, and all doses.
+
+        Parameters
+        ----------
+        given : DataArray or Dataset
+            The perturbation, or a dataset with it.
+
+        Returns
+        -------
+        inputs : ndarray, (condition, input)
+        sizes : ndarray, (condition, node)
+            The largest dose of every node without its sign; of nodes that are no input too, such as
+            a drug that the training data do not have.
+        """
         data = given.to_dataset(name="perturbation") if isinstance(given, xr.DataArray) else given
         nodes = labels_along(as_dataset(data, "perturbation"), "node")
         if odd := sorted({*nodes} ^ {*self.nodes}):
@@ -66,7 +79,8 @@ class Features:
         order = [nodes.index(node) for node in self.nodes]
         blocks = self._all(data.isel(node=order))
         columns: Floats = blocks.reshape(len(blocks), blocks.shape[1] * blocks.shape[2])
-        return columns[:, self.kept]
+        sizes: Floats = np.abs(blocks[:, :-1]).max(axis=1)
+        return columns[:, self.kept], sizes
 
     def _all(self, data: xr.Dataset) -> Floats:
         """Return the doses before the grid and from each of its times on, then held levels."""

@@ -6,6 +6,7 @@ Arrays are matched by label, never by position.
 from __future__ import annotations
 
 from pycellbox.metrics.agreement import By, compare, mae, mse, pearson
+from pycellbox.metrics.differences import over_splits, paired_by_condition
 from pycellbox.metrics.edges import rate_recovery, recovery
 from pycellbox.metrics.tables import format_table, html_table
 
@@ -16,6 +17,8 @@ __all__ = [
     "html_table",
     "mae",
     "mse",
+    "over_splits",
+    "paired_by_condition",
     "pearson",
     "rate_recovery",
     "recovery",

@@ -355,6 +355,14 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "metrics.compare": (pcb.metrics.compare, {"predictions": {"a": y}, "observed": y}),
         "metrics.format_table": (pcb.metrics.format_table, {"table": table, "title": "t"}),
         "metrics.html_table": (pcb.metrics.html_table, {"table": table}),
+        "metrics.over_splits": (
+            pcb.metrics.over_splits,
+            {"differences": (0.1, 0.2), "fitted": 7.0, "tested": 3.0},
+        ),
+        "metrics.paired_by_condition": (
+            pcb.metrics.paired_by_condition,
+            {"predicted": fit.predictions, "other": y, "observed": y},
+        ),
         "metrics.rate_recovery": (
             pcb.metrics.rate_recovery,
             {"parameters": fit.parameters, "truth": fit.parameters},
@@ -471,7 +479,18 @@ def python_calls(folder: Path) -> dict[str, Call]:
             pcb.Initialization,
             {"weight_scale": 0.1, "alpha": 1.0, "range_factor": 1.5},
         ),
-        "Ridge": (baselines.Ridge, {"fit_intercept": True, "alphas": (1.0, 2.0)}),
+        "Ridge": (
+            baselines.Ridge,
+            {
+                "fit_intercept": True,
+                "alphas": (1.0, 2.0),
+                "per_output": True,
+                "common_effect": True,
+                "shared_column": True,
+                "saturations": (0.0, 1.0),
+                "huber": 2.0,
+            },
+        ),
         "Tsit5": (pcb.Tsit5, {"rtol": 0.1, "atol": 0.1, "max_steps": 9}),
         "Adaptive": (
             pcb.Adaptive,
