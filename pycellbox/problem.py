@@ -103,6 +103,13 @@ class Problem:
             treatment=treatment,
         )
 
+    def at(self, levels: Array | None) -> Problem:
+        """Return the problem with its levels, (m,), as given ones; None if it has none."""
+        if levels is None:
+            return self
+        assert self.treatment is not None
+        return replace(self, structure=self.structure.plain, treatment=self.treatment.at(levels))
+
     def rows(self, index: Array) -> Problem:
         """Return the problem of some of the conditions."""
         pick = {name: getattr(self, name)[index] for name in ("perturbation", "response", "weight")}

@@ -165,7 +165,7 @@ def test_initial_states_as_measured():
         (pcb.pretreat("aMEK", before=0), OptionError, "before=0; it needs a time above 0"),
         (pcb.pulse("EGF", "10 min", "5 min"), OptionError, "it ends before"),
         (pcb.step("EGF", "10 min", 1), None, ""),
-        ("pretreat", OptionError, "'pretreat' is no instruction; give pcb.pretreat"),
+        ("pretreat", OptionError, "regimen='pretreat'.*an instruction: pcb.pretreat"),
     ],
 )
 def test_what_cannot_be_done(instruction, error, said):

@@ -37,7 +37,8 @@ def half_dose(monkeypatch):
     """Replace the solver: every response is half the dose plus the time; calls are recorded."""
     calls = []
 
-    def solve(model, parameters, perturbation, *, solver, horizon, times, backend):
+    def solve(model, parameters, design, *, solver, horizon, times, backend):
+        perturbation = design["perturbation"]
         calls.append({"model": model, "parameters": parameters, "u": perturbation} | locals())
         if times is None:
             return perturbation / 2

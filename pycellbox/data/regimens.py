@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import label_text
-from pycellbox.common.options import Value, checked, flag, number, optional, shown
+from pycellbox.common.options import Value, checked, flag, instance, number, optional, shown
 from pycellbox.common.plain import several
 from pycellbox.data.designs import DESIGN, as_design
 from pycellbox.data.drafts import Draft
@@ -34,6 +34,13 @@ class Instruction:
 
     def __repr__(self) -> str:
         return f"<{self.words}>"
+
+
+INSTRUCTION = instance(
+    Instruction,
+    "an instruction: pcb.pretreat(...), pcb.pulse(...), pcb.washout(...), pcb.step(...), "
+    "pcb.knockout(...) or the like",
+)
 
 
 def _read_labels(given: Any) -> tuple[str, ...]:
@@ -101,11 +108,7 @@ def regimen(data: xr.Dataset | xr.DataArray, *instructions: Instruction) -> xr.D
     ... )
     """
     for instruction in instructions:
-        if not isinstance(instruction, Instruction):
-            raise OptionError(
-                f"regimen: {shown(instruction)} is no instruction; give pcb.pretreat(...), "
-                "pcb.pulse(...), pcb.washout(...), pcb.step(...), pcb.knockout(...) or the like."
-            )
+        INSTRUCTION("regimen", instruction)
     draft = Draft(as_design(data))
     for instruction in instructions:
         instruction.apply(draft)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 
 from pycellbox.errors import DivergenceError, SolverError
 from pycellbox.numerics.checks import UNSTABLE
-from pycellbox.numerics.coefficients import Coefficients
+from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.envelopes import envelope_kernel
+from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.segments import Piece, begun, jumps, pieces
 from pycellbox.numerics.solution import Solution
 from pycellbox.problem import Array, Parameters, Problem
 
 Solve = Callable[[Parameters, Array | None], Solution]
 """Solves a problem's conditions at its own times, or integrates them through others."""
 
-PACE, _FINE = 0.75, 0.125
+PACE, _FINE = 0.75, 0.0625
 """Steps of the sensitivity equation in units of the fastest time of the network at rest. To find a
 minimum the longer one will do: an error of a percent in the Jacobian shifts it by a percent of a
 standard error."""
 
+# A rate of change at rest, relative to 1 + |x|.
+_STILL = 1e-6
 MOST_ENTRIES = 2e8  # of a Jacobian, or of all its steps' propagators: 1.6 GB
 
 
@@ -44,7 +48,13 @@ class Sensitivity:
         self.n = structure.n_nodes
         self.rates = structure.model.rates
         self._kernel = envelope_kernel(structure.model)
-        self._drive = self.lowering.drive(problem.perturbation.astype(np.float64))
+        self._starts, inputs = np.zeros(1), problem.perturbation.astype(np.float64)[:, None]
+        self._treatment = problem.treatment and problem.treatment.astype(np.float64)
+        if self._treatment is not None:
+            self._starts, inputs = self._treatment.starts, self._treatment.perturbation
+        self._drives = [
+            self.lowering.drive(np.ascontiguousarray(inputs[:, s])) for s in range(inputs.shape[1])
+        ]
         self._to_parameters = self._linear_map()
 
     def states(self, parameters: Parameters, times: Array | None = None) -> Array:
@@ -60,60 +70,124 @@ class Sensitivity:
         slopes: Parameters | None = None,
         pace: float = PACE,
     ) -> Array:
-        """dx/dθ at the measured times, (c, t, n, θ); zero at time 0, where x is given.
+        """dx/dθ at the measured times, (c, t, n, θ).
 
         θ holds the entries of W in ``support``, bool (n, n), row by row, and the rates;
         ``slopes`` are the derivatives of the rates by what θ has in their place, ``pace`` is the
         step of the sensitivity equation, of order 4, in units of the network's fastest time.
+        It is zero where x is given: at the beginning, but for pre-treated conditions.
+
+        Raises
+        ------
+        DivergenceError
+            The steps are too many, or a pre-treated condition does not begin at rest.
         """
         p, n = self.problem, self.n
         k = self.lowering.coefficients(parameters)
         at_rest = (k.a * self._kernel.steepest)[:, None] * k.M - np.diag(k.c)
         step = pace / max(float(np.abs(np.linalg.eigvals(at_rest)).max()), 1e-3)
-        late = p.times[p.times > 0]
-        ends = np.concatenate([[0.0], late])
+        cut = pieces(self._starts, p.times)
         # Two halves a step, and an even number of steps for Simpson's rule.
-        counts = [max(2, 2 * math.ceil(width / step / 2)) for width in np.diff(ends)]
-        if p.response.shape[0] * sum(counts) * n * n > MOST_ENTRIES:
+        counts = [
+            [2 * math.ceil(width / step / 2) for width in np.diff(piece.times, prepend=0.0)]
+            for piece in cut
+        ]
+        steps = sum(map(sum, counts))
+        if p.response.shape[0] * steps * n * n > MOST_ENTRIES:
             raise DivergenceError(
-                f"the sensitivities need {sum(counts)} steps: the network's fastest time is "
+                f"the sensitivities need {steps} steps: the network's fastest time is "
                 f"{step / pace:.2g}, that of the data {p.times[-1]:.2g}."
             )
-        grid = [
-            np.linspace(a, b, 2 * m + 1)[1:]
-            for a, b, m in zip(ends[:-1], ends[1:], counts, strict=True)
-        ]
-        x = self.states(parameters, np.concatenate(grid))
-        x = np.concatenate([np.broadcast_to(self._drive.initial[:, None], x[:, :1].shape), x], 1)
-        chain = self._chain(support, slopes)
-        size = int(support.sum()) + len(self.rates) * n
-        out = np.zeros((*p.response.shape, size))
+        x, chain = self._path(parameters, cut, counts), self._chain(support, slopes)
+        out = np.zeros((*p.response.shape, int(support.sum()) + len(self.rates) * n))
         S = np.zeros((x.shape[0], n, n * n + 3 * n))
-        at, given = 0, p.times.size - late.size
-        for t, m in enumerate(counts):
-            width = float(late[t] - ends[t]) / m
-            S = self._across(k, x[:, at : at + 2 * m + 1], width, S)
-            out[:, given + t] = chain(S)
-            at += 2 * m
+        treatment, jump, at = self._treatment, None, 0
+        if treatment is not None:
+            jump = jumps(self.lowering, treatment)
+            self._rest(k, x[:, 0], jump, S)
+        for piece, many in zip(cut, counts, strict=True):
+            drive, moves = self._drives[piece.segment], None
+            if treatment is not None and treatment.moves is not None:
+                moves = treatment.moves[:, piece.segment]
+            there = x[:, at : at + 2 * sum(many) + 1]
+            at += 2 * sum(many)
+            if jump is not None:
+                # At the end of a segment x is that of the next one's dose already.
+                there = np.where(jump[:, None], drive.initial[:, None], there)
+                S[jump] = 0
+            now = 0
+            for t, (width, m) in enumerate(
+                zip(np.diff(piece.times, prepend=0.0), many, strict=True)
+            ):
+                if m:
+                    part = there[:, now : now + 2 * m + 1]
+                    S = self._across(k, drive, moves, part, float(width) / m, S)
+                now += 2 * m
+                if t < piece.count:
+                    out[:, piece.asked.start + t] = chain(S)
         return out
 
-    def _across(self, k: Coefficients, x: Array, width: float, S: Array) -> Array:
+    def _path(self, parameters: Parameters, cut: list[Piece], counts: list[list[int]]) -> Array:
+        """States where the pieces begin and at both halves of all steps, (c, steps, n)."""
+        grid = [self._starts[:1]]
+        for piece, many in zip(cut, counts, strict=True):
+            ends = np.concatenate([[0.0], piece.times])
+            for a, b, m in zip(ends[:-1], ends[1:], many, strict=True):
+                grid.append(self._starts[piece.segment] + np.linspace(a, b, 2 * m + 1)[1:])
+        if self._treatment is not None:
+            return self.states(parameters, np.concatenate(grid))
+        initial = self._drives[0].initial[:, None]
+        if len(grid) == 1 or not sum(map(len, grid[1:])):
+            return initial
+        return np.concatenate([initial, self.states(parameters, np.concatenate(grid[1:]))], 1)
+
+    def _rest(self, k: Coefficients, begin: Array, jump: Array | None, S: Array) -> None:
+        """Write the derivative of where pre-treated conditions begin, (c, n), to ``S``."""
+        treatment = self._treatment
+        assert treatment is not None
+        rows = np.flatnonzero(treatment.pretreated)
+        if not rows.size:
+            return
+        assert treatment.pretreatment is not None
+        drive, x = self.lowering.drive(treatment.pretreatment[rows]), begin[rows]
+        if jump is not None:
+            x = np.where(jump[rows], drive.initial, x)
+        moves = ~treatment.held[rows]
+        field = begun(Kernel(self.lowering, k, drive), x, moves)
+        assert isinstance(field, Kernel)
+        still = np.abs(field.value(x)).max(axis=1) <= _STILL * (1 + np.abs(x).max(axis=1))
+        systems = self._systems(field, moves, x)
+        still &= np.linalg.eigvals(systems).real.min(axis=1) > 0
+        if not still.all():
+            label = self.problem.conditions[rows[int(np.argmin(still))]]
+            raise DivergenceError(
+                f"condition {label!r} does not come to rest in its pre-treatment, so that where it "
+                "begins has no derivative: give the pre-treatment a start, or shrink W."
+            )
+        for row, of_one in zip(rows, self._implicit(field, moves, x, systems), strict=True):
+            S[row] = of_one
+
+    def _across(
+        self, k: Coefficients, drive: Drive, moves: Array | None, x: Array, width: float, S: Array
+    ) -> Array:
         """Carry dx/d(M, a, b, c), (c, n, n² + 3n), over the steps of one interval.
 
         ``x`` (c, 2m + 1, n) is the trajectory at the ends and in the middle of m steps. With the
         propagator P(s) from s to the end, S_end = P(0) S + ∫ P(s) F(s) ds, F = ∂f/∂(M, a, b, c),
-        which in row i has only what row i of the kernel depends on.
+        which in row i has only what row i of the kernel depends on, and nothing where it stays.
         """
         c, n = x.shape[0], self.n
         z = x @ k.M.T
-        if self._drive.inside is not None:
-            z += self._drive.inside[:, None]
+        if drive.inside is not None:
+            z += drive.inside[:, None]
         phi, slope = np.empty_like(z), np.empty_like(z)
         self._kernel.value(z, phi)
         self._kernel.slope(z, phi, slope)
         slope *= k.a
         J = slope[..., None] * k.M - np.diag(k.c)
         J *= width
+        if moves is not None:
+            J *= moves[:, None, :, None]
         one = np.eye(n)
         # Classical Runge–Kutta for the propagator of every step.
         first, middle, last = J[:, :-2:2], J[:, 1::2], J[:, 2::2]
@@ -129,8 +203,10 @@ class Sensitivity:
         simpson[1::2], simpson[[0, -1]] = 4.0, 1.0
         x, phi, slope = x[:, ::2], phi[:, ::2], slope[:, ::2]
         weighted = P * (simpson * width / 3)[:, None, None]
+        if moves is not None:
+            weighted *= moves[:, None, None, :]
         to_M = np.moveaxis(weighted * slope[:, :, None], 1, 3).reshape(c, n * n, steps + 1) @ x
-        v = np.zeros((c, n)) if self._drive.outside is None else self._drive.outside
+        v = np.zeros((c, n)) if drive.outside is None else drive.outside
         new = np.zeros((c, n, n * n + 3 * n))
         new[..., : n * n] = to_M.reshape(c, n, n * n)
         new[..., n * n : n * n + n] = np.einsum("cmoi,cmi->coi", weighted, phi)
@@ -164,29 +240,42 @@ class Sensitivity:
         return chain
 
     def steady_jacobian(self, parameters: Parameters, states: Array) -> Array:
-        """dx/dθ of steady states (c, n), by the implicit function theorem: (c, n, θ).
-
-        With A = diag(c) − diag(a∘φ')M, A dx = F dθ; nodes that are held have no derivative.
-        """
-        k = self.lowering.coefficients(parameters)
-        field = self.lowering.field(parameters, self._drive)
-        phi, slope = field.phi_and_slope(states)
-        held = k.c == 0
-        systems = -field.jacobian(states)
-        systems[:, held, :] = 0
-        systems[:, held, held] = 1
-        inverse = np.linalg.inv(systems)
-        inverse[:, :, held] = 0
-        v = np.zeros_like(states) if self._drive.outside is None else self._drive.outside
-        chain, n = self._chain(self.problem.structure.mask, None), states.shape[1]
-
-        def of_one(A: Array, x: Array, phi: Array, slope: Array, v: Array) -> Array:
-            to_M = (A * (k.a * slope))[:, :, None] * x
-            return chain(np.concatenate([to_M.reshape(n, -1), A * phi, A * v, -A * x], axis=1))
-
+        """dx/dθ of steady states (c, n) of the last segment: (c, n, θ)."""
+        drive, moves = self._drives[-1], np.ones(states.shape, dtype=bool)
+        if self._treatment is not None:
+            moves = ~self._treatment.held
+        field = begun(self.lowering.field(parameters, drive), states, moves)
+        assert isinstance(field, Kernel)
+        chain = self._chain(self.problem.structure.mask, None)
+        systems = self._systems(field, moves, states)
         # One after the other: all at once would take several times the memory of the result.
-        each = zip(inverse, states, phi, slope, v, strict=True)
-        return np.stack([of_one(*condition) for condition in each])
+        return np.stack([chain(x) for x in self._implicit(field, moves, states, systems)])
+
+    def _systems(self, field: Kernel, moves: Array, states: Array) -> Array:
+        """−J at states (c, n), with 1 on the diagonal of nodes that stay: (c, n, n)."""
+        systems = -field.jacobian(states)
+        stays = ~moves | (field.coefficients.c == 0)
+        systems[stays] = 0
+        conditions, nodes = np.nonzero(stays)
+        systems[conditions, nodes, nodes] = 1
+        return systems
+
+    def _implicit(
+        self, field: Kernel, moves: Array, states: Array, systems: Array
+    ) -> Iterator[Array]:
+        """dx/d(M, a, b, c) of steady states, one condition after the other: (n, n² + 3n).
+
+        By the implicit function theorem: with A = diag(c) − diag(a∘φ')M, A dx = F dθ; nodes that
+        are held have no derivative.
+        """
+        k, drive, n = field.coefficients, field.drive, states.shape[1]
+        phis, slopes = field.phi_and_slope(states)
+        inverses = np.linalg.inv(systems)
+        inverses.transpose(0, 2, 1)[~moves | (k.c == 0)] = 0
+        vs = np.zeros_like(states) if drive.outside is None else drive.outside
+        for A, x, phi, slope, v in zip(inverses, states, phis, slopes, vs, strict=True):
+            to_M = (A * (k.a * slope))[:, :, None] * x
+            yield np.concatenate([to_M.reshape(n, -1), A * phi, A * v, -A * x], axis=1)
 
 
 def residuals_and_jacobian(

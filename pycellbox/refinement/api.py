@@ -15,6 +15,7 @@ from pycellbox.common.options import checked, flag, integer, number, optional
 from pycellbox.errors import NumericsWarning, warn
 from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.history import History
+from pycellbox.models.structure import LEVEL
 from pycellbox.problem import Problem, parameter_arrays, structure_of
 from pycellbox.refinement.criterion import (
     criterion,
@@ -107,7 +108,8 @@ def refine(
     Returns
     -------
     Fit
-        Its model's mask allows the interactions that are left. ``provenance["refinement"]`` has
+        Its model's mask allows the interactions that are left; fitted levels of held nodes and
+        initial states stay those of the fit. ``provenance["refinement"]`` has
         the estimated ``noise`` (in units of sigma where the data has one), the share of training
         responses ``followed``, the interactions left and the noise after each round, and the
         ``criterion`` ``before`` and ``after`` with its ``variance``. Where less than half of the
@@ -139,9 +141,12 @@ def refine(
     data = fit.data
     rows = np.flatnonzero(data["role"].values == "train")
     problem = Problem.from_dataset(data, structure_of(data, fit.model), fit.horizon).rows(rows)
+    labelled = problem.structure
+    start = parameter_arrays(labelled, fit.parameters, np.float64)
+    levels = {name: start.pop(name) for name in [LEVEL] if name in start}
+    problem = problem.at(levels.get(LEVEL))
     refuse(obstacles(problem, solver, _MOST_PARAMETERS))
     trajectories = Trajectories(problem, chosen, solver)
-    start = parameter_arrays(problem.structure, fit.parameters, np.float64)
     support = problem.structure.mask
     state = Rounds(
         trajectories, trajectories.pack(start, support), support, tolerance, ridge, iterations
@@ -152,7 +157,7 @@ def refine(
     variance = variance_of(problem, squares)
     before = criterion(squares, variance, int(np.count_nonzero(start["W"])), price)
     went = state.go(eliminate, rounds)
-    parameters = trajectories.unpack(state.theta, state.support)
+    parameters = trajectories.unpack(state.theta, state.support) | levels
     reached = trajectories.trial(state.theta, state.support)
     after = math.inf
     if reached is not None:
@@ -183,9 +188,12 @@ def refine(
             state.support, {"target": nodes, "source": nodes}, ("target", "source"), name="mask"
         )
         model = dataclasses.replace(model, mask=mask)
+    structure = structure_of(data, model)
+    if levels:
+        structure = structure.with_levels(labelled.levels, levels[LEVEL])
     return conclusion(
         fit.recipe.replace(model=model, solver=solver, dtype="float64"),
-        structure=structure_of(data, model),
+        structure=structure,
         parameters=parameters,
         history=_history(fit, state.losses, float(problem.times[-1])),
         data=data,

@@ -11,6 +11,7 @@ from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.options import HORIZON, checked, number, optional
 from pycellbox.data import validate
 from pycellbox.models import MODEL, CellBox
+from pycellbox.models.structure import LEVEL
 from pycellbox.problem import (
     PARAMETERS,
     Array,
@@ -138,9 +139,10 @@ def _jacobian(
 ) -> tuple[Problem, Array]:
     data = validate(data, part=True)
     problem = Problem.from_dataset(data, structure_of(data, model), horizon)
+    arrays = parameter_arrays(problem.structure, parameters, np.float64)
+    problem = problem.at(arrays.pop(LEVEL, None))
     refuse(obstacles(problem, solver))
     trajectories = Trajectories(problem, get_backend(backend), solver)
-    arrays = parameter_arrays(problem.structure, parameters, np.float64)
     return problem, trajectories.jacobian(arrays, problem.structure.mask)
 
 

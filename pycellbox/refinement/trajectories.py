@@ -90,4 +90,6 @@ class Trajectories:
     def _solve(self, parameters: Parameters, times: Array | None) -> Solution:
         p = self.problem
         grid = p.times if times is None else times
-        return self._backend.solve(p.structure, self._solver, parameters, p.perturbation, grid)
+        return self._backend.solve(
+            p.structure, self._solver, parameters, p.perturbation, grid, p.treatment
+        )

@@ -39,10 +39,12 @@ _MOST_IN_A_NAME = 3  # a condition that perturbs more nodes is numbered, not nam
 
 DESIGN = Value(
     lambda given: (
-        given if isinstance(given, xr.DataArray) else integer(1, MOST_CONDITIONS).read(given)
+        given
+        if isinstance(given, xr.DataArray | xr.Dataset)
+        else integer(1, MOST_CONDITIONS).read(given)
     ),
     f"a number of conditions from 1 to {MOST_CONDITIONS:,}, which are then drawn, or a DataArray "
-    "of doses (condition, node)",
+    "of doses (condition, node), or a Dataset such as pcb.regimen makes",
 )
 #: Options of a design that is drawn.
 DRAWN = {

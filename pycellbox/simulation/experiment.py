@@ -19,10 +19,17 @@ from pycellbox.common.options import (
     checked,
     choice,
     instance,
+    listed,
     number,
     optional,
 )
 from pycellbox.data import validate
+from pycellbox.data.designs import as_design
+from pycellbox.data.phases import phases_of
+from pycellbox.data.regimens import INSTRUCTION, Instruction
+from pycellbox.data.regimens import regimen as lay
+from pycellbox.data.treatments import DIMS
+from pycellbox.data.units import NO_UNIT
 from pycellbox.data.variables import check_not_empty
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import MODEL, CellBox
@@ -43,6 +50,7 @@ _SHARE = number(0, 1)
 @checked(
     network=instance(Network, "a pcb.Network, such as pcb.networks makes"),
     design=DESIGN,
+    regimen=optional(listed(INSTRUCTION, least=0)),
     model=optional(MODEL),
     alpha=optional(
         Value(
@@ -63,10 +71,11 @@ _SHARE = number(0, 1)
 )
 def simulate(
     network: Network,
-    design: int | xr.DataArray,
+    design: int | xr.DataArray | xr.Dataset,
     *,
     model: CellBox | None = None,
     alpha: Rate | xr.DataArray | None = None,
+    regimen: Sequence[Instruction] | None = None,
     horizon: float | None = None,
     times: Sequence[float] | None = None,
     perturb: Law | None = None,
@@ -89,17 +98,24 @@ def simulate(
     ----------
     network : Network
         The truth, such as `pycellbox.networks.beeline` gives.
-    design : int, or DataArray (condition, node)
+    design : int, DataArray (condition, node), or Dataset
         How many conditions to draw; or the doses, such as
-        `pycellbox.simulation.perturbations` lays out, with the network's nodes in any order.
+        `pycellbox.simulation.perturbations` lays out, with the network's nodes in any order; or a
+        dataset with phases, held nodes and initial states, such as `pycellbox.regimen` makes or
+        measured data are, whose responses are not looked at. Nodes that it calls hidden are not
+        measured.
     model : CellBox, optional
         The equation; default ``CellBox()``, with self-interaction if the network has it.
     alpha : float, (float, float), or DataArray (node), optional
         Decay rate of all nodes, an interval to draw each node's from evenly, or each node's;
         default the network's own. In 1/time.
+    regimen : sequence of instructions, optional
+        Laid over the design, drawn or not, as `pycellbox.regimen` does it: pre-treatments, pulses,
+        knock-outs and the like.
     horizon : float, optional
-        Time of measurement, for a steady-state experiment; default 20, in units of 1/α of the
-        ready-made networks. Whether the network has come to rest by then is not checked.
+        Time of measurement, for a steady-state experiment; default 20 after the last change of
+        inputs, in units of 1/α of the ready-made networks. Whether the network has come to rest by
+        then is not checked.
     times : sequence of float, optional
         Times of measurement, for a time course; not together with ``horizon``.
     perturb : {"latin-hypercube", "normal"}, optional
@@ -159,6 +175,8 @@ def simulate(
     --------
     >>> network = networks.beeline("HSC")
     >>> data = simulate(network, 30, times=[1, 2, 4, 8], noise=0.01)  # doctest: +SKIP
+    >>> pulsed = pcb.pulse(["Gata1", "Fli1"], 0, 2)  # doctest: +SKIP
+    >>> simulate(network, 30, regimen=[pulsed], times=[1, 2, 4, 8])  # doctest: +SKIP
     """
     if model is None:
         model = CellBox(self_interaction=network.self_interaction)
@@ -172,13 +190,13 @@ def simulate(
         "sign": sign,
         "perturbed_nodes": perturbed_nodes,
     }
-    perturbation = _doses(network, design, options, for_doses)
+    laid = _design(network, design, regimen or (), options, for_doses)
     if horizon is None and times is None:
-        horizon = _HORIZON
+        horizon = _HORIZON + float(phases_of(laid).grid().max())
     clean = solve(
         model,
         network.parameters,
-        perturbation,
+        laid,
         solver=EXACT if solver is None else solver,
         horizon=horizon,
         times=times,
@@ -188,9 +206,11 @@ def simulate(
     values = clean.values + size * for_noise.standard_normal(clean.shape)
     values += _outliers(clean.shape, outliers, outlier_size, for_outliers)
     values[_gaps(clean.shape, missing, for_gaps)] = np.nan
-    data = xr.Dataset({"perturbation": perturbation, "response": clean.copy(data=values)})
+    values[..., laid["node_kind"].values == "hidden"] = np.nan
+    data = laid.assign(response=clean.copy(data=values))
     if times is not None:
-        data["time"].attrs.setdefault("units", "1")
+        unit = laid["phase_start"].attrs.get("units") if "phase_start" in laid else None
+        data["time"].attrs.setdefault("units", unit or NO_UNIT)
     data.attrs.update(source="simulated by pycellbox", seed=seed, noise=noise)
     data.attrs.update(noise_kind=noise_kind, missing=missing)
     data.attrs.update(outliers=outliers, outlier_size=outlier_size)
@@ -206,27 +226,37 @@ def _with_alpha(network: Network, alpha: Rate | xr.DataArray, rng: np.random.Gen
     return dataclasses.replace(network, alpha=alpha.sel(node=list(network.nodes)))
 
 
-def _doses(
+def _design(
     network: Network,
-    design: int | xr.DataArray,
+    design: int | xr.DataArray | xr.Dataset,
+    instructions: Sequence[Instruction],
     options: Mapping[str, Any],
     rng: np.random.Generator,
-) -> xr.DataArray:
+) -> xr.Dataset:
+    """Return what is done to every condition, over the nodes of the network in its order."""
     given = {name: value for name, value in options.items() if value is not None}
-    if isinstance(design, xr.DataArray):
-        if given:
-            raise DataError(
-                f"{', '.join(given)} given, but the design is not drawn: it is a table of doses; "
-                "leave it out, or give the number of conditions as the design."
-            )
-        return _in_order(design, network)
-    return draw_perturbations(network, design, rng, **given)
-
-
-def _in_order(perturbation: xr.DataArray, network: Network) -> xr.DataArray:
-    if set(perturbation.dims) != {"condition", "node"} or "node" not in perturbation.coords:
+    if not isinstance(design, xr.DataArray | xr.Dataset):
+        laid = draw_perturbations(network, design, rng, **given).to_dataset()
+    elif given:
         raise DataError(
-            f"perturbation has dims {perturbation.dims}; it needs labelled ('condition', 'node')."
+            f"{', '.join(given)} given, but the design is not drawn: it is a table of doses; "
+            "leave it out, or give the number of conditions as the design."
+        )
+    elif isinstance(design, xr.DataArray):
+        laid = _in_order(design.to_dataset(name="perturbation"), network)
+    else:
+        checked = as_design(design)
+        kept = [name for name in ("perturbation", *DIMS) if name in checked.variables]
+        laid = _in_order(checked[kept], network)
+    return lay(laid, *instructions) if instructions else laid
+
+
+def _in_order(design: xr.Dataset, network: Network) -> xr.Dataset:
+    perturbation = design["perturbation"]
+    if set(perturbation.dims) - {"phase"} != {"condition", "node"} or "node" not in design.coords:
+        raise DataError(
+            f"perturbation has dims {perturbation.dims}; it needs labelled ('condition', 'node'), "
+            "and with phases ('condition', 'phase', 'node')."
         )
     check_not_empty(perturbation.sizes, "the design")
     nodes = list(network.nodes)
@@ -236,9 +266,11 @@ def _in_order(perturbation: xr.DataArray, network: Network) -> xr.DataArray:
             "perturbation and network need the same nodes, each once"
             + (f"; {sorted(odd)[0]!r} is in only one of them." if odd else ".")
         )
-    ordered: xr.DataArray = perturbation.transpose("condition", "node").sel(node=nodes)
-    ordered = ordered.assign_coords(node_kind=("node", network.node_kind.values))
-    return ordered
+    ordered = design.sel(node=nodes).transpose("condition", ..., "node")
+    kinds = network.node_kind.values
+    if "node_kind" in ordered.coords:
+        kinds = np.where(ordered["node_kind"].values == "hidden", "hidden", kinds)
+    return ordered.assign_coords(node_kind=("node", kinds))
 
 
 def _outliers(
