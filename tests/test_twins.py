@@ -301,7 +301,7 @@ def test_baselines_take_every_phase_that_varies():
     data["response"][..., 3] = 0
     train, test = data.isel(condition=slice(0, 16)), data.isel(condition=slice(16, None))
     ridge = Ridge(alphas=(1e-9,)).fit(train)
-    assert ridge._fitted.effects.shape[0] == 3
+    assert ridge._fitted.map.effects.shape[0] == 3
     for asked in (test, in_unit(test, "h"), test.isel(node=[3, 1, 0, 2])):
         np.testing.assert_allclose(ridge.predict(asked), test["response"], atol=1e-6)
     # Other phases, with the same doses at the times that count.

@@ -96,19 +96,13 @@ def twins_of(data: xr.Dataset) -> npt.NDArray[np.intp]:
 
 def _connected(links: Sequence[Sequence[Hashable]]) -> npt.NDArray[np.intp]:
     """Give entries that share a key, directly or through others, one number."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    places: dict[Hashable, int] = {}
-    edges = [
-        (entry, len(links) + places.setdefault(key, len(places)))
-        for entry, keys in enumerate(links)
-        for key in keys
-    ]
-    size = len(links) + len(places)
-    graph = coo_array((np.ones(len(edges)), np.transpose(edges)), shape=(size, size))
-    number: npt.NDArray[np.intp] = connected_components(graph, directed=False)[1]
-    return number[: len(links)]
+    number = np.arange(len(links))
+    first: dict[Hashable, int] = {}
+    for entry, keys in enumerate(links):
+        for key in keys:
+            other = number[first.setdefault(key, entry)]
+            number[number == number[entry]] = other
+    return np.unique(number, return_inverse=True)[1].reshape(-1)
 
 
 def take_whole(
