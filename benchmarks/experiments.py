@@ -85,7 +85,8 @@ def read_dream4(folder: Path) -> Tables:
     rows = [f"course {i // 21}" for i in range(105)] + ["wild type"]
     rows += [f"{gene} {how}" for how in ("out", "down") for gene in wild]
     every = pd.concat([runs, *(each.assign(Time=1000.0) for each in (wild, *steady))])
-    y = np.log2((every[[*wild]] + 0.05) / (wild.iloc[0] + 0.05))
+    y = np.log2(every[[*wild]] + 0.1)
+    y -= y[(every["Time"] == 0) | (np.array(rows) == "wild type")].mean()
     u = pd.DataFrame(np.eye(26, 5), [*dict.fromkeys(rows)], [f"input {i}" for i in range(5)])
     return _tables(u, y.set_index([rows, every["Time"] / 60]))
 

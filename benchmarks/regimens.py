@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -33,7 +33,6 @@ import experiments
 from harness import report
 from harness.report import Row
 
-Pair: TypeAlias = tuple[xr.Dataset, xr.DataArray]
 PARTS = ("hpn", "dream4", "gut", "irma", "simulated")
 MODELS = {
     "CellBox": "CellBox",
@@ -48,7 +47,9 @@ COLUMNS = {
     "test": "left out",
     "fits": "fits",
     **MODELS,
-    "ratio": "CellBox / best baseline",
+    "best": "best baseline",
+    "lowest": "its error",
+    "ratio": "CellBox / best",
     "warnings": "warnings",
     "seconds": "s a fit",
 }
@@ -89,14 +90,18 @@ class Judged:
 
     @property
     def row(self) -> Row:
-        scores = {name: self.mse(name) for name in MODELS}
-        best = min(v for k, v in scores.items() if k != "CellBox" and not np.isnan(v))
+        scores = {name: self.mse(name) for name in self.squares}
+        best = min(
+            scores.keys() - {"CellBox"}, key=lambda name: np.nan_to_num(scores[name], nan=np.inf)
+        )
         return {
             "label": self.label,
             "test": self.test,
             "fits": len(self.seconds),
             **{k: None if np.isnan(v) else v for k, v in scores.items()},
-            "ratio": scores["CellBox"] / best,
+            "best": best,
+            "lowest": scores[best],
+            "ratio": scores["CellBox"] / scores[best],
             "warnings": len(self.warned),
             "seconds": float(np.median(self.seconds)),
         }
@@ -167,31 +172,24 @@ def published(args: argparse.Namespace) -> Iterator[Judged]:
 TIMES = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 8.0])
 
 
-def experiment(network: pcb.Network, kind: str, conditions: int, noise: float, seed: int) -> Pair:
-    """Simulate plain doses, or regimens of the same doses at the same times; data and truth.
+def experiment(network: pcb.Network, treated: bool, size: dict[str, Any]) -> xr.Dataset:
+    """Simulate plain doses, or regimens of the same doses, measured at the same times.
 
     Regimens in turn: pulses that end; a dose before time 0 until steady, washed out at 0, beside
     one that begins at 0; a node held beside one that is dosed.
     """
-    data = pcb.simulate(network, conditions, times=TIMES, noise=noise, seed=seed)
-    error = data["response"] - data["true_response"]
-    data = data[["perturbation", "response"]]
-    if kind == "regimens":
-        given: list[Any] = []
-        names, doses = data["condition"].values, data["perturbation"].values
-        for i, (label, row) in enumerate(zip(names, doses, strict=True)):
-            dosed, only = data["node"].values[row != 0].tolist(), {"conditions": str(label)}
-            if i % 3 == 0:
-                given.append(pcb.pulse(dosed, 0, 1, **only))
-            elif i % 3 == 1:
-                given += [pcb.pretreat(dosed[0], **only), pcb.washout(dosed[0], 0, **only)]
-            else:
-                given.append(pcb.knockout(dosed[0], level=-1, **only))
-        data = pcb.regimen(data, *given)
-    clean = pcb.solve(
-        pcb.CellBox(), network.parameters, data, solver=pcb.Tsit5(1e-8, 1e-10), times=TIMES
-    )
-    return data.assign(response=data["response"].copy(data=clean + error)), clean
+    data = pcb.simulate(network, times=TIMES, **size)
+    regimen: list[Any] = []
+    names, doses = data["condition"].values, data["perturbation"].values
+    for i, (label, row) in enumerate(zip(names, doses, strict=True)):
+        dosed, only = data["node"].values[row != 0].tolist(), {"conditions": str(label)}
+        if i % 3 == 0:
+            regimen.append(pcb.pulse(dosed, 0, 1, **only))
+        elif i % 3 == 1:
+            regimen += [pcb.pretreat(dosed[0], **only), pcb.washout(dosed[0], 0, **only)]
+        else:
+            regimen.append(pcb.knockout(dosed[0], level=-1, **only))
+    return pcb.simulate(network, times=TIMES, regimen=regimen, **size) if treated else data
 
 
 def hidden(data: xr.Dataset, nodes: Sequence[str]) -> xr.Dataset:
@@ -205,27 +203,23 @@ def simulated(args: argparse.Namespace) -> Iterator[Row]:
     """Correlation of W, and errors on new regimens, with and without nodes that are hidden."""
     for seed in range(args.seeds):
         network = pcb.networks.erdos_renyi(args.nodes, 0.25, seed=seed)
-        size = (args.conditions, args.noise)
-        plain, _ = experiment(network, "plain", *size, seed)
-        treated, _ = experiment(network, "regimens", *size, seed)
-        test, clean = experiment(network, "regimens", *size, 1000 + seed)
+        size = {"design": args.conditions, "noise": args.noise, "backend": args.backend}
+        plain, treated = (experiment(network, way, size | {"seed": seed}) for way in (False, True))
+        test = experiment(network, True, size | {"seed": 1000 + seed})
         never = [network.nodes[seed % args.nodes]]
         row: Row = {"label": f"seed {seed}", "hidden": ", ".join(never)}
         for name, data in (
-            ("plain", plain),
-            ("regimens", treated),
-            ("hide", hidden(treated, never)),
-        ):
+            ("plain", plain), ("regimens", treated), ("hide", hidden(treated, never)),
+        ):  # fmt: skip
             fit = pcb.fit(data, backend=args.backend, progress=False)
             if name != "hide":
                 W = fit.parameters["W"]
                 row[f"W {name}"] = pcb.metrics.recovery(W, network.parameters["W"])["pearson"]
             if name != "plain":
-                measured = ~test["node"].isin(never)
-                error = (fit.predict(test) - test["response"]).where(measured)
-                row[f"error {name}"] = float(np.sqrt((error**2).mean()))
-                error = (fit.predict(test) - clean).where(measured)
-                row[f"true error {name}"] = float(np.sqrt((error**2).mean()))
+                seen, predicted = ~test["node"].isin(never), fit.predict(test)
+                for what, response in (("error", "response"), ("true error", "true_response")):
+                    error = (predicted - test[response]).where(seen)
+                    row[f"{what} {name}"] = float(np.sqrt((error**2).mean()))
         yield row
 
 
