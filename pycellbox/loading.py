@@ -17,8 +17,7 @@ from pycellbox.data.container import read_datasets
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.models import Structure
-from pycellbox.models.structure import LEVEL, LEVEL_OF
-from pycellbox.problem import parameter_arrays
+from pycellbox.problem import levelled, parameter_arrays
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
 from pycellbox.times import time_grid
 
@@ -110,9 +109,7 @@ def _check_whole(fit: Fit) -> None:
     if labels_along(parameters, "node") != nodes:
         raise ValueError("parameters and data have other nodes")
     structure = Structure.over(fit.model, nodes, [str(k) for k in data["node_kind"].values])
-    if LEVEL in parameters:
-        labels = tuple(labels_along(parameters, LEVEL_OF))
-        structure = structure.with_levels(labels, parameters[LEVEL].values)
+    structure = levelled(structure, parameters)
     if any(parameters[name].dtype.kind != "f" for name in structure.layout.places):
         raise ValueError("a parameter is no number")
     parameter_arrays(structure, parameters, fit.recipe.dtype)

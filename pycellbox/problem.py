@@ -17,6 +17,7 @@ from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import Model, Parameter, Structure, prior_mask
 from pycellbox.models.aligning import aligned, same_labels
+from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.times import time_grid
 from pycellbox.treatment import Treatment, check_horizon, treatment_of
 
@@ -127,6 +128,14 @@ def structure_of(data: xr.Dataset, model: Model) -> Structure:
         It cannot be laid over them.
     """
     return Structure.over(model, data["node"].values, data["node_kind"].values)
+
+
+def levelled(structure: Structure, parameters: xr.Dataset) -> Structure:
+    """Return a structure with the levels that parameters of a fit have beside the model's."""
+    if LEVEL not in parameters:
+        return structure
+    labels = tuple(labels_along(parameters, LEVEL_OF))
+    return structure.with_levels(labels, parameters[LEVEL].values)
 
 
 def _narrowed(values: Array, dtype: npt.DTypeLike, name: str, data: xr.Dataset) -> Array:

@@ -672,12 +672,23 @@ def pictures(
         "trajectories": lambda **k: plot.trajectories(
             course_fit, courses, conditions=["aMEK", "aMEK+aAKT"], **k
         ),
+        "treated": lambda **k: plot.trajectories(
+            pcb.regimen(
+                courses,
+                pcb.pretreat("aMEK"),
+                pcb.pulse("aAKT", "1 h", "2 h"),
+                pcb.knockout("ERK", conditions="aMEK"),
+            ),
+            conditions=["aMEK", "aMEK+aAKT"],
+            **k,
+        ),
     }
 
 
 AXES_ONLY = ("agreement", "loss", "recovery", "precision", "network")
 NAMES = (
     "agreement", "loss", "recovery", "precision", "network", "interactions", "trajectories",
+    "treated",
 )  # fmt: skip
 
 

@@ -163,3 +163,37 @@ def test_a_design_says_its_unit_of_time_and_which_nodes_are_hidden():
 def test_regimens_of_simulations_are_checked(options, match):
     with pytest.raises(pcb.PycellboxError, match=match):
         pcb.simulate(RING, 6, backend="numpy", **options)
+
+
+# ---- pictures
+def test_courses_show_what_is_given_when_and_what_is_held():
+    pytest.importorskip("matplotlib")
+    from matplotlib.patches import Rectangle
+
+    laid = pcb.regimen(
+        experiment(),
+        pcb.pretreat("A", "30 min", dose=1.0, conditions=["c0"]),
+        pcb.pulse("D", "6 min", "1 h", dose=2.0, conditions=["c2"]),
+    )
+    figure = pcb.plot.trajectories(laid, conditions=["c0", "c2"], nodes=["A", "B"])
+    shown = {}
+    for ax in figure.axes:
+        boxes = [p for p in ax.patches if isinstance(p, Rectangle)]
+        shown[ax.get_title()] = (
+            [text.get_text() for text in ax.texts],
+            [(round(p.get_x(), 6), round(p.get_x() + p.get_width(), 6)) for p in boxes],
+        )
+        left, right = ax.get_xlim()
+    assert left < -0.5
+    names, spans = shown["c0"]
+    assert names == ["A", "B"]
+    assert spans[0][0] == -0.5
+    assert spans[-1] == (0.5, round(right, 6))  # B from the second phase of the data on
+    names, spans = shown["c2"]
+    assert names == ["C", "D", "B held at −1"]
+    end = round(right, 6)
+    assert spans == [(0.0, end), (0.1, 1.0), (1.0, end), (round(left, 6), end)]
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys[-2:] == ["given", "held"]
+    plain = pcb.plot.trajectories(laid.isel(phase=0, drop=True).drop_vars(["held", "phase_start"]))
+    assert not any(ax.texts or ax.patches for ax in plain.axes)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from pycellbox.backends import get_backend
 from pycellbox.fitting.conclusion import conclusion
-from pycellbox.problem import parameter_arrays, structure_of
+from pycellbox.problem import levelled, parameter_arrays, structure_of
 from pycellbox.result import Fit
 
 
@@ -41,7 +41,7 @@ def joined(fits: Sequence[Fit], seed: int | None = None, **provenance: Any) -> F
     history = xr.concat(histories, "iteration")
     history = history.assign_coords(iteration=np.arange(history.sizes["iteration"]))
     stages = [stage for fit in fits for stage in fit.recipe.stages]
-    structure = structure_of(last.data, last.model)
+    structure = levelled(structure_of(last.data, last.model), last.parameters)
     return conclusion(
         last.recipe.replace(schedule=stages, seed=last.recipe.seed if seed is None else seed),
         structure=structure,

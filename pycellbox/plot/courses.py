@@ -15,6 +15,7 @@ from pycellbox.data.given import as_array, as_dataset
 from pycellbox.data.units import meeting
 from pycellbox.errors import DataError
 from pycellbox.plot.labels import chosen, response_label, short, with_unit
+from pycellbox.plot.phases import BAR, bars_of, beginning, draw_bars, keys_of
 from pycellbox.plot.place import (
     area,
     check_figure,
@@ -25,7 +26,7 @@ from pycellbox.plot.place import (
     root_of,
     wrapped,
 )
-from pycellbox.plot.style import DARK_GREY, GREY, MARKERS, PALETTE, SMALL
+from pycellbox.plot.style import DARK_GREY, GREY, MARKERS, PALETTE, SMALL, TINY
 from pycellbox.result import Fit
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def trajectories(
     figure: FigureBase | None = None,
 ) -> Figure:
     """Draw time courses, a panel for each condition and a color for each node.
+
+    Where inputs change or nodes are held, bars above each course show which node is given when, the
+    darker the larger the dose, and which are held; a pre-treatment is left of time 0.
 
     Parameters
     ----------
@@ -110,14 +114,19 @@ def trajectories(
     part = {"condition": panels, "node": drawn}
     named = {Fit: ["fit"], xr.DataArray: ["prediction"]}.get(type(fit), [])
     keys = _keys(drawn, named + ["truth"] * (truth is not None), "sigma" in data)
+    bars, begin = bars_of(data, panels), beginning(data, panels)
+    keys += keys_of(bars)
+    strip = BAR * max(map(len, bars.values()))  # inch, above the courses
     beside = 0.6 + 0.07 * max(len(key.get_label()) for key in keys)  # inch, of the legend
     columns, (width, height) = _COLUMNS, _LONE_PANEL if len(panels) == 1 else _PANEL
+    height += strip
     if figure is not None:
         columns = _columns(len(panels), room(figure)[0] - beside, room(figure)[1])
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     wide, high = _LEAST
-    check_room(figure, wide * columns + beside, max(high * rows + 0.6, 0.18 * len(keys)))
+    needed = max((high + strip) * rows + 0.6, 0.18 * len(keys))
+    check_room(figure, wide * columns + beside, needed)
     lines = {}
     if isinstance(fit, Fit):
         until = float(data["time"].values[-1])
@@ -135,6 +144,14 @@ def trajectories(
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for ax, condition in zip(grid, panels, strict=False):
             _panel(ax, measured, lines, condition, drawn, min(letters, 30))
+        if strip:
+            _make_room(grid[0], begin, strip / ((height - 0.9) / rows - 0.45))
+            share = BAR / ((height - 0.9) / rows - 0.45)
+            letters = letters_in((width - beside - 0.5) / columns, TINY)
+            for ax, condition in zip(grid, panels, strict=False):
+                if begin < 0:
+                    ax.axvline(0, color=GREY, lw=0.5, zorder=0)
+                draw_bars(ax, bars[condition], 1.0, share, letters)
         for ax in grid[len(panels) :]:
             ax.remove()
         for ax in grid[max(0, len(panels) - columns) : len(panels)]:
@@ -152,6 +169,15 @@ def trajectories(
             figure.suptitle(heading, fontsize=9, x=0.01, ha="left")
         figure.legend(handles=keys, loc="outside right upper")
     return root_of(figure)
+
+
+def _make_room(ax: Axes, begin: float, share: float) -> None:
+    """Show the time from the beginning on, and leave a share of the height free above."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, low + (high - low) / max(1 - share, 0.2))
+    if begin < 0:
+        left, right = ax.get_xlim()
+        ax.set_xlim(min(left, begin - 0.02 * (right - begin)), right)
 
 
 def _most(figure: FigureBase) -> int:

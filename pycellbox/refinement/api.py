@@ -16,7 +16,7 @@ from pycellbox.errors import NumericsWarning, warn
 from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.history import History
 from pycellbox.models.structure import LEVEL
-from pycellbox.problem import Problem, parameter_arrays, structure_of
+from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.refinement.criterion import (
     criterion,
     price_of_an_edge,
@@ -141,8 +141,7 @@ def refine(
     data = fit.data
     rows = np.flatnonzero(data["role"].values == "train")
     problem = Problem.from_dataset(data, structure_of(data, fit.model), fit.horizon).rows(rows)
-    labelled = problem.structure
-    start = parameter_arrays(labelled, fit.parameters, np.float64)
+    start = parameter_arrays(problem.structure, fit.parameters, np.float64)
     levels = {name: start.pop(name) for name in [LEVEL] if name in start}
     problem = problem.at(levels.get(LEVEL))
     refuse(obstacles(problem, solver, _MOST_PARAMETERS))
@@ -188,12 +187,9 @@ def refine(
             state.support, {"target": nodes, "source": nodes}, ("target", "source"), name="mask"
         )
         model = dataclasses.replace(model, mask=mask)
-    structure = structure_of(data, model)
-    if levels:
-        structure = structure.with_levels(labelled.levels, levels[LEVEL])
     return conclusion(
         fit.recipe.replace(model=model, solver=solver, dtype="float64"),
-        structure=structure,
+        structure=levelled(structure_of(data, model), fit.parameters),
         parameters=parameters,
         history=_history(fit, state.losses, float(problem.times[-1])),
         data=data,
