@@ -137,6 +137,8 @@ def test_every_public_call_says_which_argument_it_has_not(name):
     call = PUBLIC[name]
     with pytest.raises(pcb.OptionError, match="no option 'unheard_of'"):
         call(unheard_of=1)
+    if any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(call).parameters.values()):
+        return  # which takes any number of them
     with pytest.raises(pcb.OptionError, match="its options are"):
         call(*range(50))
 

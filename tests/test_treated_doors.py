@@ -17,10 +17,9 @@ from pycellbox.objective import Loss
 from pycellbox.problem import Problem, structure_of
 from pycellbox.refinement import standard_errors
 from pycellbox.solvers import RK4, SteadyState, Tsit5
+from tests.support.levels import experiment, truth
 from tests.support.problems import random_parameters
-from tests.support.treatments import treated_problem
-from tests.test_levels import experiment, truth
-from tests.test_treatments import KINDS, MODELS, STEADY
+from tests.support.treatments import KINDS, MODELS, STEADY, treated_problem
 
 BACKEND = NumpyBackend()
 EXACT = Tsit5(1e-11, 1e-12)

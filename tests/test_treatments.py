@@ -11,7 +11,7 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.errors import OptionError
-from pycellbox.models import FORMS, CellBox, Structure
+from pycellbox.models import CellBox, Structure
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.segments import pieces
@@ -31,7 +31,10 @@ pytest.importorskip("autograd", reason='needs autograd: pip install "pycellbox[t
 from autograd import grad
 
 from tests.support.treatments import (
+    KINDS,
+    MODELS,
     STARTS,
+    STEADY,
     by_newton,
     by_steps,
     exactly,
@@ -41,21 +44,6 @@ from tests.support.treatments import (
 )
 
 TIMES = (0.0, 0.4, 1.0, 2.2)
-KINDS = {
-    "phases": {},
-    "waiting": {"waiting": True},
-    "held": {"held": True},
-    "initial": {"initial": True},
-    "held alone": {"held": True, "starts": (0.0,)},
-    "pretreated": {"pretreated": True},
-    "all": {"waiting": True, "held": True, "initial": True, "pretreated": True},
-}
-MODELS = [
-    *(CellBox(form=form) for form in FORMS),
-    CellBox(drugs="clamped"),
-    CellBox(form=2, drugs="clamped", dose_saturation=0.5, degree=2),
-    CellBox(form=1, envelope="hill", order=3),
-]
 BACKEND = NumpyBackend()
 
 
@@ -256,12 +244,6 @@ def test_a_pretreatment_that_does_not_settle_is_named():
 
 
 # ---- steady states
-STEADY = {
-    "phases": {"starts": (0.0, 1.0)},
-    "held": {"held": True, "starts": (0.0,)},
-    "pretreated": {"pretreated": True, "starts": (-1.0, 0.0)},
-    "all": {"held": True, "initial": True, "pretreated": True, "waiting": True},
-}
 
 
 @pytest.mark.parametrize("scale", [0.2, pytest.param(1.2, marks=pytest.mark.slow)])

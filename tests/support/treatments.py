@@ -9,13 +9,34 @@ import autograd.numpy as anp
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from pycellbox.models import CellBox
+from pycellbox.models import FORMS, CellBox
 from pycellbox.problem import Problem
 from pycellbox.treatment import Treatment
 from tests.support import reference
 from tests.support.problems import random_problem
 
 STARTS = (-0.7, 0.4, 1.3)
+KINDS = {
+    "phases": {},
+    "waiting": {"waiting": True},
+    "held": {"held": True},
+    "initial": {"initial": True},
+    "held alone": {"held": True, "starts": (0.0,)},
+    "pretreated": {"pretreated": True},
+    "all": {"waiting": True, "held": True, "initial": True, "pretreated": True},
+}
+MODELS = [
+    *(CellBox(form=form) for form in FORMS),
+    CellBox(drugs="clamped"),
+    CellBox(form=2, drugs="clamped", dose_saturation=0.5, degree=2),
+    CellBox(form=1, envelope="hill", order=3),
+]
+STEADY = {
+    "phases": {"starts": (0.0, 1.0)},
+    "held": {"held": True, "starts": (0.0,)},
+    "pretreated": {"pretreated": True, "starts": (-1.0, 0.0)},
+    "all": {"held": True, "initial": True, "pretreated": True, "waiting": True},
+}
 
 
 def treatment(
