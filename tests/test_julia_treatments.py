@@ -55,17 +55,17 @@ def made(model, kind, times=TIMES, scale=0.2):
     return problem, random_parameters(model, rng, scale=scale)
 
 
-def compare(julia, problem, p, solver, tolerance, gradient=None):
-    numpy = NumpyBackend()
+def compare(julia, problem, p, solver, tolerance, gradient=None, exact=None):
+    numpy, exact = NumpyBackend(), exact or solver
     states, wanted = (
         backend.solve(
-            problem.structure, solver, p, problem.perturbation, problem.times, problem.treatment
+            problem.structure, each, p, problem.perturbation, problem.times, problem.treatment
         ).states
-        for backend in (julia, numpy)
+        for backend, each in ((julia, solver), (numpy, exact))
     )
     np.testing.assert_allclose(states, wanted, rtol=tolerance, atol=tolerance)
     session, theirs = julia.session(problem, solver, Loss(), gradient), numpy.session(
-        problem, solver, Loss()
+        problem, exact, Loss()
     )  # fmt: skip
     for rows in (None, [3, 0]):
         value, slope = session.loss_and_gradient(p, rows, inputs=True)
@@ -99,6 +99,31 @@ def test_every_fixed_step_agrees_with_numpy(julia, solver):
 @pytest.mark.parametrize("model", MODELS[:2], ids=repr)
 def test_tsit5_takes_the_steps_of_numpy(julia, model, kind):
     compare(julia, *made(model, KINDS[kind]), pcb.Tsit5(1e-5, 1e-7), 1e-10)
+
+
+TIGHT = pcb.Tsit5(1e-10, 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["phases", "held alone", "all"])
+@pytest.mark.parametrize(
+    ("solver", "gradient"),
+    [
+        (TIGHT, "adjoint"),
+        (TIGHT, "interpolating"),
+        (TIGHT, "quadrature"),
+        (pcb.Adaptive("Vern7", 1e-10, 1e-12), None),
+        (pcb.Adaptive("Rodas5P", 1e-9, 1e-11), None),
+    ],
+    ids=repr,
+)
+def test_adjoints_of_sciml_are_those_of_the_exact_solution(julia, solver, gradient, kind):
+    problem, p = made(MODELS[1], KINDS[kind])
+    try:
+        compare(julia, problem, p, solver, 1e-6, gradient, pcb.Tsit5(1e-11, 1e-13))
+    except pcb.PycellboxError as error:
+        if "precompile" not in str(error) and "not installed" not in str(error):
+            raise
+        pytest.skip(f"a Julia package does not load, update the project: {error}")
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.2])

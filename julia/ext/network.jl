@@ -5,7 +5,7 @@ The right-hand side dx/dt = a∘φ(Mx + p) + b∘v − c∘x on matrices (n × c
 over the parameter vector [vec(M); a; b; c], or [vec(M); a; b; c; vec(p); vec(v)] where the derivatives
 with respect to the drive are wanted too. What stands in its p and v is not read.
 
-PycellboxCore's `Kernel` does the work for plain numbers of its own type. It has packed copies of the
+PycellboxCore's `Kernel` does the work for plain numbers of its own type, and for nodes that stay. It has packed copies of the
 parameters: `loaded` tells of which vector, and where it is `ours` alone, nobody else changes it and
 it is not compared at every call. Dual numbers and other types take plain loops.
 """
@@ -15,8 +15,10 @@ struct Network{T,K<:Kernel{T}}
     ours::Bool
 end
 
-function Network(structure::Structure, parameters, u::AbstractMatrix{T}; ours::Bool) where {T}
-    kernel = Kernel(structure, parameters, u)
+function Network(
+    structure::Structure, parameters, u::AbstractMatrix{T}; ours::Bool, masked::Bool=false
+) where {T}
+    kernel = Kernel(structure, parameters, u; masked=masked)
     k = kernel.network.coefficients
     return Network(kernel, pack!(zeros(T, length(k.M) + 3length(k.a)), k), ours)
 end
@@ -111,7 +113,7 @@ function vjp_drive!(out, λ, kernel, at)
     m, b = length(kernel.z), kernel.network.coefficients.b
     copyto!(out, at + 1, kernel.g, 1, m)
     for e in 1:m
-        out[at + m + e] = λ[e] * b[(e - 1) % length(b) + 1]
+        out[at + m + e] = moving(kernel.moves, e, λ[e]) * b[(e - 1) % length(b) + 1]
     end
     return nothing
 end
@@ -126,6 +128,8 @@ function jacobian!(net::Network, J, x, p, t)
     for i in 1:n
         J[i, i] -= c[i]
     end
+    moves = net.kernel.moves
+    moves === nothing || (J .*= moves)
     return nothing
 end
 

@@ -22,14 +22,14 @@ end
 A problem held for repeated evaluation with an adaptive solver. Implicit methods integrate one
 condition at a time: their Jacobian is then n × n instead of (n·conditions)².
 """
-mutable struct AdaptiveSession{T,A}
+mutable struct AdaptiveSession{T,A,U<:Inputs{T}}
     structure::Structure
     lowering::Lowering
-    u::Matrix{T}
+    u::U
     y::Array{T,3}
     weight::Array{T,3}
     times::Vector{Float64}
-    loss::Loss
+    loss::AnyLoss
     solver::Adaptive
     algorithm::A
     one_by_one::Bool
@@ -37,26 +37,60 @@ mutable struct AdaptiveSession{T,A}
     p::Vector{T}
     # Its kernel is given the conditions at hand.
     network::Union{Nothing,Network{T}}
+    # The segment at hand where there is a treatment.
+    course::Any
+end
+
+PycellboxCore._source(session::AdaptiveSession) = session.u
+
+"""
+What is integrated without a break: the times since a segment began that are stopped at, which of those
+asked for they are (0 for the end of the segment), and when it began.
+"""
+struct Leg
+    segment::Int
+    began::Float64
+    times::Vector{Float64}
+    asked::Vector{Int}
+end
+
+"The legs that lead through the requested times of a session."
+function legs(session::AdaptiveSession)
+    starts = starts_of(session.u)
+    stops = Stops(session.times, starts)
+    found, first = Leg[], 1
+    for k in eachindex(stops.since)
+        over = k == length(stops.since) || stops.begins[k] != 0
+        over || continue
+        s, range = length(found) + 1, first:k
+        began = starts === nothing ? 0.0 : starts[s]
+        push!(found, Leg(s, began, stops.since[range], stops.asked[range]))
+        first = k + 1
+    end
+    return found
 end
 
 function PycellboxCore.adaptive_session(
-    structure::Structure, u::Matrix{T}, y::Array{T,3}, weight::Array{T,3}, times, loss::Loss,
+    structure::Structure, u::Inputs{T}, y::Array{T,3}, weight::Array{T,3}, times, loss::AnyLoss,
     solver::Adaptive,
 ) where {T}
     algorithm, implicit = find_algorithm(solver.algorithm)
     n = nodes(structure)
     return AdaptiveSession(
         structure, Lowering(structure), u, y, weight, collect(Float64, times), loss, solver,
-        algorithm, implicit, Coefficients{T}(n), zeros(T, n^2 + 3n), nothing,
+        algorithm, implicit, Coefficients{T}(n), zeros(T, n^2 + 3n), nothing, nothing,
     )
 end
 
-function integrate(session::AdaptiveSession{T}, net::Network, p; dense::Bool) where {T}
-    times, solver = session.times, session.solver
+"Integrate one leg from the state `start`; `nothing` where it takes no time."
+function integrate(
+    session::AdaptiveSession{T}, net::Network, p, leg::Leg, start; dense::Bool
+) where {T}
+    times, solver = leg.times, session.solver
+    times[end] == 0 && return nothing
     problem = ODEProblem(
         ode_function(net; one_condition=session.one_by_one),
-        session.one_by_one ? vec(initial_state(net.kernel)) : initial_state(net.kernel),
-        (zero(T), T(times[end])), p,
+        session.one_by_one ? vec(start) : start, (zero(T), T(times[end])), p,
     )
     keep = dense ? (;) : (; saveat=times, dense=false, save_start=false)
     # The algorithm's package may have been loaded only just now, by its name: newer methods.
@@ -66,28 +100,28 @@ function integrate(session::AdaptiveSession{T}, net::Network, p; dense::Bool) wh
     )
     SciMLBase.successful_retcode(solution) || throw(
         DivergenceError(
-            "the adaptive solve ended at t = $(solution.t[end]) of $(times[end]) " *
-            "($(solution.retcode)): the network is stiff or unstable; loosen the tolerances, " *
-            "use a stiff solver, or shrink W.",
+            "the adaptive solve ended at t = $(leg.began + solution.t[end]) of " *
+            "$(leg.began + times[end]) ($(solution.retcode)): the network is stiff or unstable; " *
+            "loosen the tolerances, use a stiff solver, or shrink W.",
         ),
     )
     return solution
 end
 
-"Copy the states at the requested times into `states` (n × times × columns)."
-function read_states!(states, session::AdaptiveSession, solution, net::Network, at)
-    n = n_nodes(net)
-    for (k, t) in enumerate(session.times)
-        x = t == 0 ? net.kernel.initial : reshape(Base.invokelatest(solution, t), n, :)
-        copyto!(view(states, :, k, at), x)
+"Copy the states at the requested times of a leg into `states` (n × times × columns); its last state."
+function read_states!(states, solution, leg::Leg, start, at)
+    x = start
+    for (t, k) in zip(leg.times, leg.asked)
+        x = t == 0 ? start : reshape(Base.invokelatest(solution, t), size(start))
+        k == 0 || copyto!(view(states, :, k, at), x)
     end
-    return states
+    return x
 end
 
 groups(session::AdaptiveSession, columns) =
     session.one_by_one ? [[c] for c in columns] : [collect(Int, columns)]
 
-columns_of(session::AdaptiveSession, rows) = rows === nothing ? axes(session.u, 2) : rows
+columns_of(session::AdaptiveSession, rows) = rows === nothing ? (1:size(session.u, 2)) : rows
 
 "The session of the first `prefix` times; itself for `nothing`."
 first_times(session::AdaptiveSession, ::Nothing) = session
@@ -95,30 +129,40 @@ function first_times(s::AdaptiveSession, prefix::Integer)
     return AdaptiveSession(
         s.structure, s.lowering, s.u, s.y[:, 1:prefix, :], s.weight[:, 1:prefix, :],
         s.times[1:prefix], s.loss, s.solver, s.algorithm, s.one_by_one, s.k, s.p, s.network,
+        s.course,
     )
 end
 
-function prepare!(session::AdaptiveSession, parameters)
+function prepare!(session::AdaptiveSession, parameters, columns)
+    set_off!(session.u, parameters, columns)
     coefficients!(session.k, session.lowering, parameters)
     return pack!(session.p, session.k)
 end
 
-"The network of the session for these conditions, with the parameters that were prepared."
-function network!(session::AdaptiveSession{T}, group) where {T}
+"The network of the session for these conditions in a segment, with the parameters that were prepared."
+function network!(session::AdaptiveSession{T}, group, s=1) where {T}
     net = session.network
     if net === nothing || size(net.kernel.initial, 2) != length(group)
-        zero_ = zero_parameters(T, session.structure)
-        net = Network(session.structure, zero_, session.u[:, group]; ours=true)
+        session.course = Course(session.u, nodes(session.structure) * length(group))
+        net = Network(
+            session.structure, zero_parameters(T, session.structure),
+            segment(session.u, s)[:, group]; ours=true, masked=masked(typeof(session.course)),
+        )
         session.network = net
     end
-    return prepare_network!(net, session, group)
+    return prepare_network!(net, session, session.course, group, s)
 end
 
-function prepare_network!(net::Network, session::AdaptiveSession, group)
+function prepare_network!(net::Network, session::AdaptiveSession, course, group, s)
     kernel = net.kernel
     drive!(
-        kernel.inside, kernel.outside, kernel.initial, kernel.lowering, session.u, group
+        kernel.inside, kernel.outside, kernel.initial, kernel.lowering, segment(session.u, s), group
     )
+    if course !== nothing
+        copyto!(resize!(course.columns, length(group)), group)
+        course.segment = s
+        write_moves!(kernel.moves, course)
+    end
     if net.loaded != session.p
         copyto!(net.loaded, session.p)
         load_coefficients!(kernel, session.p)
@@ -126,10 +170,19 @@ function prepare_network!(net::Network, session::AdaptiveSession, group)
     return net
 end
 
+"Where a leg starts: at the beginning, or in the state `x` that the one before has led to."
+enter(session::AdaptiveSession, net::Network, ::Nothing) =
+    start!(initial_state(net.kernel), session.course)
+function enter(session::AdaptiveSession, net::Network, x)
+    start = copy(x)
+    each_jump(e -> (start[e] = net.kernel.initial[e]), session.u.jumps, session.course)
+    return start
+end
+
 function PycellboxCore.value(session::AdaptiveSession{T}, parameters; rows=nothing, prefix=nothing) where {T}
     session = first_times(session, prefix)
     columns = collect(Int, columns_of(session, rows))
-    return value_at(session, prepare!(session, parameters), columns)
+    return value_at(session, prepare!(session, parameters, columns), columns)
 end
 
 "Run `f` with one BLAS thread where the products are too small for more."
@@ -155,21 +208,28 @@ end
 
 "States at the requested times, n × times × conditions."
 function PycellboxCore.states(session::AdaptiveSession, parameters)
-    p = prepare!(session, parameters)
-    return first(forward(session, p, axes(session.u, 2); dense=false))
+    columns = 1:size(session.u, 2)
+    p = prepare!(session, parameters, columns)
+    return first(forward(session, p, columns; dense=false))
 end
 
+"States at the requested times, and for each group of conditions its solutions leg by leg."
 function forward(session::AdaptiveSession{T}, p, columns; dense::Bool, inputs=nothing) where {T}
     states = zeros(T, nodes(session.structure), length(session.times), length(columns))
     solutions, at = [], 0
     for group in groups(session, columns)
-        net = network!(session, group)
-        # Room for the derivatives with respect to the drive.
-        q = inputs === nothing ? p : [p; zeros(T, 2 * n_nodes(net) * length(group))]
-        solution = integrate(session, net, q; dense=dense)
-        read_states!(states, session, solution, net, (at + 1):(at + length(group)))
-        at += length(group)
-        push!(solutions, solution)
+        mine, x, passed = (at + 1):(at + length(group)), nothing, []
+        for leg in legs(session)
+            net = network!(session, group, leg.segment)
+            # Room for the derivatives with respect to the drive.
+            q = inputs === nothing ? p : [p; zeros(T, 2 * n_nodes(net) * length(group))]
+            start = enter(session, net, x)
+            solution = integrate(session, net, q, leg, start; dense=dense)
+            x = read_states!(states, solution, leg, start, mine)
+            push!(passed, solution)
+        end
+        at = last(mine)
+        push!(solutions, passed)
     end
     return states, solutions
 end

@@ -31,6 +31,7 @@ export zero_parameters, flatten, unflatten
 export Kernel, load!, initial_state, rhs!, vjp_state!, vjp_parameters!
 # Euler, Midpoint, Heun and RK4 are not exported: OrdinaryDiffEq uses the same names.
 export fixed_step, trajectory, trajectory!
+export Treatment, TreatmentGradient
 export InputGradient, Loss, Session, value, value_and_gradient!
 export Adaptive, adaptive_session, ode_problem
 

@@ -63,6 +63,40 @@ using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensiti
         end
     end
 
+    @testset "treatments, $name, $gradient" for (name, gradient) in
+        (("Tsit5", :gauss), ("Tsit5", :interpolating), ("Rodas5P", :gauss))
+
+        # A node held in one condition, another condition that begins late.
+        structure, parameters = problem(Model(; drugs=:clamped))
+        moves, initial = trues(n, 3, c), fill(NaN, n, c)
+        moves[2, :, 1] .= false
+        initial[2, 1] = 0.4
+        moves[:, 1, 2] .= false
+        initial[1, 3] = -0.3
+        inputs = randn(n, 3, c)
+        inputs[:, 1, 2] .= inputs[:, 2, 2]
+        source = Treatment(
+            structure, [-0.4, 0.5, 1.2], inputs; moves=Array{Bool}(moves), initial=initial,
+            pretreatment=randn(n, c), pretreated=[false, false, false, true],
+        )
+        exact, found = (TreatmentGradient{Float64}(n, 3, c) for _ in 1:2)
+        fixed = Session(structure, source, y, weight, times; solver=PycellboxCore.RK4(0.002))
+        wanted, slope = value_and_gradient!(fixed, parameters; inputs=exact)
+        solver = Adaptive(name; rtol=1e-9, atol=1e-11, gradient=gradient)
+        session = adaptive_session(structure, source, y, weight, times, Loss(), solver)
+        gradient_ = zero_parameters(Float64, structure)
+        total, _ = value_and_gradient!(gradient_, session, parameters; inputs=found)
+        @test total ≈ wanted rtol = 1e-7
+        @test value(session, parameters) ≈ wanted rtol = 1e-7
+        @test all(isapprox(gradient_[k], slope[k]; rtol=1e-6) for k in keys(slope))
+        for part in (:perturbation, :initial_state, :pretreatment)
+            @test getfield(found, part) ≈ getfield(exact, part) rtol = 1e-6
+        end
+        forward = Adaptive("Tsit5"; gradient=:forward)
+        refused = adaptive_session(structure, source, y, weight, times, Loss(), forward)
+        @test_throws SolverError value_and_gradient!(gradient_, refused, parameters)
+    end
+
     @testset "ODEProblem" begin
         structure, parameters = problem(Model())
         one = ode_problem(structure, parameters, u, (0.0, 2.0))

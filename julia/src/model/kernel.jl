@@ -14,11 +14,16 @@ fast, others (dual numbers, `BigFloat`) work. A kernel is for one task at a time
 
 Raises `ModelError` for shapes that do not fit.
 """
-struct Kernel{T,N<:Network{T},P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vector{T}}}
+struct Kernel{
+    T,N<:Network{T},P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vector{T}},
+    F<:Union{Nothing,Vector{T}},
+}
     lowering::Lowering
     network::N
     inside::P
     outside::V
+    # 1 for entries that move and 0 for those that stay, where some may.
+    moves::F
     initial::Matrix{T}
     unit::Spread{T}
     sums::Spread{T}
@@ -28,7 +33,7 @@ struct Kernel{T,N<:Network{T},P<:Union{Nothing,Vector{T}},V<:Union{Nothing,Vecto
     g::Vector{T}
 end
 
-function Kernel(structure::Structure, parameters, perturbation::AbstractMatrix)
+function Kernel(structure::Structure, parameters, perturbation::AbstractMatrix; masked=false)
     check_parameters(structure, parameters)
     check_perturbation(structure, perturbation)
     names = (:W, rates(structure.model)...)
@@ -41,7 +46,8 @@ function Kernel(structure::Structure, parameters, perturbation::AbstractMatrix)
     initial = zeros(T, n, c)
     drive!(inside, outside, initial, lowering, perturbation, 1:c)
     kernel = Kernel(
-        lowering, Network{T}(lowering), inside, outside, initial, Spread{T}(n, c),
+        lowering, Network{T}(lowering), inside, outside, masked ? ones(T, n * c) : nothing,
+        initial, Spread{T}(n, c),
         Spread{T}(n, c), Coefficients{T}(n), zeros(T, n * c), zeros(T, n * c + panel_rows(T)),
     )
     return load!(kernel, parameters)
@@ -120,15 +126,19 @@ function rhs!(dx::AbstractArray, x::AbstractArray, kernel::Kernel)
     return dx
 end
 
+# What is left of the e-th number where that node may stay.
+@inline moving(::Nothing, e, x) = x
+@inline moving(moves::Vector, e, x) = moves[e] * x
+
 function _rhs_pass!(dx, x, kernel, φ, p, v)
-    unit = kernel.unit
+    unit, moves = kernel.unit, kernel.moves
     a, b, c = unit.a, unit.b, unit.c
     for start in 0:length(a):(length(x) - 1)
         @inbounds @simd ivdep for i in 1:min(length(a), length(x) - start)
             e = start + i
             z = p === nothing ? dx[e] : dx[e] + p[e]
             f = a[i] * value(φ, z) - c[i] * x[e]
-            dx[e] = v === nothing ? f : muladd(b[i], v[e], f)
+            dx[e] = moving(moves, e, v === nothing ? f : muladd(b[i], v[e], f))
         end
     end
     return nothing
@@ -147,10 +157,10 @@ function vjp_state!(out, λ, x, kernel::Kernel)
     product!(kernel.z, 0, kernel.network.M, x, 0, _columns(kernel))
     _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)
     product!(out, 0, kernel.network.transposed, kernel.g, 0, _columns(kernel))
-    c = kernel.unit.c
+    c, moves = kernel.unit.c, kernel.moves
     for start in 0:length(c):(length(x) - 1)
         @inbounds @simd ivdep for i in 1:min(length(c), length(x) - start)
-            out[start + i] -= c[i] * λ[start + i]
+            out[start + i] -= c[i] * moving(moves, start + i, λ[start + i])
         end
     end
     return out
@@ -158,13 +168,13 @@ end
 
 # g = λ∘a∘φ'(z), and φ(z) in the place of Mx.
 function _slope_pass!(λ, kernel, φ, p)
-    a, zs, g = kernel.unit.a, kernel.z, kernel.g
+    a, zs, g, moves = kernel.unit.a, kernel.z, kernel.g, kernel.moves
     for start in 0:length(a):(length(zs) - 1)
         @inbounds @simd ivdep for i in 1:min(length(a), length(zs) - start)
             e = start + i
             z = p === nothing ? zs[e] : zs[e] + p[e]
             output = value(φ, z)
-            g[e] = λ[e] * a[i] * slope(φ, z, output)
+            g[e] = moving(moves, e, λ[e]) * a[i] * slope(φ, z, output)
             zs[e] = output
         end
     end
@@ -189,18 +199,19 @@ function vjp_coefficients!(λ, x, kernel::Kernel)
     product!(kernel.z, 0, kernel.network.M, x, 0, _columns(kernel))
     _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)
     add_outer_product!(k.M, kernel.g, x, 0, _columns(kernel), kernel.network.tiles)
-    _sums_pass!(sums, λ, x, kernel.z, kernel.outside)
+    _sums_pass!(sums, λ, x, kernel.z, kernel.outside, kernel.moves)
     return collect!(k, sums)
 end
 
-function _sums_pass!(sums, λ, x, outputs, v)
+function _sums_pass!(sums, λ, x, outputs, v, moves)
     a, b, c = sums.a, sums.b, sums.c
     for start in 0:length(a):(length(x) - 1)
         @inbounds @simd ivdep for i in 1:min(length(a), length(x) - start)
             e = start + i
-            a[i] = muladd(λ[e], outputs[e], a[i])
-            c[i] = muladd(λ[e], x[e], c[i])
-            v === nothing || (b[i] = muladd(λ[e], v[e], b[i]))
+            l = moving(moves, e, λ[e])
+            a[i] = muladd(l, outputs[e], a[i])
+            c[i] = muladd(l, x[e], c[i])
+            v === nothing || (b[i] = muladd(l, v[e], b[i]))
         end
     end
     return nothing

@@ -105,6 +105,7 @@ last_start(treatment::Treatment) = treatment.starts[end]
 
 "u of a segment, n × conditions."
 segment(treatment::Treatment, s) = view(treatment.perturbation, :, s, :)
+segment(u::AbstractMatrix, s) = u
 last_input(u::AbstractMatrix) = u
 last_input(treatment::Treatment) = segment(treatment, length(treatment.starts))
 
@@ -136,8 +137,11 @@ function given_start(treatment::Treatment{T}, i, column) where {T}
     return jumps !== nothing && jumps[i, column] ? T(NaN) : treatment.initial[i, column]
 end
 
+# A constant perturbation says nothing of it.
+start!(state::AbstractArray, ::Nothing) = state
+
 "Write the state of the conditions where the evaluation starts, of which the model's own stands there."
-function start!(state::Vector, course::Course)
+function start!(state::AbstractArray, course::Course)
     treatment = course.treatment
     n = size(treatment, 1)
     for (q, column) in enumerate(course.columns), i in 1:n
@@ -158,7 +162,7 @@ function write_moves!(moves::Vector{T}, course) where {T}
     return moves
 end
 
-"Call f(entry, i, column) for every entry of the block that jumps when a segment begins."
+"Call f(entry) for every entry of the block that jumps when a segment begins."
 each_jump(f::F, ::Nothing, course) where {F} = nothing
 function each_jump(f::F, jumps::Matrix{Bool}, course) where {F}
     n = size(jumps, 1)

@@ -189,7 +189,7 @@ function value_and_gradient!(
     gradient === session.gradient || check_parameters(lowering.structure, gradient)
     total = _evaluate!(session, parameters, rows, Val(true), prefix, inputs)
     pull_back!(gradient, lowering, _swept(session))
-    reverse_start!(gradient, session, _source(session), parameters, rows, inputs)
+    reverse_start!(gradient, _source(session), parameters, _rows(session, rows), inputs)
     check_gradient(gradient, inputs, lowering.structure.model, UNSTABLE)
     return total, gradient
 end

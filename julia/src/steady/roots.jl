@@ -139,13 +139,13 @@ end
 function begin!(block::SteadyBlock{T}, network, shared, lowering, source, columns) where {T}
     block.columns = length(columns)
     drive!(block.inside, block.outside, block.initial, lowering, last_input(source), columns)
-    b, n = network.coefficients.b, block.n
-    for j in 1:block.columns, i in 1:n
+    b, n, v = network.coefficients.b, block.n, block.outside
+    stays, gain, offset = block.stays, block.gain, block.offset
+    @inbounds for j in 1:block.columns, i in 1:n
         e = (j - 1) * n + i
-        block.stays[e] = shared.held[i]
-        block.gain[e] = shared.gain[i]
-        outside = block.outside === nothing ? zero(T) : b[i] / shared.decay[i] * block.outside[e]
-        block.offset[e] = shared.held[i] ? block.initial[e] : outside
+        stays[e], gain[e] = shared.held[i], shared.gain[i]
+        outside = v === nothing ? zero(T) : b[i] / shared.decay[i] * v[e]
+        offset[e] = shared.held[i] ? block.initial[e] : outside
     end
     hold!(block, source, columns)
     return block

@@ -122,12 +122,9 @@ end
 """
 Add to `gradient` and `inputs` what comes through the pre-treatment of the rows asked for.
 """
-reverse_start!(gradient, session, source::AbstractMatrix, parameters, rows, inputs) = nothing
-function reverse_start!(
-    gradient, session, treatment::Treatment, parameters, rows, inputs
-)
+reverse_start!(gradient, source::AbstractMatrix, parameters, index, inputs) = nothing
+function reverse_start!(gradient, treatment::Treatment, parameters, index, inputs)
     treatment.pretreatment === nothing && return nothing
-    index = _rows(session, rows)
     places = places_before(treatment, index)
     isempty(places) && return nothing
     before, rows_before = treatment.before, index[places]

@@ -74,10 +74,10 @@ def why_not(solver: Solver, gradient: Gradient, inputs: bool = False, treated: b
         )
     if inputs and gradient == "forward":
         return "the gradient 'forward' of the julia backend has none of the inputs; 'adjoint' has."
-    if treated and gradient in _ADJOINTS:
+    if treated and gradient == "forward":
         return (
-            f"the gradient {gradient!r} of the julia backend has no phases, held nodes or initial "
-            "states; Tsit5 with 'discrete' has."
+            "the gradient 'forward' of the julia backend has no phases, held nodes or initial "
+            "states; 'adjoint' has."
         )
     return ""
 
