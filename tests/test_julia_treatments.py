@@ -57,12 +57,16 @@ def made(model, kind, times=TIMES, scale=0.2):
 
 def compare(julia, problem, p, solver, tolerance, gradient=None, exact=None):
     numpy, exact = NumpyBackend(), exact or solver
-    states, wanted = (
+    found, theirs = (
         backend.solve(
             problem.structure, each, p, problem.perturbation, problem.times, problem.treatment
-        ).states
+        )
         for backend, each in ((julia, solver), (numpy, exact))
     )
+    states, wanted = found.states, theirs.states
+    assert (found.rested is None) == (theirs.rested is None)
+    if found.rested is not None:
+        np.testing.assert_array_equal(found.rested, theirs.rested)
     np.testing.assert_allclose(states, wanted, rtol=tolerance, atol=tolerance)
     session, theirs = julia.session(problem, solver, Loss(), gradient), numpy.session(
         problem, exact, Loss()

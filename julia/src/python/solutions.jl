@@ -65,6 +65,17 @@ function python_steady_states(dtype, structure, sizes, u, out, horizon, solver, 
     return nothing
 end
 
+"""
+Write whether what came before the first segment had settled in the last integration, a byte for each
+condition, to an address.
+"""
+function python_rested(treatment::Treatment, address)
+    rested, before = wrap(UInt8, address, size(treatment, 2)), treatment.before
+    rested .= .!treatment.pretreated
+    before === nothing || (rested .|= before.settled)
+    return nothing
+end
+
 "The ODEProblem of a network; arrays as for `python_solve`, copied."
 function python_ode_problem(structure, sizes, u, horizon, parameters)
     n = nodes(structure)

@@ -86,7 +86,7 @@ class JuliaBackend:
         call(
             core, dtype.name, laid, (c, when.size), given, address(through), at, chosen, addresses,
         )  # fmt: skip
-        return Solution.integrated(through)
+        return Solution.integrated(through, rested=None if course is None else course.rested())
 
     def ode_problem(
         self, structure: Structure, parameters: Parameters, perturbation: Array, horizon: float

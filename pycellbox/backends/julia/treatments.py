@@ -10,7 +10,7 @@ from pycellbox.backends.julia.calls import address, call_locked
 from pycellbox.backends.julia.objects import julia_solver
 from pycellbox.numerics.equations import START
 from pycellbox.numerics.rest import AT_REST
-from pycellbox.problem import Parameters
+from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Adaptive, Solver, SteadyState, Tsit5
 from pycellbox.treatment import Treatment
 
@@ -35,7 +35,7 @@ class JuliaTreatment:
     def __init__(self, core: Any, laid: Any, solver: Solver, treatment: Treatment) -> None:
         u = np.ascontiguousarray(treatment.perturbation)
         c, segments, _ = u.shape
-        self._given = treatment.initial
+        self._core, self._given = core, treatment.initial
         self._initial = np.array(treatment.initial, u.dtype, order="C")
         before, moves = treatment.pretreatment, treatment.moves
         starts = np.ascontiguousarray(treatment.starts, np.float64)
@@ -61,6 +61,17 @@ class JuliaTreatment:
     def start(self, parameters: Parameters) -> None:
         """Have integrations start where the parameters say, or else the treatment."""
         np.copyto(self._initial, parameters.get(START, self._given))
+
+    def rested(self) -> Array | None:
+        """Whether what came before had settled in the last integration of all, bool (c,).
+
+        None where nothing came before.
+        """
+        if self._arrays[3] is None:
+            return None
+        found = np.empty(len(self._initial), np.uint8)
+        call_locked(self._core.python_rested, self.handed, address(found))
+        return found.astype(bool)
 
 
 def _settling(solver: Solver) -> SteadyState:
