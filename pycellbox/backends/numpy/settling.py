@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -147,27 +148,26 @@ class Settling:
         equations, settled = found.equations, found.solution.settled
         total: dict[str, Array] = Gradients()
         of_input, at_start = np.zeros_like(seeds), np.zeros_like(seeds)
-        for which in (settled, ~settled):
-            rows = np.flatnonzero(which)
-            if not rows.size and which is not settled:
+        parts: list[tuple[Any, bool]] = [(slice(None), True)]
+        if not settled.all():
+            parts = [(np.flatnonzero(settled), True), (np.flatnonzero(~settled), False)]
+        for rows, there in parts:
+            whole = isinstance(rows, slice)
+            if not whole and not rows.size:
                 continue
-            if rows.size == len(settled):
-                part, due, mu = equations, seeds, begin
-            else:
-                part, due, mu = equations.rows(rows), seeds[rows], begin[rows]
-            if which is settled:
+            part = equations if whole else equations.rows(rows)
+            if there:
                 states = found.solution.states[rows, -1]
-                adjoint = part.adjoint(states, due, mu)
+                adjoint = part.adjoint(states, seeds[rows], begin[rows])
                 begin[rows] = adjoint.mu
                 equations.correction = part.correction
-                gradient, start = part.gradient_to_start(states, adjoint, inputs)
+                gradient, at_start[rows] = part.gradient_to_start(states, adjoint, inputs)
             else:
                 trajectory = integrated(part, np.array([self.span]), keep=True)
-                gradient, start = reverse_to_start(trajectory, due[:, None], inputs)
-            at_start[rows] = start
+                gradient, at_start[rows] = reverse_to_start(trajectory, seeds[rows, None], inputs)
             of_input[rows] = gradient.pop(INPUT, 0.0)
             for name, array in gradient.items():
-                total[name] = total[name] + array
+                total[name] = total[name] + array if name in total else array
         return self._to_beginning(found, total, of_input, at_start, inputs)
 
     def _to_beginning(

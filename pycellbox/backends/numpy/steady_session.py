@@ -74,9 +74,10 @@ class NumpySteadySession(PlainSession):
             value, seeds, found = self._forward(parameters, rows)
             if self._adjoint is None:
                 self._adjoint = np.zeros_like(self.drive.initial)
-            begin = self._adjoint[found.index]
+            begin = self._adjoint if rows is None else self._adjoint[found.index]
             gradient = self._settling.reverse(found, seeds, begin, inputs)
-            self._adjoint[found.index] = begin
+            if rows is not None:
+                self._adjoint[found.index] = begin
             self._correction = found.equations.correction
         check_gradient(
             gradient,
