@@ -172,6 +172,7 @@ def pulse(
     Parameters
     ----------
     nodes : str or sequence of str
+        What is given in a pulse.
     start, end : number or str
         When, such as ``"0 min"``, ``"10 min"``; without an end it goes on. A constant dose of the
         data becomes the pulse; to one that changes already, or a pulse, this one is added.
@@ -205,6 +206,7 @@ def step(nodes: Labels, at: Time, dose: float, *, conditions: Labels | None = No
     Parameters
     ----------
     nodes : str or sequence of str
+        What is given differently.
     at : number or str
         When, such as ``"2 h"``.
     dose : float
@@ -233,6 +235,7 @@ def washout(nodes: Labels, at: Time, *, conditions: Labels | None = None) -> Ins
     Parameters
     ----------
     nodes : str or sequence of str
+        What is taken away.
     at : number or str
         When, such as ``"2 h"``; ``0`` ends a pre-treatment.
     conditions : str or sequence of str, optional
@@ -261,6 +264,7 @@ def knockout(
     Parameters
     ----------
     nodes : str or sequence of str
+        What is not there.
     level : float
         Where it is held, as log-ratio to the control. Nothing left is no number; the default
         leaves 6 % for a log2-ratio and 2 % for a natural one, about the least that assays tell
@@ -289,6 +293,7 @@ def knockdown(
     Parameters
     ----------
     nodes : str or sequence of str
+        Of which there is less.
     fitted : bool
         Whether the level is fitted, one for all conditions of a node that start from the same.
     level : float
@@ -318,6 +323,7 @@ def overexpression(
     Parameters
     ----------
     nodes : str or sequence of str
+        Of which there is more.
     level : float
         Where it is held, as log-ratio to the control: by default the fourfold of the control for
         a log2-ratio.

@@ -97,10 +97,14 @@ def from_tables(
     attrs : mapping, optional
         Provenance to keep with the dataset, text and numbers. ``transform`` says how the
         response was made, by default ``"log-ratio to unperturbed control"``.
-    held, initial_state : DataFrame, DataArray or array, shape (condition, node), optional
-        Levels at which nodes are held, and states where conditions start; NaN elsewhere. Conditions
-        and nodes of which nothing is said may be left out.
-    held_fitted, initial_fitted : bool or tables like these, optional
+    held : DataFrame, DataArray or array, shape (condition, node), optional
+        Levels at which nodes are held; NaN elsewhere. Conditions and nodes of which nothing is said
+        may be left out.
+    held_fitted : bool or a table like it, optional
+        Which of them are fitted; True for all.
+    initial_state : DataFrame, DataArray or array, shape (condition, node), optional
+        States where conditions start; else as ``held``.
+    initial_fitted : bool or a table like it, optional
         Which of them are fitted; True for all.
     replicate_of, subject : mapping, Series or sequence of str, optional
         ``{condition: text}``, or one text for each condition in order; see `validate`.

@@ -89,11 +89,15 @@ def read_csv(
         Unit of time of a time course; by default what its heading says, else ``"h"``.
     attrs : mapping, optional
         Provenance to keep with the dataset, text and numbers.
-    held, initial_state : path, optional
-        Tables (condition, node) of levels at which nodes are held, and of states where conditions
-        start; empty elsewhere. Conditions and nodes without any may be left out.
-    held_fitted, initial_fitted : bool
-        Whether these levels and states are fitted, from what the tables say on.
+    held : path, optional
+        Table (condition, node) of levels at which nodes are held; empty elsewhere. Conditions and
+        nodes without any may be left out.
+    held_fitted : bool
+        Whether these levels are fitted, from what the table says on.
+    initial_state : path, optional
+        Table of states where conditions start; else as ``held``.
+    initial_fitted : bool
+        Whether these states are fitted, from what the table says on.
 
     Returns
     -------
