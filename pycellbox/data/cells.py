@@ -6,6 +6,7 @@ import datetime
 import numbers
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -130,6 +131,8 @@ def as_numbers(values: npt.NDArray[Any], describe: Callable[[Index], str]) -> np
 
 def is_missing(cell: object) -> bool:
     """Whether a cell is None, NaN or NaT, which of them depends on where a table came from."""
+    if isinstance(cell, Decimal):  # pandas may raise at one that is signalling
+        return cell.is_nan()
     return cell is None or (pd.api.types.is_scalar(cell) and bool(pd.isna(cast(Any, cell))))
 
 

@@ -41,7 +41,8 @@ class Phases:
     @property
     def doses(self) -> Array:
         """All inputs there are, a row for each condition and phase, (c·p, n)."""
-        return self.inputs.reshape(-1, self.inputs.shape[-1])
+        conditions, phases, nodes = self.inputs.shape
+        return self.inputs.reshape(conditions * phases, nodes)
 
     @property
     def perturbed(self) -> Array:

@@ -143,7 +143,8 @@ def meeting(data: _Timed, own: xr.Dataset | xr.DataArray) -> _Timed:
     if "time" not in data.indexes or "time" not in own.indexes:
         return data
     times, grid = data["time"].values, own["time"].values
-    if np.array_equal(times, grid) or "f" not in times.dtype.kind + grid.dtype.kind:
+    kinds = {times.dtype.kind, grid.dtype.kind}
+    if "f" not in kinds or not kinds <= set("iuf") or np.array_equal(times, grid):
         return data
     nearest = np.abs(times[:, None] - grid).argmin(axis=1)
     slack = SAME_TIME * max(np.abs(grid).max(initial=0), np.abs(times).max(initial=0))

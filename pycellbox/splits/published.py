@@ -19,10 +19,12 @@ import xarray as xr
 
 from pycellbox.common.labels import label_text
 from pycellbox.common.options import checked, did_you_mean, flag, integer, number
+from pycellbox.data.designs import as_design
 from pycellbox.data.dims import STEADY
 from pycellbox.data.given import check_labels
 from pycellbox.data.phases import phases_of
 from pycellbox.data.replicates import dose_levels, take_whole, twins_of
+from pycellbox.data.treatments import DIMS
 from pycellbox.errors import DataError, OptionError
 from pycellbox.splits.split import Split, labels_of
 
@@ -272,6 +274,8 @@ def _read(
     """Condition labels, which node is perturbed where, what stays together, and node labels."""
     phases = phases_of(data)
     check_labels(data["perturbation"], "perturbation", *STEADY)
+    if told := [name for name in DIMS if name in data.variables]:
+        data = as_design(data[["perturbation", *told]])
     # Of all phases together: a drug is one in whichever it is given.
     levels = dose_levels(phases.doses)
     perturbed = (levels != 0).reshape(phases.inputs.shape).any(axis=1)

@@ -109,6 +109,12 @@ def command_lines(folder: Path) -> dict[str, Call]:
             "nodes": None,
             **numpy,
         },
+        "predict a dataset": {
+            "_fit": fit,
+            "data": saved,
+            "out": folder / "predicted_again.csv",
+            **numpy,
+        },
         "predict a course": {
             "_fit": of_course,
             "perturbation": tables["perturbation"],

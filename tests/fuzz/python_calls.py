@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 import pycellbox as pcb
 from pycellbox import baselines, ji, simulation
@@ -20,8 +21,32 @@ _EULER = pcb.Euler(0.5)
 _STAGE = pcb.Stage(2)
 
 
-def _regimen(data, instruction):
-    return pcb.regimen(data, instruction)
+def _regimen(instruction=None, **given):
+    return pcb.regimen(given.pop("data", None), instruction, **given)
+
+
+def _treated(course):
+    """Courses with a pre-treatment, phases of their own, held nodes and initial states."""
+    c, _, n = course["response"].shape
+    first = np.where(np.arange(c) < 2, -np.inf, np.where(np.arange(c) < 4, -0.5, 0.0))
+    starts = np.stack([first, np.where(np.arange(c) < 6, 0.5, np.nan)], axis=1)
+    u = course["perturbation"].expand_dims(phase=2, axis=1) * [[[1.0], [0.3]]]
+    held, begin = np.full((c, n), np.nan), np.zeros((c, n))
+    held[0, 0] = held[5, 1] = -1.0
+    begin[3, 1] = 0.2
+    where = ("condition", "node")
+    return course.assign(
+        perturbation=u.where(~np.isnan(xr.DataArray(starts, dims=("condition", "phase"))), 0.0),
+        held=(where, held),
+        held_fitted=(where, held == -1),
+        initial_state=(where, begin),
+        initial_fitted=(where, begin != 0),
+    ).assign_coords(
+        phase_start=(("condition", "phase"), starts, {"units": "h"}),
+        replicate_of=("condition", ["r", "r", *[""] * (c - 2)]),
+        subject=("condition", ["a"] * c),
+        group=("node", ["g"] * n),
+    )
 
 
 def python_calls(folder: Path) -> dict[str, Call]:
@@ -42,6 +67,9 @@ def python_calls(folder: Path) -> dict[str, Call]:
     kinds = dict(zip(labels["nodes"], data["node_kind"].values, strict=True))
     node = {"nodes": labels["nodes"][0]}
     twice = data.assign_coords(replicate_of=("condition", ["r"] * data.sizes["condition"]))
+    treated = _treated(course)
+    treated_fit = pcb.fit(treated, fit.model, schedule=_STAGE, **options)
+    resting = treated.isel(time=-1, drop=True)
     split = pcb.splits.random(data, seed=0)
     solved = {"model": fit.model, "parameters": fit.parameters, "solver": _EULER, "horizon": 2.0}
     ridge = baselines.AdditiveEffects().fit(data)
@@ -80,6 +108,50 @@ def python_calls(folder: Path) -> dict[str, Call]:
     calls: dict[str, Call] = {
         "predict": (fit.predict, {"perturbation": u, "times": None, **numpy}),
         "predict a course": (course_fit.predict, {"perturbation": u, "times": [1.0, 3.0], **numpy}),
+        "fit a treated course": (pcb.fit, {"data": treated, "schedule": _STAGE, **options}),
+        "fit treated steady states": (
+            pcb.fit,
+            {"data": resting, "horizon": 3.0, "schedule": _STAGE, **options},
+        ),
+        "predict a treated course": (
+            treated_fit.predict,
+            {"perturbation": treated, "times": [0.0, 3.0], **numpy},
+        ),
+        "predict phases": (
+            course_fit.predict,
+            {"perturbation": treated["perturbation"], "times": None, **numpy},
+        ),
+        "evaluate a treated course": (treated_fit.evaluate, {"data": treated, "baselines": False}),
+        "solve a treated course": (
+            pcb.solve,
+            {**solved, "perturbation": treated, "horizon": None, "times": [1.0], **numpy},
+        ),
+        "steady states after treatments": (
+            pcb.solve,
+            {**solved, "perturbation": resting, "solver": pcb.SteadyState(), **numpy},
+        ),
+        "differentiate a treated course": (
+            pcb.value_and_gradient,
+            {
+                **solved,
+                "parameters": treated_fit.parameters,
+                "data": treated,
+                "horizon": None,
+                **numpy,
+            },
+        ),
+        "refine a treated course": (
+            pcb.refine,
+            {"fit": treated_fit, "rounds": 1, "iterations": 2, **numpy},
+        ),
+        "validate a treated course": (pcb.validate, {"dataset": treated}),
+        "split treated": (pcb.splits.random, {"data": treated, "seed": 0}),
+        "plot a treated course": (
+            pcb.plot.trajectories,
+            {"fit": treated_fit, "data": treated, "conditions": ["c0"]},
+        ),
+        "save treated": (pcb.save_data, {"dataset": treated, "path": folder / "treated.nc"}),
+        "regimen of phases": (_regimen, {"data": treated, "instruction": pcb.knockout(**node)}),
         "evaluate": (fit.evaluate, {"data": data, "baselines": False}),
         "evaluate a course": (course_fit.evaluate, {"data": course, "baselines": True}),
         "with_provenance": (fit.with_provenance, {"note": "x"}),
@@ -288,6 +360,16 @@ def python_calls(folder: Path) -> dict[str, Call]:
         ),
         "Split.apply": (split.apply, {"data": data}),
         "simulate": (pcb.simulate, simulate),
+        "simulate a regimen": (
+            pcb.simulate,
+            {
+                "network": network,
+                "design": pcb.regimen(simulated, pcb.pretreat("g1", dose=1.0)),
+                "regimen": [pcb.knockout("g1")],
+                "times": [1.0],
+                **numpy,
+            },
+        ),
         "simulate a design": (
             pcb.simulate,
             {
