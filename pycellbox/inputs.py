@@ -15,6 +15,7 @@ from pycellbox.data.designs import as_design
 from pycellbox.data.treatments import DIMS
 from pycellbox.errors import DataError
 from pycellbox.models.aligning import same_labels
+from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.problem import Array, perturbation_array
 from pycellbox.treatment import Treatment, treatment_of
 
@@ -71,6 +72,24 @@ def inputs_of_data(data: xr.Dataset, dtype: npt.DTypeLike) -> Inputs:
         doses = np.ascontiguousarray(data["perturbation"].values, dtype)
         return Inputs(conditions, doses)
     return Inputs(conditions, treatment.perturbation[:, -1].copy(), treatment)
+
+
+def levels_given(data: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
+    """Return valid data in which the levels that a fit has found are given, and none is fitted."""
+    treatment = treatment_of(data, np.float64)
+    if treatment is None or not treatment.levels:
+        return data
+    found = dict(zip(treatment.levels, treatment.level_starts.tolist(), strict=True))
+    if LEVEL in parameters:
+        found |= dict(
+            zip(labels_along(parameters, LEVEL_OF), parameters[LEVEL].values.tolist(), strict=True)
+        )
+    state = treatment.begin(np.array([found[label] for label in treatment.levels]))
+    changed = {"initial_state": np.where(treatment.held, np.nan, state)}
+    if treatment.held.any():
+        changed["held"] = np.where(treatment.held, state, np.nan)
+    told = {name: (("condition", "node"), values) for name, values in changed.items()}
+    return data.drop_vars(["held_fitted", "initial_fitted"], errors="ignore").assign(told)
 
 
 def inputs_of(

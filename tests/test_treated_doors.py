@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,9 +11,12 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox import networks, simulation
 from pycellbox.backends.numpy import NumpyBackend
+from pycellbox.cli import main
 from pycellbox.errors import DivergenceError
+from pycellbox.inputs import levels_given
+from pycellbox.interop.joining import joined
 from pycellbox.models import CellBox
-from pycellbox.models.structure import LEVEL
+from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.numerics.sensitivity import Sensitivity
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem, structure_of
@@ -196,3 +201,101 @@ def test_courses_show_what_is_given_when_and_what_is_held():
     assert keys[-2:] == ["given", "held"]
     plain = pcb.plot.trajectories(laid.isel(phase=0, drop=True).drop_vars(["held", "phase_start"]))
     assert not any(ax.texts or ax.patches for ax in plain.axes)
+
+
+# ---- fits that follow one another, splits, configurations, commands
+QUICK = {"backend": "numpy", "progress": False, "solver": pcb.Heun(0.2)}
+
+
+@pytest.fixture(scope="module")
+def rough():
+    return pcb.fit(experiment(told=-0.3), schedule=pcb.Stage(3, 0.05), **QUICK)
+
+
+def test_networks_are_pruned_at_the_levels_of_the_fit(rough):
+    # In some folds no condition is left that tells the level of another.
+    pruned = pcb.prune(rough, edges=[6], folds=4, progress=False, backend="numpy")
+    assert [int((fit.parameters["W"] != 0).sum()) for fit in pruned.path] == [12, 6]
+    assert set(pruned.fit.parameters[LEVEL_OF].values) == set(rough.parameters[LEVEL_OF].values)
+    given = levels_given(experiment(told=-0.3), rough.parameters)
+    found = dict(
+        zip(rough.parameters[LEVEL_OF].values, rough.parameters[LEVEL].values, strict=True)
+    )
+    assert given["held"].sel(condition="c5", node="B") == found["B held from -0.3"]
+    assert given["initial_state"].sel(condition="c6", node="A") == found["A in c6"]
+    assert "held_fitted" not in given
+    np.testing.assert_array_equal(rough.predict(given), rough.predictions)
+
+
+def test_joined_fits_keep_their_levels(rough):
+    data = rough.data.drop_vars("role")
+    more = pcb.fit(data, initial=rough.parameters, schedule=pcb.Stage(2, 0.05), **QUICK)
+    whole = joined([rough, more])
+    xr.testing.assert_identical(whole.parameters[LEVEL], more.parameters[LEVEL])
+    np.testing.assert_array_equal(whole.predictions, more.predictions)
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        pcb.splits.random,
+        pcb.splits.single_to_combo,
+        partial(pcb.splits.leave_one_drug_out, drug="A", keep_singles=False),
+    ],
+    ids=["random", "single_to_combo", "leave_one_drug_out"],
+)
+@pytest.mark.parametrize(
+    ("spoilt", "match"),
+    [
+        (lambda d: d.assign_coords(replicate_of="r"), "replicate_of"),
+        (lambda d: d.assign(held=("node", np.ones(4))), "held"),
+        (lambda d: d.assign(held=d["held"].astype(str)), "held"),
+        (lambda d: d.assign(initial_state=d["initial_state"] + np.inf), "initial_state"),
+        (lambda d: d.assign_coords(phase_start=("phase", [0.0, np.nan])), "phase_start"),
+        (lambda d: d.assign_coords(phase_start=("phase", [1.0, 0.0])), "phase_start"),
+        (lambda d: d.isel(node=[]), "node"),
+    ],
+)
+def test_splits_refuse_treatments_that_are_none(door, spoilt, match):
+    with pytest.raises(pcb.PycellboxError, match=match):
+        door(spoilt(experiment()), seed=0)
+
+
+def test_replicates_of_treated_conditions_stay_on_one_side_of_a_split():
+    data = experiment()
+    again = data.assign_coords(condition=[f"{c}, again" for c in data["condition"].values])
+    twice = pcb.validate(xr.concat([data, again], "condition", data_vars="minimal"))
+    split = pcb.splits.random(twice, seed=1)
+    for part in (split.train, split.validation, split.test):
+        assert {c.removesuffix(", again") for c in part} <= set(part)
+        assert len(part) == 2 * len({c.removesuffix(", again") for c in part})
+
+
+@pytest.mark.parametrize("cut", [("held",), ("phase_start", "phase"), ("initial_state",)])
+def test_an_ode_problem_has_constant_inputs(cut):
+    data = experiment()
+    given = data if "phase" not in cut else data["perturbation"]
+    with pytest.raises(pcb.DataError, match=rf"the data have .*{cut[0]}.* one constant input"):
+        pcb.to_ode_problem(CellBox(), truth(), given, horizon=1.0)
+
+
+@pytest.mark.slow
+def test_commands_take_treated_data(rough, tmp_path, capsys):
+    data = pcb.save_data(rough.data.drop_vars("role"), tmp_path / "data.nc")
+    fit = str(rough.save(tmp_path / "fit.nc"))
+    words = ["fit", "--data", str(data), "--iterations", "2", "--out", str(tmp_path / "again.nc")]
+    words += ["--solver", "heun", "--dt", "0.2", "--no-baselines"]
+    assert main([*words, "--backend", "numpy"]) == 0
+    assert LEVEL in pcb.load(tmp_path / "again.nc").parameters
+    assert main(["evaluate", fit, "--data", str(data), "--no-baselines"]) == 0
+    for name in ("out.nc", "out.csv"):
+        assert main(["predict", fit, "--data", str(data), "--out", str(tmp_path / name)]) == 0
+    predicted = xr.open_dataset(tmp_path / "out.nc").load()
+    np.testing.assert_array_equal(predicted["response"], rough.predictions)
+    assert {"phase_start", "held", "initial_state"} <= set(predicted.variables)
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(lines) == 1 + rough.predictions.sizes["condition"] * 4
+    capsys.readouterr()
+    words = ["predict", fit, "--data", str(data), "--nodes", "x.csv", "--out", "o.csv"]
+    assert main(words) == 2
+    assert "--nodes goes with a table" in capsys.readouterr().err

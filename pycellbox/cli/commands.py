@@ -13,7 +13,9 @@ from pycellbox import fit as fit_network
 from pycellbox import load, resume
 from pycellbox.cli import inputs, outcome, tables
 from pycellbox.common import interrupts
+from pycellbox.data import open_data
 from pycellbox.data.container import write_datasets
+from pycellbox.data.joining import treatments
 from pycellbox.errors import DataError, OptionError
 from pycellbox.evaluation import UNSEEN, roles_in_fit
 from pycellbox.result import Fit
@@ -104,26 +106,38 @@ def _tables(args: argparse.Namespace, fitted: Fit, data: xr.Dataset) -> str:
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Predict the response to a table of perturbations."""
-    sources = [args.fit, args.perturbation, args.nodes]
+    """Predict the response to perturbations, of a table or a dataset."""
+    sources = [args.fit, args.perturbation, args.data, args.nodes]
     tables.prepare_file(args.out, (".csv", ".tsv", ".nc"), sources)
     times = inputs.times_of(args.times)
+    if args.data is not None and args.nodes is not None:
+        raise OptionError("--nodes goes with a table, --perturbation; a dataset names its nodes.")
     fitted = load(args.fit)
+    if args.data is not None:
+        data = open_data(args.data)
+    else:
+        data = _doses_of(args, fitted).to_dataset(name="perturbation")
+    predicted = fitted.predict(data, times=times, backend=args.backend)
+    if args.out.suffix.lower() == ".nc":
+        write_datasets(args.out, {"": treatments(data).assign(response=predicted)})
+    else:
+        tables.write_table(tables.wide(predicted), args.out)
+    print(f"saved {args.out}: predicted response of {predicted.sizes['condition']} condition(s)")
+    return 0
+
+
+def _doses_of(args: argparse.Namespace, fitted: Fit) -> xr.DataArray:
+    """Read the table of perturbations for all nodes of a fit."""
     perturbation, absent = inputs.read_perturbation(args.perturbation, args.nodes, fitted)
     if absent:
         tables.note(
             f"{len(absent)} of {fitted.parameters.sizes['node']} nodes are not in "
             f"{args.perturbation} and count as not perturbed (0)."
         )
-    perturbation = perturbation.reindex(node=fitted.parameters["node"].values, fill_value=0.0)
-    predicted = fitted.predict(perturbation, times=times, backend=args.backend)
-    if args.out.suffix.lower() == ".nc":
-        both = xr.Dataset({"perturbation": perturbation, "response": predicted})
-        write_datasets(args.out, {"": both})
-    else:
-        tables.write_table(tables.wide(predicted), args.out)
-    print(f"saved {args.out}: predicted response of {predicted.sizes['condition']} condition(s)")
-    return 0
+    doses: xr.DataArray = perturbation.reindex(
+        node=fitted.parameters["node"].values, fill_value=0.0
+    )
+    return doses
 
 
 def evaluate(args: argparse.Namespace) -> int:

@@ -179,9 +179,15 @@ def _training(parser: argparse.ArgumentParser) -> None:
 
 def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("fit", type=Path, metavar="FIT.nc", help="file written by pycellbox fit")
-    parser.add_argument(
-        "--perturbation", required=True, type=Path, metavar="FILE",
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument(
+        "--perturbation", type=Path, metavar="FILE",
         help="table of perturbations (condition, node), dimensionless",
+    )  # fmt: skip
+    given.add_argument(
+        "--data", type=Path, metavar="FILE.nc",
+        help="dataset whose conditions are predicted, with their phases, held nodes and initial "
+        "states; its responses are not looked at",
     )  # fmt: skip
     _nodes(parser)
     parser.add_argument(

@@ -55,13 +55,15 @@ PREDICT = """\
 Predict the response to perturbations with a fitted network.
 
 The table of perturbations needs only the columns of nodes that are perturbed; all others count
-as 0. The predicted response is a log-ratio to the untreated control, as the data was."""
+as 0; a dataset (--data) brings phases, held nodes and initial states along. The predicted response
+is a log-ratio to the untreated control, as the data was."""
 
 PREDICT_EXAMPLE = """\
 example
   new.csv:   condition,aMEK,aAKT
              both low,-0.5,-0.5
   pycellbox predict melanoma.nc --perturbation new.csv --out predictions.csv
+  pycellbox predict courses.nc --data regimens.nc --out predictions.nc
 """
 
 EVALUATE = """\

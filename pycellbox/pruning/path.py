@@ -18,6 +18,7 @@ from pycellbox.ending import Ending
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import fit
 from pycellbox.fitting.progress import Progress
+from pycellbox.inputs import levels_given
 from pycellbox.models import check_network
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.objective import LOSS
@@ -103,7 +104,12 @@ class Refits:
     def cross_validate(
         self, counts: list[int], data: xr.Dataset, folds: int, bar: Progress
     ) -> tuple[Floats, Floats]:
-        """Loss of every condition at every number of edges, by networks that have not seen it."""
+        """Loss of every condition at every number of edges, by networks that have not seen it.
+
+        Levels that are fitted stay those of the fit that is pruned: conditions that are left out
+        may be all that tell one.
+        """
+        data = levels_given(data, self.origin.parameters)
         fold = _folds(data, folds, self.origin.recipe.seed)
         losses, weights = [], []
         for k in range(folds):
