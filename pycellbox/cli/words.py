@@ -138,6 +138,10 @@ class Parser(argparse.ArgumentParser):
             for a in self._actions
             if a.required and a.option_strings and a.dest not in given
         ]
+        for group in self._mutually_exclusive_groups:
+            if group.required and not given & {action.dest for action in group._group_actions}:
+                first, *others = [action.option_strings[-1] for action in group._group_actions]
+                missing.append(f"{first} (or {', '.join(others)})")
         if self.wants_data and not given & {"data", "dataset", *self.instead}:
             tables = [f"--{name}" for name in ("perturbation", "response") if name not in given]
             both = [" and ".join(tables) + " (or --data, or --dataset)"]
