@@ -72,7 +72,7 @@ def read_gut(file: Path) -> Tables:
     Populations 2 and 3 had clindamycin, 1 and 3 spores of C. difficile; 1 is the control.
     """
     raw = pd.read_csv(file, header=None, index_col=0).T.astype(float)
-    raw = raw.set_index(["ID", raw.pop("time (in d)").rename("time")])
+    raw = raw.set_index(["ID", "time (in d)"])
     x, population = np.log10(raw.iloc[:, 2:13] + 1e-4), raw["Population"].groupby("ID").first()
     u = pd.DataFrame({"clindamycin": population > 1, "spores": population != 2}, dtype=float)
     return _tables(u, x - x[raw["Population"] == 1].mean())

@@ -154,9 +154,8 @@ def published(args: argparse.Namespace) -> Iterator[Judged]:
         for i in args.networks:
             data = experiments.dream4(args.data / f"dream4/insilico_size10_{i}")
             yield judged(f"dream4 network {i}", random, data, random_parts(data, splits))
-            if args.courses:
-                courses = [f"course {j}" for j in range(5)]
-                yield judged(f"dream4 network {i}", "each course", data, each(data, courses))
+            courses = [f"course {j}" for j in range(5)]
+            yield judged(f"dream4 network {i}", "each course", data, each(data, courses))
     if "gut" in args.parts:
         data = experiments.gut(args.data / "gut/raw_data.csv")
         yield judged("gut", "each mouse", data, each(data))
@@ -247,7 +246,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--splits", type=int, default=1, help="random splits (default 1)")
     parser.add_argument("--lines", nargs="+", choices=("MCF7", "BT20"), default=["MCF7", "BT20"])
     parser.add_argument("--networks", nargs="+", type=int, default=[1], help="of dream4 (1)")
-    parser.add_argument("--courses", action="store_true", help="leave out each dream4 course too")
     parser.add_argument("--seeds", type=int, default=3, help="simulated networks (default 3)")
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--conditions", type=int, default=24)

@@ -279,6 +279,8 @@ HEADINGS = {
         "time (1)": "1",
         "Time (s)": "s",
         "Time (days)": "d",
+        "time (in d)": "d",
+        "Time [in min]": "min",
         "hours post treatment": "h",
     },
 }

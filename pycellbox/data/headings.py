@@ -14,7 +14,9 @@ _FILLERS = _SINCE | frozenset(
 )
 _ONLY_TIME = frozenset(["hours", "minutes", "seconds", "days", "weeks"]) | _TIME - {"t"}
 
-_IN_BRACKETS = re.compile(r"(?:time|times|timepoints?|t)\s*[(\[]\s*([^()\[\]]+?)\s*[)\]]", re.I)
+_IN_BRACKETS = re.compile(
+    r"(?:time|times|timepoints?|t)\s*[(\[]\s*(?:in\s+)?([^()\[\]]+?)\s*[)\]]", re.I
+)
 
 # What pandas, R and xarray call the column of an index that was written without a name.
 _WRITTEN_INDEX = re.compile(r"|unnamed: ?\d+.*|index|level_\d+|dim_\d+")
