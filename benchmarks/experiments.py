@@ -41,9 +41,9 @@ def dream4(folder: Path) -> xr.Dataset:
     """Genes of a simulation: inputs end at half-time; knock-outs; knock-downs to unknown levels."""
     doses, responses, kinds = read_dream4(folder)
     data = pcb.from_tables(doses, responses, node_kind=kinds, time_units="h")
-    genes = [name for name, kind in kinds.items() if kind == "protein"]
-    out = [pcb.knockout(gene, conditions=f"{gene} out") for gene in genes]
-    down = [pcb.knockdown(gene, conditions=f"{gene} down") for gene in genes]
+    nothing = {gene: responses.loc[f"{gene} out", gene].iloc[0] for gene in list(doses)[:10]}
+    out = [pcb.knockout(g, level=y, conditions=f"{g} out") for g, y in nothing.items()]
+    down = [pcb.knockdown(gene, conditions=f"{gene} down") for gene in nothing]
     return pcb.regimen(data, pcb.pulse(list(doses)[10:], "0 min", "500 min"), *out, *down)
 
 
