@@ -243,6 +243,23 @@ def test_a_pretreatment_that_does_not_settle_is_named():
         pcb.solve(model, parameters, u, solver=Tsit5(), times=[0, 1.0], backend="numpy")
 
 
+def test_a_pretreatment_that_settles_slowly_is_proven():
+    # A ring that swings forty times longer than its nodes decay: -0.025 ± 1.7i at rest.
+    nodes = ["A", "B", "C"]
+    W = xr.DataArray(
+        1.95 * np.array([[0, 0, -1], [1, 0, 0], [0, 1, 0]]),
+        {"target": nodes, "source": nodes}, ("target", "source"),
+    )  # fmt: skip
+    rates = {name: ("node", np.ones(3)) for name in ("alpha", "epsilon")}
+    parameters = xr.Dataset({"W": W, **rates}, {"node": nodes})
+    doses = xr.DataArray([[0.3, 0, 0]], {"condition": ["c"], "node": nodes}, ("condition", "node"))
+    data = pcb.regimen(doses, pcb.pretreat("A"))
+    found = pcb.solve(
+        pcb.CellBox(), parameters, data, solver=Tsit5(1e-9, 1e-11), times=[0, 1.0], backend="numpy"
+    )
+    np.testing.assert_allclose(found[0, 1], found[0, 0], rtol=0, atol=1e-10)
+
+
 # ---- steady states
 
 

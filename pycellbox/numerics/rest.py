@@ -19,8 +19,9 @@ from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import SteadyState
 from pycellbox.treatment import Treatment
 
-AT_REST = 1e-13
-"""Tolerance of steady states from which trajectories begin: their derivatives are to be exact."""
+# Their derivatives are to be exact; what swings slowly has come near at the end of the time given.
+SETTLING = SteadyState(tol=1e-13, lead=SETTLING_TIMES / 4)
+"""How the steady states are found from which trajectories begin."""
 # How often the time of an equation whose rates are not known is doubled, from 1 on.
 _DOUBLINGS = 12
 # How near to the trajectory's end Newton's method has to stay, relative to 1 + |x|.
@@ -84,7 +85,7 @@ class NetworkRest(Rest):
         self.field, slowest = field, field.slowest_rate()
         self._horizon = SETTLING_TIMES / slowest if slowest < math.inf else 1.0
         self._integration = integration
-        self._equations = SteadyEquations(SteadyState(tol=AT_REST), field)
+        self._equations = SteadyEquations(SETTLING, field)
         found = find(self._equations, self._horizon, integration.reached)
         self.states, self.settled = found.final, found.settled
 

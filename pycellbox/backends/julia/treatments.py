@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from pycellbox.backends.julia.calls import address, call_locked
 from pycellbox.backends.julia.objects import julia_solver
 from pycellbox.numerics.equations import START
-from pycellbox.numerics.rest import AT_REST
+from pycellbox.numerics.rest import SETTLING
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Adaptive, Solver, SteadyState, Tsit5
 from pycellbox.treatment import Treatment
@@ -79,4 +80,4 @@ def _settling(solver: Solver) -> SteadyState:
     integrator = solver.through_time
     if isinstance(integrator, Adaptive):  # one of SciML's
         integrator = Tsit5(integrator.rtol, integrator.atol, integrator.max_steps)
-    return SteadyState(tol=AT_REST, integrator=integrator)
+    return replace(SETTLING, integrator=integrator)
