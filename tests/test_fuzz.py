@@ -46,6 +46,12 @@ ENDLESS = [range(10**12), range(10**30)]
         lambda data, value: pcb.from_tables(
             data["perturbation"].values, data["response"].values, conditions=value, nodes=value
         ),
+        *(
+            lambda data, value, name=name: pcb.from_tables(
+                data["perturbation"].to_pandas(), data["response"].to_pandas(), **{name: value}
+            )
+            for name in ("replicate_of", "subject", "group", "held", "initial_state")
+        ),
         lambda data, value: pcb.from_tables(value, value, conditions=["a"], nodes=["b"]),
         lambda data, value: pcb.splits.Split("a", value, (), ("b",)),
         lambda data, value: pcb.splits.random(value, seed=0),

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.labels import counted, label_text
+from pycellbox.common.plain import several
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, is_missing
 from pycellbox.data.columns import Surroundings, settle
 from pycellbox.data.dims import PHASED
@@ -169,9 +170,13 @@ def per_label(given: Any, name: str, labels: Sequence[str], dimension: str) -> l
                 "of the tables."
             )
         return [texts.get(label, "") for label in labels]
-    if isinstance(given, str) or not np.iterable(given) or len(list(given)) != len(labels):
+    try:
+        texts_in_order = several(given)
+    except ValueError:
+        texts_in_order = []
+    if len(texts_in_order) != len(labels):
         raise DataError(
             f"{name} needs a mapping {{{dimension}: text}}, or a text for each of the "
             f"{counted(len(labels), dimension)} in their order."
         )
-    return list(given)
+    return texts_in_order

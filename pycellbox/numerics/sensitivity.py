@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 
-from pycellbox.errors import DivergenceError, SolverError
-from pycellbox.numerics.checks import UNSTABLE
+from pycellbox.errors import DivergenceError
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.envelopes import envelope_kernel
 from pycellbox.numerics.kernel import Kernel
@@ -21,7 +19,7 @@ from pycellbox.problem import Array, Parameters, Problem
 Solve = Callable[[Parameters, Array | None], Solution]
 """Solves a problem's conditions at its own times, or integrates them through others."""
 
-PACE, _FINE = 0.75, 0.0625
+PACE = 0.75
 """Steps of the sensitivity equation in units of the fastest time of the network at rest. To find a
 minimum the longer one will do: an error of a percent in the Jacobian shifts it by a percent of a
 standard error."""
@@ -276,54 +274,3 @@ class Sensitivity:
         for A, x, phi, slope, v in zip(inverses, states, phis, slopes, vs, strict=True):
             to_M = (A * (k.a * slope))[:, :, None] * x
             yield np.concatenate([to_M.reshape(n, -1), A * phi, A * v, -A * x], axis=1)
-
-
-def residuals_and_jacobian(
-    problem: Problem, parameters: Parameters, solve: Solve
-) -> tuple[Array, Array]:
-    """Residuals (x − y)/sigma of the measured entries, (m,), and their derivative, (m, θ).
-
-    Parameters
-    ----------
-    problem : Problem
-    parameters : dict of ndarray
-        Effective ones; θ are those of their entries that are not fixed.
-    solve : callable (parameters, times or None)
-        As for `Sensitivity`. Where it settles conditions in steady states, their derivative is
-        that of the fixed point, and the integrated ones have that of their trajectory.
-
-    Raises
-    ------
-    DivergenceError
-        A trajectory or its derivative is not finite.
-    SolverError
-        The Jacobian is too large for the memory.
-    """
-    size = problem.structure.layout.free.size
-    if problem.response.size * max(size, problem.structure.n_nodes**2) > MOST_ENTRIES:
-        raise SolverError(
-            f"the Jacobian of {problem.response.size} responses with respect to {size} parameters "
-            f"is too large: it has more than {MOST_ENTRIES:g} entries. Use fewer conditions."
-        )
-    exact = {name: array.astype(np.float64) for name, array in parameters.items()}
-    found = solve(exact, None)
-    found.check(problem.conditions, float(problem.times[-1]))
-    J = np.zeros((*problem.response.shape, size))
-    for rows in (np.flatnonzero(found.settled), np.flatnonzero(~found.settled)):
-        if not rows.size:
-            continue
-        part = Sensitivity(problem.rows(rows), partial(_of_rows, solve, rows))
-        if found.settled[rows[0]]:
-            J[rows, -1] = part.steady_jacobian(exact, found.states[rows, -1])
-        else:
-            J[rows] = part.jacobian(exact, problem.structure.mask, pace=_FINE)
-    measured = problem.weight > 0
-    residual = ((found.states - problem.response) * problem.weight)[measured]
-    rows = J[measured] * problem.weight[measured][:, None]
-    if not (np.isfinite(rows).all() and np.isfinite(residual).all()):
-        raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
-    return residual, rows
-
-
-def _of_rows(solve: Solve, rows: Array, parameters: Parameters, times: Array | None) -> Solution:
-    return solve(parameters, times).rows(rows)

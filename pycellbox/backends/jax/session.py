@@ -15,7 +15,7 @@ from pycellbox.backends.jax.plan import Evaluation, Plan
 from pycellbox.backends.jax.plans import NetworkPlan, plan_of
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient
-from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss

@@ -22,7 +22,7 @@ from pycellbox.backends.julia.treatments import JuliaTreatment
 from pycellbox.backends.protocol import TrainingPlan
 from pycellbox.numerics.checks import check_arrays
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
-from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem

@@ -15,7 +15,7 @@ from pycellbox.numerics.checks import UNSTABLE, check_gradient, check_memory
 from pycellbox.numerics.equations import Equations
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering, equations_of
-from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steps import fixed_steps

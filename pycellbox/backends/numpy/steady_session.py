@@ -13,7 +13,7 @@ from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import check_arrays, check_gradient
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering
-from pycellbox.numerics.sensitivity import residuals_and_jacobian
+from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
