@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder with hpn, dream4, gut, irma")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--splits", type=int, default=1, help="random splits (default 1)")
-    parser.add_argument("--lines", nargs="+", choices=("MCF7", "BT20"), default=["MCF7", "BT20"])
+    parser.add_argument("--lines", nargs="+", choices=("MCF7", "BT20"), default=["MCF7"])
     parser.add_argument("--networks", nargs="+", type=int, default=[1], help="of dream4 (1)")
     parser.add_argument("--seeds", type=int, default=3, help="simulated networks (default 3)")
     parser.add_argument("--nodes", type=int, default=8)
