@@ -133,15 +133,17 @@ class Parser(argparse.ArgumentParser):
             for a in self._positional[free:]
             if a.required
         ]
+        # Of those that exclude each other, the first stands for all.
+        groups = {
+            group._group_actions[0]: [a.option_strings[-1] for a in group._group_actions[1:]]
+            for group in self._mutually_exclusive_groups
+            if group.required and not given & {a.dest for a in group._group_actions}
+        }
         missing += [
-            a.option_strings[-1]
+            a.option_strings[-1] + (f" (or {', '.join(groups[a])})" if a in groups else "")
             for a in self._actions
-            if a.required and a.option_strings and a.dest not in given
+            if a in groups or (a.required and a.option_strings and a.dest not in given)
         ]
-        for group in self._mutually_exclusive_groups:
-            if group.required and not given & {action.dest for action in group._group_actions}:
-                first, *others = [action.option_strings[-1] for action in group._group_actions]
-                missing.append(f"{first} (or {', '.join(others)})")
         if self.wants_data and not given & {"data", "dataset", *self.instead}:
             tables = [f"--{name}" for name in ("perturbation", "response") if name not in given]
             both = [" and ".join(tables) + " (or --data, or --dataset)"]
