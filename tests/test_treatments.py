@@ -12,6 +12,7 @@ import pycellbox as pcb
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.errors import OptionError
 from pycellbox.models import CellBox, Structure
+from pycellbox.numerics import rest
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.segments import pieces
@@ -223,6 +224,36 @@ def test_any_equation_is_treated(solver, kind):
             slope = (loss(array + step) - loss(array - step)) / 2e-5
             found = gradient[START if key == "initial" else key][at]
             assert found == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+def test_equal_pretreatments_are_looked_for_once(monkeypatch):
+    rng = np.random.default_rng(6)
+    problem = treated_problem(CellBox(), rng, TIMES, pretreated=True)
+    before = np.repeat(problem.treatment.pretreatment[:1], 4, axis=0)
+    begin = np.full_like(before, np.nan)
+    shared = dataclasses.replace(
+        problem.treatment, pretreatment=before, pretreated=np.ones(4, dtype=bool), initial=begin
+    )
+    problem = dataclasses.replace(problem, treatment=shared)
+    p = parameters_of(CellBox(), rng)
+    counts = []
+    find = rest.find
+    monkeypatch.setattr(
+        rest, "find", lambda k, *given: counts.append(len(k.drive.initial)) or find(k, *given)
+    )
+    session = BACKEND.session(problem, Heun(0.1), Loss())
+    _, gradient = session.loss_and_gradient(p, inputs=True)
+    assert counts == [1]
+    for i in range(4):  # beside the same condition alone
+        alone = BACKEND.session(problem.rows(np.array([i])), Heun(0.1), Loss())
+        np.testing.assert_allclose(
+            session.solution(p).states[i], alone.solution(p).states[0], rtol=0, atol=1e-12
+        )
+        _, own = alone.loss_and_gradient(p, inputs=True)
+        share = (problem.weight[i] > 0).sum() / (problem.weight > 0).sum()
+        np.testing.assert_allclose(
+            gradient[PRETREATMENT][i], share * own[PRETREATMENT][0], rtol=1e-9, atol=1e-12
+        )
 
 
 def test_a_pretreatment_that_does_not_settle_is_named():

@@ -86,8 +86,17 @@ class NetworkRest(Rest):
         self._horizon = SETTLING_TIMES / slowest if slowest < math.inf else 1.0
         self._integration = integration
         self._equations = SteadyEquations(SETTLING, field)
-        found = find(self._equations, self._horizon, integration.reached)
-        self.states, self.settled = found.final, found.settled
+        # Hundreds of conditions share a few pre-treatments: each is looked for once.
+        first, alike = _alike(field)
+        found = find(
+            self._equations.rows(first),
+            self._horizon,
+            lambda rows, time: integration.reached(first[rows], time),
+        )
+        self.states, self.settled = found.final[alike], found.settled[alike]
+        rest = np.flatnonzero(~self.settled)
+        if rest.size:  # through the very steps that the way back takes
+            self.states[rest], _ = integration.reached(rest, self._horizon)
 
     def reverse(self, adjoint: Array, inputs: bool) -> tuple[dict[str, Array], Array]:
         """See `Rest.reverse`."""
@@ -108,6 +117,15 @@ class NetworkRest(Rest):
                 )
             _collect(total, gradient, rows, len(adjoint))
         return total, start
+
+
+def _alike(field: Kernel) -> tuple[Array, Array]:
+    """Which conditions are the first of their kind, and for each of which kind it is."""
+    drive = field.drive
+    parts = (drive.inside, drive.outside, drive.initial, drive.moves)
+    told = np.concatenate([part for part in parts if part is not None], axis=1)
+    _, first, alike = np.unique(told, axis=0, return_index=True, return_inverse=True)
+    return first, alike.reshape(-1)  # NumPy 2.0.0 gave it a second axis
 
 
 class EquationRest(Rest):
