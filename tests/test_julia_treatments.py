@@ -18,6 +18,7 @@ from tests.support.problems import assert_same_gradient, random_parameters
 
 pytest.importorskip("autograd", reason='needs autograd: pip install "pycellbox[test]"')
 
+from tests.support.levels import experiment
 from tests.support.treatments import treated_problem
 
 STATE = readiness()
@@ -190,6 +191,30 @@ def test_starts_given_with_the_parameters_count_once(julia, solver):
         session.solution(moved).states, theirs.solution(moved).states, atol=1e-10
     )
     assert session.loss(p) == pytest.approx(before, rel=1e-12)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize("steady", [False, True])
+def test_fits_follow_numpy(julia, fitted, steady):
+    # Without levels to fit, Julia trains by itself.
+    data = experiment(told=-0.3, steady=steady)
+    if not fitted:
+        data = data.drop_vars(["held_fitted", "initial_fitted"], errors="ignore")
+    solver = pcb.SteadyState(tol=1e-13) if steady else pcb.Heun(0.1)
+    ours, theirs = (
+        pcb.fit(
+            data, backend=name, progress=False, seed=1, solver=solver,
+            schedule=pcb.Stage(40, learning_rate=0.02),
+        )
+        for name in ("julia", "numpy")
+    )  # fmt: skip
+    assert ours.backend == "julia"
+    for name in ("loss", "gradient_norm"):
+        a, b = (fit.history[name].values for fit in (ours, theirs))
+        np.testing.assert_allclose(a, b, rtol=1e-8)
+    for name in theirs.parameters:
+        if theirs.parameters[name].dtype.kind == "f":
+            np.testing.assert_allclose(ours.parameters[name], theirs.parameters[name], atol=1e-8)
 
 
 def test_residuals_and_their_jacobian(julia):

@@ -180,9 +180,7 @@ class JuliaSession:
 
     def training_run(self, plan: TrainingPlan) -> JuliaTrainingRun | None:
         """See `pycellbox.backends.protocol.Session.training_run`."""
-        treatment = self.problem.treatment
-        fits_levels = treatment is not None and bool(treatment.levels)
-        if plan.parametrization.positive != "softplus" or fits_levels:
+        if plan.parametrization.positive != "softplus":
             return None
         if self._treatment is not None:
             self._treatment.start({})
