@@ -354,3 +354,21 @@ def test_starts_given_with_the_parameters_count():
     assert value == BACKEND.session(other, Heun(0.1), Loss()).loss(p)
     assert value != session.loss(p)
     assert STARTS[0] < 0
+
+
+@pytest.mark.parametrize("solver", [Heun(0.1), SteadyState(tol=1e-13)], ids=repr)
+@pytest.mark.parametrize("treated", [False, True])
+@pytest.mark.parametrize("rows", [[3, 0, 2, 1], [2, 2, 0, 1]])
+def test_as_many_rows_as_conditions_in_another_order(solver, treated, rows):
+    rng = np.random.default_rng(8)
+    problem = treated_problem(MODELS[0], rng, (40.0,), **STEADY["held"])
+    if not treated:
+        problem = dataclasses.replace(problem, treatment=None)
+    p = parameters_of(MODELS[0], rng)
+    index = np.array(rows)
+    session = BACKEND.session(problem, solver, Loss())
+    value, gradient = session.loss_and_gradient(p, rows, inputs=True)
+    picked = problem.rows(index)
+    wanted, slope = BACKEND.session(picked, solver, Loss()).loss_and_gradient(p, inputs=True)
+    assert value == pytest.approx(wanted, rel=1e-12)
+    assert_same_gradient(gradient, slope, 1e-10)

@@ -22,7 +22,7 @@ import numpy as np
 
 from pycellbox.numerics.anderson import fixed_point
 from pycellbox.numerics.coefficients import Coefficients, Drive
-from pycellbox.numerics.equations import INPUT, START
+from pycellbox.numerics.equations import INPUT
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.proofs import Proofs, parts
 from pycellbox.numerics.solution import Solution
@@ -196,21 +196,10 @@ class SteadyEquations:
             mu[late] = np.linalg.solve(transposed, seeds[late][:, :, None])[:, :, 0]
         return Adjoint(mu, np.where(self._held, 0, mu / self.decay), phi, slope)
 
-    def gradient(self, x: Array, adjoint: Adjoint, inputs: bool = False) -> dict[str, Array]:
-        """Gradient with respect to the parameters, and with ``inputs`` to the perturbation.
-
-        A steady state does not depend on where its trajectory starts.
-        """
-        gradient, held = self.gradient_to_start(x, adjoint, inputs)
-        if inputs:
-            self.field.start_gradient(held, gradient)
-            gradient[START] = held
-        return gradient
-
     def gradient_to_start(
         self, x: Array, adjoint: Adjoint, inputs: bool = False
     ) -> tuple[dict[str, Array], Array]:
-        """As `gradient`, with the initial state of held nodes as something given.
+        """Gradient with respect to the parameters, the initial state of held nodes being given.
 
         Returns
         -------

@@ -16,7 +16,7 @@ from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Grad
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.proofs import Proofs
-from pycellbox.numerics.segments import begun, jumps
+from pycellbox.numerics.segments import begun
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steady import SteadyEquations
 from pycellbox.problem import Array, Parameters
@@ -75,12 +75,11 @@ class Settling:
     ) -> None:
         self.lowering, self.solver, self.treatment = lowering, solver, treatment
         self.drive = lowering.drive(perturbation)
-        self.span, self._jumps, self._lead = horizon, None, None
+        self.span, self._lead = horizon, None
         if treatment is None:
             return
         check_horizon(treatment, horizon)
         self.span = horizon - float(treatment.starts[-1])
-        self._jumps = jumps(lowering, treatment)
         if treatment.segments > 1 or treatment.pretreated.any():
             self._lead = Course(lowering, solver.integrator, treatment, keep=keep)
 
@@ -92,7 +91,8 @@ class Settling:
         correction: Array | None = None,
     ) -> Settled:
         """Find the steady states of some conditions; see `steady.find`."""
-        drive = self.drive if len(index) == len(self.drive.initial) else self.drive.rows(index)
+        every = np.array_equal(index, np.arange(len(self.drive.initial)))
+        drive = self.drive if every else self.drive.rows(index)
         field = self.lowering.field(parameters, drive)
         if self.treatment is None:
             equations = self._equations(field, None, correction)
