@@ -74,16 +74,21 @@ def inputs_of_data(data: xr.Dataset, dtype: npt.DTypeLike) -> Inputs:
     return Inputs(conditions, treatment.perturbation[:, -1].copy(), treatment)
 
 
+def fitted_levels(parameters: xr.Dataset) -> dict[str, float]:
+    """Return the levels that a fit has found, by label."""
+    if LEVEL not in parameters:
+        return {}
+    labels = labels_along(parameters, LEVEL_OF)
+    return dict(zip(labels, parameters[LEVEL].values.tolist(), strict=True))
+
+
 def levels_given(data: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
     """Return valid data in which the levels that a fit has found are given, and none is fitted."""
     treatment = treatment_of(data, np.float64)
     if treatment is None or not treatment.levels:
         return data
-    found = dict(zip(treatment.levels, treatment.level_starts.tolist(), strict=True))
-    if LEVEL in parameters:
-        found |= dict(
-            zip(labels_along(parameters, LEVEL_OF), parameters[LEVEL].values.tolist(), strict=True)
-        )
+    starts = dict(zip(treatment.levels, treatment.level_starts.tolist(), strict=True))
+    found = starts | fitted_levels(parameters)
     state = treatment.begin(np.array([found[label] for label in treatment.levels]))
     changed = {"initial_state": np.where(treatment.held, np.nan, state)}
     if treatment.held.any():

@@ -14,7 +14,7 @@ import xarray as xr
 from pycellbox import views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
-from pycellbox.common.labels import counted, labels_along, listed
+from pycellbox.common.labels import counted, listed
 from pycellbox.common.options import checked, flag, instance, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
@@ -24,8 +24,7 @@ from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
 from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.evaluation import Evaluation, evaluate
-from pycellbox.inputs import INPUTS, Inputs, inputs_of
-from pycellbox.models.structure import LEVEL, LEVEL_OF
+from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
 from pycellbox.objective import LOSS
 from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
@@ -240,11 +239,7 @@ class Fit:
         if not inputs.levels:
             return inputs
         assert inputs.treatment is not None
-        parameters = self._group("parameters")
-        found = {}
-        if LEVEL in parameters:
-            labels = labels_along(parameters, LEVEL_OF)
-            found = dict(zip(labels, parameters[LEVEL].values.tolist(), strict=True))
+        found = fitted_levels(self._group("parameters"))
         unknown = [label for label in inputs.levels if label not in found]
         if unknown:
             warn(
