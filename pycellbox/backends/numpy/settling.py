@@ -9,9 +9,8 @@ import numpy as np
 
 from pycellbox.backends.numpy.course import Course, Passage
 from pycellbox.backends.numpy.course_session import through_treatment
-from pycellbox.backends.numpy.integrate import reverse_to_start
 from pycellbox.backends.numpy.session import trajectories
-from pycellbox.backends.numpy.steady import find, integrated
+from pycellbox.backends.numpy.steady import find, integration_of
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
@@ -155,16 +154,17 @@ class Settling:
             whole = isinstance(rows, slice)
             if not whole and not rows.size:
                 continue
-            part = equations if whole else equations.rows(rows)
             if there:
+                part = equations if whole else equations.rows(rows)
                 states = found.solution.states[rows, -1]
                 adjoint = part.adjoint(states, seeds[rows], begin[rows])
                 begin[rows] = adjoint.mu
                 equations.correction = part.correction
                 gradient, at_start[rows] = part.gradient_to_start(states, adjoint, inputs)
             else:
-                trajectory = integrated(part, np.array([self.span]), keep=True)
-                gradient, at_start[rows] = reverse_to_start(trajectory, seeds[rows, None], inputs)
+                gradient, at_start[rows] = integration_of(equations).reverse(
+                    rows, self.span, seeds[rows], inputs
+                )
             of_input[rows] = gradient.pop(INPUT, 0.0)
             for name, array in gradient.items():
                 total[name] = total[name] + array if name in total else array

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from pycellbox.backends.numpy.integrate import Trajectory, integrate
-from pycellbox.backends.numpy.tape import Tape
+from pycellbox.backends.numpy.rest import FieldIntegration
 from pycellbox.numerics import steady
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steady import SteadyEquations
-from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.problem import Array
 
 
 def find(equations: SteadyEquations, horizon: float, start: Array | None = None) -> Solution:
     """See `pycellbox.numerics.steady.find`."""
-
-    def reach(rows: Array, time: float) -> tuple[Array, int]:
-        found = integrated(equations.rows(rows), np.array([time]), keep=False)
-        return found.states[:, -1, :], len(found.tape.sizes)
-
-    return steady.find(equations, horizon, reach, start)
+    return steady.find(equations, horizon, integration_of(equations).reached, start)
 
 
-def integrated(equations: SteadyEquations, times: Array, *, keep: bool) -> Trajectory:
-    """Integrate all conditions, with what a reverse sweep needs if ``keep``."""
-    field, solver = equations.field, equations.solver.integrator
-    stages, (c, n), dtype = TABLEAUX[type(solver)].stages, field.initial.shape, field.initial.dtype
-    tape = Tape(stages, c, n, dtype, keep, field.envelope.needs_z)
-    return integrate(solver, field, times, tape)
+def integration_of(equations: SteadyEquations) -> FieldIntegration:
+    """Return what integrates the conditions that are not proven to settle."""
+    return FieldIntegration(equations.field, equations.solver.integrator)
