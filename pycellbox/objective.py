@@ -21,6 +21,11 @@ EDGE_GROUPS = ("drug_to_node", "drug_shared", "node_to_node", "node_to_phenotype
 ``node_to_node`` the rest.
 """
 
+SHIFT_GROUPS = ("operating_point", "common_effect")
+"""The groups of inputs inside the envelope that a CellBox may have beside W."""
+
+PENALIZED = (*EDGE_GROUPS, *SHIFT_GROUPS)
+
 
 @checked(name=choice(*LOSSES), delta=number(0, above=True))
 @dataclass(frozen=True)
@@ -53,15 +58,16 @@ LOSS = Value(
     lambda given: given if isinstance(given, Loss) else Loss(choice(*LOSSES).read(given)),
     f"one of {', '.join(map(repr, LOSSES))}, or a pcb.Loss",
 )
-_STRENGTH = by_name(number(0), EDGE_GROUPS)
+_STRENGTH = by_name(number(0), PENALIZED)
 
 
 @checked(l1=_STRENGTH, l2=_STRENGTH, scale=choice("mean", "sum"), of=choice("raw", "effective"))
 @dataclass(frozen=True)
 class Penalty:
-    """L1 and L2 penalties on W, by group of edges.
+    """L1 and L2 penalties on W, by group of edges, and on shifts.
 
-    The objective is ``loss + s·Σ_g (l1_g·Σ|W| + l2_g·ΣW²)`` over the edges of each group g.
+    The objective is ``loss + s·Σ_g (l1_g·Σ|W| + l2_g·ΣW²)`` over the edges of each group g, and
+    likewise over the operating points b and common effects of models that have them.
 
     Parameters
     ----------
@@ -69,7 +75,8 @@ class Penalty:
         One strength for the whole of W, or one for each of the groups ``drug_to_node``,
         ``drug_shared``, ``node_to_node``, ``node_to_phenotype``; groups left out are not
         penalized, but ``drug_shared`` and ``node_to_phenotype`` follow ``drug_to_node`` and
-        ``node_to_node`` when only those two are named.
+        ``node_to_node`` when only those two are named. ``operating_point`` and ``common_effect``
+        are penalized only where they are named.
     scale : {"mean", "sum"}
         "mean": s = 1, the strengths stand beside the mean loss, as in CellBox's configurations.
         "sum": s = 1/(number of measured training entries), the strengths stand beside the *sum*
@@ -102,7 +109,7 @@ class Penalty:
         Returns
         -------
         dict of str to float
-            By group, all of them.
+            By group: all of edges, and those of shifts that are penalized.
         """
         return dict(self._l1 if kind == "l1" else self._l2)
 
@@ -126,10 +133,11 @@ PENALTY = instance(Penalty, "a penalty, such as pcb.Penalty(l1=0.01)")
 
 
 def by_group(value: float | Mapping[str, float]) -> dict[str, float]:
-    """Spread a number, or complete a mapping, over the edge groups."""
+    """Spread a number over the edge groups, or complete a mapping."""
     if not isinstance(value, Mapping):
         return dict.fromkeys(EDGE_GROUPS, value)
-    full = dict.fromkeys(EDGE_GROUPS, 0.0) | dict(value)
+    said = {group: each for group, each in value.items() if group in EDGE_GROUPS or each}
+    full = dict.fromkeys(EDGE_GROUPS, 0.0) | said
     if set(value) <= {"drug_to_node", "node_to_node"}:
         full["drug_shared"] = full["drug_to_node"]
         full["node_to_phenotype"] = full["node_to_node"]

@@ -24,10 +24,10 @@ from pycellbox.common.options import (
     settle,
 )
 from pycellbox.errors import OptionError
-from pycellbox.objective import EDGE_GROUPS, PENALTY, Penalty
+from pycellbox.objective import EDGE_GROUPS, PENALTY, SHIFT_GROUPS, Penalty
 
 MOST_ITERATIONS = 1_000_000_000
-RATE_GROUPS = (*EDGE_GROUPS, "rates")
+RATE_GROUPS = (*EDGE_GROUPS, "rates", *SHIFT_GROUPS)
 """Keys of a learning rate by group: the edge groups, and ``rates`` for α, ε, ψ."""
 
 
@@ -101,8 +101,9 @@ class Stage:
         At most this many updates.
     learning_rate : float or mapping
         One for all, or by group: ``drug_to_node``, ``drug_shared``, ``node_to_node``,
-        ``node_to_phenotype`` (edges) and ``rates`` (α, ε, ψ); a group left out does not move,
-        except that ``drug_shared`` follows ``drug_to_node``. Unused by L-BFGS.
+        ``node_to_phenotype`` (edges), ``rates`` (α, ε, ψ), ``operating_point`` and
+        ``common_effect``; a group left out does not move, except that ``drug_shared`` follows
+        ``drug_to_node`` and the last two follow ``rates``. Unused by L-BFGS.
     horizon : float, optional
         End of the integration in this stage, instead of the fit's. For time courses only the
         measured times up to it are used.
@@ -188,7 +189,13 @@ class Stage:
             for f in dataclasses.fields(self)
             if f.init and f.name not in ("penalty", "optimizer", "learning_rate")
         }
-        options["learning_rate"] = self.rates()
+        rates = self.rates()
+        options["learning_rate"] = {
+            # What follows is not said: files of older versions have it not.
+            g: rate
+            for g, rate in rates.items()
+            if g not in SHIFT_GROUPS or rate != rates["rates"]
+        }
         options["penalty"] = None if self.penalty is None else self.penalty.to_dict()
         options["optimizer"] = {
             "name": type(self.optimizer).__name__,
@@ -223,10 +230,10 @@ def _every_rate(given: float | Mapping[str, float]) -> dict[str, float]:
     """Spread a learning rate, or complete a mapping, over the groups."""
     if not isinstance(given, Mapping):
         return dict.fromkeys(RATE_GROUPS, given)
-    full = dict.fromkeys(RATE_GROUPS, 0.0) | dict(given)
+    full = dict.fromkeys((*EDGE_GROUPS, "rates"), 0.0) | dict(given)
     if "drug_shared" not in given:
         full["drug_shared"] = full["drug_to_node"]
-    return full
+    return dict.fromkeys(SHIFT_GROUPS, full["rates"]) | full
 
 
 def _stages(given: object) -> tuple[Stage, ...]:

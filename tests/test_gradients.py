@@ -15,7 +15,13 @@ from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, Euler, Heun, Midpoint, Tsit5
-from tests.support.problems import assert_same_gradient, models, random_parameters, random_problem
+from tests.support.problems import (
+    assert_same_gradient,
+    models,
+    random_parameters,
+    random_problem,
+    shifted_models,
+)
 
 autograd = pytest.importorskip("autograd", reason='needs autograd: pip install "pycellbox[test]"')
 from tests.support import reference  # noqa: E402
@@ -40,7 +46,7 @@ def by_autodiff(session: NumpySession, parameters, loss: str = "mse"):
     return (value, gradient), wanted
 
 
-@pytest.mark.parametrize("model", models(), ids=repr)
+@pytest.mark.parametrize("model", [*models(), *shifted_models()], ids=repr)
 def test_every_model_agrees_with_autodiff(model):
     rng = np.random.default_rng(1)
     problem = random_problem(model, rng)

@@ -25,14 +25,22 @@ def arrays(coefficients: Coefficients) -> dict[str, np.ndarray]:
 @given(structures(), SEEDS)
 def test_pull_back_is_the_transpose_of_lowering(structure, seed):
     rng = np.random.default_rng(seed)
-    lowering, n = Lowering(structure), structure.n_nodes
-    here, there = (effective_parameters(structure, rng) for _ in range(2))
-    after, before = (arrays(lowering.coefficients(p)) for p in (there, here))
-    step = {name: there[name] - here[name] for name in here}
-    made = {name: after[name] - before[name] for name in before}  # lowering is linear, but for 1
-    given = {"M": rng.normal(size=(n, n)), **{name: rng.normal(size=n) for name in "abc"}}
-    back = lowering.pull_back(Coefficients(**given))
-    assert inner(made, given) == pytest.approx(inner(step, back), rel=1e-12, abs=1e-12)
+    lowering, n, h = Lowering(structure), structure.n_nodes, 1e-5
+    here, step = (effective_parameters(structure, rng) for _ in range(2))
+    u = rng.normal(size=(3, n)) * np.array([[1], [0], [1]])  # one condition is not treated
+
+    def made(s: float) -> dict[str, np.ndarray]:
+        field = lowering.field({k: here[k] + s * h * step[k] for k in here}, lowering.drive(u))
+        inside = np.zeros((3, n)) if field.drive.inside is None else field.drive.inside
+        return {**arrays(field.coefficients), "inside": inside}
+
+    ahead, behind = made(1), made(-1)
+    along = {name: (ahead[name] - behind[name]) / (2 * h) for name in ahead}
+    given = {name: rng.normal(size=along[name].shape) for name in along}
+    inside = given["inside"]
+    slopes = Coefficients(**{name: given[name] for name in ("M", "a", "b", "c")})
+    back = lowering.pull_back(slopes, here, inside, u)
+    assert inner(along, given) == pytest.approx(inner(step, back), rel=1e-6, abs=1e-6)
     # What the model does not allow has no gradient.
     assert not back["W"][~structure.mask].any()
 
@@ -66,7 +74,8 @@ def test_the_kernel_is_the_equation_of_the_papers(structure, seed):
     lowering, model = Lowering(structure), structure.model
     parameters = effective_parameters(structure, rng)
     x, u = rng.normal(size=(2, 3, structure.n_nodes))
-    k, drive = lowering.coefficients(parameters), lowering.drive(u)
+    field = lowering.field(parameters, lowering.drive(u))
+    k, drive = field.coefficients, field.drive
     p = 0.0 if drive.inside is None else drive.inside
     v = 0.0 if drive.outside is None else drive.outside
     ours = k.a * reference.envelope(model, x @ k.M.T + p) + k.b * v - k.c * x

@@ -9,7 +9,6 @@ from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.backends.numpy.steady import find
 from pycellbox.models import CellBox, Structure
 from pycellbox.numerics.envelopes import envelope_kernel
-from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.proofs import Proofs, parts
 from pycellbox.numerics.steady import SteadyEquations
@@ -28,10 +27,8 @@ def equations(B, u, solver=None):
     n = len(B)
     model = CellBox(self_interaction=True, dose_saturation=None, drug_columns="free")
     lowering = Lowering(Structure.over(model, [f"n{i}" for i in range(n)], ["protein"] * n))
-    k = lowering.coefficients(
-        {"W": np.asarray(B, float), "alpha": np.ones(n), "epsilon": np.ones(n)}
-    )
-    field = Kernel(lowering, k, lowering.drive(np.asarray(u, float)))
+    parameters = {"W": np.asarray(B, float), "alpha": np.ones(n), "epsilon": np.ones(n)}
+    field = lowering.field(parameters, lowering.drive(np.asarray(u, float)))
     return SteadyEquations(solver or SteadyState(), field)
 
 

@@ -17,7 +17,6 @@ from pycellbox.errors import BackendError, OptionError, SolverError
 from pycellbox.inputs import inputs_of_data
 from pycellbox.models import ENVELOPES, FORMS, CellBox
 from pycellbox.numerics.differences import FiniteDifferenceSession
-from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.steady import SteadyEquations, _lead_times
 from pycellbox.objective import Loss
@@ -187,8 +186,8 @@ def test_a_network_called_contracting_has_one_steady_state(seed):
     drive = lowering.drive(problem.perturbation)
 
     def contracting(scale):
-        scaled = lowering.coefficients(parameters | {"W": scale * W})
-        return SteadyEquations(SteadyState(), Kernel(lowering, scaled, drive))
+        field = lowering.field(parameters | {"W": scale * W}, drive)
+        return SteadyEquations(SteadyState(), field)
 
     scales = np.linspace(0.02, 2, 60)
     proven = [contracting(s).proofs.contracting() for s in scales]
@@ -341,9 +340,8 @@ def test_clamped_drugs_set_no_pace():
         p = random_parameters(model, np.random.default_rng(22))
         for rate in model.rates:
             p[rate] *= scale
-        lowering = Lowering(structure(model))
-        coefficients = lowering.coefficients(p)
-        equations = SteadyEquations(SteadyState(), Kernel(lowering, coefficients, drive))
+        field = Lowering(structure(model)).field(p, drive)
+        equations = SteadyEquations(SteadyState(), field)
         leads.append([time * scale for time in _lead_times(equations)])
     np.testing.assert_allclose(leads, leads[:1] * 3, rtol=1e-12)
 

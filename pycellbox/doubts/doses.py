@@ -25,12 +25,14 @@ def effect(doses: npt.NDArray[np.floating], structure: Structure) -> npt.NDArray
 
     |φ(u) − φ(0)| where the dose is inside the envelope, the mapped dose or u where it is not.
     """
-    drive = Lowering(structure).drive(np.asarray(doses, dtype=np.float64))
+    lowering, given = Lowering(structure), np.asarray(doses, dtype=np.float64)
+    drive, nothing = lowering.drive(given), lowering.drive(np.zeros((1, structure.n_nodes)))
     total = drive.initial
     if drive.inside is not None:
         total = total + _envelope(drive.inside, structure) - _envelope(np.zeros(1), structure)
     if drive.outside is not None:
-        total = total + drive.outside
+        assert nothing.outside is not None
+        total = total + drive.outside - nothing.outside
     return np.abs(total)
 
 

@@ -13,7 +13,7 @@ from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
 from pycellbox.models import Layout
 from pycellbox.numerics.parametrization import Parametrization
-from pycellbox.objective import EDGE_GROUPS, Penalty
+from pycellbox.objective import PENALIZED, Penalty
 from pycellbox.problem import Array
 
 _ROWS = 64  # of a Jacobian at a time
@@ -45,7 +45,7 @@ class Objective:
 
         def scaled(kind: Literal["l1", "l2"]) -> Array:
             by_group = self.penalty.strengths(kind)
-            return self._layout.spread({group: scale * by_group[group] for group in EDGE_GROUPS})
+            return self._layout.spread({g: scale * strength for g, strength in by_group.items()})
 
         return scaled("l1"), scaled("l2")
 
@@ -113,8 +113,8 @@ class Objective:
 
     @cached_property
     def _penalized(self) -> list[str]:
-        edges = {p.name: np.isin(p.group, EDGE_GROUPS).any() for p in self._layout.parameters}
-        return [name for name, penalized in edges.items() if penalized]
+        known = {p.name: np.isin(p.group, PENALIZED).any() for p in self._layout.parameters}
+        return [name for name, penalized in known.items() if penalized]
 
 
 def norm(vector: Array, layout: Layout) -> float:

@@ -94,6 +94,9 @@ def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
     dose_saturation=optional(number(0)),
     response_range=choice("free", "held"),
     drug_columns=choice("free", "shared"),
+    operating_point=flag(),
+    common_effect=flag(),
+    drugs_on_phenotypes=flag(),
     self_interaction=flag(),
     mask=optional(Value(_as_mask, "True or False, (target, source), of n nodes × n nodes")),
 )
@@ -132,14 +135,25 @@ class CellBox(Model):
         one column common to all drugs plus the drug's own deviation, so that a drug never seen in
         training acts like the average drug instead of not at all. "free" fits every column by
         itself.
+    operating_point : bool
+        Whether each node has a resting input b of its own, on whose part of φ it stands:
+        ε∘(φ(Wx + u + b) − φ(b)) − α∘x. An unperturbed network stays at rest whatever b is; where b
+        is far from 0, a node falls farther than it rises, or the other way round. Form 0 alone;
+        drug nodes have none.
+    common_effect : bool
+        Whether all that is treated in any way has an input in common, such as that of the vehicle
+        or of handling: ``common`` is added to Wx + u in conditions where u is not 0. Form 0 alone;
+        drug nodes have none.
+    drugs_on_phenotypes : bool
+        Whether drugs may act on phenotypes directly. The published model says no.
     self_interaction : bool
         Whether a node may act on itself, W[i, i] ≠ 0. The published model says no.
     mask : array-like of bool, optional
         Prior knowledge: (target, source) with True where an edge may exist. A labelled DataArray
         (dims target, source) or DataFrame (index target, columns source) is aligned by label; a
         plain (n, n) array is taken in node order. It only removes edges: the structural mask
-        (no self-interaction, nothing into drugs, nothing out of phenotypes, no drug → phenotype
-        edge) always holds.
+        (nothing into drugs, nothing out of phenotypes; no self-interaction and no drug → phenotype
+        edge, unless asked for) always holds.
 
     Raises
     ------
@@ -150,8 +164,10 @@ class CellBox(Model):
 
     Notes
     -----
-    α, ε and ψ are positive: training sees them through softplus. All quantities are
-    dimensionless log-ratios; time is in the unit of the data, or arbitrary for steady states.
+    α, ε and ψ are positive: training sees them through softplus. b and ``common`` have any sign and
+    start at 0; learning rates know them as the groups ``operating_point`` and ``common_effect``.
+    All quantities are dimensionless log-ratios; time is in the unit of the data, or arbitrary for
+    steady states.
     """
 
     envelope: Envelope = "tanh"
@@ -162,6 +178,9 @@ class CellBox(Model):
     dose_saturation: float | None = 0.25
     response_range: Literal["free", "held"] = "free"
     drug_columns: Literal["free", "shared"] = "shared"
+    operating_point: bool = False
+    common_effect: bool = False
+    drugs_on_phenotypes: bool = False
     self_interaction: bool = False
     mask: Any = dataclasses.field(default=None, compare=False, repr=False)
 
@@ -178,6 +197,12 @@ class CellBox(Model):
                 f'response_range="held" ties ε to α, but form {self.form!r} has no ε; '
                 'use response_range="free".'
             )
+        for name in ("operating_point", "common_effect"):
+            if getattr(self, name) and self.form != 0:
+                raise ModelError(
+                    f"{name}=True is an input inside φ, beside u, which is there in form 0 alone; "
+                    f"this is form {self.form!r}: use form=0, or {name}=False."
+                )
 
     @property
     def rates(self) -> tuple[str, ...]:
@@ -187,9 +212,20 @@ class CellBox(Model):
         return ("alpha", "epsilon", "psi") if self.form == 2 else ("alpha", "epsilon")
 
     @property
+    def shifts(self) -> dict[str, str]:
+        """Parameters of any sign beside Wx + u, by name: the group of each, in storage order."""
+        has = {"b": "operating_point", "common": "common_effect"}
+        return {name: option for name, option in has.items() if getattr(self, option)}
+
+    @property
     def equation(self) -> str:
         """The equation in one line, for reports."""
-        return _EQUATIONS[self.form]
+        if not self.shifts:
+            return _EQUATIONS[self.form]
+        inside = " + ".join(["Wx", "u", *({"b": "b", "common": "c·[u≠0]"}[s] for s in self.shifts)])
+        if self.operating_point:
+            return f"dx/dt = ε∘(φ({inside}) − φ(b)) − α∘x"
+        return f"dx/dt = ε∘φ({inside}) − α∘x"
 
     @property
     def summary(self) -> str:
@@ -197,7 +233,7 @@ class CellBox(Model):
         return f"{self.equation}, φ = {self.envelope}"
 
     def declare(self, nodes: Sequence[str], node_kind: Sequence[str]) -> tuple[Parameter, ...]:
-        """Return W and the rates."""
+        """Return W, the rates, and the shifts."""
         is_drug = np.array([k == "drug" for k in node_kind], dtype=bool)
         is_phenotype = np.array([k == "phenotype" for k in node_kind], dtype=bool)
         if self.drugs == "clamped" and not is_drug.any():
@@ -205,7 +241,7 @@ class CellBox(Model):
                 'drugs="clamped" holds drug nodes at their perturbation, but no node is of kind '
                 '"drug"; give node_kind, or use drugs="input".'
             )
-        mask = structural_mask(is_drug, is_phenotype, self.self_interaction)
+        mask = self._structural_mask(is_drug, is_phenotype)
         if self.mask is not None:
             mask &= prior_mask(self.mask, nodes)
         n = len(nodes)
@@ -213,14 +249,26 @@ class CellBox(Model):
         groups[is_phenotype, :] = "node_to_phenotype"
         groups[:, is_drug] = "drug_to_node"
         W = Parameter("W", ("target", "source"), (n, n), groups, fixed=~mask)
-        return (W, *(Parameter(name, ("node",), (n,), lower=0.0, start=1.0) for name in self.rates))
+        return (
+            W,
+            *(Parameter(name, ("node",), (n,), lower=0.0, start=1.0) for name in self.rates),
+            *(
+                Parameter(name, ("node",), (n,), group, fixed=is_drug)
+                for name, group in self.shifts.items()
+            ),
+        )
+
+    def _structural_mask(self, is_drug: Array, is_phenotype: Array) -> Array:
+        return structural_mask(
+            is_drug, is_phenotype, self.self_interaction, self.drugs_on_phenotypes
+        )
 
     def check(self, structure: Structure) -> None:
         """Refuse a network without a single edge."""
         if structure.mask.any():
             return
         kinds, node_kind = structure.is_drug, structure.node_kind
-        if structural_mask(kinds, structure.is_phenotype, self.self_interaction).any():
+        if self._structural_mask(kinds, structure.is_phenotype).any():
             raise ModelError(
                 "the model's mask allows no interaction that the node kinds allow, so that there "
                 "is nothing to fit: allow some in CellBox(mask=...), or leave the mask out."
@@ -229,8 +277,9 @@ class CellBox(Model):
         raise ModelError(
             f"nodes of these kinds ({counts}) allow no interaction, so that there is nothing to "
             "fit: nothing acts on a drug, a phenotype acts on nothing, a drug acts on a phenotype "
-            "only through proteins, and a node on itself only with self_interaction=True. Measure "
-            "proteins too, or give the measured nodes the node_kind 'protein'."
+            "only through proteins unless drugs_on_phenotypes=True, and a node on itself only with "
+            "self_interaction=True. Measure proteins too, or give the measured nodes the node_kind "
+            "'protein'."
         )
 
 
@@ -249,13 +298,19 @@ def check_network(model: object, done: str) -> CellBox:
     return model
 
 
-def structural_mask(is_drug: Array, is_phenotype: Array, self_interaction: bool) -> Array:
+def structural_mask(
+    is_drug: Array,
+    is_phenotype: Array,
+    self_interaction: bool,
+    drugs_on_phenotypes: bool = False,
+) -> Array:
     """Where node kinds allow an interaction; bool, (n, n), [target, source]."""
     n = is_drug.size
     mask = np.ones((n, n), dtype=bool) if self_interaction else ~np.eye(n, dtype=bool)
     mask[is_drug, :] = False
     mask[:, is_phenotype] = False
-    mask[np.ix_(is_phenotype, is_drug)] = False
+    if not drugs_on_phenotypes:
+        mask[np.ix_(is_phenotype, is_drug)] = False
     return mask
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.equations import INPUT, Field
 from pycellbox.numerics.steps import longest_step
-from pycellbox.problem import Array
+from pycellbox.problem import Array, Parameters
 
 if TYPE_CHECKING:
     from pycellbox.numerics.lowering import Lowering
@@ -28,16 +28,34 @@ class Kernel(Field):
     time.
     """
 
-    def __init__(self, lowering: Lowering, coefficients: Coefficients, drive: Drive) -> None:
+    def __init__(
+        self,
+        lowering: Lowering,
+        coefficients: Coefficients,
+        drive: Drive,
+        parameters: Parameters,
+    ) -> None:
         self.lowering, self.coefficients, self.drive = lowering, coefficients, drive
+        self.parameters = parameters
         self.envelope, self.initial = lowering.envelope, drive.initial
         self._bounds: list[tuple[float, float]] = []
 
     def driven(self, drive: Drive) -> Kernel:
         """Return it with another drive; what depends on the coefficients alone is found once."""
-        other = Kernel(self.lowering, self.coefficients, drive)
+        other = Kernel(self.lowering, self.coefficients, drive, self.parameters)
         other._bounds = self._bounds
         return other
+
+    def rows(self, index: Array) -> Kernel:
+        """Return it for some of the conditions."""
+        return self.driven(self.drive.rows(index))
+
+    def gradient(self, slopes: Coefficients, inside: Array | None) -> Parameters:
+        """Gradient with respect to the parameters from that to the coefficients and to p.
+
+        That to p, (c, n), is needed where p depends on parameters (``lowering.shifted``).
+        """
+        return self.lowering.pull_back(slopes, self.parameters, inside, self.drive.perturbation)
 
     def phi_and_slope(self, x: Array) -> tuple[Array, Array]:
         """φ and φ' at states (c, n)."""
@@ -67,7 +85,7 @@ class Kernel(Field):
             inside.T @ x, (adjoint * phi).sum(axis=0), b, -(adjoint * x).sum(axis=0)
         )
         outside = None if v is None else adjoint * k.b
-        for name, value in self.lowering.pull_back(slopes).items():
+        for name, value in self.gradient(slopes, inside).items():
             gradient[name] = gradient[name] + value
         self._to_input(Drive(inside, outside, np.zeros_like(x)), gradient)
         out: Array = inside @ k.M - k.c * adjoint

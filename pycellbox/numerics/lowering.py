@@ -4,12 +4,16 @@ All forms, degrees and drug treatments are the same right-hand side with other c
 
     dx/dt = a∘φ(Mx + p) + b∘v − c∘x ,   x(0) = x₀ ,
 
-M (n, n); a, b, c (n,); p, v, x₀ (conditions, n). `Lowering` makes these from a model's parameters
-and perturbation and carries gradients back; a backend never asks which form it is solving.
+M (n, n); a, b, c (n,); p, v, x₀ (conditions, n). An operating point, ε∘(φ(Wx + u + b) − φ(b)), is
+a part of p, and −ε∘φ(b) the coefficient of v = 1; a common effect is a part of p where something is
+given. So p may depend on parameters; the rest of the drive does not. `Lowering` makes these from a
+model's parameters and perturbation and carries gradients back; a backend never asks which form it
+is solving.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +34,8 @@ class Lowering(Equations):
     """The linear map from a model's rates to a, b, c, its transpose, and the drive.
 
     With gain g = ε (α for the "ji" forms) and decay α (1 for "ji-code"):
-    a = g∘A, b = g∘B + ψ∘P, c = decay∘C with 0/1 vectors A, B, P, C.
+    a = g∘A, b = g∘B + ψ∘P, c = decay∘C with 0/1 vectors A, B, P, C; with an operating point o,
+    b = g∘(B − φ(o)∘O).
     """
 
     def __init__(self, structure: Structure) -> None:
@@ -45,6 +50,7 @@ class Lowering(Equations):
         self._gain_to_a = ~clamped & ~(mapped & (not outside_form))
         self._gain_to_b = ~clamped & receives_u_outside & (model.form != 2)
         self._psi_to_b = ~clamped & receives_u_outside & (model.form == 2)
+        self._offset_to_b = ~clamped & ~mapped if model.operating_point else None
         self._decay_to_c = ~clamped
         self._clamped = clamped
         self._mapped = mapped
@@ -67,13 +73,62 @@ class Lowering(Equations):
         b = gain * self._gain_to_b
         if model.form == 2:
             b = b + parameters["psi"] * self._psi_to_b
+        if self._offset_to_b is not None:
+            b = b - gain * self._offset_to_b * self._at_point(parameters)[0]
         decay = np.ones_like(alpha) if model.form == "ji-code" else alpha
         return Coefficients(
             np.ascontiguousarray(M), gain * self._gain_to_a, b, decay * self._decay_to_c
         )
 
-    def pull_back(self, gradient: Coefficients) -> Parameters:
-        """Gradient with respect to the parameters from that to the coefficients."""
+    def _at_point(self, parameters: Parameters) -> tuple[Array, Array]:
+        """φ and φ' at the operating point, (n,) each."""
+        point = parameters["b"]
+        phi, slope = np.empty_like(point), np.empty_like(point)
+        self.envelope.value(point, phi)
+        self.envelope.slope(point, phi, slope)
+        return phi, slope
+
+    @property
+    def shifted(self) -> bool:
+        """Whether p depends on parameters, so that `pull_back` needs its derivative."""
+        return bool(self.structure.model.shifts)
+
+    def laid(self, drive: Drive, parameters: Parameters) -> Drive:
+        """Return a drive with what of p depends on parameters."""
+        if not self.shifted:
+            return drive
+        inside, drug = drive.inside, self.structure.is_drug
+        assert inside is not None
+        assert drive.perturbation is not None
+        for name in self.structure.model.shifts:
+            where = self.reach(name, drive.perturbation)[:, None]
+            inside = inside + where * np.where(drug, 0, parameters[name])
+        return replace(drive, inside=inside.astype(drive.initial.dtype))
+
+    def reach(self, name: str, perturbation: Array) -> Array:
+        """How much of a shift is a part of p in each condition, (c,), 0 or 1."""
+        if name == "common":
+            treated: Array = (perturbation != 0).any(axis=1).astype(perturbation.dtype)
+            return treated
+        return np.ones(len(perturbation), perturbation.dtype)
+
+    def pull_back(
+        self,
+        gradient: Coefficients,
+        parameters: Parameters | None = None,
+        inside: Array | None = None,
+        perturbation: Array | None = None,
+    ) -> Parameters:
+        """Gradient with respect to the parameters from that to the coefficients.
+
+        Parameters
+        ----------
+        gradient : Coefficients
+        parameters : dict of ndarray, optional
+            Those of the coefficients; needed where p depends on parameters (`shifted`).
+        inside, perturbation : ndarray, (c, n), optional
+            Derivative with respect to p, and what the drive was made of; the same.
+        """
         model = self.structure.model
         dW = gradient.M
         if model.degree == 2:
@@ -82,12 +137,22 @@ class Lowering(Equations):
         if model.form != "ji-code":
             dalpha += gradient.c * self._decay_to_c
         dgain = gradient.a * self._gain_to_a + gradient.b * self._gain_to_b
+        shifts = {name: np.zeros_like(gradient.c) for name in model.shifts}
+        if inside is not None and perturbation is not None:
+            for name in shifts:
+                shifts[name] += self.reach(name, perturbation) @ inside
+        if self._offset_to_b is not None:
+            assert parameters is not None
+            phi, slope = self._at_point(parameters)
+            dgain = dgain - gradient.b * self._offset_to_b * phi
+            shifts["b"] -= gradient.b * self._offset_to_b * slope * parameters[self._gain]
         if self._gain == "alpha":
             dalpha += dgain
         rates = {"alpha": dalpha, "epsilon": dgain, "psi": gradient.b * self._psi_to_b}
         return {
             "W": np.where(self.structure.mask, dW, 0),
             **{name: rates[name] for name in model.rates},
+            **{name: np.where(self.structure.is_drug, 0, each) for name, each in shifts.items()},
         }
 
     def drive(self, perturbation: Array) -> Drive:
@@ -100,8 +165,9 @@ class Lowering(Equations):
         if model.form in (1, 2):
             return Drive(None, np.ascontiguousarray(dose), initial, u)
         inside = np.where(self._mapped, 0, sign * u).astype(u.dtype)
-        outside = np.where(self._mapped, sign * dose, 0).astype(u.dtype)
-        return Drive(inside, outside if self._mapped.any() else None, initial, u)
+        pointed = self._offset_to_b is not None
+        outside = np.where(self._mapped, sign * dose, int(pointed)).astype(u.dtype)
+        return Drive(inside, outside if pointed or self._mapped.any() else None, initial, u)
 
     def pull_back_drive(self, gradient: Drive, perturbation: Array) -> dict[str, Array]:
         """Gradient with respect to the perturbation and the initial state, (c, n) each.
@@ -129,7 +195,8 @@ class Lowering(Equations):
 
     def field(self, parameters: Parameters, drive: Any) -> Kernel:
         """See `Equations.field`."""
-        return Kernel(self, self.coefficients(parameters), drive)
+        laid = self.laid(drive, parameters)
+        return Kernel(self, self.coefficients(parameters), laid, parameters)
 
     def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
         """See `Equations.start`."""

@@ -135,5 +135,6 @@ def fields(equations: Equations, parameters: Parameters, drives: list[Any]) -> l
         return []
     first = equations.field(parameters, drives[0])
     if isinstance(first, Kernel):
-        return [first, *(first.driven(drive) for drive in drives[1:])]
+        laid = (first.lowering.laid(drive, parameters) for drive in drives[1:])
+        return [first, *map(first.driven, laid)]
     return [first, *(equations.field(parameters, drive) for drive in drives[1:])]

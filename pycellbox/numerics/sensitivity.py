@@ -44,7 +44,8 @@ class Sensitivity:
         self.problem, self._solve = problem, solve
         self.lowering = Lowering(structure)
         self.n = structure.n_nodes
-        self.rates = structure.model.rates
+        self.rates, self.shifts = structure.model.rates, tuple(structure.model.shifts)
+        self._columns = self.n * self.n + (3 + len(self.shifts)) * self.n
         self._kernel = envelope_kernel(structure.model)
         self._starts, inputs = np.zeros(1), problem.perturbation.astype(np.float64)[:, None]
         self._treatment = problem.treatment and problem.treatment.astype(np.float64)
@@ -53,7 +54,6 @@ class Sensitivity:
         self._drives = [
             self.lowering.drive(np.ascontiguousarray(inputs[:, s])) for s in range(inputs.shape[1])
         ]
-        self._to_parameters = self._linear_map()
 
     def states(self, parameters: Parameters, times: Array | None = None) -> Array:
         """Solution at the measured times or at others, (c, t, n)."""
@@ -70,7 +70,8 @@ class Sensitivity:
     ) -> Array:
         """dx/dθ at the measured times, (c, t, n, θ).
 
-        θ holds the entries of W in ``support``, bool (n, n), row by row, and the rates;
+        θ holds the entries of W in ``support``, bool (n, n), row by row, the rates and what is
+        fitted of the shifts;
         ``slopes`` are the derivatives of the rates by what θ has in their place, ``pace`` is the
         step of the sensitivity equation, of order 4, in units of the network's fastest time.
         It is zero where x is given: at the beginning, but for pre-treated conditions.
@@ -96,15 +97,16 @@ class Sensitivity:
                 f"the sensitivities need {steps} steps: the network's fastest time is "
                 f"{step / pace:.2g}, that of the data {p.times[-1]:.2g}."
             )
-        x, chain = self._path(parameters, cut, counts), self._chain(support, slopes)
-        out = np.zeros((*p.response.shape, int(support.sum()) + len(self.rates) * n))
-        S = np.zeros((x.shape[0], n, n * n + 3 * n))
+        x = self._path(parameters, cut, counts)
+        S = np.zeros((x.shape[0], n, self._columns))
+        chain = self._chain(parameters, support, slopes)
+        out = np.zeros((*p.response.shape, chain(S[:1, :1]).shape[-1]))
         treatment, jump, at = self._treatment, None, 0
         if treatment is not None:
             jump = jumps(self.lowering, treatment)
-            self._rest(k, x[:, 0], jump, S)
+            self._rest(parameters, x[:, 0], jump, S)
         for piece, many in zip(cut, counts, strict=True):
-            drive, moves = self._drives[piece.segment], None
+            drive, moves = self.lowering.laid(self._drives[piece.segment], parameters), None
             if treatment is not None and treatment.moves is not None:
                 moves = treatment.moves[:, piece.segment]
             there = x[:, at : at + 2 * sum(many) + 1]
@@ -139,7 +141,7 @@ class Sensitivity:
             return initial
         return np.concatenate([initial, self.states(parameters, np.concatenate(grid[1:]))], 1)
 
-    def _rest(self, k: Coefficients, begin: Array, jump: Array | None, S: Array) -> None:
+    def _rest(self, parameters: Parameters, begin: Array, jump: Array | None, S: Array) -> None:
         """Write the derivative of where pre-treated conditions begin, (c, n), to ``S``."""
         treatment = self._treatment
         assert treatment is not None
@@ -151,7 +153,7 @@ class Sensitivity:
         if jump is not None:
             x = np.where(jump[rows], drive.initial, x)
         moves = ~treatment.held[rows]
-        field = begun(Kernel(self.lowering, k, drive), x, moves)
+        field = begun(self.lowering.field(parameters, drive), x, moves)
         assert isinstance(field, Kernel)
         still = np.abs(field.value(x)).max(axis=1) <= _STILL * (1 + np.abs(x).max(axis=1))
         systems = self._systems(field, moves, x)
@@ -168,10 +170,10 @@ class Sensitivity:
     def _across(
         self, k: Coefficients, drive: Drive, moves: Array | None, x: Array, width: float, S: Array
     ) -> Array:
-        """Carry dx/d(M, a, b, c), (c, n, n² + 3n), over the steps of one interval.
+        """Carry dx/d(M, a, b, c, shifts), (c, n, n² + 3n + ...), over the steps of one interval.
 
         ``x`` (c, 2m + 1, n) is the trajectory at the ends and in the middle of m steps. With the
-        propagator P(s) from s to the end, S_end = P(0) S + ∫ P(s) F(s) ds, F = ∂f/∂(M, a, b, c),
+        propagator P(s) from s to the end, S_end = P(0) S + ∫ P(s) F(s) ds, F = ∂f/∂(M, a, b, c, p),
         which in row i has only what row i of the kernel depends on, and nothing where it stays.
         """
         c, n = x.shape[0], self.n
@@ -205,27 +207,46 @@ class Sensitivity:
             weighted *= moves[:, None, None, :]
         to_M = np.moveaxis(weighted * slope[:, :, None], 1, 3).reshape(c, n * n, steps + 1) @ x
         v = np.zeros((c, n)) if drive.outside is None else drive.outside
-        new = np.zeros((c, n, n * n + 3 * n))
+        new = np.zeros((c, n, self._columns))
         new[..., : n * n] = to_M.reshape(c, n, n * n)
         new[..., n * n : n * n + n] = np.einsum("cmoi,cmi->coi", weighted, phi)
         new[..., n * n + n : n * n + 2 * n] = weighted.sum(1) * v[:, None]
-        new[..., n * n + 2 * n :] = -np.einsum("cmoi,cmi->coi", weighted, x)
+        new[..., n * n + 2 * n : n * n + 3 * n] = -np.einsum("cmoi,cmi->coi", weighted, x)
+        for place, reach in self._reaches(drive):
+            new[..., place] = np.einsum("cmoi,cmi->coi", weighted, slope) * reach[:, None, None]
         carried: Array = P[:, 0] @ S
         carried += new
         return carried
 
-    def _linear_map(self) -> dict[str, Array]:
-        """Differentiate a, b, c, one below the other, by each rate: (3n, n)."""
+    def _reaches(self, drive: Drive) -> Iterator[tuple[slice, Array]]:
+        """Columns of each shift, and how much of it is a part of p, (c,)."""
+        first = self.n * self.n + 3 * self.n
+        for k, name in enumerate(self.shifts):
+            assert drive.perturbation is not None
+            place = slice(first + k * self.n, first + (k + 1) * self.n)
+            yield place, self.lowering.reach(name, drive.perturbation)
+
+    def _linear_map(self, parameters: Parameters) -> dict[str, Array]:
+        """Differentiate a, b, c, shifts, one below the other, by each rate and shift."""
         n, M = self.n, np.zeros((self.n, self.n))
         units = [Coefficients(M, *unit.reshape(3, n)) for unit in np.eye(3 * n)]
-        pulled = [self.lowering.pull_back(unit) for unit in units]
-        return {name: np.stack([row[name] for row in pulled]) for name in self.rates}
+        pulled = [self.lowering.pull_back(unit, parameters) for unit in units]
+        found = {}
+        for name in (*self.rates, *self.shifts):
+            blocks = [np.stack([row[name] for row in pulled])]
+            blocks += [np.eye(n) * (name == shift) for shift in self.shifts]
+            found[name] = np.concatenate(blocks)
+        return found
 
-    def _chain(self, support: Array, slopes: Parameters | None) -> Callable[[Array], Array]:
-        """Take derivatives with respect to (M, a, b, c) to those with respect to θ."""
-        nn = self.n * self.n
-        by_rate = [self._to_parameters[r] * (slopes[r] if slopes else 1.0) for r in self.rates]
-        rates = np.concatenate(by_rate, axis=1)
+    def _chain(
+        self, parameters: Parameters, support: Array, slopes: Parameters | None
+    ) -> Callable[[Array], Array]:
+        """Take derivatives with respect to (M, a, b, c, shifts) to those with respect to θ."""
+        nn, by = self.n * self.n, self._linear_map(parameters)
+        fitted = ~self.problem.structure.is_drug
+        columns = [by[r] * (slopes[r] if slopes else 1.0) for r in self.rates]
+        columns += [by[s][:, fitted] for s in self.shifts]
+        rates = np.concatenate(columns, axis=1)
         entries = np.flatnonzero(support)
         # With degree 2 the rows' sums are added to the diagonal of M.
         diagonal = entries // self.n * (self.n + 1)
@@ -244,7 +265,7 @@ class Sensitivity:
             moves = ~self._treatment.held
         field = begun(self.lowering.field(parameters, drive), states, moves)
         assert isinstance(field, Kernel)
-        chain = self._chain(self.problem.structure.mask, None)
+        chain = self._chain(parameters, self.problem.structure.mask, None)
         systems = self._systems(field, moves, states)
         # One after the other: all at once would take several times the memory of the result.
         return np.stack([chain(x) for x in self._implicit(field, moves, states, systems)])
@@ -261,7 +282,7 @@ class Sensitivity:
     def _implicit(
         self, field: Kernel, moves: Array, states: Array, systems: Array
     ) -> Iterator[Array]:
-        """dx/d(M, a, b, c) of steady states, one condition after the other: (n, n² + 3n).
+        """dx/d(M, a, b, c, shifts) of steady states, one condition after the other: (n, n² + ...).
 
         By the implicit function theorem: with A = diag(c) − diag(a∘φ')M, A dx = F dθ; nodes that
         are held have no derivative.
@@ -271,6 +292,9 @@ class Sensitivity:
         inverses = np.linalg.inv(systems)
         inverses.transpose(0, 2, 1)[~moves | (k.c == 0)] = 0
         vs = np.zeros_like(states) if drive.outside is None else drive.outside
-        for A, x, phi, slope, v in zip(inverses, states, phis, slopes, vs, strict=True):
-            to_M = (A * (k.a * slope))[:, :, None] * x
-            yield np.concatenate([to_M.reshape(n, -1), A * phi, A * v, -A * x], axis=1)
+        reaches = [reach for _, reach in self._reaches(drive)]
+        for i, (A, x) in enumerate(zip(inverses, states, strict=True)):
+            inside = A * (k.a * slopes[i])
+            to_M = (inside[:, :, None] * x).reshape(n, -1)
+            shifts = [inside * reach[i] for reach in reaches]
+            yield np.concatenate([to_M, A * phis[i], A * vs[i], -A * x, *shifts], axis=1)

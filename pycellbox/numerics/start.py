@@ -42,4 +42,5 @@ def initial_parameters(
     alpha = np.full(n, float(start.alpha))
     psi = np.where(structure.is_drug, alpha * ranges, 1.0)
     rates = {"alpha": alpha, "epsilon": alpha * ranges, "psi": psi}
-    return {"W": W, **{name: rates[name] for name in structure.model.rates}}
+    shifts = {name: np.zeros(n) for name in structure.model.shifts}
+    return {"W": W, **{name: rates[name] for name in structure.model.rates}, **shifts}

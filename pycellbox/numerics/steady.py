@@ -148,9 +148,7 @@ class SteadyEquations:
 
     def rows(self, index: Array) -> SteadyEquations:
         """Return the equations of some of the conditions."""
-        drive = self.drive.rows(index)
-        part = Kernel(self.field.lowering, self.coefficients, drive)
-        return SteadyEquations(self.solver, part, self.proofs)
+        return SteadyEquations(self.solver, self.field.rows(index), self.proofs)
 
     def _newton(self, rows: Array, x: Array) -> tuple[Array, Array]:
         part = self.rows(rows)
@@ -213,13 +211,14 @@ class SteadyEquations:
         b = np.zeros_like(k.b)
         if outside is not None:
             b = np.einsum("cn,cn->n", adjoint.value, outside)
-        gradient = lowering.pull_back(
+        gradient = self.field.gradient(
             Coefficients(
                 inside.T @ x,
                 np.einsum("cn,cn->n", adjoint.value, adjoint.phi),
                 b,
                 -np.einsum("cn,cn->n", adjoint.value, x),
-            )
+            ),
+            inside,
         )
         start = np.where(self._held, adjoint.mu, 0)
         if inputs:

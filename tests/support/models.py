@@ -27,6 +27,9 @@ def structures(draw: st.DrawFn) -> Structure:
         dose_saturation=draw(st.none() | st.just(0.0) | st.floats(0.05, 3.0)),
         response_range=draw(st.sampled_from(("free", "held")[: 1 + (form in (0, 1, 2))])),
         drug_columns=draw(st.sampled_from(("free", "shared"))),
+        operating_point=form == 0 and draw(st.booleans()),
+        common_effect=form == 0 and draw(st.booleans()),
+        drugs_on_phenotypes=draw(st.booleans()),
         self_interaction=draw(st.booleans()),
         mask=draw(st.none() | st.builds(random_mask, st.just(n), st.integers(0, 2**32 - 1))),
     )
@@ -41,7 +44,8 @@ def effective_parameters(structure: Structure, rng: np.random.Generator) -> Para
     """Parameters that the model allows: no edge outside of the mask, positive rates."""
     n = structure.n_nodes
     rates = {name: rng.uniform(0.2, 2.0, n) for name in structure.model.rates}
-    return {"W": rng.normal(size=(n, n)) * structure.mask, **rates}
+    shifts = {name: rng.normal(size=n) * ~structure.is_drug for name in structure.model.shifts}
+    return {"W": rng.normal(size=(n, n)) * structure.mask, **rates, **shifts}
 
 
 def inner(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:

@@ -26,6 +26,8 @@ def random_parameters(
     out = {"W": rng.normal(0, scale, (n, n)) * s.mask}
     for name in model.rates:
         out[name] = rng.uniform(0.5, 1.5, n)
+    for name in model.shifts:
+        out[name] = np.where(s.is_drug, 0, rng.normal(0, 0.7, n))
     return {k: v.astype(dtype) for k, v in out.items()}
 
 
@@ -94,6 +96,15 @@ def models() -> list[CellBox]:
             )
     for form, drugs, kappa in itertools.product(FORMS, ("input", "clamped"), (None, 0.0, 0.3)):
         out.append(CellBox(form=form, drugs=drugs, dose_saturation=kappa))
+    return out
+
+
+def shifted_models() -> list[CellBox]:
+    """Networks with an operating point, a common effect, or both."""
+    out = [CellBox(envelope=env, operating_point=True, common_effect=True) for env in ENVELOPES]
+    for drugs, kappa in itertools.product(("input", "clamped"), (None, 0.3)):
+        out.append(CellBox(operating_point=True, degree=2, drugs=drugs, dose_saturation=kappa))
+        out.append(CellBox(common_effect=True, drugs=drugs, dose_saturation=kappa))
     return out
 
 

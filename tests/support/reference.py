@@ -49,7 +49,14 @@ def right_hand_side(model: CellBox, p, u, is_drug):
         phi = lambda z: envelope(model, z)  # noqa: E731
         a = p["alpha"]
         if model.form == 0:
-            dx = p["epsilon"] * phi(Wx + u) - a * x
+            inside = Wx + u
+            if model.operating_point:
+                inside = inside + p["b"]
+            if model.common_effect:
+                inside = inside + (u != 0).any(axis=1)[:, None] * p["common"]
+            dx = p["epsilon"] * phi(inside) - a * x
+            if model.operating_point:
+                dx = dx - p["epsilon"] * phi(p["b"])
         elif model.form == 1:
             dx = p["epsilon"] * (phi(Wx) + u) - a * x
         elif model.form == 2:
@@ -117,4 +124,6 @@ def loss_and_gradient(model, p, u, is_drug, mask, method, sizes, outputs, y, wei
 
     value, gradient = value_and_grad(objective)(p)
     gradient["W"] = np.where(mask, gradient["W"], 0)
+    for name in model.shifts:
+        gradient[name] = np.where(is_drug, 0, gradient[name])
     return value, gradient

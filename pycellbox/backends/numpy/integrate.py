@@ -137,11 +137,12 @@ def _reverse_kernel(
     due: dict[int, Array],
     inputs: bool,
 ) -> tuple[dict[str, Array], Array]:
+    to_drive = inputs or field.lowering.shifted
     if isinstance(stepper, FoldedStepper):
-        drive = zero_like(field.drive) if inputs else None
+        drive = zero_like(field.drive) if to_drive else None
         coefficients, start = stepper.reverse(due, drive)
     else:
-        reverser, end = Reverser(stepper, inputs), len(tape.sizes)
+        reverser, end = Reverser(stepper, to_drive), len(tape.sizes)
         while end > 0:
             index = (end - 1) // tape.steps_per_block
             first = index * tape.steps_per_block
@@ -154,12 +155,13 @@ def _reverse_kernel(
             reverser.collect(block, sweep, end - first)
             end = first
         coefficients = reverser.gradient()
-        drive = reverser.drive_gradient() if inputs else None
+        drive = reverser.drive_gradient() if to_drive else None
         start = reverser.adjoint.copy()
         if 0 in due:  # a state asked for at time 0 is the initial one
             start += due[0]
-    gradient = field.lowering.pull_back(coefficients)
-    if drive is not None:
+    gradient = field.gradient(coefficients, None if drive is None else drive.inside)
+    if inputs:
+        assert drive is not None
         assert field.drive.perturbation is not None
         of_drive = field.lowering.pull_back_drive(drive, field.drive.perturbation)
         gradient[INPUT] = of_drive[INPUT]

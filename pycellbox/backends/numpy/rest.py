@@ -22,7 +22,7 @@ class FieldIntegration:
     def _run(self, rows: Array, time: float, keep: bool) -> Trajectory:
         field, with_z = self._field, False
         if isinstance(field, Kernel):
-            field = Kernel(field.lowering, field.coefficients, field.drive.rows(rows))
+            field = field.rows(rows)
             with_z = field.envelope.needs_z
         (c, n), dtype = field.initial.shape, field.initial.dtype
         tape = Tape(TABLEAUX[type(self._solver)].stages, c, n, dtype, keep, with_z)
