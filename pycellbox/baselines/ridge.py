@@ -122,7 +122,7 @@ class Ridge(Baseline):
             for rows, columns in groups:
                 if rows.sum() < 2:
                     continue  # nothing is left to learn from when its only condition is left out
-                solver = _Solver(X[rows], outputs[np.ix_(rows, columns)], self.fit_intercept)
+                solver = RidgePath(X[rows], outputs[np.ix_(rows, columns)], self.fit_intercept)
                 for i, alpha in enumerate(alphas):
                     errors[i, columns] = (solver.left_out(alpha) ** 2).sum(axis=0)
             of_all = errors.sum(axis=1)
@@ -156,7 +156,7 @@ class Ridge(Baseline):
         effects, intercept = np.zeros((X.shape[1], outputs.shape[1])), np.zeros(outputs.shape[1])
         for rows, columns in groups:
             y = outputs[np.ix_(rows, columns)]
-            solver = _Solver(X[rows], y, self.fit_intercept)
+            solver = RidgePath(X[rows], y, self.fit_intercept)
             for alpha in np.unique(each[columns]):
                 of_it = each[columns] == alpha
                 some = columns[of_it]
@@ -174,10 +174,10 @@ class Ridge(Baseline):
         return Linear(inputs, effects, intercept)
 
 
-class _Solver:
+class RidgePath:
     """Ridge solutions of one set of conditions for any strength, by one decomposition."""
 
-    def __init__(self, X: Floats, Y: Floats, fit_intercept: bool) -> None:
+    def __init__(self, X: Floats, Y: Floats, fit_intercept: bool = False) -> None:
         self._mean = X.mean(axis=0) if fit_intercept else np.zeros(X.shape[1])
         self._level = Y.mean(axis=0) if fit_intercept else np.zeros(Y.shape[1])
         # Leaving a condition out moves the means too.
