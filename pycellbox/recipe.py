@@ -11,13 +11,23 @@ import numpy as np
 import xarray as xr
 
 from pycellbox import views
-from pycellbox.common.options import DTYPE, HORIZON, NAMED, SEED, checked, optional, settle
+from pycellbox.common.options import (
+    DTYPE,
+    HORIZON,
+    NAMED,
+    SEED,
+    checked,
+    choice,
+    optional,
+    settle,
+)
 from pycellbox.models import MODEL, CellBox, Model, model_from_dict, model_to_dict
 from pycellbox.objective import LOSS, PENALTY, Loss, LossName, Penalty
 from pycellbox.schedule import SCHEDULE, Stage, stage_from_dict
 from pycellbox.solvers import SOLVER, Solver, solver_from_dict, solver_to_dict
 
 Dtype = Literal["float64", "float32"]
+Purpose = Literal["prediction"]
 
 
 _OPEN = {
@@ -25,6 +35,7 @@ _OPEN = {
     "penalty": optional(PENALTY),
     "schedule": optional(SCHEDULE),
     "horizon": optional(HORIZON),
+    "purpose": optional(choice("prediction")),
 }
 _SAID = {"loss": LOSS, "seed": SEED, "dtype": DTYPE}
 OF_A_FIT = _OPEN | {name: optional(value) for name, value in _SAID.items()}
@@ -55,6 +66,13 @@ class Recipe:
     horizon : float, optional
         End of the integration for steady-state data. None: 10; time courses end with their last
         time.
+    purpose : {"prediction"}, optional
+        What a fit of a drug screen is for. "prediction": of conditions not measured. The model gets
+        an operating point, a common effect and direct effects on phenotypes, the strengths of all
+        penalties, κ of the doses and how far nodes can go are chosen inside the training
+        conditions, and the parameters are the optimum for them, in closed steps; there is no
+        training unless a ``schedule`` is given. None: as the model and the other options say. It
+        changes nothing for other data.
     seed : int
         Of everything random: initial weights, validation share, batches.
     dtype : {"float64", "float32"}
@@ -78,6 +96,7 @@ class Recipe:
     penalty: Penalty | None = None
     schedule: Stage | Sequence[Stage] | None = None
     horizon: float | None = None
+    purpose: Purpose | None = None
     seed: int = 0
     dtype: Dtype = "float64"
 
@@ -124,6 +143,7 @@ class Recipe:
             "penalty": None if self.penalty is None else self.penalty.to_dict(),
             "schedule": [stage.to_dict() for stage in self.stages] or None,
             "horizon": self.horizon,
+            "purpose": self.purpose,
             "seed": self.seed,
             "dtype": self.dtype,
         }
@@ -187,6 +207,7 @@ _UNSET = {
     "penalty": "as the data ask for",
     "schedule": "as the data ask for",
     "horizon": "10 for steady states, the last time of time courses",
+    "purpose": "none in particular",
 }
 
 

@@ -19,8 +19,9 @@ from pycellbox.doubts import doubt_data
 from pycellbox.errors import BackendWarning, OptionError, warn
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
 from pycellbox.fitting.checkpoint import Checkpoint
-from pycellbox.fitting.defaults import adaptive_solver, resolve
+from pycellbox.fitting.defaults import adaptive_solver, estimates, resolve
 from pycellbox.fitting.job import Job
+from pycellbox.fitting.prediction import estimated
 from pycellbox.fitting.roles import split_roles, without_role
 from pycellbox.fitting.run import carry_out, check_stage_horizons
 from pycellbox.initialization import Initialization
@@ -34,7 +35,7 @@ from pycellbox.problem import (
     parameter_arrays,
     structure_of,
 )
-from pycellbox.recipe import OF_A_FIT, Dtype, Recipe
+from pycellbox.recipe import OF_A_FIT, Dtype, Purpose, Recipe
 from pycellbox.result import Fit
 from pycellbox.schedule import Stage
 from pycellbox.solvers import Solver
@@ -64,6 +65,7 @@ def fit(
     loss: LossName | Loss | None = None,
     penalty: Penalty | None = None,
     horizon: float | None = None,
+    purpose: Purpose | None = None,
     initial: Initialization | xr.Dataset | None = None,
     seed: int | None = None,
     backend: BackendName = "auto",
@@ -82,7 +84,7 @@ def fit(
     model : Model or Recipe, optional
         The equation and parametrization; `CellBox()` by default. Or all that a fit is told, with
         none of the options of `Recipe` beside it: ``solver``, ``schedule``, ``loss``, ``penalty``,
-        ``horizon``, ``seed`` and ``dtype``.
+        ``horizon``, ``purpose``, ``seed`` and ``dtype``.
     validation : float, sequence of str, or Dataset, optional
         Conditions that are not fitted but choose the best parameters and stop the fit: a share of
         ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
@@ -103,6 +105,10 @@ def fit(
     horizon : float, optional
         End of the integration for steady-state data; default 10, ten decay times at the rate of 1
         from which a fit starts. Time courses end with their last time.
+    purpose : {"prediction"}, optional
+        What the fit of a drug screen is for, see `Recipe`: with "prediction" its nodes are
+        estimated together with the strengths of their penalties, which the provenance keeps under
+        ``estimate``. Not together with ``initial``.
     initial : Initialization or Dataset, optional
         How to draw the start, or the effective parameters to start from.
     seed : int, optional
@@ -169,25 +175,36 @@ def fit(
     began = time.perf_counter()
     told = {
         "solver": solver, "schedule": schedule, "loss": loss, "penalty": penalty,
-        "horizon": horizon, "seed": seed, "dtype": dtype,
+        "horizon": horizon, "purpose": purpose, "seed": seed, "dtype": dtype,
     }  # fmt: skip
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
     data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
-    chosen = get_backend(backend, model=asked.model)
-    recipe = _feasible(resolve(asked, data), asked, chosen, data)
-    precision = np.dtype(recipe.dtype)
-    structure = structure_of(data, recipe.model)
-    structure.check()
-    problem = Problem.from_dataset(data, structure, recipe.horizon, precision)
-    check_stage_horizons(recipe.stages, problem)
-    train = np.flatnonzero(roles == "train")
-    doubt_data(data.isel(condition=train), structure)
+    if estimates(asked, data) and initial is not None:
+        raise OptionError(
+            'initial= beside purpose="prediction", which finds parameters itself: leave one out.'
+        )
+    recipe = resolve(asked, data)
+    chosen = get_backend(backend, model=recipe.model)
+    recipe = _feasible(recipe, asked, chosen, data)
+    problem = _problem(recipe, data)
+    train, found = np.flatnonzero(roles == "train"), None
+    doubt_data(data.isel(condition=train), problem.structure)
+    if estimates(asked, data):
+        found = estimated(problem, train, data, np.random.default_rng(recipe.seed))
+        if found is None:
+            recipe = _feasible(resolve(asked.replace(purpose=None), data), asked, chosen, data)
+            problem = _problem(recipe, data)
+        else:
+            problem = found.problem
+            recipe = recipe.replace(model=problem.structure.model)
     rng = np.random.default_rng(recipe.seed)
+    start = found.start if found else _start(problem.rows(train), initial, rng)
     job = Job(
         recipe=recipe,
         data=data.assign_coords(role=("condition", roles)),
         problem=problem,
-        start=_start(problem.rows(train), initial, rng),
+        start=start,
+        estimate=found.said if found else {},
         backend=chosen,
         rng=rng,
         progress=progress,
@@ -197,6 +214,15 @@ def fit(
     if checkpoint is not None:
         keeper = Checkpoint.of(checkpoint, checkpoint_seconds, job)
     return carry_out(job, job.training(), began, keeper)
+
+
+def _problem(recipe: Recipe, data: xr.Dataset) -> Problem:
+    """Lay a resolved recipe over the data."""
+    structure = structure_of(data, recipe.model)
+    structure.check()
+    problem = Problem.from_dataset(data, structure, recipe.horizon, np.dtype(recipe.dtype))
+    check_stage_horizons(recipe.stages, problem)
+    return problem
 
 
 def _recipe(model: Model | Recipe | None, options: dict[str, Any]) -> Recipe:

@@ -90,6 +90,7 @@ class Checkpoint:
             "pycellbox_version": __version__,
             "recipe": json.dumps(job.recipe.to_dict()),
             "backend": job.backend.name,
+            "estimate": json.dumps(dict(job.estimate)),
             "circumstances": json.dumps(circumstances(job.backend)),
         }
         return cls(path, seconds, attrs, {"data": job.data, "start": start}, there)

@@ -10,6 +10,7 @@ import xarray as xr
 
 from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
+from pycellbox.fitting.prediction import AS_ESTIMATED, predicting
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
 from pycellbox.schedule import AdamW, Stage
@@ -39,12 +40,19 @@ def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
     solver = default_solver(data) if recipe.solver is None else recipe.solver
     check_steady(solver, steady)
     stages, penalty = default_schedule(data)
+    if estimates(recipe, data):
+        recipe, stages = recipe.replace(model=predicting(recipe.model)), (AS_ESTIMATED,)
     return recipe.replace(
         solver=solver,
         schedule=stages if recipe.schedule is None else recipe.schedule,
         penalty=penalty if recipe.penalty is None else recipe.penalty,
         horizon=horizon if steady else None,
     )
+
+
+def estimates(recipe: Recipe, data: xr.Dataset) -> bool:
+    """Whether the nodes of these data are estimated for this recipe."""
+    return recipe.purpose == "prediction" and is_screen(data)
 
 
 def time_span(data: xr.Dataset, horizon: float | None) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -38,6 +39,8 @@ class Job:
     progress : bool
     callbacks : sequence of callable
         Each is given the `TrainingState` after iterations.
+    estimate : mapping
+        What was chosen where nodes were estimated, as plain values; empty where they were not.
     """
 
     recipe: Recipe
@@ -48,6 +51,7 @@ class Job:
     rng: np.random.Generator
     progress: bool
     callbacks: Sequence[Callback] = ()
+    estimate: Mapping[str, Any] = field(default_factory=dict)
 
     def training(self) -> Training:
         """Make its training, at the beginning."""

@@ -114,6 +114,7 @@ def resume(
             rng=np.random.default_rng(recipe.seed),
             progress=progress,
             callbacks=CALLBACKS.read(callbacks or ()),
+            estimate=read_json(attrs.get("estimate", "{}")),
         )
         keeper = Checkpoint.onwards(path, checkpoint_seconds, job)
         training = job.training()

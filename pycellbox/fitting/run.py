@@ -87,6 +87,7 @@ def carry_out(
             provenance={
                 **training.ended.to_dict(),
                 "steps_retried": kept.retried,
+                **({"estimate": dict(job.estimate)} if job.estimate else {}),
                 "seconds": round(time.perf_counter() - began, 3),
             },
         )

@@ -15,6 +15,8 @@ from pycellbox.common.options import Value, integer, shown
 from pycellbox.common.plain import as_integer, as_number, several
 from pycellbox.data.replicates import twins_of
 from pycellbox.errors import DataError, ModelError, OptionError
+from pycellbox.fitting.defaults import default_schedule
+from pycellbox.fitting.prediction import AS_ESTIMATED
 from pycellbox.fitting.roles import as_validation
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
@@ -102,8 +104,15 @@ def _listed(name: str, values: object) -> list[Any]:
 def of_refits(
     fit: Fit, schedule: Stage | Sequence[Stage] | None, penalty: Penalty | None
 ) -> Recipe:
-    """Return the recipe of refits, which begin near their end: by default, of its last stage."""
+    """Return the recipe of refits, which begin near their end: by default, of its last stage.
+
+    Of an estimated fit, which has none: that of the default schedule.
+    """
     recipe = fit.recipe
+    if recipe.purpose is not None:
+        recipe = recipe.replace(purpose=None)
+        if recipe.stages == (AS_ESTIMATED,):
+            recipe = recipe.replace(schedule=default_schedule(fit.data)[0])
     if schedule is None:
         stages, ran = recipe.stages, fit.history["stage"].values
         # A refined fit has a stage more in its history.
