@@ -278,3 +278,6 @@ def test_what_stands_in_the_way(options, said):
     assert not obstacle(problem)
     problem.perturbation[0, 0] = 1.0
     assert "no drugs are perturbed" in obstacle(problem)
+    problem.perturbation[0, 0] = 0.0
+    problem.weight[3, 0, 1] = 0.5
+    assert "standard deviations" in obstacle(problem)

@@ -29,6 +29,11 @@ def obstacle(problem: Problem) -> str:
         return "it is for steady states under constant doses"
     if problem.perturbation[:, ~structure.is_drug].any():
         return "nodes that are no drugs are perturbed"
+    weights = problem.weight[problem.weight > 0]
+    if weights.size and weights.max() > weights.min() * (1 + 1e-6):
+        return "responses have standard deviations that differ, by which it does not weigh them"
+    if not weights.size:
+        return "no response is measured"
     if not problem.perturbation.any():
         return "no condition has a dose"
     if not structure.mask[np.ix_(estimated(problem), structure.is_drug)].all():
