@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,9 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.datasets.shipped import FILES
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import splits
 
 KINDS = {"protein": 82, "phenotype": 5, "drug": 12}
 RIVALS = ("ridge", "ridge with intercept")
@@ -57,19 +61,7 @@ def read(folder: Path, nodes: int = 99) -> xr.Dataset:
 
 def tasks(data: xr.Dataset, random_splits: int) -> dict[str, list[pcb.splits.Split]]:
     """Draw as published: the one pair of replicates may be parted."""
-    splits, as_published = pcb.splits, {"together": False}
-    return {
-        "random": [
-            splits.random(data, seed=1000 + s, **as_published) for s in range(random_splits)
-        ],
-        "singles → combinations": [splits.single_to_combo(data, **as_published)],
-        "leave one drug out, with singles": splits.leave_one_drug_out(
-            data, keep_singles=True, **as_published
-        ),
-        "leave one drug out, without singles": splits.leave_one_drug_out(
-            data, keep_singles=False, **as_published
-        ),
-    }
+    return splits.tasks(data, range(1000, 1000 + random_splits), together=False)
 
 
 def run(job: tuple[str, int, str, pcb.splits.Split, str, int, str]) -> list[dict[str, object]]:
@@ -150,9 +142,9 @@ def main() -> None:
     chosen: Callable[[str], bool] = lambda name: args.task is None or args.task in name  # noqa: E731
     jobs = [
         (str(args.data), args.nodes, task, split, args.backend, args.seed, args.dtype)
-        for task, splits in tasks(data, args.splits).items()
+        for task, drawn in tasks(data, args.splits).items()
         if chosen(task)
-        for split in splits
+        for split in drawn
     ]
     began = time.perf_counter()
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:

@@ -43,6 +43,7 @@ from pycellbox.ji import JI_MODEL
 from pycellbox.simulation import truth
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import report
 from harness.scaling_figures import figure
 
 END = 20.0
@@ -227,11 +228,8 @@ class Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            whole = path.read_bytes()
-            path.write_bytes(whole[: whole.rfind(b"\n") + 1])
-        if not path.exists() or not path.stat().st_size:
+        report.cut_unfinished(path)
+        if not path.stat().st_size:
             self._append(COLUMNS)
         self.done = {tuple(row[name] for name in KEY) for row in self._rows()}
 

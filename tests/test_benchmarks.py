@@ -24,6 +24,7 @@ from harness import report, run  # noqa: E402
 from harness.case import Case, draw, parse  # noqa: E402
 from harness.limit import PARTS, gradient_limit, solve_limit  # noqa: E402
 from peers import all_contenders, relative_error  # noqa: E402
+from tests.support.data import SHARED_DATA  # noqa: E402
 
 # Minutes of compilation.
 SLOW = ("torch-compile", "torch-compile-loop", "port")
@@ -194,6 +195,22 @@ def test_fit_program_times_both_trainings(tmp_path):
     assert updates == sorted(updates)
     assert updates[0] > 0
     assert all(-1 <= float(row["score"]) <= 1 for row in port)
+
+
+@pytest.mark.slow
+def test_panel_program_draws_what_it_has_run(tmp_path):
+    if not (SHARED_DATA / "liver").exists():
+        pytest.skip("the tables lie beside the checkout")
+    shown = program(
+        "panel.py", "--data", SHARED_DATA, "--tables", "LiverDREAM", "--tasks", "random", "→",
+        "--methods", "CellBox", "--seeds", 2, "--workers", 1, "--out", tmp_path,
+    )  # fmt: skip
+    assert shown.endswith((tmp_path / "panel.md").read_text())
+    with (tmp_path / "panel.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["splits"] for row in rows] == ["2", "1"]
+    assert all(0 < float(row["ratio"]) < 3 for row in rows)
+    assert (tmp_path / "panel.png").stat().st_size > 10_000
 
 
 def test_the_whole_run_of_a_fit_is_the_one_with_most_updates():

@@ -106,6 +106,13 @@ def shown(value: Any) -> str:
     return f"{value:.1e}"
 
 
+def cut_unfinished(path: Path) -> None:
+    """Cut off a last line that a run left unfinished; a file that is not there begins empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.read_bytes() if path.exists() else b""
+    path.write_bytes(whole[: whole.rfind(b"\n") + 1])
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(k for row in rows for k in row))
     whole = path.with_suffix(".part")

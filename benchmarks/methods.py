@@ -1,0 +1,92 @@
+"""What `panel.py` compares: the default fit, fits that lack a part of it, and all baselines.
+
+A method is fitted to rows and returns what predicts others: `METHODS[name](rows, backend)(test)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+import pycellbox as pcb
+from pycellbox.baselines import all_baselines
+
+Predictor: TypeAlias = Callable[[xr.Dataset], xr.DataArray]
+Method: TypeAlias = Callable[[xr.Dataset, str], Predictor]
+Options: TypeAlias = dict[str, Any]
+
+DEFAULT: Options = {"purpose": "prediction"}
+"""The fit that the panel is about: what `pcb.fit` is told beside data and backend."""
+TRAINED: Options = {}
+"""The network trained by gradient descent, with the settings of drug screens."""
+
+
+def cellbox(
+    rows: xr.Dataset,
+    backend: str,
+    *,
+    options: Options,
+    model: Callable[[xr.Dataset], pcb.CellBox] = lambda rows: pcb.CellBox(),
+) -> Predictor:
+    """Fit a network; what it is told may follow from the rows."""
+    fit = pcb.fit(rows, model(rows), backend=backend, progress=False, **options)
+
+    def predict(test: xr.Dataset) -> xr.DataArray:
+        return fit.evaluate(test, baselines=False).predictions["CellBox"]
+
+    return predict
+
+
+def baseline(rows: xr.Dataset, backend: str, *, name: str) -> Predictor:
+    return all_baselines()[name].fit(rows).predict
+
+
+def lacking(**options: Any) -> Method:
+    """Make the default fit of a network with other options of its model."""
+    return partial(cellbox, options=DEFAULT, model=lambda rows: pcb.CellBox(**options))
+
+
+def without_edges(rows: xr.Dataset, *, into_phenotypes: bool) -> pcb.CellBox:
+    """Let drugs act on nodes, and no node on another; nodes on phenotypes where these need it."""
+    allowed = np.zeros((rows.sizes["node"],) * 2, dtype=bool)
+    allowed[:, (rows["node_kind"] == "drug").values] = True
+    if into_phenotypes:
+        allowed[(rows["node_kind"] == "phenotype").values] = True
+    nodes = rows["node"].values
+    mask = xr.DataArray(
+        allowed, dims=("target", "source"), coords={"target": nodes, "source": nodes}
+    )
+    return pcb.CellBox(mask=mask)
+
+
+CELLBOX, EDGELESS = "CellBox", "CellBox without edges"
+MODELS: dict[str, Method] = {
+    CELLBOX: partial(cellbox, options=DEFAULT),
+    "CellBox, trained": partial(cellbox, options=TRAINED),
+    EDGELESS: partial(
+        cellbox, options=DEFAULT, model=partial(without_edges, into_phenotypes=False)
+    ),
+    # Trained, drugs act on phenotypes through proteins alone, so that those edges stay.
+    "CellBox without edges, trained": partial(
+        cellbox, options=TRAINED, model=partial(without_edges, into_phenotypes=True)
+    ),
+    # Each needs a fit that reads the option; tables say which of them predict as the default does.
+    "CellBox without operating point": lacking(operating_point=False),
+    "CellBox without common effect": lacking(common_effect=False),
+    "CellBox without shared column": lacking(drug_columns="free"),
+    "CellBox without robust loss": partial(cellbox, options={**DEFAULT, "loss": "mse"}),
+    "CellBox with κ = 0.25": lacking(dose_saturation=0.25),
+}
+BASELINES: dict[str, Method] = {name: partial(baseline, name=name) for name in all_baselines()}
+METHODS = MODELS | BASELINES
+
+SATURATED = "ridge on saturated doses"
+SIX = (
+    "ridge", "ridge with intercept", "ridge per output", "ridge with intercept per output",
+    "additive effects", "no change",
+)  # fmt: skip
+"""Of which the best on the test rows is the mark that goals are set by."""
