@@ -116,7 +116,9 @@ def test_a_run_goes_on_where_it_stopped(run, tmp_path, capsys):
     assert [row["failed"] for row in rows if row["method"] == "refused"] == [
         "DataError: too few rows."
     ] * 2
-    assert "1 of the fits of refused: DataError: too few rows." in (tmp_path / "panel.md").read_text()
+    assert (
+        "1 of the fits of refused: DataError: too few rows." in (tmp_path / "panel.md").read_text()
+    )
     assert run() == 0
     # The middle of a line, of the first method of the last split.
     last = [k for k, row in enumerate(rows) if row["method"] == methods.CELLBOX][-1]

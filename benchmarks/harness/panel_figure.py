@@ -20,6 +20,7 @@ _TITLES = dict(
         strict=True,
     )
 )  # fmt: skip
+_TICKS = (0.1, 0.2, 0.35, 0.5, 0.7, 1, 1.4, 2)
 _WIDEST = 2.5  # a ratio beyond is drawn at the border
 
 
@@ -38,11 +39,16 @@ def figure(found: Sequence[Row], methods: Sequence[str], path: Path) -> None:
         drawing = Figure(
             figsize=(1.6 + 1.65 * len(tasks), 1.3 + 0.19 * len(places)), layout="constrained"
         )
-        panels = drawing.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+        panels = drawing.subplots(1, len(tasks), sharex=True, sharey=True, squeeze=False)[0]
         for axes, task in zip(panels, tasks, strict=True):
             of_task = [row for row in found if row["task"] == task]
             _panel(axes, of_task, methods, places)
             axes.set_title(_TITLES[task], fontsize=9)
+        ratios = [row["ratio"] for row in found]
+        low, high = min([*ratios, 0.9]) / 1.08, min(max([*ratios, 1.1]) * 1.08, _WIDEST * 1.05)
+        ticks = [t for t in _TICKS if low <= t <= high]
+        panels[0].set_xlim(low, high)  # of all
+        panels[0].set_xticks(ticks, [f"{t:g}" for t in ticks])
         heights = [*places.values()]
         labels = [name if kind == "table" else "geometric mean" for kind, name in places]
         panels[0].set_yticks(heights, labels)
@@ -94,11 +100,6 @@ def _panel(
                 at = places["mean", family] + shift
                 _mark(axes, mean, None, at, look | {"mfc": "white", "mew": 1.1})
     axes.set_xscale("log")
-    ratios = [row["ratio"] for row in rows]
-    low, high = min([*ratios, 0.9]) / 1.08, min(max([*ratios, 1.1]) * 1.08, _WIDEST * 1.05)
-    axes.set_xlim(low, high)
-    ticks = [t for t in (0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.6, 2, 2.5) if low <= t <= high]
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=SMALL)

@@ -37,7 +37,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
 
 
 def judged(rows: Iterable[Row], methods: Sequence[str]) -> list[Row]:
-    """Sum up each method on each task of each table; see `_judged`."""
+    """Sum up each method on each task of each table, by family; see `_judged`."""
     found: dict[tuple[str, str], dict[str, BySplit]] = {}
     for row in rows:
         if "mse" in row:
@@ -46,7 +46,8 @@ def judged(rows: Iterable[Row], methods: Sequence[str]) -> list[Row]:
     every = (
         _judged(case, method) for case in found.values() for method in methods if method in case
     )
-    return [row for row in every if row]
+    order = [*GROUPS]
+    return sorted((row for row in every if row), key=lambda row: order.index(row["family"]))
 
 
 def _judged(case: Mapping[str, BySplit], method: str) -> Row:
