@@ -9,11 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
 import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.baselines import all_baselines
+from pycellbox.evaluation import EDGELESS, known_baselines
 
 Predictor: TypeAlias = Callable[[xr.Dataset], xr.DataArray]
 Method: TypeAlias = Callable[[xr.Dataset, str], Predictor]
@@ -42,7 +42,7 @@ def cellbox(
 
 
 def baseline(rows: xr.Dataset, backend: str, *, name: str) -> Predictor:
-    return all_baselines()[name].fit(rows).predict
+    return known_baselines()[name].fit(rows).predict
 
 
 def lacking(**options: Any) -> Method:
@@ -50,30 +50,21 @@ def lacking(**options: Any) -> Method:
     return partial(cellbox, options=DEFAULT, model=lambda rows: pcb.CellBox(**options))
 
 
-def without_edges(rows: xr.Dataset, *, into_phenotypes: bool) -> pcb.CellBox:
-    """Let drugs act on nodes, and no node on another; nodes on phenotypes where these need it."""
-    allowed = np.zeros((rows.sizes["node"],) * 2, dtype=bool)
-    allowed[:, (rows["node_kind"] == "drug").values] = True
-    if into_phenotypes:
-        allowed[(rows["node_kind"] == "phenotype").values] = True
+def only_drugs_act(rows: xr.Dataset) -> pcb.CellBox:
+    """Let no node act on another but on phenotypes, on which drugs do not act themselves."""
+    acts = (rows["node_kind"] == "drug").values[None, :]
+    allowed = acts | (rows["node_kind"] == "phenotype").values[:, None]
     nodes = rows["node"].values
-    mask = xr.DataArray(
-        allowed, dims=("target", "source"), coords={"target": nodes, "source": nodes}
-    )
-    return pcb.CellBox(mask=mask)
+    coords = {"target": nodes, "source": nodes}
+    return pcb.CellBox(mask=xr.DataArray(allowed, dims=("target", "source"), coords=coords))
 
 
-CELLBOX, EDGELESS = "CellBox", "CellBox without edges"
+CELLBOX = "CellBox"
 MODELS: dict[str, Method] = {
     CELLBOX: partial(cellbox, options=DEFAULT),
     "CellBox, trained": partial(cellbox, options=TRAINED),
-    EDGELESS: partial(
-        cellbox, options=DEFAULT, model=partial(without_edges, into_phenotypes=False)
-    ),
-    # Trained, drugs act on phenotypes through proteins alone, so that those edges stay.
-    "CellBox without edges, trained": partial(
-        cellbox, options=TRAINED, model=partial(without_edges, into_phenotypes=True)
-    ),
+    EDGELESS: partial(baseline, name=EDGELESS),
+    "CellBox without edges, trained": partial(cellbox, options=TRAINED, model=only_drugs_act),
     # Each needs a fit that reads the option; tables say which of them predict as the default does.
     "CellBox without operating point": lacking(operating_point=False),
     "CellBox without common effect": lacking(common_effect=False),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox import metrics, views
-from pycellbox.baselines import all_baselines
+from pycellbox.baselines import Baseline, all_baselines
+from pycellbox.common.options import Value, choice, listed
 from pycellbox.data.replicates import replicates_across
 from pycellbox.errors import DataError
+from pycellbox.estimation.edgeless import WithoutEdges
 from pycellbox.metrics.differences import Difference
 
 UNSEEN = "unseen"
@@ -22,6 +26,27 @@ _SHOWN = 3  # baselines in print
 _LEVEL = 0.05  # of what is more than chance, by convention
 _LEAST_P = 1e-4
 _FLATTERED = "; rows that the fit has seen, and replicates of them, flatter every model"
+
+
+EDGELESS = "CellBox without edges"
+
+
+def known_baselines() -> dict[str, Baseline]:
+    """Make every baseline that can be asked for: `all_baselines`, and those that take longer."""
+    return {**all_baselines(), EDGELESS: WithoutEdges()}
+
+
+def _read_baselines(given: Any) -> tuple[str, ...]:
+    if isinstance(given, bool | np.bool_):
+        return tuple(all_baselines()) if given else ()
+    names: tuple[str, ...] = listed(choice(*known_baselines()), least=0).read(given)
+    return tuple(dict.fromkeys(names))
+
+
+BASELINES = Value(
+    _read_baselines, f"True, False, or a list of names among {', '.join(known_baselines())}"
+)
+"""What `evaluate` takes, as names."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -148,7 +173,11 @@ def roles_in_fit(data: xr.Dataset, fitted: xr.Dataset) -> npt.NDArray[np.str_]:
 
 
 def evaluate(
-    predicted: xr.DataArray, data: xr.Dataset, *, training: xr.Dataset, baselines: bool = True
+    predicted: xr.DataArray,
+    data: xr.Dataset,
+    *,
+    training: xr.Dataset,
+    baselines: bool | Sequence[str] = True,
 ) -> Evaluation:
     """Score a model's predictions for ``data``, beside baselines fitted to ``training``.
 
@@ -158,17 +187,17 @@ def evaluate(
     times = observed["time"].values if "time" in observed.dims else None
     predictions = {"CellBox": predicted}
     notes: list[str] = []
-    if baselines:
-        for name, baseline in all_baselines().items():
-            try:
-                predictions[name] = baseline.fit(training).predict(data)
-                if times is not None:
-                    predictions[name] = predictions[name].sel(time=times)
-            except DataError as error:
-                notes.append(f"without {name}: {error}")
-            except KeyError:
-                notes.append(f"without {name}: it knows only the times it was fitted to")
-                del predictions[name]
+    known = known_baselines()
+    for name in BASELINES.read(baselines):
+        try:
+            predictions[name] = known[name].fit(training).predict(data)
+            if times is not None:
+                predictions[name] = predictions[name].sel(time=times)
+        except DataError as error:
+            notes.append(f"without {name}: {error}")
+        except KeyError:
+            notes.append(f"without {name}: it knows only the times it was fitted to")
+            del predictions[name]
     by_condition = _grouped(predictions, observed, "condition")
     table = _table(predictions, observed)
     return Evaluation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from pycellbox import views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
 from pycellbox.common.labels import counted, listed
-from pycellbox.common.options import checked, flag, instance, shown
+from pycellbox.common.options import checked, instance, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
@@ -23,7 +24,7 @@ from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
 from pycellbox.errors import DataWarning, ModelError, warn
-from pycellbox.evaluation import Evaluation, evaluate
+from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
 from pycellbox.objective import LOSS
 from pycellbox.problem import parameter_arrays, structure_of
@@ -250,8 +251,8 @@ class Fit:
         starts = dict(zip(inputs.levels, inputs.treatment.level_starts.tolist(), strict=True))
         return inputs.at(np.array([(starts | found)[label] for label in inputs.levels]))
 
-    @checked(baselines=flag())
-    def evaluate(self, data: xr.Dataset, *, baselines: bool = True) -> Evaluation:
+    @checked(baselines=BASELINES)
+    def evaluate(self, data: xr.Dataset, *, baselines: bool | Sequence[str] = True) -> Evaluation:
         """Compare predictions with measured responses, beside simple baselines.
 
         Parameters
@@ -260,8 +261,12 @@ class Fit:
             Conditions to judge by, usually ones that were not fitted; NaN entries do not count.
             Steady states for a fit of steady states; time courses, at any times and in any unit of
             time, for one of time courses.
-        baselines : bool
-            Also fit and score the baselines, on the fit's training and validation conditions.
+        baselines : bool or sequence of str
+            Also fit and score the baselines, on the fit's training and validation conditions: all
+            that are quick, or those that are named. Quick are "no change", "mean response",
+            "additive effects" and the ridges, "ridge", "ridge with intercept" and others;
+            "CellBox without edges", a network without interactions between nodes, takes about as
+            long as a fit with ``purpose="prediction"``.
 
         Returns
         -------
@@ -274,6 +279,8 @@ class Fit:
         ------
         DataError
             Not a valid dataset, other nodes, no condition, or steady states for time courses.
+        OptionError
+            There is no such baseline.
         """
         given = validate(data, part=True)
         data = of_same_kind(given, self._group("data"), "the data to evaluate")

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 import xarray as xr
 from sklearn.linear_model import RidgeCV
 
+import pycellbox as pcb
 from pycellbox import baselines, metrics, splits
 from pycellbox.errors import DataError, ModelError, OptionError
+from pycellbox.evaluation import EDGELESS, known_baselines
 
 NODES = ["P", "Q", "D0", "D1", "D2"]
 
@@ -42,10 +45,10 @@ def noisy():
     return dataset(doses, doses @ EFFECTS + 0.3 * rng.normal(size=(12, 2)))
 
 
-@pytest.mark.parametrize("name", baselines.all_baselines())
+@pytest.mark.parametrize("name", known_baselines())
 def test_prediction_is_labelled_like_the_response(name):
     data, new = dataset(SINGLES), dataset(PAIRS)
-    predicted = baselines.all_baselines()[name].fit(data).predict(new.perturbation)
+    predicted = known_baselines()[name].fit(data).predict(new.perturbation)
     xr.testing.assert_identical(
         predicted.copy(data=np.zeros(predicted.shape)), xr.zeros_like(new.response)
     )
@@ -142,7 +145,7 @@ def test_ridge_predicts_a_response_to_nothing_only_with_an_intercept():
 
 def test_a_node_never_measured_is_predicted_zero(noisy):
     noisy.response[:, 1] = np.nan
-    for name, baseline in baselines.all_baselines().items():
+    for name, baseline in known_baselines().items():
         predicted = baseline.fit(noisy).predict(noisy.perturbation)
         assert (predicted.sel(node="Q") == 0).all(), name
         assert predicted.notnull().all(), name
@@ -176,10 +179,10 @@ def test_predict_for_other_nodes(noisy):
         fitted.predict(noisy.perturbation.drop_sel(node="Q"))
 
 
-@pytest.mark.parametrize("name", ["additive effects", "ridge", "robust ridge"])
+@pytest.mark.parametrize("name", ["additive effects", "ridge", "robust ridge", EDGELESS])
 def test_doses_are_needed(name):
     with pytest.raises(DataError, match="no node is perturbed"):
-        baselines.all_baselines()[name].fit(dataset(np.zeros((3, 3))))
+        known_baselines()[name].fit(dataset(np.zeros((3, 3))))
 
 
 def test_measurements_are_needed(noisy):
@@ -187,9 +190,10 @@ def test_measurements_are_needed(noisy):
         baselines.MeanResponse().fit(noisy.assign(response=noisy.response * np.nan))
 
 
-def test_ridge_needs_two_conditions():
-    with pytest.raises(DataError, match="at least two training conditions"):
-        baselines.Ridge().fit(dataset([[1, 0, 0]]))
+@pytest.mark.parametrize("name", ["ridge", EDGELESS])
+def test_strengths_need_two_conditions(name):
+    with pytest.raises(DataError, match=f"^{name} needs at least two"):
+        known_baselines()[name].fit(dataset([[1, 0, 0]]))
 
 
 @pytest.mark.parametrize(
@@ -368,3 +372,46 @@ def test_melanoma_leave_one_drug_out_is_the_mean_over_drugs(melanoma):
         for split in splits.leave_one_drug_out(melanoma, keep_singles=False, together=False)
     ]
     assert np.mean(found) == pytest.approx(0.782, abs=5e-4)
+
+
+@pytest.fixture
+def screen():
+    """Three drugs and all pairs, one of the drugs never alone; gaps, and a drug node of its own."""
+    rng = np.random.default_rng(3)
+    doses = -np.array([*SINGLES[:3], *np.abs(PAIRS), [0, 1, 2], [1, 0, 2], [2, 2, 0]], dtype=float)
+    data = dataset(doses, np.tanh(doses @ EFFECTS + 0.3) + 0.05 * rng.normal(size=(9, 2)))
+    data.response[2, 0] = np.nan
+    return data
+
+
+def test_without_edges_is_what_a_fit_for_prediction_estimates(screen):
+    train = screen.isel(condition=screen.perturbation.values[:, 4] == 0)
+    of_drugs = np.isin(NODES, ["D0", "D1", "D2"])
+    model = pcb.CellBox(mask=np.broadcast_to(of_drugs, (5, 5)))
+    for fitted in (screen, train):  # the latter does not have D2
+        fit = pcb.fit(fitted, model, purpose="prediction", progress=False, backend="numpy")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pcb.DataWarning)  # beyond what was fitted
+            scores = fit.evaluate(screen, baselines=[EDGELESS])
+        ours, theirs = (scores.predictions[n].values[:, :2] for n in ("CellBox", EDGELESS))
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert np.ptp(ours) > 0.5
+
+
+def test_the_drug_nodes_have_no_say_in_what_is_estimated_of_others(screen):
+    strange = screen.copy(deep=True)
+    strange.response[:, 2:] = 50 * strange.response[::-1, 2:].values
+    one, two = (known_baselines()[EDGELESS].fit(d).predict(screen) for d in (screen, strange))
+    xr.testing.assert_identical(one[:, :2], two[:, :2])
+    assert (one[:, 2:] != two[:, 2:]).any()
+
+
+def test_the_sign_of_doses_of_a_drug_not_seen_does_not_matter_without_edges(screen):
+    train = screen.isel(condition=screen.perturbation.values[:, 4] == 0)
+    baseline = known_baselines()[EDGELESS].fit(train)
+    new = screen.perturbation.copy(deep=True)
+    new.loc[{"node": "D2"}] *= -1
+    np.testing.assert_array_equal(baseline.predict(new), baseline.predict(screen.perturbation))
+    gone = new.copy(deep=True)
+    gone.loc[{"node": "D2"}] = 0
+    assert (baseline.predict(gone) != baseline.predict(new)).any()

@@ -16,7 +16,7 @@ from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.baselines import MeanResponse, all_baselines
 from pycellbox.data.container import write_datasets
 from pycellbox.errors import DataError, OptionError, ResultFileError
-from pycellbox.evaluation import roles_in_fit
+from pycellbox.evaluation import EDGELESS, roles_in_fit
 from pycellbox.networks.network import make_network
 from pycellbox.simulation import truth
 from pycellbox.summary import interactions
@@ -165,6 +165,17 @@ def test_evaluate_stands_beside_the_baselines(fit):
     error = ((fit.predictions - fit.data["response"]) ** 2).mean()
     assert result.table.loc["CellBox", "mse"] == pytest.approx(float(error))
     assert list(fit.evaluate(fit.data, baselines=False).table.index) == ["CellBox"]
+
+
+def test_baselines_are_chosen_by_name(fit):
+    names = ["ridge", EDGELESS, "ridge"]
+    assert list(fit.evaluate(fit.data, baselines=names).table.index) == ["CellBox", *names[:2]]
+    assert list(fit.evaluate(fit.data, baselines=[]).table.index) == ["CellBox"]
+    with pytest.raises(OptionError, match=r"did you mean 'ridge'\?.*robust ridge, CellBox without"):
+        fit.evaluate(fit.data, baselines=["rigde"])
+    for wrong in ("ridge", 1, None, [None]):
+        with pytest.raises(OptionError, match=r"baselines=.* it needs True, False, or a list"):
+            fit.evaluate(fit.data, baselines=wrong)
 
 
 def test_scores_without_drug_nodes_stand_beside_those_of_all(fit):

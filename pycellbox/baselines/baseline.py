@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,6 +18,10 @@ from pycellbox.data.given import as_array, as_dataset, real_numbers
 from pycellbox.errors import DataError, ModelError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Map: TypeAlias = Callable[[Floats, Floats], Floats]
+"""Predicts outputs (condition, output) for doses and sizes, as for `Inputs`."""
+
 _B = TypeVar("_B", bound="Baseline")
 
 
@@ -83,7 +87,7 @@ class Linear:
 
 @dataclass(eq=False)
 class Baseline(ABC):
-    """A linear map from doses to responses that a dataset is enough to estimate.
+    """A map from doses to responses that a dataset is enough to estimate.
 
     Subclasses say how, in `_estimate`.
     """
@@ -123,11 +127,14 @@ class Baseline(ABC):
         template = response.isel(condition=0, drop=True).copy(deep=True)
         # Time points of a node are outputs of their own.
         outputs = response.values.reshape(len(doses), -1)
+        kinds = template["node_kind"].values if "node_kind" in template.coords else ""
+        drugs = np.broadcast_to(np.asarray(kinds) == "drug", template.shape).ravel()
         if np.isinf(outputs).any():
             raise DataError("response holds infinity; write NaN where nothing was measured.")
         if np.isnan(outputs).all():
             raise DataError("no response was measured in the training conditions.")
-        self._fitted = _Fitted(features, self._estimate(doses, sizes, outputs), template)
+        found = self._estimate(doses, sizes, outputs, drugs)
+        self._fitted = _Fitted(features, found, template)
         return self
 
     @checked()
@@ -168,8 +175,11 @@ class Baseline(ABC):
         )
 
     @abstractmethod
-    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats) -> Linear:
-        """Estimate from doses, as for `Inputs`, and outputs (condition, output), NaN included."""
+    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats, drugs: Bools) -> Map:
+        """Estimate from doses, as for `Inputs`, and outputs (condition, output), NaN included.
+
+        ``drugs``, (output,), are those that follow from the dose: of drug nodes.
+        """
 
 
 def need_doses(doses: Floats) -> None:
@@ -183,7 +193,7 @@ def need_doses(doses: Floats) -> None:
         raise DataError("no node is perturbed in the training conditions: there is no dose effect.")
 
 
-def by_pattern(outputs: Floats) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]]:
+def by_pattern(outputs: Floats) -> Iterator[tuple[Bools, npt.NDArray[np.intp]]]:
     """Yield (measured rows, output columns) for each group of outputs measured in the same rows."""
     measured = ~np.isnan(outputs)
     groups: dict[bytes, list[int]] = {}
@@ -200,5 +210,5 @@ class _Fitted:
     """A fitted baseline with its labels."""
 
     features: Features
-    map: Linear
+    map: Map
     template: xr.DataArray  # the response of one condition: dims and coords of a prediction

@@ -8,6 +8,7 @@ import numpy as np
 
 from pycellbox.baselines.baseline import (
     Baseline,
+    Bools,
     Floats,
     Inputs,
     Linear,
@@ -20,7 +21,7 @@ from pycellbox.baselines.baseline import (
 class NoChange(Baseline):
     """Predicts 0 everywhere, the response of the control."""
 
-    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats) -> Linear:
+    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats, drugs: Bools) -> Linear:
         return _constant(doses, np.zeros(outputs.shape[1]))
 
 
@@ -28,7 +29,7 @@ class NoChange(Baseline):
 class MeanResponse(Baseline):
     """Predicts each node's mean training response, whatever the perturbation."""
 
-    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats) -> Linear:
+    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats, drugs: Bools) -> Linear:
         count = (~np.isnan(outputs)).sum(axis=0)
         return _constant(doses, np.nansum(outputs, axis=0) / np.maximum(count, 1))
 
@@ -42,7 +43,7 @@ class AdditiveEffects(Baseline):
     over the combinations with it, after the effects known from singles are taken off.
     """
 
-    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats) -> Linear:
+    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats, drugs: Bools) -> Linear:
         need_doses(doses)
         effects = np.zeros((doses.shape[1], outputs.shape[1]))
         for rows, columns in by_pattern(outputs):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pycellbox.baselines.baseline import (
     Baseline,
+    Bools,
     Floats,
     Inputs,
     Linear,
@@ -21,7 +22,7 @@ from pycellbox.common.options import checked, flag, listed, number, optional
 from pycellbox.errors import DataError
 
 # Rows in which some outputs were measured, and those outputs.
-_Group: TypeAlias = tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]
+_Group: TypeAlias = tuple[Bools, npt.NDArray[np.intp]]
 
 #: Half-decades from 10⁻³ to 10³. Doses are of order one, so that either end is no penalty at all
 #: and nothing but penalty; on the melanoma data a finer grid changes the third digit of the MSE.
@@ -109,7 +110,7 @@ class Ridge(Baseline):
     alpha_: float | Floats = field(default=float("nan"), init=False, repr=False)
     inputs_: Inputs | None = field(default=None, init=False, repr=False)
 
-    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats) -> Linear:
+    def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats, drugs: Bools) -> Linear:
         need_doses(doses)
         groups = [(rows, columns) for rows, columns in by_pattern(outputs)]
         if all(rows.sum() < 2 for rows, _ in groups):

@@ -153,6 +153,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "save treated": (pcb.save_data, {"dataset": treated, "path": folder / "treated.nc"}),
         "regimen of phases": (_regimen, {"data": treated, "instruction": pcb.knockout(**node)}),
         "evaluate": (fit.evaluate, {"data": data, "baselines": False}),
+        "evaluate beside one": (fit.evaluate, {"data": data, "baselines": ["ridge"]}),
         "evaluate a course": (course_fit.evaluate, {"data": course, "baselines": True}),
         "with_provenance": (fit.with_provenance, {"note": "x"}),
         "save": (fit.save, {"path": folder / "saved.nc"}),
