@@ -48,7 +48,7 @@ from methods import BASELINES, METHODS, MODELS
 from harness import report
 from harness.panel_figure import figure
 from harness.panel_scores import judged
-from harness.panel_tables import COLUMNS, markdown
+from harness.panel_tables import markdown
 from harness.report import Row
 from harness.splits import TASKS
 
@@ -160,7 +160,7 @@ def write(rows: list[Row], methods: Sequence[str], out: Path) -> None:
     text = markdown(found, rows, methods)
     print("\n" + text)
     (out / "panel.md").write_text(text + "\n", encoding="utf-8")
-    report.write_csv(out / "panel.csv", [{k: row.get(k) for k in COLUMNS} for row in found])
+    report.write_csv(out / "panel.csv", found)
     models = [name for name in methods if name in MODELS]
     figure(found, models or methods, out / "panel.png")
 

@@ -50,7 +50,9 @@ def figure(found: Sequence[Row], methods: Sequence[str], path: Path) -> None:
         panels[0].set_xlim(low, high)  # of all
         panels[0].set_xticks(ticks, [f"{t:g}" for t in ticks])
         heights = [*places.values()]
-        labels = [name if kind == "table" else "geometric mean" for kind, name in places]
+        labels = [
+            name.replace("_", " ") if kind == "table" else "geometric mean" for kind, name in places
+        ]
         panels[0].set_yticks(heights, labels)
         for tick, (kind, _) in zip(panels[0].get_yticklabels(), places, strict=True):
             tick.set_color(DARK_GREY if kind == "mean" else "black")
