@@ -82,15 +82,17 @@ def run(tmp_path, monkeypatch):
 
     def cheap(rows, backend):
         fitted.append(tuple(rows["condition"].values))
-        return methods.METHODS["mean response"](rows, backend)
+        return methods.BASELINES["mean response"](rows, backend)
 
     def refused(rows, backend):
         raise pcb.DataError("too few rows.")
 
     models = {methods.CELLBOX: cheap, "refused": refused}
-    for module in (methods, panel, panel_tables):
+    few = {name: methods.BASELINES[name] for name in ("ridge", "no change")}
+    for module in (panel, panel_tables):
         monkeypatch.setattr(module, "MODELS", models)
-    monkeypatch.setattr(panel, "METHODS", models | methods.BASELINES)
+        monkeypatch.setattr(module, "BASELINES", few)
+    monkeypatch.setattr(panel, "METHODS", models | few)
     monkeypatch.setattr(panel, "figure", lambda *arguments: None)
     arguments = ["--data", lab(tmp_path / "data"), "--out", tmp_path, "--workers", 1]
     arguments += ["--methods", methods.CELLBOX, "refused", "--seeds", 1, "--tasks", "random"]
@@ -113,7 +115,7 @@ def test_a_run_goes_on_where_it_stopped(run, tmp_path, capsys):
     assert run() == 2
     first = scores()
     rows = [json.loads(line) for line in kept.read_text().splitlines()]
-    assert len(rows) == 2 * (2 + len(methods.BASELINES))
+    assert len(rows) == 2 * (2 + 2)
     assert [row["failed"] for row in rows if row["method"] == "refused"] == [
         "DataError: too few rows."
     ] * 2
