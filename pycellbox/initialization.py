@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pycellbox.common.options import checked, number
+from pycellbox.common.options import checked, number, optional
 
 
-@checked(weight_scale=number(0), alpha=number(0, above=True), range_factor=number(0))
+@checked(weight_scale=number(0), alpha=optional(number(0, above=True)), range_factor=number(0))
 @dataclass(frozen=True)
 class Initialization:
     """Where a fit starts.
@@ -16,13 +16,13 @@ class Initialization:
     ----------
     weight_scale : float
         Standard deviation of the initial W, drawn from a normal distribution.
-    alpha : float
-        Initial decay rate of every node, in 1/time.
+    alpha : float, optional
+        Initial decay rate of every node, in 1/time; None: 1 per `Recipe`'s ``time_scale``.
     range_factor : float
         A node's initial ε/α is ``max(1, range_factor · max|y|)`` over its training responses y:
         a node can reach no further than ε/α, so 1 is too little for most data.
     """
 
     weight_scale: float = 0.001
-    alpha: float = 1.0
+    alpha: float | None = None
     range_factor: float = 1.5

@@ -18,9 +18,11 @@ from pycellbox.common.options import (
     SEED,
     checked,
     choice,
+    number,
     optional,
     settle,
 )
+from pycellbox.common.texts import read_json
 from pycellbox.models import MODEL, CellBox, Model, model_from_dict, model_to_dict
 from pycellbox.objective import LOSS, PENALTY, Loss, LossName, Penalty
 from pycellbox.schedule import SCHEDULE, Stage, stage_from_dict
@@ -35,6 +37,7 @@ _OPEN = {
     "penalty": optional(PENALTY),
     "schedule": optional(SCHEDULE),
     "horizon": optional(HORIZON),
+    "time_scale": optional(number(0, above=True)),
     "purpose": optional(choice("prediction")),
 }
 _SAID = {"loss": LOSS, "seed": SEED, "dtype": DTYPE}
@@ -64,8 +67,12 @@ class Recipe:
     schedule : Stage or sequence of Stage, optional
         Learning rates, iterations, batches, patience; kept as a tuple. None: as the data ask for.
     horizon : float, optional
-        End of the integration for steady-state data. None: 10; time courses end with their last
-        time.
+        End of the integration for steady-state data. None: ten time scales after the last change
+        of inputs; time courses end with their last time.
+    time_scale : float, optional
+        Time over which nodes respond, in the unit of the data's times: a fit starts at rates of 1
+        per time scale, and learning rates move rates in that unit. None: from the times of the
+        data, so that a fit is the same whatever their unit is; 1 where they have none.
     purpose : {"prediction"}, optional
         What a fit of a drug screen is for. "prediction": of conditions not measured. The model gets
         an operating point, a common effect and direct effects on phenotypes, the strengths of all
@@ -96,6 +103,7 @@ class Recipe:
     penalty: Penalty | None = None
     schedule: Stage | Sequence[Stage] | None = None
     horizon: float | None = None
+    time_scale: float | None = None
     purpose: Purpose | None = None
     seed: int = 0
     dtype: Dtype = "float64"
@@ -143,6 +151,7 @@ class Recipe:
             "penalty": None if self.penalty is None else self.penalty.to_dict(),
             "schedule": [stage.to_dict() for stage in self.stages] or None,
             "horizon": self.horizon,
+            "time_scale": self.time_scale,
             "purpose": self.purpose,
             "seed": self.seed,
             "dtype": self.dtype,
@@ -202,11 +211,19 @@ class Recipe:
 
 
 OPTIONS = tuple(f.name for f in dataclasses.fields(Recipe))
+
+
+def recipe_in_file(text: str, mask: Any) -> Recipe:
+    """Read the resolved recipe of a file; older ones counted time in the unit of the data."""
+    return Recipe.from_dict({"time_scale": 1.0, **NAMED("recipe", read_json(text))}, mask=mask)
+
+
 _UNSET = {
     "solver": "as the data ask for",
     "penalty": "as the data ask for",
     "schedule": "as the data ask for",
-    "horizon": "10 for steady states, the last time of time courses",
+    "horizon": "ten time scales for steady states, the last time of time courses",
+    "time_scale": "from the times of the data",
     "purpose": "none in particular",
 }
 

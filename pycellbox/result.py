@@ -28,7 +28,7 @@ from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
 from pycellbox.objective import LOSS
 from pycellbox.problem import parameter_arrays, structure_of
-from pycellbox.recipe import Recipe
+from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.solving import states_of
 from pycellbox.summary import summary
 from pycellbox.times import of_same_kind, time_grid
@@ -75,7 +75,7 @@ class Fit:
                 if isinstance(index.values, np.ndarray):
                     index.values.flags.writeable = False
         mask = tree["parameters"].to_dataset().get("mask")
-        self.recipe = Recipe.from_dict(read_json(tree.attrs["recipe"]), mask=mask)
+        self.recipe = recipe_in_file(tree.attrs["recipe"], mask)
         if self.recipe.solver is None or None in (self.recipe.penalty, self.recipe.schedule):
             raise ModelError("the recipe of the tree leaves something open; pcb.load reads fits.")
         self.model: Any = self.recipe.model

@@ -73,7 +73,7 @@ def test_the_recipe_of_a_fit_makes_it_again(times, name, tmp_path):
     how = {"validation": 0.25, "backend": "numpy", "progress": False}
     fit = pcb.fit(data, **options, **how)
     recipe = pcb.Recipe(**options)
-    assert {k for k, v in fit.recipe.to_dict().items() if v is None} <= {"horizon"}
+    assert {k for k, v in fit.recipe.to_dict().items() if v is None} <= {"horizon", "purpose"}
     loaded = pcb.load(fit.save(tmp_path / "fit.nc")).recipe
     assert loaded == fit.recipe == resolve(fit.recipe, data)
     for told in (recipe, fit.recipe, pickle.loads(pickle.dumps(loaded))):

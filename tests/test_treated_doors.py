@@ -204,7 +204,7 @@ def test_courses_show_what_is_given_when_and_what_is_held():
 
 
 # ---- fits that follow one another, splits, configurations, commands
-QUICK = {"backend": "numpy", "progress": False, "solver": pcb.Heun(0.2)}
+QUICK = {"backend": "numpy", "progress": False, "solver": pcb.Heun(0.05)}
 
 
 @pytest.fixture(scope="module")

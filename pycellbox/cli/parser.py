@@ -172,7 +172,8 @@ def _training(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     training.add_argument(
         "--horizon", type=float,
-        help="time at which the steady state is read; rates start at 1 per unit (default: 10)",
+        help="time at which the steady state is read (default: ten decay times of the beginning, "
+        "which are 10 without phases)",
     )  # fmt: skip
     _backend(training)
 

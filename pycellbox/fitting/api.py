@@ -19,6 +19,7 @@ from pycellbox.doubts import doubt_data
 from pycellbox.errors import BackendWarning, OptionError, warn
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
 from pycellbox.fitting.checkpoint import Checkpoint
+from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.defaults import adaptive_solver, estimates, resolve
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.prediction import estimated
@@ -65,6 +66,7 @@ def fit(
     loss: LossName | Loss | None = None,
     penalty: Penalty | None = None,
     horizon: float | None = None,
+    time_scale: float | None = None,
     purpose: Purpose | None = None,
     initial: Initialization | xr.Dataset | None = None,
     seed: int | None = None,
@@ -84,7 +86,7 @@ def fit(
     model : Model or Recipe, optional
         The equation and parametrization; `CellBox()` by default. Or all that a fit is told, with
         none of the options of `Recipe` beside it: ``solver``, ``schedule``, ``loss``, ``penalty``,
-        ``horizon``, ``purpose``, ``seed`` and ``dtype``.
+        ``horizon``, ``time_scale``, ``purpose``, ``seed`` and ``dtype``.
     validation : float, sequence of str, or Dataset, optional
         Conditions that are not fitted but choose the best parameters and stop the fit: a share of
         ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
@@ -103,8 +105,13 @@ def fit(
     penalty : Penalty, optional
         On W, for every stage that has none of its own. The default follows the data.
     horizon : float, optional
-        End of the integration for steady-state data; default 10, ten decay times at the rate of 1
-        from which a fit starts. Time courses end with their last time.
+        End of the integration for steady-state data; default: ten decay times at the rate from
+        which a fit starts, after the last change of the inputs. Time courses end with their last
+        time.
+    time_scale : float, optional
+        Time over which nodes respond, in the unit of the data's times: rates start at 1 per time
+        scale, and training sees them in that unit. By default it follows the times of the data, so
+        that their unit makes no difference; 1 where there are none.
     purpose : {"prediction"}, optional
         What the fit of a drug screen is for, see `Recipe`: with "prediction" its nodes are
         estimated together with the strengths of their penalties, which the provenance keeps under
@@ -175,7 +182,8 @@ def fit(
     began = time.perf_counter()
     told = {
         "solver": solver, "schedule": schedule, "loss": loss, "penalty": penalty,
-        "horizon": horizon, "purpose": purpose, "seed": seed, "dtype": dtype,
+        "horizon": horizon, "time_scale": time_scale, "purpose": purpose, "seed": seed,
+        "dtype": dtype,
     }  # fmt: skip
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
     data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
@@ -198,7 +206,8 @@ def fit(
             problem = found.problem
             recipe = recipe.replace(model=problem.structure.model)
     rng = np.random.default_rng(recipe.seed)
-    start = found.start if found else _start(problem.rows(train), initial, rng)
+    clock = Clock.of(recipe)
+    start = found.start if found else _start(clock, problem.rows(train), initial, rng)
     job = Job(
         recipe=recipe,
         data=data.assign_coords(role=("condition", roles)),
@@ -255,9 +264,12 @@ def _feasible(recipe: Recipe, asked: Recipe, backend: Backend, data: xr.Dataset)
 
 
 def _start(
-    problem: Problem, initial: Initialization | xr.Dataset | None, rng: np.random.Generator
+    clock: Clock,
+    problem: Problem,
+    initial: Initialization | xr.Dataset | None,
+    rng: np.random.Generator,
 ) -> Parameters:
-    """Effective parameters to start from."""
+    """Effective parameters to start from, rates per time scale."""
     structure, treatment = problem.structure, problem.treatment
     levels = {}
     if structure.levels:
@@ -265,7 +277,9 @@ def _start(
         levels = {LEVEL: treatment.level_starts}
     if isinstance(initial, xr.Dataset):
         known = structure if LEVEL in initial else structure.plain
-        return levels | parameter_arrays(known, initial, np.float64)
-    plain = replace(problem, structure=structure.plain)
-    start = equations_of(structure.plain).start(plain, initial or Initialization(), rng)
-    return start | levels
+        return levels | clock.started(known, parameter_arrays(known, initial, np.float64))
+    settings = initial or Initialization()
+    if settings.alpha is not None:
+        settings = replace(settings, alpha=settings.alpha * clock.scale)
+    plain = clock.problem(replace(problem, structure=structure.plain))
+    return equations_of(plain.structure).start(plain, settings, rng) | levels

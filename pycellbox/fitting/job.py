@@ -11,6 +11,7 @@ import xarray as xr
 
 from pycellbox.backends import Backend
 from pycellbox.fitting.callbacks import Callback
+from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.loop import Training
 from pycellbox.fitting.progress import Progress
 from pycellbox.numerics.lowering import equations_of
@@ -32,7 +33,7 @@ class Job:
     problem : Problem
         Of all its conditions.
     start : dict of ndarray
-        Effective parameters, float64.
+        Effective parameters, float64, rates per time scale.
     backend : Backend
     rng : numpy.random.Generator
         After the start was drawn.
@@ -56,14 +57,17 @@ class Job:
     def training(self) -> Training:
         """Make its training, at the beginning."""
         recipe, problem, roles = self.recipe, self.problem, self.data["role"].values
+        clock = Clock.of(recipe)
+        scaled = clock.problem(problem)
         assert recipe.solver is not None
         assert recipe.penalty is not None
         train = np.flatnonzero(roles == "train")
-        pair = equations_of(problem.structure).parametrization(self.start, problem.rows(train))
+        pair = equations_of(scaled.structure).parametrization(self.start, scaled.rows(train))
         start = {k: v.astype(problem.perturbation.dtype) for k, v in self.start.items()}
         return Training(
             backend=self.backend,
             problem=problem,
+            clock=clock,
             train=train,
             validation=np.flatnonzero(roles == "validation"),
             solver=recipe.solver,

@@ -13,6 +13,7 @@ import numpy as np
 from pycellbox.backends import Backend
 from pycellbox.ending import COMPLETED, Ended, Ending, interrupted
 from pycellbox.errors import DivergenceError
+from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.history import History
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.stage import StageRun, end_of
@@ -36,6 +37,8 @@ class Training:
     ----------
     problem : Problem
         Training and validation conditions together, at the longest horizon.
+    clock : Clock
+        In whose time scale θ is.
     train, validation : ndarray of int
         Rows of the problem.
     raw : ndarray, (θ,)
@@ -51,6 +54,7 @@ class Training:
 
     backend: Backend
     problem: Problem
+    clock: Clock
     train: Array
     validation: Array
     solver: Solver
@@ -89,12 +93,13 @@ class Training:
                 try:
                     (left or StageRun(self, number, stage)).run()
                 except DivergenceError as error:
+                    why = f"{error}{self.clock.said}"
                     if not self.history:
                         raise DivergenceError(
-                            f"the fit cannot start: {error} Or start from smaller weights: "
+                            f"the fit cannot start: {why} Or start from smaller weights: "
                             "initial=pcb.Initialization(weight_scale=...)."
                         ) from error
-                    self.ended = Ended(Ending.DIVERGED, f"stopped in stage {number}: {error}")
+                    self.ended = Ended(Ending.DIVERGED, f"stopped in stage {number}: {why}")
                     return
                 finally:
                     log.info(
@@ -125,7 +130,7 @@ class Training:
         """State after all stages: nothing is left but what was reached."""
         generator = copy.deepcopy(self.rng.bit_generator.state)
         pair, rows = self.parametrization, self.history
-        return TrainingState(stages, 0, self.kept, {}, {}, None, generator, rows, pair)
+        return TrainingState(stages, 0, self.kept, {}, {}, None, generator, rows, pair, self.clock)
 
     def keep(self, raw: Array, retried: int) -> None:
         """Keep parameters that nobody changes any more, with the history so far, in one go."""

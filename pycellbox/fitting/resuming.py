@@ -25,11 +25,12 @@ from pycellbox.errors import (
 )
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
 from pycellbox.fitting.checkpoint import Checkpoint, circumstances, read_checkpoint
+from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.run import carry_out, check_stage_horizons
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Problem, parameter_arrays, structure_of
-from pycellbox.recipe import Recipe
+from pycellbox.recipe import recipe_in_file
 from pycellbox.result import Fit
 
 
@@ -91,7 +92,7 @@ def resume(
         began = now - number(0)("seconds", attrs["seconds"])
         _compare(path, read_json(attrs["circumstances"]), circumstances(chosen))
         start = groups["start"]
-        recipe = Recipe.from_dict(read_json(attrs["recipe"]), mask=start.get("mask"))
+        recipe = recipe_in_file(attrs["recipe"], start.get("mask"))
         data = validate(groups["data"])
         roles = data["role"].values
         if not set(roles) <= {"train", "validation"} or not (roles == "train").any():
@@ -102,7 +103,9 @@ def resume(
         problem = Problem.from_dataset(data, structure, recipe.horizon, precision)
         check_stage_horizons(recipe.stages, problem)
         parameters = parameter_arrays(
-            problem.structure, start.drop_vars("mask", errors="ignore"), np.float64
+            Clock.of(recipe).structure(problem.structure),
+            start.drop_vars("mask", errors="ignore"),
+            np.float64,
         )
         ended = _ended(read_json(attrs["ended"]))
         job = Job(
@@ -118,7 +121,7 @@ def resume(
         )
         keeper = Checkpoint.onwards(path, checkpoint_seconds, job)
         training = job.training()
-        state = TrainingState.from_groups(attrs, groups, training.parametrization)
+        state = TrainingState.from_groups(attrs, groups, training.parametrization, training.clock)
         training.go_on(state, recipe.stages)
     except (BackendError, PycellboxWarning):
         raise

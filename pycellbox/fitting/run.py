@@ -80,7 +80,9 @@ def carry_out(
         fitted = conclusion(
             recipe,
             structure=problem.structure,
-            parameters=training.parametrization.constrain(kept.raw),
+            parameters=training.clock.reached(
+                problem.structure, training.parametrization.constrain(kept.raw)
+            ),
             history=history.to_dataset(),
             data=job.data,
             backend=job.backend,

@@ -37,7 +37,10 @@ class StageRun:
         self._left: TrainingRun | None = None
         problem = up_to(training.problem, stage.horizon)
         self.horizon, self.times = float(problem.times[-1]), problem.times.size
-        session = session_of(training.backend, problem, training.solver, training.loss)
+        clock = training.clock
+        session = session_of(
+            training.backend, clock.problem(problem), clock.solver(training.solver), training.loss
+        )
         train_weight = problem.weight[training.train]
         objective = Objective(
             session,
@@ -179,6 +182,7 @@ class StageRun:
             generator=copy.deepcopy(self.t.rng.bit_generator.state),
             rows=self.t.history.first(len(self.t.history)),
             parametrization=self.t.parametrization,
+            clock=self.t.clock,
         )
 
     def _place(self, iteration: int) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.texts import read_json
+from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.history import History
 from pycellbox.numerics.checks import check_arrays
 from pycellbox.numerics.parametrization import Parametrization
@@ -66,6 +67,8 @@ class TrainingState:
         Of all iterations.
     parametrization : Parametrization
         Which makes effective parameters of raw ones.
+    clock : Clock
+        In whose time scale those are.
     """
 
     stage: int
@@ -77,12 +80,14 @@ class TrainingState:
     generator: Mapping[str, Any]
     rows: History
     parametrization: Parametrization
+    clock: Clock
 
     @cached_property
     def parameters(self) -> xr.Dataset:
         """The best effective parameters so far, labelled as `pycellbox.Fit.parameters`."""
         pair = self.parametrization
-        return parameter_dataset(pair.structure, pair.constrain(self.kept.raw))
+        reached = self.clock.reached(pair.structure, pair.constrain(self.kept.raw))
+        return parameter_dataset(pair.structure, reached)
 
     @cached_property
     def history(self) -> xr.Dataset:
@@ -122,6 +127,7 @@ class TrainingState:
         attrs: Mapping[str, Any],
         groups: Mapping[str, xr.Dataset],
         parametrization: Parametrization,
+        clock: Clock,
     ) -> TrainingState:
         """Take up what `to_groups` gave.
 
@@ -130,7 +136,8 @@ class TrainingState:
         attrs, groups : mapping
             Attributes and datasets.
         parametrization : Parametrization
-            That of the fit's recipe.
+        clock : Clock
+            Those of the fit's recipe.
 
         Returns
         -------
@@ -156,6 +163,7 @@ class TrainingState:
             generator=read_json(attrs["generator"]),
             rows=History.of(history),
             parametrization=parametrization,
+            clock=clock,
         )
 
     def check(self, ends: Sequence[float]) -> None:

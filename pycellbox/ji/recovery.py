@@ -192,7 +192,13 @@ def ji_fit(
         optimizer=AdamW(clip_norm=1.0),
     )
     recipe = Recipe(
-        JI_MODEL, loss="mae", solver=RK4(0.5), penalty=Penalty(), schedule=stage, seed=seed
+        JI_MODEL,
+        loss="mae",
+        solver=RK4(0.5),
+        penalty=Penalty(),
+        schedule=stage,
+        seed=seed,
+        time_scale=1.0,  # of nodes that decay at rates of about 1
     )
     return fit(train, recipe, validation=validation, backend=backend, progress=False)
 

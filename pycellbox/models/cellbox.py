@@ -113,7 +113,8 @@ class CellBox(Model):
     form : {0, 1, 2, "ji", "ji-code"}
         Where the perturbation u enters. 0: inside φ. 1: outside, scaled by ε, ε∘(φ(Wx)+u) − α∘x.
         2: outside with a strength of its own, ε∘φ(Wx) + ψ∘u − α∘x. "ji": the equation of the
-        Julia port's paper, α∘(φ(Wx−u) − x). "ji-code": the one its code solves, α∘φ(Wx−u) − x.
+        Julia port's paper, α∘(φ(Wx−u) − x). "ji-code": the one its code solves, α∘φ(Wx−u) − x, in
+        which every node decays at the rate 1 in whatever unit of time the data have.
     degree : {1, 2}
         2 adds rowsum(W)∘x to Wx.
     order : int, optional
@@ -251,7 +252,12 @@ class CellBox(Model):
         W = Parameter("W", ("target", "source"), (n, n), groups, fixed=~mask)
         return (
             W,
-            *(Parameter(name, ("node",), (n,), lower=0.0, start=1.0) for name in self.rates),
+            *(
+                Parameter(
+                    name, ("node",), (n,), lower=0.0, start=1.0, per_time=self.form != "ji-code"
+                )
+                for name in self.rates
+            ),
             *(
                 Parameter(name, ("node",), (n,), group, fixed=is_drug)
                 for name, group in self.shifts.items()

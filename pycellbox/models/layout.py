@@ -32,7 +32,10 @@ class Parameter:
     fixed : ndarray of bool, shape, optional
         Entries that are not fitted and keep ``start``.
     start : float or ndarray, shape
-        Value from which a fit starts, in the parameter's unit.
+        Value from which a fit starts, in the parameter's unit; that of rates is per time scale.
+    per_time : bool
+        Whether it is a rate, in 1/time. Training then sees it in 1 per ``time_scale`` of
+        `pycellbox.Recipe`, and so the same in whatever unit of time the data are.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Parameter:
     upper: float = math.inf
     fixed: Array | None = field(default=None, repr=False)
     start: Any = 0.0
+    per_time: bool = False
 
     @property
     def size(self) -> int:

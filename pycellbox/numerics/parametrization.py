@@ -14,8 +14,8 @@ from pycellbox.problem import Array, Parameters
 
 Positive = Literal["softplus", "log"]
 
-# The logarithm of nothing would be −∞, from where no step leads back.
-_LEAST = {"softplus": 0.0, "log": 1e-6}
+# Of the largest: the logarithm of nothing would be −∞, from where no step leads back.
+_LEAST = 1e-6
 
 
 class Parametrization:
@@ -124,7 +124,10 @@ class Parametrization:
             share = np.clip((value - lower) / (upper - lower), nearest, 1 - nearest)
             return np.log(share / (1 - share))
         above = upper - value if upper < math.inf else value - lower if lower else value
-        above = np.maximum(above, _LEAST[self.positive] or np.finfo(value.dtype).tiny)
+        least = float(np.finfo(value.dtype).tiny)
+        if self.positive == "log":
+            least = _LEAST * float(above.max(initial=0.0)) or _LEAST
+        above = np.maximum(above, least)
         # The inverse of softplus, or of the exponential.
         return np.log(above) if self.positive == "log" else above + np.log(-np.expm1(-above))
 

@@ -22,7 +22,8 @@ from pycellbox.treatment import Treatment
 # Their derivatives are to be exact; what swings slowly has come near at the end of the time given.
 SETTLING = SteadyState(tol=1e-13, lead=SETTLING_TIMES / 4)
 """How the steady states are found from which trajectories begin."""
-# How often the time of an equation whose rates are not known is doubled, from 1 on.
+# How often the time of an equation whose rates are not known is doubled, from that on which its
+# fastest change at the beginning takes.
 _DOUBLINGS = 12
 # How near to the trajectory's end Newton's method has to stay, relative to 1 + |x|.
 _NEWTON_STEPS, _NEAR = 20, 1e-2
@@ -139,7 +140,11 @@ class EquationRest(Rest):
         self._all = np.arange(len(field.initial))
         rate = field.slowest_rate()
         known = rate is not None and 0 < rate < math.inf
-        self._span = SETTLING_TIMES / rate if known else 1.0  # type: ignore[operator]
+        if known:
+            self._span = SETTLING_TIMES / rate  # type: ignore[operator]
+        else:
+            slopes = np.linalg.norm(field.jacobian(field.initial), 2, axis=(1, 2))
+            self._span = 1 / float(slopes.max(initial=0.0) or 1.0)
         for doubling in range(1 if known else _DOUBLINGS):
             self._span *= 2 if doubling else 1
             reached, _ = integration.reached(self._all, self._span)

@@ -24,7 +24,7 @@ PACE = 0.75
 minimum the longer one will do: an error of a percent in the Jacobian shifts it by a percent of a
 standard error."""
 
-# A rate of change at rest, relative to 1 + |x|.
+# A rate of change at rest, relative to 1 + |x| and the fastest decay.
 _STILL = 1e-6
 MOST_ENTRIES = 2e8  # of a Jacobian, or of all its steps' propagators: 1.6 GB
 
@@ -84,7 +84,8 @@ class Sensitivity:
         p, n = self.problem, self.n
         k = self.lowering.coefficients(parameters)
         at_rest = (k.a * self._kernel.steepest)[:, None] * k.M - np.diag(k.c)
-        step = pace / max(float(np.abs(np.linalg.eigvals(at_rest)).max()), 1e-3)
+        slowest = 1e-3 / float(p.times[-1] or 1.0)
+        step = pace / max(float(np.abs(np.linalg.eigvals(at_rest)).max()), slowest)
         cut = pieces(self._starts, p.times)
         # Two halves a step, and an even number of steps for Simpson's rule.
         counts = [
@@ -155,7 +156,8 @@ class Sensitivity:
         moves = ~treatment.held[rows]
         field = begun(self.lowering.field(parameters, drive), x, moves)
         assert isinstance(field, Kernel)
-        still = np.abs(field.value(x)).max(axis=1) <= _STILL * (1 + np.abs(x).max(axis=1))
+        slow = _STILL * float(field.coefficients.c.max())
+        still = np.abs(field.value(x)).max(axis=1) <= slow * (1 + np.abs(x).max(axis=1))
         systems = self._systems(field, moves, x)
         still &= np.linalg.eigvals(systems).real.min(axis=1) > 0
         if not still.all():

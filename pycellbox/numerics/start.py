@@ -39,7 +39,7 @@ def initial_parameters(
     structure, ranges = problem.structure, response_range(problem, start.range_factor)
     n = structure.n_nodes
     W = np.where(structure.mask, rng.normal(0.0, start.weight_scale, (n, n)), 0.0)
-    alpha = np.full(n, float(start.alpha))
+    alpha = np.full(n, 1.0 if start.alpha is None else float(start.alpha))
     psi = np.where(structure.is_drug, alpha * ranges, 1.0)
     rates = {"alpha": alpha, "epsilon": alpha * ranges, "psi": psi}
     shifts = {name: np.zeros(n) for name in structure.model.shifts}

@@ -181,7 +181,7 @@ function advance!(run::Ensemble, start::Float64, stop::Float64)
         elseif h > 0.5 * (stop - now)
             h = 0.5 * (stop - now)  # two even steps instead of a long one and a sliver
         end
-        guard!(run, h, now)
+        guard!(run, h, now, stop)
         error = attempt!(run, h)
         if error <= 1
             push!(run.sizes, h)
@@ -197,7 +197,7 @@ function advance!(run::Ensemble, start::Float64, stop::Float64)
     return nothing
 end
 
-function guard!(run::Ensemble, h, now)
+function guard!(run::Ensemble, h, now, stop)
     check_interrupt()
     run.attempts += 1
     run.attempts > run.solver.max_steps && throw(
@@ -206,7 +206,7 @@ function guard!(run::Ensemble, h, now)
             "stiff or unstable: loosen rtol and atol, raise max_steps, or shrink W.",
         ),
     )
-    h <= 16 * eps(Float64) * max(now, 1e-8) && throw(
+    h <= 16 * eps(Float64) * max(now, 1e-8 * stop) && throw(
         DivergenceError(
             "Tsit5's step vanished at t = $(run.began + now): the trajectory leaves the finite numbers or " *
             "the tolerances are below rounding.",

@@ -243,7 +243,7 @@ class _Adaptive:
                 h = end - now
             elif h > 0.5 * (end - now):
                 h = 0.5 * (end - now)  # two even steps instead of a long one and a sliver
-            self._guard(h, now)
+            self._guard(h, now, end)
             self.stepper.set_step(h)
             # The first stage stands in the record: the last evaluation of the step before.
             self.stepper.step(record, following.state[0], first_known=True)
@@ -260,14 +260,14 @@ class _Adaptive:
                 factor = self._factor(error) if math.isfinite(error) else _SHRINK
                 self.h = h * min(factor, _SAFETY)
 
-    def _guard(self, h: float, now: float) -> None:
+    def _guard(self, h: float, now: float, end: float) -> None:
         self._attempts += 1
         if self._attempts > self.solver.max_steps:
             raise DivergenceError(
                 f"Tsit5 gave up at t = {now:g} after {self.solver.max_steps} steps; the network is "
                 "stiff or unstable: loosen rtol and atol, raise max_steps, or shrink W."
             )
-        if h <= 16 * np.finfo(float).eps * max(now, 1e-8):
+        if h <= 16 * np.finfo(float).eps * max(now, 1e-8 * end):
             raise DivergenceError(
                 f"Tsit5's step vanished at t = {now:g}: the trajectory leaves the finite numbers "
                 "or the tolerances are below rounding."
