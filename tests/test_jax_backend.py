@@ -28,6 +28,7 @@ from tests.support.problems import (
     models,
     random_parameters,
     random_problem,
+    shifted_models,
 )
 
 jax = pytest.importorskip("jax", reason='needs JAX: pip install "pycellbox[jax]"')
@@ -67,12 +68,13 @@ def compare(backend, problem, parameters, solver, loss, tolerance, rows=None, pr
 def by_program() -> dict[tuple, list[pcb.CellBox]]:
     """Every model, those together that share a program: one compilation each."""
     groups: dict[tuple, list[pcb.CellBox]] = {}
-    for model in models():
-        if model.order == 3:  # differs in the envelope alone, which has a test of its own
+    for model in (*models(), *shifted_models()):
+        # Those of order 3 differ in the envelope alone, which has a test of its own.
+        if model.order == 3 or (len(model.shifts) == 2 and model.envelope != "tanh"):
             continue
         outside = model.form in (1, 2) or model.dose_saturation is not None
-        inside = model.form not in (1, 2)
-        groups.setdefault((model.envelope, model.order, inside, outside), []).append(model)
+        drive = model.form not in (1, 2), outside or model.operating_point, len(model.shifts)
+        groups.setdefault((model.envelope, model.order, *drive), []).append(model)
     return groups
 
 

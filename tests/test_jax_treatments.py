@@ -42,6 +42,7 @@ KINDS = {
 }
 HEUN = pcb.Heun(0.1)
 CLAMPED = CellBox(drugs="clamped", dose_saturation=0.5)
+SHIFTED = dataclasses.replace(CLAMPED, operating_point=True, common_effect=True)
 ROWS = (([3, 0], 2), ([1, 3], 1), ([2, 0], None), ([2, 2], 3))
 
 
@@ -69,10 +70,10 @@ def compare(backend, problem: Problem, p: Any, solver: Solver, asked: Any, toler
 
 def test_losses_and_gradients_agree_with_numpy(backend):
     """With rows, among them no pre-treated one, and prefixes before and behind breaks."""
-    p = parameters_of(CLAMPED)
-    for seed, kind in enumerate(KINDS.values()):
-        problem = treated_problem(CLAMPED, np.random.default_rng(seed), TIMES, **kind)
-        compare(backend, problem, p, HEUN, ROWS)
+    cases = [*((CLAMPED, kind) for kind in KINDS.values()), (SHIFTED, KINDS["all"])]
+    for seed, (model, kind) in enumerate(cases):
+        problem = treated_problem(model, np.random.default_rng(seed), TIMES, **kind)
+        compare(backend, problem, parameters_of(model), HEUN, ROWS)
 
 
 def test_what_is_not_there_is_left_out_of_programs(backend):
@@ -140,8 +141,8 @@ def test_other_equations_agree_with_numpy(backend):
 
 
 def test_residuals_have_their_jacobian(backend):
-    problem = treated_problem(CLAMPED, np.random.default_rng(3), TIMES, **KINDS["all"])
-    p, layout = parameters_of(CLAMPED), problem.structure.layout
+    problem = treated_problem(SHIFTED, np.random.default_rng(3), TIMES, **KINDS["all"])
+    p, layout = parameters_of(SHIFTED), problem.structure.layout
     residuals, jacobian = backend.session(problem, HEUN, Loss()).residuals_and_jacobian(p)
     _, gradient = NumpyBackend().session(problem, HEUN, Loss()).loss_and_gradient(p)
     mean = 2 * residuals @ jacobian / len(residuals)

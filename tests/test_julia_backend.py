@@ -24,6 +24,7 @@ from pycellbox.backends.julia.runtime import OPTIONS
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.models import FORMS
 from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.objective import Loss
 from tests.support.problems import (
@@ -35,6 +36,7 @@ from tests.support.problems import (
     models,
     random_parameters,
     random_problem,
+    shifted_models,
     small_network,
     structure,
 )
@@ -46,6 +48,7 @@ pytestmark = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parents[1]
 FIXED = (pcb.Euler(0.1), pcb.Midpoint(0.1), pcb.Heun(0.1), pcb.RK4(0.1))
+SHIFTED = pcb.CellBox(operating_point=True, common_effect=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def julia():
     return get_backend("julia")
 
 
-@pytest.mark.parametrize("model", models(), ids=repr)
+@pytest.mark.parametrize("model", [*models(), *shifted_models()], ids=repr)
 def test_every_model_agrees_with_numpy(julia, model):
     rng = np.random.default_rng(1)
     problem, parameters = random_problem(model, rng), random_parameters(model, rng)
@@ -73,7 +76,7 @@ def test_every_fixed_step_agrees_with_numpy(julia, solver, loss, dtype):
     compare(julia, problem, parameters, solver, Loss(loss), tolerance)
 
 
-@pytest.mark.parametrize("model", models()[::3], ids=repr)
+@pytest.mark.parametrize("model", [*models()[::3], *shifted_models()[::3]], ids=repr)
 def test_tsit5_takes_the_steps_of_numpy(julia, model):
     rng = np.random.default_rng(2)
     problem = random_problem(model, rng, times=(0.0, 0.35, 1.0, 7.0))
@@ -122,10 +125,9 @@ def compare(julia, problem, parameters, solver, loss, tolerance):
 
 
 @pytest.mark.parametrize("gradient", ["adjoint", "interpolating", "quadrature", "forward"])
-@pytest.mark.parametrize("form", [0, 2])
-def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, form):
+@pytest.mark.parametrize("model", [pcb.CellBox(), pcb.CellBox(form=2), SHIFTED], ids=repr)
+def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, model):
     rng = np.random.default_rng(3)
-    model = pcb.CellBox(form=form)
     problem = random_problem(model, rng, times=(0.5, 2.0), conditions=3)
     parameters = random_parameters(model, rng)
     session = julia.session(problem, pcb.Tsit5(1e-10, 1e-12), Loss(), gradient)
@@ -136,10 +138,10 @@ def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, form):
     assert_same_gradient(slope, differences, 1e-6)
 
 
+@pytest.mark.parametrize("model", [pcb.CellBox(), SHIFTED], ids=repr)
 @pytest.mark.parametrize("name", ["DP5", "Vern7", "Rodas5P", "TRBDF2"])
-def test_every_named_algorithm(julia, name):
+def test_every_named_algorithm(julia, name, model):
     rng = np.random.default_rng(3)
-    model = pcb.CellBox()
     problem = random_problem(model, rng, times=(0.5, 2.0), conditions=3)
     parameters = random_parameters(model, rng)
     tolerance = 1e-6 if name == "TRBDF2" else 1e-9  # of order two
@@ -161,13 +163,14 @@ def test_algorithm_objects_and_ode_problems(julia):
     import juliacall
 
     rng = np.random.default_rng(4)
-    model, n = pcb.CellBox(), len(NODES)
+    model, n = SHIFTED, len(NODES)
     s = structure(model)
     p = labelled(s, random_parameters(model, rng))
     u = xr.DataArray(
         rng.normal(size=(3, n)), {"condition": list("abc"), "node": list(NODES)},
         ("condition", "node"),
     )  # fmt: skip
+    u[1] = 0
     juliacall.Main.seval("using OrdinaryDiffEqTsit5")
     algorithm = juliacall.Main.seval("OrdinaryDiffEqTsit5.Tsit5()")
     solution = pcb.solve(model, p, u, solver=algorithm, horizon=2.0, backend="julia")
@@ -242,6 +245,11 @@ def test_gradient_of_settled_conditions_at_loose_tolerances(julia, gradient):
         {"stage": {"optimizer": pcb.AdamW(clip_norm=0.05, weight_decay=0.1)}},
         {"stage": {"patience": 8}, "validation": 0.4},
         {"penalty": pcb.Penalty(l1={"drug_to_node": 0.01}, l2=0.02, scale="sum")},
+        {
+            "model": dataclasses.replace(SHIFTED, drugs_on_phenotypes=True),
+            "penalty": pcb.Penalty(l1={"common_effect": 0.01}, l2={"operating_point": 0.02}),
+            "stage": {"optimizer": pcb.AdamW(weight_decay=0.1)},
+        },
     ],
     ids=repr,
 )
@@ -358,10 +366,11 @@ def test_a_blow_up_in_training_is_averted_the_same_way(julia):
 
 
 @pytest.mark.parametrize("envelope", ["tanh", "hill", "sigmoid"])
-@pytest.mark.parametrize("form", [0, 1, 2, "ji", "ji-code"])
-def test_steady_states_agree_with_numpy(julia, form, envelope):
+@pytest.mark.parametrize("model", [*(pcb.CellBox(form=form) for form in FORMS), SHIFTED], ids=repr)
+def test_steady_states_agree_with_numpy(julia, model, envelope):
     rng = np.random.default_rng(20)
-    model = pcb.CellBox(form=form, envelope=envelope, drugs="clamped" if form == 1 else "input")
+    drugs = "clamped" if model.form == 1 else "input"
+    model = dataclasses.replace(model, envelope=envelope, drugs=drugs)
     problem = random_problem(model, rng, times=(60.0,), conditions=6)
     parameters = random_parameters(model, rng, scale=0.3)
     solver = pcb.SteadyState(tol=1e-12)

@@ -5,9 +5,9 @@ using PycellboxCore
 using PycellboxCore:
     Adaptive, AnyLoss, Coefficients, Course, DivergenceError, InputGradient, Inputs, Kernel, Lowering,
     Loss, Model, SolverError, Stops, Structure, Treatment, TreatmentGradient, check_inputs,
-    coefficients!, drive!, each_jump, initial_state, keep_start!, load_coefficients!, masked, moving,
-    nodes, pack!, penalty, penalty_slope, pull_back!, pull_back_drive!, reverse_start!, rhs!, segment,
-    set_off!, slope, start!, starts_of, unpack!, value, vjp_coefficients!, vjp_state!, write_moves!,
+    coefficients!, drive!, each_jump, initial_state, keep_start!, load_coefficients!, loaded!, masked,
+    moving, nodes, pack!, penalty, penalty_slope, pull_back!, pull_back_drive!, reverse_start!, rhs!,
+    segment, set_off!, shifts, slope, start!, starts_of, unpack!, value, vjp_coefficients!, vjp_state!, write_moves!,
     zero_parameters
 using ForwardDiff: ForwardDiff
 using LinearAlgebra: BLAS

@@ -106,7 +106,8 @@ function leave!(session, leg, course::Course, inputs, group, mine, of_drive, dx0
 end
 
 function finish!(gradient, session::AdaptiveSession, dp, total)
-    pull_back!(gradient, session.lowering, unpack!(session.k, dp))
+    k = unpack!(session.k, dp)
+    pull_back!(gradient, session.lowering, k, session.network.kernel.network)
     return total, gradient
 end
 

@@ -2,8 +2,8 @@
 
 """
 The right-hand side dx/dt = a∘φ(Mx + p) + b∘v − c∘x on matrices (n × conditions), and its products,
-over the parameter vector [vec(M); a; b; c], or [vec(M); a; b; c; vec(p); vec(v)] where the derivatives
-with respect to the drive are wanted too. What stands in its p and v is not read.
+over the parameter vector [vec(M); a; b; c; vec(shifts)], behind which are vec(p) and vec(v) where the
+derivatives with respect to the drive are wanted too. What stands in its p and v is not read.
 
 PycellboxCore's `Kernel` does the work for plain numbers of its own type, and for nodes that stay. It has packed copies of the
 parameters: `loaded` tells of which vector, and where it is `ours` alone, nobody else changes it and
@@ -20,7 +20,7 @@ function Network(
 ) where {T}
     kernel = Kernel(structure, parameters, u; masked=masked)
     k = kernel.network.coefficients
-    return Network(kernel, pack!(zeros(T, length(k.M) + 3length(k.a)), k), ours)
+    return Network(kernel, pack!(zeros(T, length(k)), k), ours)
 end
 
 n_nodes(net::Network) = size(net.kernel.initial, 1)
@@ -35,19 +35,21 @@ function kernel_at(net::Network{T}, p::AbstractVector{T}, arrays::AbstractArray{
 end
 kernel_at(net::Network, p, arrays...) = nothing
 
-"M, a, b and c as views of the parameter vector."
-function unpack(p::AbstractVector, n::Integer)
+"M, a, b, c and shifts as views of the parameter vector."
+function unpack(p::AbstractVector, net::Network)
+    n, k = n_nodes(net), size(net.kernel.reach, 1)
     M = reshape(view(p, 1:(n * n)), n, n)
     at = n * n
     return M, view(p, (at + 1):(at + n)), view(p, (at + n + 1):(at + 2n)),
-    view(p, (at + 2n + 1):(at + 3n))
+    view(p, (at + 2n + 1):(at + 3n)), reshape(view(p, (at + 3n + 1):(at + (3 + k) * n)), n, k)
 end
 
 "Mx + p by plain loops, n × conditions."
-function inner_input(net::Network, M, X)
+function inner_input(net::Network, M, shifts, X)
     z = M * X
-    inside = net.kernel.inside
-    inside === nothing || (z .+= reshape(inside, size(z)))
+    bare = net.kernel.bare
+    bare === nothing || (z .+= reshape(bare, size(z)))
+    isempty(shifts) || (z .+= shifts * net.kernel.reach)
     return z
 end
 
@@ -58,9 +60,9 @@ function (net::Network)(dx, x, p, t)
     kernel = kernel_at(net, p, dx, x)
     kernel === nothing || (rhs!(dx, x, kernel); return nothing)
     n = n_nodes(net)
-    M, a, b, c = unpack(p, n)
+    M, a, b, c, shifts = unpack(p, net)
     X, v = reshape(x, n, :), outside(net)
-    z = inner_input(net, M, X)
+    z = inner_input(net, M, shifts, X)
     dX = reshape(dx, n, :)
     dX .= a .* value.(Ref(kernel_envelope(net)), z) .- c .* X
     v === nothing || (dX .+= b .* v)
@@ -73,7 +75,7 @@ kernel_envelope(net::Network) = net.kernel.network.envelope
 function vjp!(net::Network, out, λ, x, p, t)
     kernel = kernel_at(net, p, out, λ, x)
     kernel === nothing || (vjp_state!(out, λ, x, kernel); return nothing)
-    M, _, _, c = unpack(p, n_nodes(net))
+    M, _, _, c = unpack(p, net)
     Λ, _, g, _ = inner_adjoint(net, λ, x, p)
     dX = reshape(out, size(Λ))
     dX .= M' * g .- c .* Λ
@@ -83,9 +85,9 @@ end
 "λ, φ(z), λ∘a∘φ'(z) and x as matrices, by plain loops."
 function inner_adjoint(net::Network, λ, x, p)
     n, envelope = n_nodes(net), kernel_envelope(net)
-    M, a, _, _ = unpack(p, n)
+    M, a, _, _, shifts = unpack(p, net)
     Λ, X = reshape(λ, n, :), reshape(x, n, :)
-    z = inner_input(net, M, X)
+    z = inner_input(net, M, shifts, X)
     φ = value.(Ref(envelope), z)
     return Λ, φ, Λ .* a .* slope.(Ref(envelope), z, φ), X
 end
@@ -99,12 +101,13 @@ function vjp_p!(net::Network, out, λ, x, p, t)
         return nothing
     end
     Λ, φ, g, X = inner_adjoint(net, λ, x, p)
-    dM, da, db, dc = unpack(vec(out), n_nodes(net))
+    dM, da, db, dc, dshifts = unpack(vec(out), net)
     v = outside(net)
     dM .= g * X'
     da .= vec(sum(Λ .* φ; dims=2))
     db .= v === nothing ? zero(eltype(db)) : vec(sum(Λ .* v; dims=2))
     dc .= .-vec(sum(Λ .* X; dims=2))
+    isempty(dshifts) || (dshifts .= g * net.kernel.reach')
     return nothing
 end
 
@@ -121,8 +124,8 @@ end
 "Write the Jacobian of one condition, diag(a∘φ')M − diag(c)."
 function jacobian!(net::Network, J, x, p, t)
     n, envelope = n_nodes(net), kernel_envelope(net)
-    M, a, _, c = unpack(p, n)
-    z = vec(inner_input(net, M, reshape(x, n, 1)))
+    M, a, _, c, shifts = unpack(p, net)
+    z = vec(inner_input(net, M, shifts, reshape(x, n, 1)))
     factor = a .* slope.(Ref(envelope), z, value.(Ref(envelope), z))
     J .= factor .* M
     for i in 1:n

@@ -75,10 +75,10 @@ function PycellboxCore.adaptive_session(
     solver::Adaptive,
 ) where {T}
     algorithm, implicit = find_algorithm(solver.algorithm)
-    n = nodes(structure)
+    k = Coefficients{T}(nodes(structure), length(shifts(structure.model)))
     return AdaptiveSession(
         structure, Lowering(structure), u, y, weight, collect(Float64, times), loss, solver,
-        algorithm, implicit, Coefficients{T}(n), zeros(T, n^2 + 3n), nothing, nothing,
+        algorithm, implicit, k, zeros(T, length(k)), nothing, nothing,
     )
 end
 
@@ -156,7 +156,8 @@ end
 function prepare_network!(net::Network, session::AdaptiveSession, course, group, s)
     kernel = net.kernel
     drive!(
-        kernel.inside, kernel.outside, kernel.initial, kernel.lowering, segment(session.u, s), group
+        kernel.bare, kernel.outside, kernel.initial, kernel.reach, kernel.lowering,
+        segment(session.u, s), group,
     )
     if course !== nothing
         copyto!(resize!(course.columns, length(group)), group)
@@ -166,6 +167,8 @@ function prepare_network!(net::Network, session::AdaptiveSession, course, group,
     if net.loaded != session.p
         copyto!(net.loaded, session.p)
         load_coefficients!(kernel, session.p)
+    else
+        loaded!(kernel)
     end
     return net
 end

@@ -26,7 +26,7 @@ include("python/training.jl")
 include("precompile.jl")
 
 export CoreError, ModelError, SolverError, DivergenceError
-export Model, Structure, structural_mask, nodes, rates
+export Model, Structure, structural_mask, nodes, rates, shifts
 export zero_parameters, flatten, unflatten
 export Kernel, load!, initial_state, rhs!, vjp_state!, vjp_parameters!
 # Euler, Midpoint, Heun and RK4 are not exported: OrdinaryDiffEq uses the same names.

@@ -26,7 +26,7 @@ function workload(drugs::Bool)
     GC.@preserve(is_drug, mask, u, y, weight, W, gradient_W, alpha, epsilon, gradient_alpha,
         gradient_epsilon, b0, rate, zero_W, zero_n, rate_W, out, records, rows, ends,
         prefixes, epochs, factors, times, residual, settled, wish, found, begin
-        options = ("tanh", 0, 1, nothing, "input", 0.25)
+        options = ("tanh", 0, 1, nothing, "input", 0.25, false, false)
         structure = python_structure(options, n, at(is_drug), at(mask))
         parameters = (at(W), at(alpha), at(epsilon))
         gradient = (at(gradient_W), at(gradient_alpha), at(gradient_epsilon))

@@ -12,8 +12,10 @@ using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensiti
 
     function problem(model)
         structure = Structure(model, kinds)
-        draw(name) = name == :W ? randn(n, n) .* structure.mask : 0.5 .+ rand(n)
-        names = (:W, rates(structure.model)...)
+        draw(name) =
+            name == :W ? randn(n, n) .* structure.mask :
+            name in (:b, :common) ? randn(n) .* .!structure.is_drug : 0.5 .+ rand(n)
+        names = PycellboxCore.parameter_names(structure.model)
         return structure, NamedTuple{names}(map(draw, names))
     end
 
@@ -41,10 +43,11 @@ using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensiti
         return nothing
     end
 
-    @testset "$gradient, form $form" for gradient in (:gauss, :interpolating, :quadrature, :forward),
-        form in (0, 2, :ji)
+    shifted = (operating_point=true, common_effect=true)
+    @testset "$gradient, $options" for gradient in (:gauss, :interpolating, :quadrature, :forward),
+        options in ((form=0,), (form=2,), (form=:ji,), shifted)
 
-        compare(Model(; form=form), "Tsit5", gradient, 1e-9)
+        compare(Model(; options...), "Tsit5", gradient, 1e-9)
     end
 
     @testset "$name" for name in ("DP5", "Vern7", "Rodas5P", "TRBDF2")
@@ -56,7 +59,7 @@ using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensiti
             false
         end
         if there
-            compare(Model(), name, :gauss, name == "TRBDF2" ? 1e-6 : 1e-9)
+            compare(Model(; shifted...), name, :gauss, name == "TRBDF2" ? 1e-6 : 1e-9)
         else
             @info "skipped $name: $package does not load; add it to the project"
             @test_skip there
@@ -67,7 +70,7 @@ using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensiti
         (("Tsit5", :gauss), ("Tsit5", :interpolating), ("Rodas5P", :gauss))
 
         # A node held in one condition, another condition that begins late.
-        structure, parameters = problem(Model(; drugs=:clamped))
+        structure, parameters = problem(Model(; drugs=:clamped, shifted...))
         moves, initial = trues(n, 3, c), fill(NaN, n, c)
         moves[2, :, 1] .= false
         initial[2, 1] = 0.4
@@ -98,12 +101,20 @@ using PycellboxCore, ForwardDiff, LinearAlgebra, Random, SciMLBase, SciMLSensiti
     end
 
     @testset "ODEProblem" begin
-        structure, parameters = problem(Model())
+        structure, parameters = problem(Model(; shifted...))
         one = ode_problem(structure, parameters, u, (0.0, 2.0))
         dx = similar(u)
         one.f(dx, u, one.p, 0.0)
         kernel = Kernel(structure, parameters, u)
         @test dx ≈ rhs!(similar(u), u, kernel) rtol = 1e-12
+        # With other numbers in its parameter vector, and with those of automatic differentiation.
+        _, others = problem(Model(; shifted...))
+        there = ode_problem(structure, others, u, (0.0, 2.0)).p
+        one.f(dx, u, there, 0.0)
+        @test dx ≈ rhs!(similar(u), u, Kernel(structure, others, u)) rtol = 1e-12
+        plain = similar(u, BigFloat)
+        one.f(plain, big.(u), big.(there), 0.0)
+        @test dx ≈ plain rtol = 1e-12
     end
 
     @testset "settled conditions, loose tolerances" begin

@@ -141,14 +141,14 @@ def get_backend(
     own : str, optional
         The backend of a fit, which "auto" means wherever it is ready.
     model : Model, optional
-        The equation. "auto" means NumPy where no other backend has it.
+        The equation. "auto" means NumPy where it is no ``CellBox``: Julia has networks alone.
 
     Raises
     ------
     OptionError
         The name is unknown.
     BackendError
-        The backend is not ready, or does not have the equation.
+        The backend is not ready.
 
     Warns
     -----
@@ -166,15 +166,8 @@ def get_backend(
                 BackendWarning,
             )
             return chosen
-    shifts = model.shifts if isinstance(model, CellBox) else {}
     if name == "auto":
-        elsewhere = isinstance(model, CellBox | None) and not shifts
-        return _choose(os.getpid()) if elsewhere else _numpy()
-    if shifts and name != "numpy":
-        raise BackendError(
-            f"the {name} backend has no CellBox with {' and '.join(shifts.values())}; "
-            "backend='numpy' has it."
-        )
+        return _choose(os.getpid()) if isinstance(model, CellBox | None) else _numpy()
     return _BACKENDS[name].make()
 
 

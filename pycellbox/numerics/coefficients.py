@@ -5,7 +5,7 @@ dx/dt = a∘φ(Mx + p) + b∘v − c∘x ,   x(0) = x₀
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,20 +14,26 @@ from pycellbox.problem import Array
 
 @dataclass(frozen=True)
 class Coefficients:
-    """M (n, n) and a, b, c (n,) of the kernel, or their gradient."""
+    """M (n, n) and a, b, c (n,) of the kernel, or their gradient.
+
+    Beside them shifts, (k, n), of which a drive's ``reach`` says how much is a part of p (None:
+    none).
+    """
 
     M: Array
     a: Array
     b: Array
     c: Array
+    shifts: Array | None = None
 
 
 @dataclass(frozen=True)
 class Drive:
     """p inside the envelope, v outside it (None: absent), and the initial state, each (c, n).
 
-    Beside them the perturbation u that they were made of, where gradients go back to it, and which
-    nodes move, as numbers 0 and 1 (None: all).
+    Beside them the perturbation u that they were made of, where gradients go back to it, which
+    nodes move, as numbers 0 and 1 (None: all), and how much of each shift is a part of p, (c, k)
+    (None: there are none).
     """
 
     inside: Array | None
@@ -35,6 +41,15 @@ class Drive:
     initial: Array
     perturbation: Array | None = None
     moves: Array | None = None
+    reach: Array | None = None
+
+    def laid(self, coefficients: Coefficients) -> Drive:
+        """Return it with the shifts in p."""
+        if self.reach is None:
+            return self
+        assert self.inside is not None
+        inside = self.inside + self.reach @ coefficients.shifts
+        return replace(self, inside=inside.astype(self.initial.dtype))
 
     def rows(self, index: Array | slice) -> Drive:
         """Drive of some of the conditions."""
@@ -49,4 +64,5 @@ class Drive:
             initial,
             pick(self.perturbation),
             pick(self.moves),
+            pick(self.reach),
         )

@@ -8,6 +8,7 @@ M (n, n); a, b, c (n,); p, v, x₀ (conditions, n).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,9 +54,12 @@ class Kernel(Field):
     def gradient(self, slopes: Coefficients, inside: Array | None) -> Parameters:
         """Gradient with respect to the parameters from that to the coefficients and to p.
 
-        That to p, (c, n), is needed where p depends on parameters (``lowering.shifted``).
+        That to p, (c, n), is needed where shifts are a part of it, and not among the slopes.
         """
-        return self.lowering.pull_back(slopes, self.parameters, inside, self.drive.perturbation)
+        if self.drive.reach is not None:
+            assert inside is not None
+            slopes = replace(slopes, shifts=self.drive.reach.T @ inside)
+        return self.lowering.pull_back(slopes, self.parameters)
 
     def phi_and_slope(self, x: Array) -> tuple[Array, Array]:
         """φ and φ' at states (c, n)."""

@@ -13,7 +13,6 @@ is solving.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -76,8 +75,12 @@ class Lowering(Equations):
         if self._offset_to_b is not None:
             b = b - gain * self._offset_to_b * self._at_point(parameters)[0]
         decay = np.ones_like(alpha) if model.form == "ji-code" else alpha
+        shifts = None
+        if model.shifts:
+            drug = self.structure.is_drug
+            shifts = np.stack([np.where(drug, 0, parameters[name]) for name in model.shifts])
         return Coefficients(
-            np.ascontiguousarray(M), gain * self._gain_to_a, b, decay * self._decay_to_c
+            np.ascontiguousarray(M), gain * self._gain_to_a, b, decay * self._decay_to_c, shifts
         )
 
     def _at_point(self, parameters: Parameters) -> tuple[Array, Array]:
@@ -88,47 +91,14 @@ class Lowering(Equations):
         self.envelope.slope(point, phi, slope)
         return phi, slope
 
-    @property
-    def shifted(self) -> bool:
-        """Whether p depends on parameters, so that `pull_back` needs its derivative."""
-        return bool(self.structure.model.shifts)
+    def _reach(self, u: Array) -> Array | None:
+        """How much of each shift is a part of p, (c, k), 0 or 1."""
+        where = {"b": np.ones(len(u), dtype=bool), "common": (u != 0).any(axis=1)}
+        names = self.structure.model.shifts
+        return np.stack([where[name] for name in names], axis=1).astype(u.dtype) if names else None
 
-    def laid(self, drive: Drive, parameters: Parameters) -> Drive:
-        """Return a drive with what of p depends on parameters."""
-        if not self.shifted:
-            return drive
-        inside, drug = drive.inside, self.structure.is_drug
-        assert inside is not None
-        assert drive.perturbation is not None
-        for name in self.structure.model.shifts:
-            where = self.reach(name, drive.perturbation)[:, None]
-            inside = inside + where * np.where(drug, 0, parameters[name])
-        return replace(drive, inside=inside.astype(drive.initial.dtype))
-
-    def reach(self, name: str, perturbation: Array) -> Array:
-        """How much of a shift is a part of p in each condition, (c,), 0 or 1."""
-        if name == "common":
-            treated: Array = (perturbation != 0).any(axis=1).astype(perturbation.dtype)
-            return treated
-        return np.ones(len(perturbation), perturbation.dtype)
-
-    def pull_back(
-        self,
-        gradient: Coefficients,
-        parameters: Parameters | None = None,
-        inside: Array | None = None,
-        perturbation: Array | None = None,
-    ) -> Parameters:
-        """Gradient with respect to the parameters from that to the coefficients.
-
-        Parameters
-        ----------
-        gradient : Coefficients
-        parameters : dict of ndarray, optional
-            Those of the coefficients; needed where p depends on parameters (`shifted`).
-        inside, perturbation : ndarray, (c, n), optional
-            Derivative with respect to p, and what the drive was made of; the same.
-        """
+    def pull_back(self, gradient: Coefficients, parameters: Parameters) -> Parameters:
+        """Gradient with respect to the parameters from that to their coefficients."""
         model = self.structure.model
         dW = gradient.M
         if model.degree == 2:
@@ -137,15 +107,15 @@ class Lowering(Equations):
         if model.form != "ji-code":
             dalpha += gradient.c * self._decay_to_c
         dgain = gradient.a * self._gain_to_a + gradient.b * self._gain_to_b
-        shifts = {name: np.zeros_like(gradient.c) for name in model.shifts}
-        if inside is not None and perturbation is not None:
-            for name in shifts:
-                shifts[name] += self.reach(name, perturbation) @ inside
+        shifts = {}
+        if model.shifts:
+            assert gradient.shifts is not None
+            shifts = dict(zip(model.shifts, gradient.shifts, strict=True))
         if self._offset_to_b is not None:
-            assert parameters is not None
             phi, slope = self._at_point(parameters)
-            dgain = dgain - gradient.b * self._offset_to_b * phi
-            shifts["b"] -= gradient.b * self._offset_to_b * slope * parameters[self._gain]
+            offset = gradient.b * self._offset_to_b
+            dgain = dgain - offset * phi
+            shifts["b"] = shifts["b"] - offset * slope * parameters[self._gain]
         if self._gain == "alpha":
             dalpha += dgain
         rates = {"alpha": dalpha, "epsilon": dgain, "psi": gradient.b * self._psi_to_b}
@@ -167,7 +137,8 @@ class Lowering(Equations):
         inside = np.where(self._mapped, 0, sign * u).astype(u.dtype)
         pointed = self._offset_to_b is not None
         outside = np.where(self._mapped, sign * dose, int(pointed)).astype(u.dtype)
-        return Drive(inside, outside if pointed or self._mapped.any() else None, initial, u)
+        there = pointed or self._mapped.any()
+        return Drive(inside, outside if there else None, initial, u, reach=self._reach(u))
 
     def pull_back_drive(self, gradient: Drive, perturbation: Array) -> dict[str, Array]:
         """Gradient with respect to the perturbation and the initial state, (c, n) each.
@@ -195,8 +166,8 @@ class Lowering(Equations):
 
     def field(self, parameters: Parameters, drive: Any) -> Kernel:
         """See `Equations.field`."""
-        laid = self.laid(drive, parameters)
-        return Kernel(self, self.coefficients(parameters), laid, parameters)
+        k = self.coefficients(parameters)
+        return Kernel(self, k, drive.laid(k), parameters)
 
     def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
         """See `Equations.start`."""

@@ -135,6 +135,5 @@ def fields(equations: Equations, parameters: Parameters, drives: list[Any]) -> l
         return []
     first = equations.field(parameters, drives[0])
     if isinstance(first, Kernel):
-        laid = (first.lowering.laid(drive, parameters) for drive in drives[1:])
-        return [first, *map(first.driven, laid)]
+        return [first, *(first.driven(drive.laid(first.coefficients)) for drive in drives[1:])]
     return [first, *(equations.field(parameters, drive) for drive in drives[1:])]

@@ -107,7 +107,7 @@ class Sensitivity:
             jump = jumps(self.lowering, treatment)
             self._rest(parameters, x[:, 0], jump, S)
         for piece, many in zip(cut, counts, strict=True):
-            drive, moves = self.lowering.laid(self._drives[piece.segment], parameters), None
+            drive, moves = self._drives[piece.segment].laid(k), None
             if treatment is not None and treatment.moves is not None:
                 moves = treatment.moves[:, piece.segment]
             there = x[:, at : at + 2 * sum(many) + 1]
@@ -214,31 +214,23 @@ class Sensitivity:
         new[..., n * n : n * n + n] = np.einsum("cmoi,cmi->coi", weighted, phi)
         new[..., n * n + n : n * n + 2 * n] = weighted.sum(1) * v[:, None]
         new[..., n * n + 2 * n : n * n + 3 * n] = -np.einsum("cmoi,cmi->coi", weighted, x)
-        for place, reach in self._reaches(drive):
-            new[..., place] = np.einsum("cmoi,cmi->coi", weighted, slope) * reach[:, None, None]
+        if drive.reach is not None:
+            inside = np.einsum("cmoi,cmi->coi", weighted, slope)
+            shifts = inside[:, :, None] * drive.reach[:, None, :, None]
+            new[..., n * n + 3 * n :] = shifts.reshape(c, n, -1)
         carried: Array = P[:, 0] @ S
         carried += new
         return carried
 
-    def _reaches(self, drive: Drive) -> Iterator[tuple[slice, Array]]:
-        """Columns of each shift, and how much of it is a part of p, (c,)."""
-        first = self.n * self.n + 3 * self.n
-        for k, name in enumerate(self.shifts):
-            assert drive.perturbation is not None
-            place = slice(first + k * self.n, first + (k + 1) * self.n)
-            yield place, self.lowering.reach(name, drive.perturbation)
-
     def _linear_map(self, parameters: Parameters) -> dict[str, Array]:
         """Differentiate a, b, c, shifts, one below the other, by each rate and shift."""
-        n, M = self.n, np.zeros((self.n, self.n))
-        units = [Coefficients(M, *unit.reshape(3, n)) for unit in np.eye(3 * n)]
-        pulled = [self.lowering.pull_back(unit, parameters) for unit in units]
-        found = {}
-        for name in (*self.rates, *self.shifts):
-            blocks = [np.stack([row[name] for row in pulled])]
-            blocks += [np.eye(n) * (name == shift) for shift in self.shifts]
-            found[name] = np.concatenate(blocks)
-        return found
+        n, count, M = self.n, 3 + len(self.shifts), np.zeros((self.n, self.n))
+        pulled = []
+        for unit in np.eye(count * n).reshape(-1, count, n):
+            a, b, c, *shifts = unit
+            slopes = Coefficients(M, a, b, c, np.array(shifts))
+            pulled.append(self.lowering.pull_back(slopes, parameters))
+        return {r: np.stack([row[r] for row in pulled]) for r in (*self.rates, *self.shifts)}
 
     def _chain(
         self, parameters: Parameters, support: Array, slopes: Parameters | None
@@ -294,9 +286,9 @@ class Sensitivity:
         inverses = np.linalg.inv(systems)
         inverses.transpose(0, 2, 1)[~moves | (k.c == 0)] = 0
         vs = np.zeros_like(states) if drive.outside is None else drive.outside
-        reaches = [reach for _, reach in self._reaches(drive)]
+        reaches = np.zeros((len(states), 0)) if drive.reach is None else drive.reach
         for i, (A, x) in enumerate(zip(inverses, states, strict=True)):
             inside = A * (k.a * slopes[i])
             to_M = (inside[:, :, None] * x).reshape(n, -1)
-            shifts = [inside * reach[i] for reach in reaches]
+            shifts = [inside * reach for reach in reaches[i]]
             yield np.concatenate([to_M, A * phis[i], A * vs[i], -A * x, *shifts], axis=1)

@@ -41,10 +41,13 @@ def random_problem(
 ) -> Problem:
     n, t = len(NODES), len(times)
     weight = rng.uniform(0.5, 2.0, (conditions, t, n)) * (rng.random((conditions, t, n)) > missing)
+    u = rng.normal(0, 1, (conditions, n)).astype(dtype)
+    if model.common_effect:  # which is none where nothing is given
+        u[1] = 0
     return Problem(
         structure=structure(model),
         conditions=tuple(f"c{i}" for i in range(conditions)),
-        perturbation=rng.normal(0, 1, (conditions, n)).astype(dtype),
+        perturbation=u,
         response=(rng.normal(0, 1, (conditions, t, n)) * (weight > 0)).astype(dtype),
         weight=weight.astype(dtype),
         times=np.array(times),

@@ -52,6 +52,8 @@ def treatment(
     """Random inputs in each segment, and what else is asked for."""
     c, n = problem.perturbation.shape
     u = rng.normal(0, 1, (c, len(starts), n))
+    if problem.structure.model.common_effect:
+        u[3, len(starts) // 2] = 0  # it ends, and may come back
     begin = np.full((c, n), np.nan)
     stays = np.zeros((c, n), dtype=bool)
     if held:

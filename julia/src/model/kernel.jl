@@ -21,6 +21,9 @@ struct Kernel{
     lowering::Lowering
     network::N
     inside::P
+    # p without the shifts, and how much of each is a part of it.
+    bare::P
+    reach::Matrix{T}
     outside::V
     # 1 for entries that move and 0 for those that stay, where some may.
     moves::F
@@ -36,7 +39,7 @@ end
 function Kernel(structure::Structure, parameters, perturbation::AbstractMatrix; masked=false)
     check_parameters(structure, parameters)
     check_perturbation(structure, perturbation)
-    names = (:W, rates(structure.model)...)
+    names = parameter_names(structure.model)
     T = float(
         promote_type(eltype(perturbation), map(p -> eltype(parameter(parameters, p)), names)...)
     )
@@ -44,11 +47,14 @@ function Kernel(structure::Structure, parameters, perturbation::AbstractMatrix; 
     inside = lowering.u_inside ? zeros(T, n * c) : nothing
     outside = lowering.u_outside ? zeros(T, n * c) : nothing
     initial = zeros(T, n, c)
-    drive!(inside, outside, initial, lowering, perturbation, 1:c)
+    network = Network{T}(lowering)
+    k = shifts(network)
+    bare, reach = k == 0 ? inside : zeros(T, n * c), zeros(T, k, c)
+    drive!(bare, outside, initial, reach, lowering, perturbation, 1:c)
     kernel = Kernel(
-        lowering, Network{T}(lowering), inside, outside, masked ? ones(T, n * c) : nothing,
+        lowering, network, inside, bare, reach, outside, masked ? ones(T, n * c) : nothing,
         initial, Spread{T}(n, c),
-        Spread{T}(n, c), Coefficients{T}(n), zeros(T, n * c), zeros(T, n * c + panel_rows(T)),
+        Spread{T}(n, c), Coefficients{T}(n, k), zeros(T, n * c), zeros(T, n * c + panel_rows(T)),
     )
     return load!(kernel, parameters)
 end
@@ -60,37 +66,45 @@ Give a kernel other parameters for the same perturbation.
 """
 function load!(kernel::Kernel, parameters)
     load!(kernel.network, kernel.lowering, parameters)
-    spread!(kernel.unit, kernel.network.coefficients, 1)
+    return loaded!(kernel)
+end
+
+"Bring what follows from the coefficients up to date."
+function loaded!(kernel::Kernel)
+    k = kernel.network.coefficients
+    spread!(kernel.unit, k, 1)
+    lay!(kernel.inside, kernel.bare, k.shifts, kernel.reach, _columns(kernel))
     return kernel
 end
 
-# The coefficients as one vector [vec(M); a; b; c], which solvers can hand around.
+# The coefficients as one vector [vec(M); a; b; c; vec(shifts)], which solvers can hand around.
 function load_coefficients!(kernel::Kernel, vector::AbstractVector)
     network = kernel.network
     k = unpack!(network.coefficients, vector)
     pack!(network.M, k.M, Val(false))
     pack!(network.transposed, k.M, Val(true))
-    spread!(kernel.unit, k, 1)
-    return kernel
+    return loaded!(kernel)
 end
 
 function unpack!(k::Coefficients, vector::AbstractVector)
-    n, at = length(k.a), length(k.M)
-    copyto!(k.M, 1, vector, 1, at)
-    for (q, part) in enumerate((k.a, k.b, k.c))
-        copyto!(part, 1, vector, at + (q - 1) * n + 1, n)
+    at = 1
+    for part in arrays(k)
+        copyto!(part, 1, vector, at, length(part))
+        at += length(part)
     end
     return k
 end
 
 function pack!(vector::AbstractVector, k::Coefficients)
-    n, at = length(k.a), length(k.M)
-    copyto!(vector, 1, k.M, 1, at)
-    for (q, part) in enumerate((k.a, k.b, k.c))
-        copyto!(vector, at + (q - 1) * n + 1, part, 1, n)
+    at = 1
+    for part in arrays(k)
+        copyto!(vector, at, part, 1, length(part))
+        at += length(part)
     end
     return vector
 end
+
+Base.length(k::Coefficients) = sum(length, arrays(k))
 
 "x(0) of all conditions, n × conditions: zero but for clamped drugs. A copy."
 initial_state(kernel::Kernel) = copy(kernel.initial)
@@ -188,10 +202,11 @@ Write λᵀ∂f/∂parameters at the states `x`, summed over the conditions, to 
 `gradient` (a `NamedTuple` like [`zero_parameters`](@ref)); W's is zero where the mask is false.
 """
 function vjp_parameters!(gradient, λ, x, kernel::Kernel)
-    return pull_back!(gradient, kernel.lowering, vjp_coefficients!(λ, x, kernel))
+    k = vjp_coefficients!(λ, x, kernel)
+    return pull_back!(gradient, kernel.lowering, k, kernel.network)
 end
 
-"λᵀ∂f/∂(M, a, b, c) at the states `x`, summed over the conditions: `Coefficients` of the kernel."
+"λᵀ∂f/∂(M, a, b, c, shifts) at the states `x`, summed over the conditions: `Coefficients` of the kernel."
 function vjp_coefficients!(λ, x, kernel::Kernel)
     _same_length(kernel, λ)
     _same_length(kernel, x)
@@ -200,6 +215,7 @@ function vjp_coefficients!(λ, x, kernel::Kernel)
     _slope_pass!(λ, kernel, kernel.network.envelope, kernel.inside)
     add_outer_product!(k.M, kernel.g, x, 0, _columns(kernel), kernel.network.tiles)
     _sums_pass!(sums, λ, x, kernel.z, kernel.outside, kernel.moves)
+    add_shifts!(k.shifts, kernel.g, kernel.reach, _columns(kernel))
     return collect!(k, sums)
 end
 

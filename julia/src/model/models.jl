@@ -3,7 +3,8 @@
 const FORMS = (0, 1, 2, :ji, :ji_code)
 
 """
-    Model(; envelope=:tanh, form=0, degree=1, order=nothing, drugs=:input, dose_saturation=0.25)
+    Model(; envelope=:tanh, form=0, degree=1, order=nothing, drugs=:input, dose_saturation=0.25,
+          operating_point=false, common_effect=false)
 
 An interpretable ODE network, dx/dt = ε∘φ(Wx + u) − α∘x with x(0) = 0.
 
@@ -19,6 +20,9 @@ An interpretable ODE network, dx/dt = ε∘φ(Wx + u) − α∘x with x(0) = 0.
   perturbation.
 - `dose_saturation`: κ ≥ 0 of the dose mapping tanh(κu)/κ through which drug nodes see their
   dose (0: the dose itself), in 1/(unit of u), or `nothing` for the published equation.
+- `operating_point`: whether nodes have a resting input b of their own, ε∘(φ(Wx+u+b) − φ(b)) − α∘x.
+- `common_effect`: whether `common` is added to Wx + u in conditions where u is not 0. Both are for
+  form 0 alone, and drug nodes have none.
 
 Names may be strings, and `"ji-code"` is `:ji_code`. All quantities are dimensionless
 log-ratios; time is in the unit of the data.
@@ -33,9 +37,12 @@ struct Model
     order::Union{Nothing,Int}
     drugs::Symbol
     dose_saturation::Union{Nothing,Float64}
+    operating_point::Bool
+    common_effect::Bool
 
     function Model(;
-        envelope=:tanh, form=0, degree=1, order=nothing, drugs=:input, dose_saturation=0.25
+        envelope=:tanh, form=0, degree=1, order=nothing, drugs=:input, dose_saturation=0.25,
+        operating_point=false, common_effect=false,
     )
         envelope = one_of("envelope", _symbol(envelope), ENVELOPES)
         form = one_of("form", _symbol(form), FORMS)
@@ -51,7 +58,15 @@ struct Model
                 ),
             )
         end
-        return new(envelope, form, degree, order, drugs, κ)
+        if (operating_point || common_effect) && form != 0
+            throw(
+                ModelError(
+                    "operating points and common effects are inputs inside φ, beside u, which is " *
+                    "there in form 0 alone; this is form $(repr(form)).",
+                ),
+            )
+        end
+        return new(envelope, form, degree, order, drugs, κ, operating_point, common_effect)
     end
 end
 
@@ -86,9 +101,18 @@ function rates(model::Model)
     return model.form == 2 ? (:alpha, :epsilon, :psi) : (:alpha, :epsilon)
 end
 
+"Names of the per-node parameters of any sign that are added to Wx + u, in storage order."
+function shifts(model::Model)
+    model.operating_point && return model.common_effect ? (:b, :common) : (:b,)
+    return model.common_effect ? (:common,) : ()
+end
+
+"Names of all parameters of a model, in storage order."
+parameter_names(model::Model) = (:W, rates(model)..., shifts(model)...)
+
 """
     Structure(model, is_drug, mask)
-    Structure(model, node_kind; self_interaction=false, mask=nothing)
+    Structure(model, node_kind; self_interaction=false, drugs_on_phenotypes=false, mask=nothing)
 
 A model laid over n nodes.
 
@@ -121,10 +145,10 @@ struct Structure
 end
 
 function Structure(
-    model::Model, node_kind::AbstractVector; self_interaction::Bool=false, mask=nothing
+    model::Model, node_kind::AbstractVector; mask=nothing, options...
 )
     kinds = Symbol.(node_kind)
-    allowed = structural_mask(kinds; self_interaction=self_interaction)
+    allowed = structural_mask(kinds; options...)
     if mask !== nothing
         size(mask) == size(allowed) || throw(
             ModelError("mask has shape $(size(mask)); there are $(length(kinds)) nodes.")
@@ -138,12 +162,14 @@ end
 nodes(structure::Structure) = length(structure.is_drug)
 
 """
-    structural_mask(node_kind; self_interaction=false)
+    structural_mask(node_kind; self_interaction=false, drugs_on_phenotypes=false)
 
-`mask[target, source]`: no self-interaction (unless asked for), nothing into drugs, nothing out
-of phenotypes, no drug → phenotype edge.
+`mask[target, source]`: no self-interaction and no drug → phenotype edge (unless asked for), nothing
+into drugs, nothing out of phenotypes.
 """
-function structural_mask(node_kind::AbstractVector; self_interaction::Bool=false)
+function structural_mask(
+    node_kind::AbstractVector; self_interaction::Bool=false, drugs_on_phenotypes::Bool=false
+)
     kinds = Symbol.(node_kind)
     for kind in kinds
         one_of("node_kind", kind, (:protein, :phenotype, :drug))
@@ -152,6 +178,6 @@ function structural_mask(node_kind::AbstractVector; self_interaction::Bool=false
         (self_interaction || target != source) &&
         kinds[target] != :drug &&
         kinds[source] != :phenotype &&
-        !(kinds[target] == :phenotype && kinds[source] == :drug)
+        (drugs_on_phenotypes || !(kinds[target] == :phenotype && kinds[source] == :drug))
     return [may(i, j) for i in eachindex(kinds), j in eachindex(kinds)]
 end

@@ -15,7 +15,8 @@ function Network{T}(lowering::Lowering) where {T}
     n = nodes(structure)
     φ = envelope(structure.model)
     tiles = tiles_of(T, gradient_pattern(structure))
-    return Network(φ, Coefficients{T}(n), Packed{T}(n), Packed{T}(n), tiles)
+    k = Coefficients{T}(n, length(shifts(structure.model)))
+    return Network(φ, k, Packed{T}(n), Packed{T}(n), tiles)
 end
 
 "Where the gradient with respect to M is wanted: at the mask, and what rowsum(W)∘x adds to it."
@@ -27,6 +28,9 @@ function gradient_pattern(structure::Structure)
     end
     return pattern
 end
+
+"How many shifts a network has."
+shifts(network::Network) = size(network.coefficients.shifts, 2)
 
 "Give the network the numbers of `parameters`."
 function load!(network::Network, lowering::Lowering, parameters; reverse::Bool=true)

@@ -14,13 +14,14 @@ wrap_W(::Type{T}, address, n) where {T} = transpose(wrap(T, address, n, n))
 element_type(name) = String(name) == "float32" ? Float32 : Float64
 
 """
-A structure from Python's plain values: `options` are envelope, form, degree, order, drugs and dose
-saturation; `is_drug` (n) and `mask` (n × n, C order) bytes.
+A structure from Python's plain values: `options` are envelope, form, degree, order, drugs, dose
+saturation, operating point and common effect; `is_drug` (n) and `mask` (n × n, C order) bytes.
 """
 function python_structure(@nospecialize(options), n, is_drug, mask)
-    envelope, form, degree, order, drugs, κ = options
+    envelope, form, degree, order, drugs, κ, point, common = options
     model = Model(
-        envelope=envelope, form=form, degree=degree, order=order, drugs=drugs, dose_saturation=κ
+        envelope=envelope, form=form, degree=degree, order=order, drugs=drugs, dose_saturation=κ,
+        operating_point=point, common_effect=common,
     )
     drug = Vector{Bool}(wrap(UInt8, is_drug, n))
     allowed = Matrix{Bool}(transpose(wrap(UInt8, mask, n, n)))
@@ -34,7 +35,7 @@ python_times(times) = copy(wrap(Float64, times...))
 
 function python_parameters(::Type{T}, structure::Structure, addresses) where {T}
     n = nodes(structure)
-    names = (:W, rates(structure.model)...)
+    names = parameter_names(structure.model)
     arrays = map(enumerate(names)) do (i, name)
         name == :W ? wrap_W(T, addresses[i], n) : wrap(T, addresses[i], n)
     end

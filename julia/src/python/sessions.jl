@@ -16,7 +16,7 @@ end
 - `sizes`: conditions and times; `addresses`: of perturbation (c, n), or a [`Treatment`](@ref) in place
   of it, response and weight (c, t, n); `times`: their address and number.
 - `solver`: a [`FixedStep`](@ref), [`Tsit5`](@ref) or an [`Adaptive`](@ref).
-- `parameters`, `gradient`: addresses of W (n, n) and the rates (n), in storage order.
+- `parameters`, `gradient`: addresses of W (n, n) and the others (n), in storage order.
 """
 function python_session(
     dtype, structure, sizes, addresses, times, solver, loss, parameters, gradient

@@ -51,7 +51,7 @@ const UNSTABLE =
 
 "Raise `DivergenceError`, with the likely reason, if an entry of the gradient is not finite."
 function check_gradient(gradient, inputs, model::Model, why)
-    for name in (:W, rates(model)...)
+    for name in parameter_names(model)
         check_gradient(parameter(gradient, name), name, why)
     end
     inputs === nothing && return nothing
@@ -67,10 +67,7 @@ function check_gradient(array::AbstractArray, name, why)
 end
 
 function add!(k::Coefficients, other::Coefficients)
-    k.M .+= other.M
-    k.a .+= other.a
-    k.b .+= other.b
-    k.c .+= other.c
+    foreach((to, part) -> to .+= part, arrays(k), arrays(other))
     return k
 end
 
@@ -155,7 +152,8 @@ function _reverse_sweep!(session, grid, chunk, inputs, positions)
     ws, back = chunk.forward, chunk.backward
     segments, k = _segments(session, grid), length(grid.steps_at)
     fill!(back.adjoint, 0)
-    inputs === nothing || clear_drive!(back, ws)
+    driven = of_drive(inputs, ws)
+    driven && clear_drive!(back, ws)
     for s in segments:-1:1
         steps = _segment(session, grid, s)
         if s < segments
@@ -172,8 +170,7 @@ function _reverse_sweep!(session, grid, chunk, inputs, positions)
             )
             set_step!(ws, session.network, grid.h[k + 1])
             reverse_step!(back, ws, session.network, session.method, step - first(steps))
-            inputs === nothing ||
-                add_drive!(back, ws, session.method, step - first(steps))
+            driven && add_drive!(back, ws, session.method, step - first(steps))
         end
     end
     # The loss at a first requested time of 0 is one of x₀ itself.

@@ -21,7 +21,7 @@ end
 function Chunk{T}(network, lowering, S, width, times, source) where {T}
     forward = Forward{T}(network, lowering, S, width, source)
     n = network.M.n
-    return Chunk(forward, Reverse{T}(n, S, width), zeros(T, n * width * times), T[], 0.0, 0)
+    return Chunk(forward, Reverse{T}(network, S, width), zeros(T, n * width * times), T[], 0.0, 0)
 end
 
 """
@@ -188,13 +188,14 @@ function value_and_gradient!(
     lowering = _lowering(session)
     gradient === session.gradient || check_parameters(lowering.structure, gradient)
     total = _evaluate!(session, parameters, rows, Val(true), prefix, inputs)
-    pull_back!(gradient, lowering, _swept(session))
+    pull_back!(gradient, lowering, _swept(session), _network(session))
     reverse_start!(gradient, _source(session), parameters, _rows(session, rows), inputs)
     check_gradient(gradient, inputs, lowering.structure.model, UNSTABLE)
     return total, gradient
 end
 
 _lowering(session::Session) = session.lowering
+_network(session::Session) = session.network
 _source(session::Session) = session.perturbation
 "The gradient with respect to the coefficients that the last evaluation has left."
 _swept(session::Session) = session.chunks[1].backward.gradient

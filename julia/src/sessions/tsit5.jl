@@ -55,6 +55,7 @@ function release!(session::Tsit5Session)
 end
 
 _lowering(session::Tsit5Session) = session.run.lowering
+_network(session::Tsit5Session) = session.run.network
 _source(session::Tsit5Session) = session.run.perturbation
 _swept(session::Tsit5Session) = session.backward[1].gradient
 
@@ -88,7 +89,7 @@ function _evaluate!(
     return total / entries
 end
 
-_reverse(run::Ensemble{T}) where {T} = Reverse{T}(run.network.M.n, 6, run.blocks[1].forward.width)
+_reverse(run::Ensemble{T}) where {T} = Reverse{T}(run.network, 6, run.blocks[1].forward.width)
 
 "Adds a block's loss at a requested time and keeps its derivative."
 struct AddAdaptiveLoss{S,M}
@@ -135,7 +136,8 @@ end
 function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock, inputs, positions)
     ws, k = block.forward, length(run.steps_at)
     fill!(back.adjoint, 0)
-    inputs === nothing || clear_drive!(back, ws)
+    driven = of_drive(inputs, ws)
+    driven && clear_drive!(back, ws)
     for step in length(run.sizes):-1:1
         check_interrupt()
         k = pass_stops!(
@@ -143,7 +145,7 @@ function _reverse_block!(back::Reverse, run::Ensemble, block::AdaptiveBlock, inp
         )
         set_step!(ws, run.network, run.sizes[step])
         reverse_step!(back, ws, run.network, tableau(run.solver), step - 1)
-        inputs === nothing || add_drive!(back, ws, tableau(run.solver), step - 1)
+        driven && add_drive!(back, ws, tableau(run.solver), step - 1)
     end
     # The loss at a first requested time of 0 is one of x₀ itself.
     pass_stops!(back, ws, run.stops, run.steps_at, k, 0, block.seeds, inputs, positions)

@@ -44,7 +44,7 @@ function gradient_at!(
     positions = findall(row -> session.settled[row], index)
     settled = length(positions) == length(index) ? index : index[positions]
     k = settled_gradient!(session, shared, settled, measured, inputs, positions)
-    pull_back!(gradient, session.lowering, k)
+    pull_back!(gradient, session.lowering, k, session.network)
     if length(settled) < length(index)
         unsettled = findall(row -> !session.settled[row], index)
         add_integrated!(gradient, session, parameters, index[unsettled], measured, inputs, unsettled)
@@ -162,6 +162,7 @@ function collect!(block::SteadyBlock{T}, network::Network{T}, shared::Gains{T}) 
         end
     end
     add_outer_product!(dk.M, block.g, block.x, 0, block.columns, network.tiles)
+    add_shifts!(dk.shifts, block.g, block.reach, block.columns)
     return nothing
 end
 

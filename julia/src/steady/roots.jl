@@ -100,6 +100,8 @@ mutable struct SteadyBlock{T,P,V}
     columns::Int
     inside::P
     outside::V
+    # How much of each shift is a part of p.
+    reach::Matrix{T}
     initial::Vector{T}
     # Entries that stay at the initial state, and whether a treatment holds some of them.
     stays::Vector{Bool}
@@ -125,20 +127,24 @@ mutable struct SteadyBlock{T,P,V}
 end
 
 function SteadyBlock{T}(lowering::Lowering, n::Int, width::Int) where {T}
+    k = length(shifts(lowering.structure.model))
     block() = zeros(T, n * width)
     inside = lowering.u_inside ? block() : nothing
     outside = lowering.u_outside ? block() : nothing
     return SteadyBlock(
-        n, width, inside, outside, block(), fill(false, n * width), false, block(), block(), block(),
+        n, width, inside, outside, zeros(T, k, width), block(), fill(false, n * width), false, block(), block(), block(),
         block(), block(), block(), block(), block(), block(), zeros(T, n * width + panel_rows(T)), zeros(T, width),
-        zeros(T, width), Anderson{T}(n * width), zeros(T, n), Coefficients{T}(n),
+        zeros(T, width), Anderson{T}(n * width), zeros(T, n), Coefficients{T}(n, k),
     )
 end
 
 "Give the block the conditions `columns` of a perturbation, or of the last segment of a treatment."
 function begin!(block::SteadyBlock{T}, network, shared, lowering, source, columns) where {T}
     block.columns = length(columns)
-    drive!(block.inside, block.outside, block.initial, lowering, last_input(source), columns)
+    drive!(
+        block.inside, block.outside, block.initial, block.reach, lowering, last_input(source), columns
+    )
+    lay!(block.inside, block.inside, network.coefficients.shifts, block.reach, block.columns)
     b, n, v = network.coefficients.b, block.n, block.outside
     stays, gain, offset = block.stays, block.gain, block.offset
     @inbounds for j in 1:block.columns, i in 1:n

@@ -7,7 +7,7 @@
 #
 # and λ + Σ X̄_s is the derivative with respect to x. The gradient adds up as M̄ = Σ g_s X_sᵀ,
 # ā = h Σ κ_s∘φ_s, b̄ = h Σ κ_s∘v, c̄ = −h Σ κ_s∘X_s, and where it is wanted p̄ = Σ g_s,
-# v̄ = Σ κ_s∘hb; λ at the start is x̄₀. Where a node stays, κ_s is 0.
+# v̄ = Σ κ_s∘hb; λ at the start is x̄₀. Where a node stays, κ_s is 0. Shifts have their part of p̄.
 
 "Buffers for reversing the steps of a `Forward`, and the gradient collected so far."
 mutable struct Reverse{T}
@@ -28,14 +28,15 @@ mutable struct Reverse{T}
     outside::Vector{T}
 end
 
-function Reverse{T}(n::Int, S::Int, width::Int) where {T}
+function Reverse{T}(network::Network, S::Int, width::Int) where {T}
+    n = network.M.n
     stacked() = Vector{T}(undef, n * width * S)
     group = step_group(n, S, width)
     return Reverse(
         Vector{T}(undef, n * width), stacked(),
         # The outer product loads a whole panel of rows from the last column.
         zeros(T, n * width * S * group + panel_rows(T)),
-        stacked(), Spread{T}(n, width), Coefficients{T}(n),
+        stacked(), Spread{T}(n, width), Coefficients{T}(n, shifts(network)),
         OuterRoom{T}(n, S * width * group), group, 0, T[], T[],
     )
 end
@@ -190,10 +191,20 @@ function leave!(back::Reverse, ws::Forward, course::Course, inputs, positions)
     return nothing
 end
 
-leave_drive!(::Nothing, positions, back, ws) = nothing
+"Add to the shifts, and write the derivatives with respect to u, of the segment at hand, whose steps are reversed."
+function leave_drive!(inputs, positions, back::Reverse, ws::Forward)
+    of_drive(inputs, ws) || return nothing
+    add_shifts!(back.gradient.shifts, back.inside, ws.reach, ws.columns)
+    write_drive!(inputs, positions, back, ws)
+    clear_drive!(back, ws)
+    return nothing
+end
 
-"Write the derivatives with respect to u of the segment at hand, whose steps are reversed."
-function leave_drive!(inputs::TreatmentGradient, positions, back::Reverse, ws::Forward)
+"Whether p̄ and v̄ are needed."
+of_drive(inputs, ws::Forward) = inputs !== nothing || !isempty(ws.shifts)
+
+write_drive!(::Nothing, positions, back, ws) = nothing
+function write_drive!(inputs::TreatmentGradient, positions, back::Reverse, ws::Forward)
     course, doses = ws.course, ws.initial
     treatment, s = course.treatment, course.segment
     # The doses have done their work: the derivatives with respect to them take their place.
@@ -203,7 +214,6 @@ function leave_drive!(inputs::TreatmentGradient, positions, back::Reverse, ws::F
         view(inputs.perturbation, :, s, :), positions, treatment.lowering,
         segment(treatment, s), course.columns, back.inside, back.outside, doses,
     )
-    clear_drive!(back, ws)
     return nothing
 end
 
@@ -211,12 +221,11 @@ end
 Go back from the first step of a block to what it starts from: write the derivatives with respect to
 u and x₀ of its conditions.
 """
-leave_start!(back::Reverse, ws::Forward, ::Nothing, lowering, u, columns, ::Nothing, positions) =
-    nothing
 function leave_start!(
     back::Reverse, ws::Forward, ::Nothing, lowering, u, columns, inputs, positions
 )
-    pull_back_drive!(
+    add_shifts!(back.gradient.shifts, back.inside, ws.reach, ws.columns)
+    inputs === nothing || pull_back_drive!(
         inputs, positions, lowering, u, columns, back.inside, back.outside, back.adjoint
     )
     return nothing

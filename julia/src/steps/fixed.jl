@@ -18,6 +18,9 @@ mutable struct Forward{
     slots::Int
     inside::P
     outside::V
+    # Those of the network, and how much of each is a part of p.
+    shifts::Matrix{T}
+    reach::Matrix{T}
     # The segment at hand where there is a treatment.
     course::C
     initial::Vector{T}
@@ -40,7 +43,8 @@ function Forward{T}(
     inside = lowering.u_inside ? block() : nothing
     outside = lowering.u_outside ? block() : nothing
     ws = Forward(
-        n, width, 0, inside, outside, Course(source, n * width), block(), Spread{T}(n, width), NaN, T[], T[], T[],
+        n, width, 0, inside, outside, network.coefficients.shifts, zeros(T, shifts(network), width),
+        Course(source, n * width), block(), Spread{T}(n, width), NaN, T[], T[], T[],
         Vector{T}(undef, n * width * S), width, n * width,
     )
     return lengthen!(ws, network, S, 1)
@@ -72,12 +76,17 @@ function tape_bytes(::Type{T}, φ::Envelope, n::Int, S::Int, width::Int, slots::
     return n * width * S * sizeof(T) * ((slots + 1) + slots * (1 + needs_z(φ)))
 end
 
+function drive!(ws::Forward, lowering::Lowering, u, columns)
+    drive!(ws.inside, ws.outside, ws.initial, ws.reach, lowering, u, columns)
+    return lay!(ws.inside, ws.inside, ws.shifts, ws.reach, ws.columns)
+end
+
 "Get ready for the conditions `columns` of the perturbation `u`: drive and initial state."
 function begin!(ws::Forward, lowering::Lowering, u::AbstractMatrix, columns)
     ws.columns = length(columns)
     ws.m = ws.n * ws.columns
     ws.h = NaN
-    drive!(ws.inside, ws.outside, ws.initial, lowering, u, columns)
+    drive!(ws, lowering, u, columns)
     copyto!(ws.state, 1, ws.initial, 1, ws.m)
     return ws
 end
@@ -98,10 +107,7 @@ end
 function load!(ws::Forward, course::Course, s::Int)
     course.segment = s
     treatment = course.treatment
-    drive!(
-        ws.inside, ws.outside, ws.initial, treatment.lowering, segment(treatment, s),
-        course.columns,
-    )
+    drive!(ws, treatment.lowering, segment(treatment, s), course.columns)
     write_moves!(course.moves, course)
     return nothing
 end

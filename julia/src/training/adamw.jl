@@ -23,7 +23,7 @@ end
 AdamW over one stage of a fit.
 
 - `raw`, `learning_rates`: one array per raw parameter.
-- `l1`, `l2`: strength of the penalty on every entry of `W` and `b0`, scaled.
+- `l1`, `l2`: strength of the penalty on every entry of `W`, `b0` and the shifts, scaled.
 - `train`, `validation`: conditions of the session, from 1. Without validation the objective on
   the full batch judges, and nothing does where batches are smaller.
 - `patience`: evaluations without a better one after which to stop; 0 for never.
@@ -76,7 +76,7 @@ end
 
 function penalize!(run::AdamWRun)
     total = 0.0
-    for name in (:W, :b0)
+    for name in (:W, :b0, :b, :common)
         haskey(run.raw, name) || continue
         total += penalize!(run.slope[name], run.raw[name], run.l1[name], run.l2[name])
     end

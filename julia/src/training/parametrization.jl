@@ -13,7 +13,7 @@ Maps raw parameters, which an optimizer may move freely, to effective ones, and 
 - `shared`: whether W[:, drug j] = b₀ + B_j, one column common to all drugs and a deviation each.
 
 Raw values are `W` (n × n, [target, source]; with shared columns the deviations B_j), `b0` (n),
-and `alpha`, `epsilon`, `psi` (n) through softplus.
+`alpha`, `epsilon`, `psi` (n) through softplus, and the shifts (n) as they are.
 """
 struct Parametrization{T}
     structure::Structure
@@ -45,6 +45,9 @@ function effective!(parameters, p::Parametrization, raw::Raw)
     for name in p.raw_rates
         getproperty(parameters, name) .= softplus.(raw[name])
     end
+    for name in shifts(p.structure.model)
+        copyto!(getproperty(parameters, name), raw[name])
+    end
     p.ranges === nothing || (parameters.epsilon .= p.ranges .* parameters.alpha)
     return parameters
 end
@@ -60,6 +63,9 @@ function pull_back_raw!(slope::Raw, p::Parametrization, raw::Raw, gradient)
             d = d .+ p.ranges .* gradient.epsilon
         end
         slope[name] .= d .* logistic.(raw[name])
+    end
+    for name in shifts(p.structure.model)
+        copyto!(slope[name], getproperty(gradient, name))
     end
     return slope
 end

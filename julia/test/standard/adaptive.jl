@@ -37,10 +37,10 @@ end
 
 @testset "Tsit5, envelope $(values(options))" for (q, options) in enumerate(ENVELOPE_OPTIONS)
     loss = CB.Loss(CB.LOSSES[q % 3 + 1]; delta=0.4)
-    # Every form with one envelope, every envelope with two of them.
-    some = q == 1 ? CB.FORMS : (0, 2)
-    for form in some, (degree, drugs) in ((1, :input), (2, :clamped))
-        model = CB.Model(; form=form, degree=degree, drugs=drugs, options...)
+    # Every form with one envelope, every envelope with two of them and with shifts.
+    some = [((form=form,) for form in (q == 1 ? CB.FORMS : (0, 2)))..., SHIFTS[1]]
+    for kind in some, (degree, drugs) in ((1, :input), (2, :clamped))
+        model = CB.Model(; kind..., degree=degree, drugs=drugs, options...)
         problem = random_problem(model; times=[0.0, 0.4, 3.0])
         held = adaptive(problem; loss=loss)
         value, gradient = CB.value_and_gradient!(held, problem.parameters)
@@ -164,8 +164,8 @@ end
     @test CB.value(held, problem.parameters) == before
 end
 
-function tsit5_allocations(rtol)
-    problem = random_problem(CB.Model(; form=2); conditions=30)
+function tsit5_allocations(rtol, options)
+    problem = random_problem(CB.Model(; options...); conditions=30)
     held = adaptive(problem, CB.Tsit5(; rtol=rtol, atol=rtol); chunks=1)
     CB.value_and_gradient!(held, problem.parameters)
     CB.value(held, problem.parameters)
@@ -175,9 +175,9 @@ function tsit5_allocations(rtol)
     )
 end
 
-@testset "Tsit5, allocations do not grow with the steps" begin
-    tsit5_allocations(1e-3)
-    few, many = tsit5_allocations(1e-3), tsit5_allocations(1e-12)
+@testset "Tsit5, allocations do not grow with the steps" for options in ((form=2,), SHIFTS[1])
+    tsit5_allocations(1e-3, options)
+    few, many = (tsit5_allocations(rtol, options) for rtol in (1e-3, 1e-12))
     @test many[3] > 10 * few[3]
     @test many[1:2] == few[1:2]
     @test maximum(few[1:2]) < 20_000

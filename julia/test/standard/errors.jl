@@ -23,6 +23,10 @@ end
     @test CB.Model(; form="ji-code").form == :ji_code
     @test CB.rates(CB.Model(; form=2)) == (:alpha, :epsilon, :psi)
     @test CB.rates(CB.Model(; form=:ji)) == (:alpha,)
+    for form in (1, 2, :ji, :ji_code), shift in SHIFTS
+        @test raises(() -> CB.Model(; form=form, shift...), CB.ModelError, "form 0 alone")
+    end
+    @test map(shift -> CB.shifts(CB.Model(; shift...)), SHIFTS) == [(:b, :common), (:b,), (:common,)]
     @test raises(() -> CB.Loss(:cubic), CB.ModelError, ":huber")
     @test raises(() -> CB.Loss(:huber; delta=0), CB.ModelError, "must be finite")
     shown = sprint(showerror, CB.ModelError("this."))
@@ -37,6 +41,7 @@ end
     @test !any(mask[KINDS .== :phenotype, KINDS .== :drug])
     @test mask[1, 6] && mask[5, 1] && mask[1, 2]
     @test CB.structural_mask(KINDS; self_interaction=true)[1, 1]
+    @test CB.Structure(CB.Model(), KINDS; drugs_on_phenotypes=true).mask[5, 6]
     prior = trues(7, 7)
     prior[1, 2] = false
     @test !CB.Structure(CB.Model(), KINDS; mask=prior).mask[1, 2]

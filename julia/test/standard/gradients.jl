@@ -35,6 +35,7 @@ end
         @test gradient_right(CB.Model(; form=form), method(0.25), CB.Loss())
     end
     @test gradient_right(CB.Model(; envelope=:hill), method(0.25), CB.Loss())
+    @test gradient_right(CB.Model(; SHIFTS[1]...), method(0.25), CB.Loss())
 end
 
 @testset "adjoint of $loss" for loss in CB.LOSSES

@@ -56,8 +56,9 @@ end
 @testset "kernels allocate nothing, $T, $(options.envelope)" for T in (Float64, Float32),
     options in ENVELOPE_OPTIONS
 
-    for form in CB.FORMS, drugs in (:input, :clamped)
-        problem = random_problem(CB.Model(; form=form, drugs=drugs, options...); T=T)
+    kinds = [((form=form,) for form in CB.FORMS)..., SHIFTS[1]]
+    for kind in kinds, drugs in (:input, :clamped)
+        problem = random_problem(CB.Model(; kind..., drugs=drugs, options...); T=T)
         kernel = CB.Kernel(problem.structure, problem.parameters, problem.perturbation)
         gradient = CB.zero_parameters(T, problem.structure)
         x = problem.response[:, 1, :]
@@ -66,21 +67,26 @@ end
 end
 
 @testset "flat parameters" begin
-    problem = random_problem(CB.Model(; form=2))
-    structure, parameters = problem.structure, problem.parameters
-    vector = CB.flatten(structure, parameters)
-    again = CB.unflatten(structure, vector)
-    @test keys(again) == (:W, :alpha, :epsilon, :psi)
-    @test all(again[k] == parameters[k] for k in keys(parameters))
-    # A gradient may be written into views of a vector; a state may be a vector.
-    kernel = CB.Kernel(structure, again, problem.perturbation)
-    x = randn(MersenneTwister(1), size(problem.perturbation)...)
-    out = similar(vector)
-    CB.vjp_parameters!(CB.unflatten(structure, out), x, x, kernel)
-    whole = CB.vjp_parameters!(CB.zero_parameters(Float64, structure), x, x, kernel)
-    @test out == CB.flatten(structure, whole)
-    @test CB.rhs!(zeros(length(x)), vec(x), kernel) == vec(CB.rhs!(similar(x), x, kernel))
-    @test_throws CB.ModelError CB.unflatten(structure, vector[2:end])
+    for (model, names) in (
+        (CB.Model(; form=2), (:W, :alpha, :epsilon, :psi)),
+        (CB.Model(; SHIFTS[1]...), (:W, :alpha, :epsilon, :b, :common)),
+    )
+        problem = random_problem(model)
+        structure, parameters = problem.structure, problem.parameters
+        vector = CB.flatten(structure, parameters)
+        again = CB.unflatten(structure, vector)
+        @test keys(again) == names
+        @test all(again[k] == parameters[k] for k in keys(parameters))
+        # A gradient may be written into views of a vector; a state may be a vector.
+        kernel = CB.Kernel(structure, again, problem.perturbation)
+        x = randn(MersenneTwister(1), size(problem.perturbation)...)
+        out = similar(vector)
+        CB.vjp_parameters!(CB.unflatten(structure, out), x, x, kernel)
+        whole = CB.vjp_parameters!(CB.zero_parameters(Float64, structure), x, x, kernel)
+        @test out == CB.flatten(structure, whole)
+        @test CB.rhs!(zeros(length(x)), vec(x), kernel) == vec(CB.rhs!(similar(x), x, kernel))
+        @test_throws CB.ModelError CB.unflatten(structure, vector[2:end])
+    end
 end
 
 @testset "other numbers" begin

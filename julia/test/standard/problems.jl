@@ -12,20 +12,34 @@ const ENVELOPE_OPTIONS = [
     (envelope=:sigmoid,),
 ]
 
+const SHIFTS = [
+    (operating_point=true, common_effect=true), (operating_point=true,), (common_effect=true,)
+]
+
 "Every model of the family, without regard to the envelope."
 function variants(; options...)
-    return [
+    plain = [
         CB.Model(; form=form, degree=degree, drugs=drugs, dose_saturation=κ, options...) for
         form in CB.FORMS for degree in (1, 2) for drugs in (:input, :clamped) for
         κ in (nothing, 0, 0.5)
     ]
+    # Each of the shifts with drugs of both kinds, seen in both ways.
+    shifted = [
+        CB.Model(; drugs=drugs, degree=1 + (κ === nothing), dose_saturation=κ, shift..., options...)
+        for shift in SHIFTS for (drugs, κ) in ((:input, nothing), (:clamped, 0.5))
+    ]
+    return [plain; shifted]
 end
 
 function random_parameters(rng, T, structure)
     n = CB.nodes(structure)
     interactions() = T(0.4) .* randn(rng, T, n, n) .* structure.mask
-    draw(name) = name == :W ? interactions() : 1 .+ rand(rng, T, n)
-    names = (:W, CB.rates(structure.model)...)
+    function draw(name)
+        name == :W && return interactions()
+        name in CB.shifts(structure.model) && return randn(rng, T, n) .* .!structure.is_drug
+        return 1 .+ rand(rng, T, n)
+    end
+    names = CB.parameter_names(structure.model)
     return NamedTuple{names}(map(draw, names))
 end
 
@@ -37,10 +51,13 @@ function random_problem(
     structure = CB.Structure(model, kinds)
     n, t = length(kinds), length(times)
     weight = (0.5 .+ rand(rng, T, n, t, conditions)) .* (rand(rng, n, t, conditions) .> 0.3)
+    parameters, u = random_parameters(rng, T, structure), randn(rng, T, n, conditions)
+    # Where nothing is given there is no common effect.
+    model.common_effect && (u[:, 2] .= 0)
     return (
         structure=structure,
-        parameters=random_parameters(rng, T, structure),
-        perturbation=randn(rng, T, n, conditions),
+        parameters=parameters,
+        perturbation=u,
         response=randn(rng, T, n, t, conditions),
         weight=weight,
         times=times,
@@ -82,7 +99,11 @@ function plain_rhs(structure, parameters, u, x)
         drug[i] && model.drugs == :clamped && return zero(x[i])
         if model.form == 0
             ε = parameters.epsilon[i]
-            return ε * (mapped[i] ? dose[i] : φ(Wx[i] + u[i])) - α[i] * x[i]
+            b = model.operating_point ? parameters.b[i] : zero(ε)
+            common = model.common_effect && any(!iszero, u) ? parameters.common[i] : zero(ε)
+            at_point = model.operating_point ? φ(b) : zero(ε)
+            inside() = φ(Wx[i] + u[i] + b + common) - at_point
+            return ε * (mapped[i] ? dose[i] : inside()) - α[i] * x[i]
         elseif model.form == 1
             return parameters.epsilon[i] * (φ(Wx[i]) + dose[i]) - α[i] * x[i]
         elseif model.form == 2

@@ -80,7 +80,7 @@ beside_data(session) = Base.summarysize((session.network, session.chunks, sessio
 nsteps(session) = CB.nsteps(session.grid)
 
 @testset "checkpoints give the same bits" begin
-    for options in ((envelope=:tanh,), (envelope=:hill, form=1)), chunks in (1, 3)
+    for options in ((envelope=:tanh,), (envelope=:hill, form=1), SHIFTS[1]), chunks in (1, 3)
         model = CB.Model(; options...)
         problem = random_problem(model; conditions=20, times=[0.0, 0.35, 1.0, 5.0])
         solver = CB.RK4(0.05)
@@ -134,8 +134,8 @@ end
     @test place.W == CB.value_and_gradient!(held, problem.parameters)[2].W
 end
 
-function session_allocations(steps; kinds=KINDS, options...)
-    problem = random_problem(CB.Model(; form=2); kinds=kinds, conditions=30)
+function session_allocations(steps; kinds=KINDS, model=CB.Model(; form=2), options...)
+    problem = random_problem(model; kinds=kinds, conditions=30)
     held = session(problem; solver=CB.Heun(2.0 / steps), options...)
     CB.value_and_gradient!(held, problem.parameters)
     CB.value(held, problem.parameters)
@@ -150,6 +150,9 @@ end
     few, many = session_allocations(10; chunks=1), session_allocations(1000; chunks=1)
     @test many == few
     @test maximum(few) < 3000
+    shifted = CB.Model(; SHIFTS[1]...)
+    session_allocations(10; model=shifted, chunks=1)
+    @test ==(map(s -> session_allocations(s; model=shifted, chunks=1), (10, 1000))...)
     @test session_allocations(1000; chunks=1, memory_limit=2^20) == few
     @test maximum(session_allocations(1000; chunks=3)) < 10_000
 end

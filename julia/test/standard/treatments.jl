@@ -26,6 +26,8 @@ function treated_problem(model; times=TREATED_TIMES, T=Float64, starts=[-0.5, 0.
         pretreatment=randn(rng, T, n, 4), pretreated=[false, false, false, true],
     )
     problem.parameters.W .*= T(0.5)
+    # A common effect ends.
+    model.common_effect && (u[:, end, 4] .= 0)
     return merge(problem, (given=given,))
 end
 
@@ -124,6 +126,8 @@ function check_treated(problem, solver, method, dt; tol=1e-8, state_tol=1e-11)
     for (of, name) in ((inputs.perturbation, :u), (inputs.pretreatment, :pretreatment),
         (inputs.initial_state, :initial))
 
+        # A dose has no derivative where a common effect sets in.
+        name == :u && problem.structure.model.common_effect && continue
         moved(array) = merge(given, NamedTuple{(name,)}((array,)))
         check_along(of, given[name], array -> loss(parameters, moved(array)); tol=tol)
     end
@@ -133,7 +137,7 @@ end
 @testset "treated, $(nameof(method)), $(values(options))" for (method, options) in (
     (CB.Euler, (envelope=:tanh,)), (CB.Heun, (envelope=:tanh,)),
     (CB.Midpoint, (envelope=:sigmoid, form=1)), (CB.RK4, (envelope=:hill, form=2, degree=2)),
-    (CB.Heun, (form=:ji, dose_saturation=nothing)),
+    (CB.Heun, (form=:ji, dose_saturation=nothing)), (CB.Heun, SHIFTS[1]),
 )
     for drugs in (:input, :clamped)
         problem = treated_problem(CB.Model(; drugs=drugs, options...))
@@ -159,7 +163,7 @@ end
 end
 
 @testset "treated, Tsit5" begin
-    problem = treated_problem(CB.Model(; drugs=:clamped))
+    problem = treated_problem(CB.Model(; drugs=:clamped, SHIFTS[1]...))
     tight = CB.Tsit5(; rtol=1e-11, atol=1e-12)
     check_treated(problem, tight, CB.RK4, 0.02; tol=1e-7, state_tol=1e-8)
     # The first times alone, whose last one is a break.
@@ -246,8 +250,8 @@ end
     end
 end
 
-function treated_allocations(solver)
-    problem = treated_problem(CB.Model(; form=2, drugs=:clamped))
+function treated_allocations(solver, options)
+    problem = treated_problem(CB.Model(; drugs=:clamped, options...))
     given = merge(problem.given, (pretreatment=nothing, pretreated=nothing))
     held = treated(problem, solver, treatment(problem, given); chunks=1)
     inputs = CB.TreatmentGradient{Float64}(size(given.u)...)
@@ -265,9 +269,9 @@ end
     for (loose, tight) in (
         (CB.Heun(0.1), CB.Heun(0.001)),
         (CB.Tsit5(; rtol=1e-3, atol=1e-3), CB.Tsit5(; rtol=1e-12, atol=1e-12)),
-    )
-        treated_allocations(loose)
-        few, many = treated_allocations(loose), treated_allocations(tight)
+    ), options in ((form=2,), SHIFTS[1])
+        treated_allocations(loose, options)
+        few, many = (treated_allocations(solver, options) for solver in (loose, tight))
         @test many == few
         @test maximum(few) < 30_000
     end
@@ -319,6 +323,7 @@ end
     for (model, weights) in (
         (CB.Model(; drugs=:clamped), 1.0), (CB.Model(; form=2, dose_saturation=nothing), 1.0),
         (CB.Model(; envelope=:sigmoid, drugs=:clamped), 4.0), (CB.Model(), 4.0),
+        (CB.Model(; drugs=:clamped, SHIFTS[1]...), 1.0),
     )
         problem = steady_treated(model; weights=weights)
         source = treatment(problem)

@@ -95,7 +95,7 @@ class CoursePlan:
         u = treatment.perturbation.swapaxes(0, 1)
 
         def pull_back(slope: Any, to_course: Any) -> Parameters:
-            gradient, (to_inputs, start) = self.plan.gradient(slope), to_course
+            gradient, (to_inputs, start) = self.plan.gradient(slope, parameters), to_course
             before = None
             if rest is not None:
                 of_rest, start, before = rest.reverse(start, jump, driven)

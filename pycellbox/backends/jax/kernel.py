@@ -23,25 +23,33 @@ from pycellbox.problem import Array
 
 
 class Network(NamedTuple):
-    """M (n, n) and a, b, c (n,) of the kernel, or their gradient."""
+    """M (n, n), a, b, c (n,) and shifts (k, n) of the kernel (None: none), or their gradient."""
 
     M: Any
     a: Any
     b: Any
     c: Any
+    shifts: Any = None
 
 
 class Inputs(NamedTuple):
     """p inside the envelope, v outside it (None: absent), and the initial state: (n, c).
 
     Or the derivative with respect to them. Beside them which nodes move, as numbers 0 and 1 (None:
-    all).
+    all), and how much of each shift is a part of p, (k, c) (None: there are none).
     """
 
     inside: Any
     outside: Any
     initial: Any
     moves: Any = None
+    reach: Any = None
+
+    def laid(self, network: Network) -> Inputs:
+        """Return them with the shifts in p."""
+        if self.reach is None:
+            return self
+        return self._replace(inside=self.inside + product(network.shifts.T, self.reach))
 
 
 def turned(inputs: Inputs) -> Inputs:
@@ -78,7 +86,7 @@ class _Scaled(NamedTuple):
 
 
 class _Along(NamedTuple):
-    """Σ h κ, where there is v, and Σ h κ∘a∘φ', where the derivative by p is wanted; (n, c)."""
+    """Σ h κ, where there is v, and Σ h κ∘a∘φ', where the derivative by p is needed; (n, c)."""
 
     outside: Any
     inside: Any
@@ -97,19 +105,26 @@ class _Adjoint(NamedTuple):
     inputs: _Along
 
     def gradient(self, inputs: Inputs) -> Network:
-        """Gradient with respect to M, a, b and c."""
+        """Gradient with respect to M, a, b, c and shifts."""
         a, c = self.phi.sum(axis=1), -self.x.sum(axis=1)
-        outside = self.inputs.outside
-        if outside is None or inputs.outside is None:
-            return Network(self.M, a, jnp.zeros_like(a), c)
-        b = (outside * inputs.outside).sum(axis=-1)
-        return Network(self.M, a, b if b.ndim == 1 else b.sum(axis=0), c)
+        outside, inside = self.inputs
+        b, shifts = jnp.zeros_like(a), None
+        if outside is not None and inputs.outside is not None:
+            b = _whole((outside * inputs.outside).sum(axis=-1), 1)
+        if inputs.reach is not None:
+            shifts = _whole(product(inputs.reach, jnp.swapaxes(inside, -2, -1)), 2)
+        return Network(self.M, a, b, c, shifts)
 
     def input_gradient(self, network: Network, inputs: Inputs, initial: jax.Array) -> Inputs:
         """Gradient with respect to p, v and x₀, (c, n)."""
         outside, inside = self.inputs
         outside = None if outside is None else network.b[:, None] * outside
         return turned(Inputs(inside, outside, initial))
+
+
+def _whole(parts: jax.Array, axes: int) -> jax.Array:
+    """Sum over the segments, where there are such: an axis more."""
+    return parts if parts.ndim == axes else parts.sum(axis=0)
 
 
 def _stage_states(scaled: _Scaled, A: Any, x: jax.Array, phis: Any) -> list[jax.Array]:
@@ -146,7 +161,7 @@ class Method(NamedTuple):
 
     def slope(self, network: Network, inputs: Inputs, x: jax.Array) -> jax.Array:
         """See `pycellbox.backends.jax.scans.Method.slope`."""
-        z = product(network.M, x)
+        z, inputs = product(network.M, x), inputs.laid(network)
         if inputs.inside is not None:
             z = z + inputs.inside
         phi = envelope(self.envelope, self.order).value(z)
@@ -157,7 +172,7 @@ class Method(NamedTuple):
 
     def stepper(self, network: Network, inputs: Inputs) -> Callable[[Grid, jax.Array], Any]:
         """Record x, each stage's φ and maybe z."""
-        phi = envelope(self.envelope, self.order)
+        phi, inputs = envelope(self.envelope, self.order), inputs.laid(network)
 
         def step(point: Grid, x: jax.Array) -> tuple[jax.Array, Any]:
             scaled = _Scaled.by(point.sizes, network, inputs)
@@ -181,6 +196,7 @@ class Method(NamedTuple):
         """See `pycellbox.backends.jax.scans.Method.nothing`."""
         x = jnp.zeros_like(inputs.initial)
         outside = None if inputs.outside is None else x
+        driven = driven or inputs.reach is not None
         inside = x if driven and inputs.inside is not None else None
         return _Adjoint(x, jnp.zeros_like(network.M), x, x, _Along(outside, inside))
 

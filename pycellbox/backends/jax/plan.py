@@ -81,7 +81,7 @@ class Plan(ABC):
         """Return what the programs need to know of the drive for some conditions."""
 
     @abstractmethod
-    def gradient(self, slope: Any) -> Parameters:
+    def gradient(self, slope: Any, parameters: Parameters) -> Parameters:
         """Gradient with respect to the parameters from what the program returns."""
 
     @abstractmethod
@@ -117,7 +117,7 @@ class Plan(ABC):
         u = self.perturbation if rows is None else self.perturbation[rows]
 
         def pull_back(slope: Any, to_drive: Any) -> Parameters:
-            gradient = self.gradient(slope)
+            gradient = self.gradient(slope, parameters)
             return gradient | self.input_gradient(to_drive, u) if driven else gradient
 
         return Evaluation(method, prepared, drive, steps, pull_back)

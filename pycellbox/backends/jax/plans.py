@@ -36,20 +36,21 @@ class NetworkPlan(Plan):
     def inputs(self, drive: Drive, perturbation: Array, moves: Array | None) -> kernel.Inputs:
         """See `Plan.inputs`."""
         numbers = None if moves is None else moves.astype(perturbation.dtype)
-        return kernel.Inputs(drive.inside, drive.outside, drive.initial, numbers)
+        return kernel.Inputs(drive.inside, drive.outside, drive.initial, numbers, drive.reach)
 
     def prepared(self, parameters: Parameters) -> kernel.Network:
         """See `Plan.prepared`."""
         k, dtype = self.equations.coefficients(parameters), self.perturbation.dtype
-        return kernel.Network(*(v.astype(dtype, copy=False) for v in (k.M, k.a, k.b, k.c)))
+        arrays = (k.M, k.a, k.b, k.c, k.shifts)
+        return kernel.Network(*(v if v is None else v.astype(dtype, copy=False) for v in arrays))
 
     def of_rows(self, drive: kernel.Inputs, rows: Array | None) -> kernel.Inputs:
         """All: the program takes the rows."""
         return drive
 
-    def gradient(self, slope: kernel.Network) -> Parameters:
+    def gradient(self, slope: kernel.Network, parameters: Parameters) -> Parameters:
         """See `Plan.gradient`."""
-        return self.equations.pull_back(Coefficients(*slope))
+        return self.equations.pull_back(Coefficients(*slope), parameters)
 
     def input_gradient(self, to_drive: kernel.Inputs, perturbation: Array) -> Parameters:
         """See `Plan.input_gradient`."""
@@ -89,7 +90,7 @@ class EquationPlan(Plan):
             return drive
         return self.inputs(self.drive.rows(rows), self.perturbation[rows], None)
 
-    def gradient(self, slope: Parameters) -> Parameters:
+    def gradient(self, slope: Parameters, parameters: Parameters) -> Parameters:
         """See `Plan.gradient`."""
         return slope
 

@@ -30,7 +30,7 @@ def default_gradient(solver: Solver) -> Gradient:
 
 
 def in_order(structure: Structure, parameters: Parameters, dtype: DTypeLike) -> list[Array]:
-    """W and the rates, as Julia takes them."""
+    """All parameters, as Julia takes them."""
     names = structure.layout.places
     return [np.ascontiguousarray(parameters[name], dtype=dtype) for name in names]
 
@@ -45,7 +45,10 @@ def julia_structure(core: Any, structure: Structure) -> Any:
     is_drug = np.ascontiguousarray(structure.is_drug, dtype=np.uint8)
     mask = np.ascontiguousarray(structure.mask, dtype=np.uint8)
     options = structure.model.to_dict()
-    kept = ("envelope", "form", "degree", "order", "drugs", "dose_saturation")
+    kept = (
+        "envelope", "form", "degree", "order", "drugs", "dose_saturation", "operating_point",
+        "common_effect",
+    )  # fmt: skip
     return call_locked(
         core.python_structure,
         tuple(options[k] for k in kept),

@@ -137,7 +137,7 @@ def _reverse_kernel(
     due: dict[int, Array],
     inputs: bool,
 ) -> tuple[dict[str, Array], Array]:
-    to_drive = inputs or field.lowering.shifted
+    to_drive = inputs or field.drive.reach is not None
     if isinstance(stepper, FoldedStepper):
         drive = zero_like(field.drive) if to_drive else None
         coefficients, start = stepper.reverse(due, drive)
