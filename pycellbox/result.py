@@ -95,7 +95,10 @@ class Fit:
 
     @property
     def parameters(self) -> xr.Dataset:
-        """Effective W (target, source) and rates (node): alpha, and epsilon, psi if in the form."""
+        """Effective W (target, source) and rates (node): alpha, and epsilon, psi if in the form.
+
+        Beside them b and common (node), where the model has operating points and common effects.
+        """
         return self._group("parameters").drop_vars("mask", errors="ignore").copy(deep=True)
 
     @property

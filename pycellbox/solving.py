@@ -68,7 +68,8 @@ def solve(
         The equation, such as a `CellBox`.
     parameters : Dataset
         Effective values: of a CellBox ``W`` (target, source) and the rates of its form (node):
-        ``alpha``, and ``epsilon``, ``psi`` where the form has them.
+        ``alpha``, and ``epsilon``, ``psi`` where the form has them; ``b`` of an operating point,
+        ``common`` of a common effect.
     perturbation : DataArray, (condition, node) or (condition, phase, node), or Dataset
         Perturbations u, dimensionless. Node kinds are read from its ``node_kind`` coordinate,
         else from that of ``parameters``; nodes without one are proteins. With phases it has the

@@ -23,24 +23,26 @@ def summary(
     if n := int((roles == "validation").sum()):
         title += f", {n} for validation"
     went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
-    chosen = provenance.get("estimate")
+    chosen = strengths(provenance)
     return title, [
         ("equation", model.summary),
         ("loss", went or "not fitted"),
         what_was_found(tree["parameters"].to_dataset()),
-        *([("strengths", _described(chosen))] if chosen else []),
+        *([("strengths", chosen)] if chosen else []),
         ("status", f"{provenance['status']}; {how}"),
     ]
 
 
-def _described(chosen: Mapping[str, Any]) -> str:
-    """Return the strengths that were chosen, and what else, in a line."""
-    strengths = ", ".join(
+def strengths(provenance: Mapping[str, Any]) -> str:
+    """Return a line of what an estimate chose: strengths, and what else; "" of other fits."""
+    if not (chosen := provenance.get("estimate")):
+        return ""
+    each = ", ".join(
         f"{name.replace('_', ' ')} {value:.2g}" for name, value in chosen["strengths"].items()
     )
     return (
-        f"by {chosen['chosen_by']}: {strengths}; κ = {chosen['dose_saturation']:g}; a drug not "
-        f"seen is {chosen['unseen_drug']:.2g} of the average one"
+        f"by {chosen['chosen_by']}: {each}; κ = {chosen['dose_saturation']:g}; a drug not seen is "
+        f"{chosen['unseen_drug']:.2g} of the average one"
     )
 
 

@@ -287,11 +287,39 @@ def test_fit_takes_every_choice_of_model_and_solver(
     assert (fit.solver, fit.horizon) == (pcb.RK4(0.5), 4.0)
     assert fit.recipe.loss == pcb.Loss("huber")
     assert main([*words, "--dt", "0.25", "--learning-rate", "0.5"]) == 0
+    options = ["--operating-point", "--common-effect", "--drugs-on-phenotypes"]
+    tables_in = tmp_path / "csv"
+    assert main([*words, *options, "--csv", str(tables_in)]) == 0
+    fit = pcb.load(out)
+    assert fit.model == pcb.CellBox(
+        operating_point=True, common_effect=True, drugs_on_phenotypes=True
+    )
+    written = pd.read_csv(tables_in / "rates.csv", index_col="node")
+    for name in ("alpha", "epsilon", "b", "common"):
+        np.testing.assert_array_equal(written[name], fit.parameters[name])
+    assert main([*words, "--dt", "0.25", "--learning-rate", "0.5"]) == 0
     fit = pcb.load(out)
     assert fit.solver == pcb.Heun(0.25)
     assert set(fit.recipe.stages[0].rates().values()) == {0.5}
     assert main([*words, "--solver", "Midpoint"]) == 0
     assert pcb.load(out).solver == pcb.Midpoint(0.1)
+
+
+@pytest.mark.slow
+def test_fit_takes_a_purpose(
+    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, checkpoint = tmp_path / "fit.nc", tmp_path / "run.nc"
+    words = ["fit", "--data", f"{tables}/data.nc", "--purpose", "prediction", "--out", str(out)]
+    assert main([*words, "--checkpoint", str(checkpoint)]) == 0
+    fit = pcb.load(out)
+    assert fit.recipe.purpose == "prediction"
+    said = capsys.readouterr().out
+    assert "strengths   by leave-one-out" in said
+    again = tmp_path / "again.nc"
+    assert main(["fit", "--resume", str(checkpoint), "--out", str(again)]) == 0
+    assert "strengths   by leave-one-out" in capsys.readouterr().out
+    xr.testing.assert_identical(pcb.load(again).parameters, fit.parameters)
 
 
 @pytest.mark.slow
@@ -342,6 +370,8 @@ def test_the_roles_of_a_file_are_left_out_with_a_word(
         (["--dt", "-0.1"], "dt=-0.1"),
         (["--solver", "heun", "--horizon", "0"], "horizon=0"),
         (["--form", "7"], "form='7'; it needs one of"),
+        (["--form", "1", "--operating-point"], "operating_point=True"),
+        (["--purpose", "oracle"], "purpose='oracle'; it needs one of 'prediction'"),
         (["--envelope", "tan"], "'tanh'"),
         (["--backend", "abacus"], "backend='abacus'; it needs one of"),
         (["--validation", "2"], "validation=2"),

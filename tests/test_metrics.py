@@ -397,7 +397,7 @@ def test_rates_are_correlated_over_nodes_by_label():
 
 
 def test_rates_need_one_in_common():
-    with pytest.raises(DataError, match="share none of the rates"):
+    with pytest.raises(DataError, match="share none of alpha, epsilon"):
         metrics.rate_recovery(rates(alpha=[1, 2]), rates(epsilon=[1, 2]))
 
 

@@ -123,6 +123,29 @@ def test_network_refuses_a_name_twice(network):
         dataclasses.replace(network, node_kind=twice)
 
 
+def test_shifts_left_out_are_zero_and_ask_for_no_option(network):
+    assert not network.parameters[["b", "common"]].to_dataarray().any()
+    assert network.model == pcb.CellBox()
+    free = (network.node_kind != "drug") * 0.5
+    for name, option in pcb.CellBox(operating_point=True, common_effect=True).shifts.items():
+        shifted = dataclasses.replace(network, **{name: free})
+        assert shifted.model == pcb.CellBox(**{option: True})
+        assert f">{name}<" in shifted._repr_html_()
+        assert f">{name}<" not in network._repr_html_()
+        with pytest.raises(ModelError, match=f"{name} is not zero of every drug"):
+            dataclasses.replace(network, **{name: free + 0.5})
+
+
+def test_a_network_says_whether_drugs_act_on_phenotypes(network):
+    kinds = network.node_kind.values
+    W = network.W.copy(deep=True)
+    W.values[np.ix_(kinds == "phenotype", kinds == "drug")] = 1.0
+    with pytest.raises(ModelError, match="drugs_on_phenotypes=True allows it"):
+        dataclasses.replace(network, W=W)
+    allowed = dataclasses.replace(network, W=W, drugs_on_phenotypes=True)
+    assert allowed.model == pcb.CellBox(drugs_on_phenotypes=True)
+
+
 def test_rates_left_out_are_one(network):
     bare = networks.Network(W=network.W, node_kind=network.node_kind, alpha=2 * network.alpha)
     assert (bare.parameters["epsilon"] == 1).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pycellbox as pcb
-from pycellbox.errors import DataWarning, OptionError
+from pycellbox.errors import DataWarning, ModelError, OptionError
 from pycellbox.estimation import estimate
 from tests.support.problems import dataset
 
@@ -85,6 +85,11 @@ def test_pruning_trains_the_estimated_network(data):
     assert np.count_nonzero(pruned.parameters["W"].values) == 6
     assert pruned.recipe.purpose is None
     assert pruned.history.sizes["iteration"] > 1
+
+
+def test_a_refinement_would_undo_the_estimate(fitted):
+    with pytest.raises(ModelError, match=r"estimated for prediction.*without purpose="):
+        pcb.refine(fitted, solver=pcb.Heun(0.2))
 
 
 def test_a_schedule_trains_on(data, fitted):

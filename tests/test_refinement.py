@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from pycellbox.backends import get_backend
 from pycellbox.errors import DivergenceError, ModelError, NumericsWarning, OptionError, SolverError
 from pycellbox.ji.experiment import JI_MODEL, ji_experiment
 from pycellbox.numerics.sensitivity import Sensitivity
+from pycellbox.objective import SHIFT_GROUPS
 from pycellbox.problem import Problem, structure_of
 from pycellbox.refinement import refine, standard_errors
 from pycellbox.refinement.elimination import eliminate, inverse
@@ -61,11 +64,15 @@ def refined(rough: pcb.Fit) -> pcb.Fit:
     return refine(rough)
 
 
-@pytest.mark.parametrize("form", [0, 1, 2, "ji", "ji-code"])
+@pytest.mark.parametrize(
+    "options",
+    [*({"form": form} for form in pcb.models.FORMS), dict.fromkeys(SHIFT_GROUPS, True)],
+    ids=repr,
+)
 @pytest.mark.parametrize("degree", [1, 2])
-def test_jacobian_agrees_with_differences(form: pcb.models.Form, degree: int) -> None:
+def test_jacobian_agrees_with_differences(options: dict[str, Any], degree: int) -> None:
     rng = np.random.default_rng(0)
-    model = pcb.CellBox(form=form, degree=degree, drug_columns="free", self_interaction=True)
+    model = pcb.CellBox(degree=degree, drug_columns="free", self_interaction=True, **options)
     n = 4
     nodes = [f"n{i}" for i in range(n)]
     data = xr.Dataset(
@@ -176,6 +183,27 @@ def test_steady_states_are_refined() -> None:
     error = [np.abs(f.predict(data) - data["true_response"]).mean() for f in (fit, better)]
     assert error[1] < 2e-3
     assert error[1] < error[0]
+
+
+def test_operating_points_and_common_effects_are_refined() -> None:
+    made = network(5, drugs=2)
+    free = made.node_kind != "drug"
+    made = dataclasses.replace(made, b=0.5 * free, common=-0.3 * free)
+    nodes = list(made.nodes)
+    train = pcb.simulate(made, 24, times=[1.0, 3.0], solver=SOLVER, perturbed_nodes=nodes)
+    true = truth(train)
+    model = dataclasses.replace(made.model, drug_columns="free")
+    start = pcb.fit(
+        train, model, initial=true.assign(b=0.7 * true["b"], common=0 * true["common"]),
+        schedule=pcb.Stage(1, learning_rate=0.0), solver=SOLVER, progress=False,
+    )  # fmt: skip
+    refined = refine(start, eliminate=False, ridge=1e-6)
+    for name in ("b", "common"):
+        np.testing.assert_allclose(refined.parameters[name], true[name], atol=1e-3)
+    errors = standard_errors(model, true, train, noise=0.01, solver=SOLVER)
+    for name in ("b", "common"):
+        assert (errors[name].values > 0)[free].all()
+        assert not errors[name].values[~free].any()
 
 
 def test_missing_responses_do_not_count(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -351,6 +352,20 @@ def test_a_steady_state_solves_the_equation(network, design):
     data = simulate(network, design, model=CellBox(dose_saturation=None), horizon=60.0)
     x, u, W = (a.values for a in (data.true_response, data.perturbation, network.W))
     np.testing.assert_allclose(np.tanh(x @ W.T + u), x, atol=1e-9)
+
+
+def test_a_network_with_shifts_is_simulated_with_them(network, design):
+    free = network.node_kind != "drug"
+    b, common = 0.6 * free, -0.3 * free
+    shifted = dataclasses.replace(network, b=b, common=common)
+    data = simulate(shifted, design, horizon=60.0)
+    assert true_model(data) == CellBox(operating_point=True, common_effect=True)
+    xr.testing.assert_equal(truth(data)[["b", "common"]], shifted.parameters[["b", "common"]])
+    x, u, W = (a.values for a in (data.true_response, data.perturbation, network.W))
+    treated = (u != 0).any(axis=1)[:, None]
+    z = x @ W.T + u + b.values + treated * common.values
+    wanted = np.tanh(z) - np.tanh(b.values)
+    np.testing.assert_allclose(wanted[:, free], x[:, free], atol=1e-8)
 
 
 # ---- the truth in the dataset

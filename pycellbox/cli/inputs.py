@@ -166,14 +166,11 @@ def _listed_split(data: xr.Dataset, test: str) -> splits.Split:
 
 def model_of(args: argparse.Namespace) -> CellBox:
     """Make the model of the options given; the others keep their defaults."""
-    form = int(args.form) if args.form in ("0", "1", "2") else args.form
-    options = {
-        "envelope": args.envelope,
-        "form": form,
-        "degree": args.degree,
-        "order": args.order,
-        "drugs": args.drugs,
-    }
+    names = ("envelope", "form", "degree", "order", "drugs")
+    flags = ("operating_point", "common_effect", "drugs_on_phenotypes")
+    options = {name: getattr(args, name) for name in (*names, *flags)}
+    if args.form in ("0", "1", "2"):
+        options["form"] = int(args.form)
     return CellBox(**{name: value for name, value in options.items() if value is not None})
 
 
@@ -186,6 +183,7 @@ def recipe_of(args: argparse.Namespace, data: xr.Dataset, seen: xr.Dataset) -> R
         loss=args.loss,
         penalty=_penalty_of(args),
         horizon=args.horizon,
+        purpose=args.purpose,
         seed=args.seed,
     )
 

@@ -143,10 +143,21 @@ def _model(parser: argparse.ArgumentParser) -> None:
         help="input: drug nodes obey the equation; clamped: they are held at their dose "
         "(default: input)",
     )  # fmt: skip
+    for name, short in (
+        ("operating-point", "give each node a resting input of its own, on whose part of φ it is"),
+        ("common-effect", "add an input that all treated conditions have in common"),
+        ("drugs-on-phenotypes", "let drugs act on phenotypes directly"),
+    ):
+        model.add_argument(f"--{name}", action="store_true", default=None, help=short)
 
 
 def _training(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
+    training.add_argument(
+        "--purpose", default=None,
+        help="prediction: estimate the nodes of a drug screen together with the strengths of their "
+        "penalties, instead of training (default: train as the model says)",
+    )  # fmt: skip
     training.add_argument("--loss", default="mse", help="mse, mae or huber (default: mse)")
     training.add_argument("--iterations", type=int, help="length of the fit (default: by the data)")
     training.add_argument(

@@ -19,7 +19,7 @@ from pycellbox.data import NODE_KINDS
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
-from pycellbox.summary import interactions
+from pycellbox.summary import interactions, strengths
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation
@@ -112,7 +112,8 @@ def write_fit_tables(
 ) -> None:
     """Write a fit as CSV tables.
 
-    W.csv (a row for each target, a column for each source), rates.csv, history.csv,
+    W.csv (a row for each target, a column for each source), rates.csv (and what else nodes have,
+    operating points and common effects), history.csv,
     predictions.csv for all conditions, and conditions.csv with the role of each, which
     ``--test`` reads.
     """
@@ -122,7 +123,7 @@ def write_fit_tables(
     W.index.name = "target"
     rates = parameters.drop_vars(["W", "target", "source"]).to_dataframe()
     kinds = ["node_kind"] if "node_kind" in rates else []
-    rates = rates[[*kinds, *fit.model.rates]]
+    rates = rates[[*kinds, *fit.model.rates, *fit.model.shifts]]
     part = pd.DataFrame({"condition": list(roles), "role": list(roles.values())})
     write_table(W, folder / "W.csv")
     write_table(rates, folder / "rates.csv")
@@ -182,6 +183,8 @@ def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
         "W": interactions(fit.parameters),
         "strongest": _strongest(fit.parameters["W"]),
     }
+    if chosen := strengths(fit.provenance):
+        lines["strengths"] = chosen
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
 

@@ -16,7 +16,7 @@ from pycellbox.errors import DataError
 from pycellbox.metrics.agreement import pearson
 from pycellbox.metrics.labels import Bools, Floats, aligned, pearson_rows
 
-_RATES = ("alpha", "epsilon", "psi")
+_OF_NODES = ("alpha", "epsilon", "psi", "b", "common")
 _NAN = float("nan")
 
 
@@ -104,28 +104,28 @@ def recovery(
 
 @checked(parameters=DATASET, truth=DATASET)
 def rate_recovery(parameters: xr.Dataset, truth: xr.Dataset) -> dict[str, float]:
-    """Pearson correlation over the nodes of each fitted rate with the true one.
+    """Pearson correlation over the nodes of each fitted rate or shift with the true one.
 
     Parameters
     ----------
     parameters, truth : Dataset
-        With some of alpha, epsilon, psi (node), such as ``fit.parameters`` and what
+        With some of alpha, epsilon, psi, b, common (node), such as ``fit.parameters`` and what
         `pycellbox.simulation.truth` gives; the same nodes in any order.
 
     Returns
     -------
     dict
-        Of every rate that both have; NaN where either is the same for all nodes.
+        Of each that both have; NaN where either is the same for all nodes.
 
     Raises
     ------
     DataError
-        They have no rate in common, nodes differ, or a fitted rate is NaN or infinite.
+        They have none in common, nodes differ, or a fitted one is NaN or infinite.
     """
-    rates = [rate for rate in _RATES if rate in parameters and rate in truth]
-    if not rates:
-        raise DataError(f"parameters and truth share none of the rates {', '.join(_RATES)}.")
-    return {rate: pearson(parameters[rate], truth[rate]) for rate in rates}
+    shared = [name for name in _OF_NODES if name in parameters and name in truth]
+    if not shared:
+        raise DataError(f"parameters and truth share none of {', '.join(_OF_NODES)}.")
+    return {name: pearson(parameters[name], truth[name]) for name in shared}
 
 
 def _correlation(a: Floats, b: Floats) -> float:

@@ -18,12 +18,13 @@ from pycellbox.errors import ModelError
 from pycellbox.models import CellBox, Structure
 
 RATES = ("alpha", "epsilon", "psi")
+SHIFTS = ("b", "common")
 _DIMS: dict[str, tuple[str, ...]] = {
     "node_kind": ("node",),
     "W": ("target", "source"),
-    **{rate: ("node",) for rate in RATES},
+    **{name: ("node",) for name in (*RATES, *SHIFTS)},
 }
-_ONES: Any = None  # a rate that is left out is 1 for every node
+_EVERY: Any = None  # a rate that is left out is 1 for every node, a shift 0
 
 
 _EACH = instance(xr.DataArray, "a DataArray (node), with labels")
@@ -35,7 +36,10 @@ _EACH = instance(xr.DataArray, "a DataArray (node), with labels")
     alpha=_EACH,
     epsilon=optional(_EACH),
     psi=optional(_EACH),
+    b=optional(_EACH),
+    common=optional(_EACH),
     self_interaction=flag(),
+    drugs_on_phenotypes=flag(),
 )
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -52,27 +56,35 @@ class Network:
     epsilon, psi : DataArray (node), optional
         Strength of the regulation, and of the perturbation in form 2, response/time; positive.
         1 for every node where left out.
+    b, common : DataArray (node), optional
+        Operating point, as in ``CellBox(operating_point=True)``, and common effect of all that is
+        given, as in ``CellBox(common_effect=True)``; 0 of drugs, and of every node where left out.
     self_interaction : bool
         Whether a node may act on itself, as in ``CellBox(self_interaction=True)``.
+    drugs_on_phenotypes : bool
+        Whether drugs may act on phenotypes, as in ``CellBox(drugs_on_phenotypes=True)``.
 
     Raises
     ------
     ModelError
-        Labels or dims disagree, a number is not finite, a rate is not positive, or an edge is
-        where CellBox allows none.
+        Labels or dims disagree, a number is not finite, a rate is not positive, a drug has an
+        operating point or a common effect, or an edge is where CellBox allows none.
     """
 
     W: xr.DataArray
     node_kind: xr.DataArray
     alpha: xr.DataArray
-    epsilon: xr.DataArray = _ONES
-    psi: xr.DataArray = _ONES
+    epsilon: xr.DataArray = _EVERY
+    psi: xr.DataArray = _EVERY
     self_interaction: bool = False
+    b: xr.DataArray = _EVERY
+    common: xr.DataArray = _EVERY
+    drugs_on_phenotypes: bool = False
 
     def __post_init__(self) -> None:
-        for rate in ("epsilon", "psi"):
-            if getattr(self, rate) is None:
-                settle(self, rate, xr.ones_like(self.alpha, dtype=np.float64))
+        for name, value in {"epsilon": 1.0, "psi": 1.0, "b": 0.0, "common": 0.0}.items():
+            if getattr(self, name) is None:
+                settle(self, name, xr.full_like(self.alpha, value, dtype=np.float64))
         for name, dims in _DIMS.items():
             if (array := getattr(self, name)).dims != dims:
                 raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
@@ -105,13 +117,17 @@ class Network:
         for name in RATES:
             if not (getattr(self, name).values > 0).all():
                 raise ModelError(f"{name} needs to be positive for every node.")
+        for name in SHIFTS:
+            if getattr(self, name).values[self.node_kind.values == "drug"].any():
+                raise ModelError(f"{name} is not zero of every drug; drugs have none.")
         stray = np.argwhere((self.W.values != 0) & ~self.mask.values)
         if len(stray):
             target, source = (nodes[i] for i in stray[0])
             raise ModelError(
                 f"W[{target!r}, {source!r}] is not zero, but a node does not act on itself "
                 "(self_interaction=True allows it), nothing acts on a drug, a phenotype acts on "
-                "nothing, and a drug acts on a phenotype only through proteins."
+                "nothing, and a drug acts on a phenotype only through proteins "
+                "(drugs_on_phenotypes=True allows it)."
             )
 
     @property
@@ -128,26 +144,36 @@ class Network:
     @property
     def mask(self) -> xr.DataArray:
         """Where an edge may exist, bool (target, source)."""
-        model = CellBox(self_interaction=self.self_interaction)
-        structure = Structure.over(model, self.nodes, self.node_kind.values)
+        structure = Structure.over(self.model, self.nodes, self.node_kind.values)
         mask: xr.DataArray = self.W.copy(data=structure.mask)
         return mask
 
     @property
+    def model(self) -> CellBox:
+        """A `CellBox` with the options that the network needs, and else the defaults."""
+        return CellBox(
+            self_interaction=self.self_interaction,
+            drugs_on_phenotypes=self.drugs_on_phenotypes,
+            operating_point=bool(self.b.values.any()),
+            common_effect=bool(self.common.values.any()),
+        )
+
+    @property
     def parameters(self) -> xr.Dataset:
-        """What `pycellbox.solve` takes: W (target, source); alpha, epsilon and psi (node)."""
-        rates = {rate: getattr(self, rate) for rate in RATES}
+        """What `pycellbox.solve` takes: W (target, source); the rates, b and common (node)."""
+        each = {name: getattr(self, name) for name in (*RATES, *SHIFTS)}
         kinds = {"node_kind": ("node", self.node_kind.values)}
-        return xr.Dataset({"W": self.W, **rates}, coords=kinds)
+        return xr.Dataset({"W": self.W, **each}, coords=kinds)
 
     def __repr__(self) -> str:
         return f"Network({self._kinds()}; {self._edges} edges)"
 
     def _repr_html_(self) -> str:
-        rates = {rate: getattr(self, rate).values for rate in RATES}
+        shifts = [name for name in SHIFTS if getattr(self, name).values.any()]
+        each = {name: getattr(self, name).values for name in (*RATES, *shifts)}
         rows = [
             (name, f"{r.min():.3g}" if r.min() == r.max() else f"{r.min():.3g} to {r.max():.3g}")
-            for name, r in rates.items()
+            for name, r in each.items()
         ]
         return views.card(
             f"Network: {self._edges} edges",

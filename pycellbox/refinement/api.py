@@ -12,7 +12,7 @@ import xarray as xr
 
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.options import checked, flag, integer, number, optional
-from pycellbox.errors import NumericsWarning, warn
+from pycellbox.errors import ModelError, NumericsWarning, warn
 from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.history import History
 from pycellbox.models.structure import LEVEL
@@ -91,7 +91,7 @@ def refine(
     tolerance : float
         In units of the response, with or without sigma; four times as much in the first round.
     ridge : float, optional
-        Strength that holds what the data do not tell near zero (rates: near those of the given
+        Strength that holds what the data do not tell near zero (all but W: near those of the given
         fit), in units of the residual, or of sigma where the data has one, per unit of W: the
         noise over the size that weights may have. Default half of the noise as
         estimated: weights of about 2.
@@ -118,8 +118,9 @@ def refine(
     Raises
     ------
     ModelError
-        An option is out of range, the model ties parameters together, the solver has no
-        trajectory, the network is too large: all that stands in the way at once.
+        An option is out of range, the fit is an estimate for prediction, the model ties parameters
+        together, the solver has no trajectory, the network is too large: all that stands in the
+        way at once.
     DivergenceError
         The trajectory is not finite at the start.
 
@@ -136,6 +137,12 @@ def refine(
     >>> pcb.refine(rough)  # doctest: +SKIP
     """
     began = time.perf_counter()
+    if fit.recipe.purpose is not None:
+        raise ModelError(
+            "the nodes were estimated for prediction, together with the strengths of their "
+            "penalties; a refinement has none and would undo that: fit without purpose=, with "
+            'CellBox(drug_columns="free"), to refine.'
+        )
     chosen = get_backend("auto" if backend is None else backend, own=fit.backend)
     solver = fit.solver if solver is None else solver
     data = fit.data

@@ -54,8 +54,8 @@ def standard_errors(
     """How precisely an experiment tells the parameters of a network, to first order.
 
     The bound of Cramér and Rao: noise²·(JᵀJ)⁻¹, J being the derivative of the responses of all
-    conditions with respect to W and the logarithms of the rates, at ``parameters``. No unbiased
-    estimate from the same data has smaller errors.
+    conditions with respect to W, the logarithms of the rates, operating points and common
+    effects, at ``parameters``. No unbiased estimate from the same data has smaller errors.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def standard_errors(
     solver, horizon, backend
         As for `pycellbox.solve`.
     spread : float
-        Standard deviation of W and of log-rates that is known beforehand; infinite: nothing is,
+        Standard deviation of all of these that is known beforehand; infinite: nothing is,
         and a weight of which the data say nothing has an infinite error. A finite one makes this
         a posterior.
     steepest : float
@@ -84,8 +84,9 @@ def standard_errors(
     Returns
     -------
     Dataset
-        W (target, source), zero where the model allows no interaction; the rates (node); and
-        with ``predict``, ``response`` (condition[, time], node).
+        W (target, source), zero where the model allows no interaction; the rates and, where the
+        model has them, b and common (node), zero of drugs; and with ``predict``, ``response``
+        (condition[, time], node).
 
     Raises
     ------
@@ -107,15 +108,13 @@ def standard_errors(
     measured = (problem.weight > 0) & (np.linalg.norm(J, axis=-1) <= steepest)
     rows = J[measured] * problem.weight[measured][:, None]
     covariance = _inverse(rows.T @ rows / noise**2, 0.0 if math.isinf(spread) else spread**-2)
-    support = problem.structure.mask
-    errors = np.sqrt(np.diag(covariance))
-    W = np.zeros(support.shape)
-    W[support] = errors[: support.sum()]
-    # From the error of log α to that of α.
+    layout = problem.structure.layout
+    errors = np.zeros(layout.size)
+    errors[layout.free] = np.sqrt(np.diag(covariance))
     arrays = parameter_arrays(problem.structure, parameters, np.float64)
-    scale = errors[support.sum() :].reshape(len(model.rates), -1)
-    rates = {name: arrays[name] * e for name, e in zip(model.rates, scale, strict=True)}
-    out = parameter_dataset(problem.structure, {"W": W, **rates})
+    # From the error of log α to that of α.
+    of = {n: e * arrays[n] if n in model.rates else e for n, e in layout.split(errors).items()}
+    out = parameter_dataset(problem.structure, of)
     if predict is None:
         return out
     # What is infinite makes every prediction that it touches infinite; what it does not touch

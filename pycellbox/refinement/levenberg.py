@@ -9,8 +9,8 @@ import numpy as np
 from pycellbox.problem import Array
 from pycellbox.refinement.trajectories import Trajectories
 
-_LONGEST = 1.0  # change of any weight, or of the logarithm of any rate, in one step
-_LOG_RATES = np.array([[-6.0], [6.0]])  # change of the logarithm of any rate, in all
+_LONGEST = 1.0  # change of any weight, logarithm of a rate, or shift, in one step
+_OTHERS = np.array([[-6.0], [6.0]])  # change of any but the weights, in all
 _SMALL = 1e-6  # relative decrease that counts as none
 _STUCK = 1e12
 
@@ -65,7 +65,7 @@ def minimize(
     ridge : float
         Keeps what the data do not tell from running away.
     anchor : ndarray, (θ,)
-        Where it keeps it; the logarithms of rates stay within six of it.
+        Where it keeps it; the logarithms of rates, and shifts, stay within six of it.
     iterations : int
         At most this many steps, refused ones included.
 
@@ -111,7 +111,7 @@ def minimize(
         step = -_solve(A + damping * np.diag(np.diag(A)), g)
         step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), 1e-300))
         trial = theta + step
-        trial[n_weights:] = np.clip(trial[n_weights:], *(anchor[n_weights:] + _LOG_RATES))
+        trial[n_weights:] = np.clip(trial[n_weights:], *(anchor[n_weights:] + _OTHERS))
         r_trial, equations = residual(trial), None
         if r_trial is not None:
             squares_trial, cost_trial = cost_of(trial, r_trial)

@@ -29,9 +29,6 @@ def obstacles(problem: Problem, solver: Solver, most: int | None = None) -> list
         )
     if model.response_range == "held":
         found.append('the response range is held: fit with CellBox(response_range="free").')
-    if model.shifts:
-        given = " and ".join(f"{option}=True" for option in model.shifts.values())
-        found.append(f"of {given} a refinement knows nothing: fit without.")
     if solver.steady:
         found.append(
             "SteadyState has no trajectory: give another solver for the same horizon, "

@@ -67,7 +67,7 @@ class Rounds:
     def __post_init__(self) -> None:
         problem = self.trajectories.problem
         self._price = price_of_an_edge(problem)
-        self._log_rates = self.theta[int(self.support.sum()) :]
+        self._others = self.theta[int(self.support.sum()) :]
         start = self.trajectories.unpack(self.theta, self.support)
         self.noise = robust_scale(problem, self.trajectories.states(start))
 
@@ -123,7 +123,7 @@ class Rounds:
     def _minimize(self, theta: Array, support: Array, counted: Array) -> LeastSquares | None:
         weight = np.where(counted, self.trajectories.problem.weight, 0.0)
         ridge = self.noise / _SIZE if self.ridge is None else self.ridge
-        anchor = np.concatenate([np.zeros(int(support.sum())), self._log_rates])
+        anchor = np.concatenate([np.zeros(int(support.sum())), self._others])
         # Half of what is left: a minimum at the end of a long valley must not cost all the rounds.
         found = minimize(
             self.trajectories, theta, support, weight, ridge, anchor, (self.iterations + 1) // 2

@@ -19,8 +19,8 @@ from pycellbox.solvers import Solver
 class Trajectories:
     """The solution of a problem as a function of θ, and its derivative.
 
-    θ holds the entries of W in a support, row by row, and the logarithms of the rates of the
-    model's form: the free entries of a `Parametrization` by logarithms.
+    θ holds the entries of W in a support, row by row, the logarithms of the rates of the model's
+    form, and its shifts: the free entries of a `Parametrization` by logarithms.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class Trajectories:
 
     def _pair(self, support: Array) -> Parametrization:
         structure = self.problem.structure
-        W, *rates = structure.layout.parameters
-        kept = Layout((dataclasses.replace(W, fixed=~support), *rates))
+        W, *others = structure.layout.parameters
+        kept = Layout((dataclasses.replace(W, fixed=~support), *others))
         return Parametrization(dataclasses.replace(structure, layout=kept), "log")
 
     def _solve(self, parameters: Parameters, times: Array | None) -> Solution:

@@ -105,7 +105,8 @@ def simulate(
         measured data are, whose responses are not looked at. Nodes that it calls hidden are not
         measured.
     model : CellBox, optional
-        The equation; default ``CellBox()``, with self-interaction if the network has it.
+        The equation; default ``network.model``, a ``CellBox()`` with what the network needs beyond
+        that: self-interaction, drugs that act on phenotypes, operating points, common effects.
     alpha : float, (float, float), or DataArray (node), optional
         Decay rate of all nodes, an interval to draw each node's from evenly, or each node's;
         default the network's own. In 1/time.
@@ -156,7 +157,7 @@ def simulate(
     Dataset
         Ready for `pycellbox.fit`: ``perturbation`` and the noisy, incomplete ``response``; and
         beside them the truth: ``true_response`` without noise and gaps, ``true_W``,
-        ``true_alpha`` and the other rates of the model's form, which
+        ``true_alpha`` and the other parameters of the model, which
         `pycellbox.simulation.truth` gives under their usual names.
 
     Raises
@@ -179,7 +180,7 @@ def simulate(
     >>> simulate(network, 30, regimen=[pulsed], times=[1, 2, 4, 8])  # doctest: +SKIP
     """
     if model is None:
-        model = CellBox(self_interaction=network.self_interaction)
+        model = network.model
     for_noise, for_gaps, for_outliers, for_doses, for_rates = generators(seed, 5)
     if alpha is not None:
         network = _with_alpha(network, alpha, for_rates)

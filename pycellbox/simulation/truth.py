@@ -21,7 +21,7 @@ def with_truth(
     data: xr.Dataset, model: CellBox, parameters: xr.Dataset, response: xr.DataArray
 ) -> xr.Dataset:
     """Add the model, its parameters and the response without error to a dataset."""
-    named = {f"{_PREFIX}{name}": parameters[name] for name in ("W", *model.rates)}
+    named = {f"{_PREFIX}{name}": parameters[name] for name in ("W", *model.rates, *model.shifts)}
     data = data.assign({**named, _RESPONSE: response.variable})
     for name in (*named, _RESPONSE):
         long_name = "response without noise and gaps" if name == _RESPONSE else name[len(_PREFIX) :]
@@ -42,7 +42,7 @@ def truth(data: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     Dataset
-        W (target, source) and the rates (node) of the model's form, as `pycellbox.solve` and
+        W (target, source) and the other parameters (node) of the model, as `pycellbox.solve` and
         `pycellbox.metrics.recovery` take them.
 
     Raises

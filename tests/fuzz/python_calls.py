@@ -413,7 +413,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "alpha": network.alpha,
                 "epsilon": network.epsilon,
                 "psi": None,
+                "b": None,
+                "common": 0 * network.alpha,
                 "self_interaction": True,
+                "drugs_on_phenotypes": True,
             },
         ),
         "networks.erdos_renyi": (
