@@ -284,7 +284,7 @@ def test_commands_take_treated_data(rough, tmp_path, capsys):
     data = pcb.save_data(rough.data.drop_vars("role"), tmp_path / "data.nc")
     fit = str(rough.save(tmp_path / "fit.nc"))
     words = ["fit", "--data", str(data), "--iterations", "2", "--out", str(tmp_path / "again.nc")]
-    words += ["--solver", "heun", "--dt", "0.2", "--no-baselines"]
+    words += ["--solver", "heun", "--dt", "0.05", "--no-baselines"]
     assert main([*words, "--backend", "numpy"]) == 0
     assert LEVEL in pcb.load(tmp_path / "again.nc").parameters
     assert main(["evaluate", fit, "--data", str(data), "--no-baselines"]) == 0
