@@ -74,12 +74,14 @@ class Recipe:
         per time scale, and learning rates move rates in that unit. None: from the times of the
         data, so that a fit is the same whatever their unit is; 1 where they have none.
     purpose : {"prediction"}, optional
-        What a fit of a drug screen is for. "prediction": of conditions not measured. The model gets
-        an operating point, a common effect and direct effects on phenotypes, the strengths of all
-        penalties, κ of the doses and how far nodes can go are chosen inside the training
-        conditions, and the parameters are the optimum for them, in closed steps; there is no
-        training unless a ``schedule`` is given. None: as the model and the other options say. It
-        changes nothing for other data.
+        What a fit of data with drugs is for. "prediction": of conditions not measured. The model
+        gets an operating point, a common effect and direct effects on phenotypes. Of steady states
+        the strengths of all penalties, κ of the doses and how far nodes can go are chosen inside
+        the training conditions, and the parameters are the optimum for them, in closed steps; there
+        is no training unless a ``schedule`` is given. Of time courses, whose drugs are clamped,
+        κ and the decay rate of each node are, by conditions left out, and its parameters as if
+        there were no edges between nodes; from there the network is trained for a short time. None:
+        as the model and the other options say. It changes nothing for other data.
     seed : int
         Of everything random: initial weights, validation share, batches.
     dtype : {"float64", "float32"}

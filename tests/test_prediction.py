@@ -142,6 +142,7 @@ def test_what_cannot_be_estimated_is_trained_with_a_warning(data, model, said):
 
 def test_other_data_are_trained_as_ever():
     courses = dataset(np.random.default_rng(2), times=(0.5, 2.0))
+    courses["node_kind"] = "node", ["protein"] * courses.sizes["node"]
     one, other = (
         pcb.fit(courses, schedule=pcb.Stage(3), purpose=purpose, progress=False)
         for purpose in ("prediction", None)

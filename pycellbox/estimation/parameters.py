@@ -17,7 +17,8 @@ def obstacle(problem: Problem) -> str:
     if not isinstance(model, CellBox):
         return f"the model is a {type(model).__name__}, and it is for pcb.CellBox"
     needed = {
-        "form": 0, "envelope": "tanh", "degree": 1, "drugs": "input",
+        "form": 0, "envelope": "tanh", "degree": 1,
+        "drugs": "input" if problem.steady else "clamped",
         "operating_point": True, "common_effect": True,
     }  # fmt: skip
     for name, value in needed.items():
@@ -25,16 +26,23 @@ def obstacle(problem: Problem) -> str:
             return f"the model has {name}={getattr(model, name)!r}, and it is for {value!r}"
     if model.dose_saturation is None:
         return "the model has dose_saturation=None, and it is for mapped doses"
-    if not problem.steady or problem.treatment is not None:
-        return "it is for steady states under constant doses"
-    if problem.perturbation[:, ~structure.is_drug].any():
+    treatment, inputs = problem.treatment, problem.perturbation[:, None]
+    if treatment is not None:
+        if problem.steady:
+            return "it is for steady states under constant doses"
+        if treatment.moves is not None or not np.isnan(treatment.initial).all():
+            return "it is for courses in which no node is held, and all begin together and at rest"
+        before = treatment.pretreatment
+        parts = [treatment.perturbation, *([] if before is None else [before[:, None]])]
+        inputs = np.concatenate(parts, axis=1)
+    if inputs[:, :, ~structure.is_drug].any():
         return "nodes that are no drugs are perturbed"
     weights = problem.weight[problem.weight > 0]
     if weights.size and weights.max() > weights.min() * (1 + 1e-6):
         return "responses have standard deviations that differ, by which it does not weigh them"
     if not weights.size:
         return "no response is measured"
-    if not problem.perturbation.any():
+    if not inputs.any():
         return "no condition has a dose"
     if not structure.mask[np.ix_(estimated(problem), structure.is_drug)].all():
         return (

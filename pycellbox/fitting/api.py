@@ -113,9 +113,10 @@ def fit(
         scale, and training sees them in that unit. By default it follows the times of the data, so
         that their unit makes no difference; 1 where there are none.
     purpose : {"prediction"}, optional
-        What the fit of a drug screen is for, see `Recipe`: with "prediction" its nodes are
-        estimated together with the strengths of their penalties, which the provenance keeps under
-        ``estimate``. Not together with ``initial``.
+        What the fit of data with drugs is for, see `Recipe`: with "prediction" the nodes of a drug
+        screen are estimated together with the strengths of their penalties, which the provenance
+        keeps under ``estimate``; those of time courses are estimated before the network is
+        trained. Not together with ``initial``.
     initial : Initialization or Dataset, optional
         How to draw the start, or the effective parameters to start from.
     seed : int, optional
@@ -195,10 +196,10 @@ def fit(
     chosen = get_backend(backend, model=recipe.model)
     recipe = _feasible(recipe, asked, chosen, data)
     problem = _problem(recipe, data)
-    train, found = np.flatnonzero(roles == "train"), None
+    train, found, clock = np.flatnonzero(roles == "train"), None, Clock.of(recipe)
     doubt_data(data.isel(condition=train), problem.structure)
     if estimates(asked, data):
-        found = estimated(problem, train, data, np.random.default_rng(recipe.seed))
+        found = estimated(clock, problem, train, data, np.random.default_rng(recipe.seed))
         if found is None:
             recipe = _feasible(resolve(asked.replace(purpose=None), data), asked, chosen, data)
             problem = _problem(recipe, data)
@@ -206,7 +207,6 @@ def fit(
             problem = found.problem
             recipe = recipe.replace(model=problem.structure.model)
     rng = np.random.default_rng(recipe.seed)
-    clock = Clock.of(recipe)
     start = found.start if found else _start(clock, problem.rows(train), initial, rng)
     job = Job(
         recipe=recipe,

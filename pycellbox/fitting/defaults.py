@@ -11,7 +11,7 @@ import xarray as xr
 from pycellbox.common.labels import labels_along
 from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
-from pycellbox.fitting.prediction import AS_ESTIMATED, predicting
+from pycellbox.fitting.prediction import AS_ESTIMATED, COURSES, FROM_ESTIMATE, predicting
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
 from pycellbox.schedule import AdamW, Stage
@@ -47,7 +47,8 @@ def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
     check_steady(solver, steady)
     stages, penalty = default_schedule(data)
     if estimates(recipe, data):
-        recipe, stages = recipe.replace(model=predicting(recipe.model)), (AS_ESTIMATED,)
+        recipe = recipe.replace(model=predicting(recipe.model, courses=not steady))
+        stages, penalty = ((AS_ESTIMATED,), penalty) if steady else ((FROM_ESTIMATE,), COURSES)
     return recipe.replace(
         solver=solver,
         schedule=stages if recipe.schedule is None else recipe.schedule,
@@ -59,7 +60,7 @@ def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
 
 def estimates(recipe: Recipe, data: xr.Dataset) -> bool:
     """Whether the nodes of these data are estimated for this recipe."""
-    return recipe.purpose == "prediction" and is_screen(data)
+    return recipe.purpose == "prediction" and bool((data["node_kind"] == "drug").any())
 
 
 def time_span(data: xr.Dataset, horizon: float | None, time_scale: float) -> float:

@@ -11,15 +11,49 @@ import xarray as xr
 
 from pycellbox.errors import DataWarning, warn
 from pycellbox.estimation import Estimate
+from pycellbox.estimation.course_parameters import (
+    course_parameters,
+    estimate_of_courses,
+    with_saturation,
+)
 from pycellbox.estimation.parameters import estimate_of, obstacle, parameters_of, saturating
+from pycellbox.fitting.clock import Clock
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
 from pycellbox.numerics.lowering import equations_of
+from pycellbox.objective import Penalty
 from pycellbox.problem import Array, Parameters, Problem, structure_of
 from pycellbox.schedule import Stage
 
 AS_ESTIMATED = Stage(iterations=1, learning_rate=0.0)
-"""The schedule where none is given: the parameters stay as they are, and the loss is recorded."""
+"""The schedule of screens where none is given: the parameters stay as they are, and the loss is
+recorded."""
+
+FROM_ESTIMATE = Stage(
+    iterations=60,
+    learning_rate={
+        "drug_to_node": 0.002,
+        "node_to_node": 0.01,
+        "node_to_phenotype": 0.01,
+        "rates": 0.003,
+        "common_effect": 0.002,
+    },
+    decay="cosine",
+    warmup=5,
+)
+"""That of time courses, of which the estimate is where training begins: edges between nodes have to
+be found, and the rest stays near it."""
+
+COURSES = Penalty(
+    l2={
+        "drug_to_node": 0.1,
+        "drug_shared": 0.1,
+        "node_to_node": 0.3,
+        "node_to_phenotype": 0.3,
+    },
+    scale="sum",
+)
+"""Beside it."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +75,11 @@ class Estimated:
     said: dict[str, Any]
 
 
-def predicting(model: Model) -> Model:
-    """Return a network with all that an estimate is of; other equations as they are."""
+def predicting(model: Model, courses: bool = False) -> Model:
+    """Return a network with all that an estimate is of; other equations as they are.
+
+    In courses drugs are at their doses from the beginning of a phase on.
+    """
     if not isinstance(model, CellBox) or model.form != 0:
         return model
     return dataclasses.replace(
@@ -52,13 +89,16 @@ def predicting(model: Model) -> Model:
         drugs_on_phenotypes=True,
         response_range="held",
         drug_columns="free",
+        drugs="clamped" if courses else model.drugs,
     )
 
 
 def estimated(
-    problem: Problem, train: Array, data: xr.Dataset, rng: np.random.Generator
+    clock: Clock, problem: Problem, train: Array, data: xr.Dataset, rng: np.random.Generator
 ) -> Estimated | None:
     """Estimate the nodes of some of the conditions; None where that cannot be.
+
+    Rates are per time scale.
 
     Warns
     -----
@@ -73,11 +113,24 @@ def estimated(
             DataWarning,
         )
         return None
+    if not part.steady:
+        return _estimated_courses(clock, problem, part, data, rng)
     found = estimate_of(part)
     structure = structure_of(data, saturating(problem.structure.model, found))
     laid, part = replace(problem, structure=structure), replace(part, structure=structure)
     begin = equations_of(structure).start(part, Initialization(), rng)
     return Estimated(laid, parameters_of(found, part, begin), _said(found))
+
+
+def _estimated_courses(
+    clock: Clock, problem: Problem, part: Problem, data: xr.Dataset, rng: np.random.Generator
+) -> Estimated:
+    found, design = estimate_of_courses(clock.problem(part))
+    model = problem.structure.model
+    structure = structure_of(data, with_saturation(model, design))
+    laid, part = replace(problem, structure=structure), replace(part, structure=structure)
+    begin = equations_of(structure).start(clock.problem(part), Initialization(), rng)
+    return Estimated(laid, course_parameters(found, design, part, begin), {})
 
 
 def _said(found: Estimate) -> dict[str, Any]:
