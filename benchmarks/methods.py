@@ -14,25 +14,30 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.baselines import all_baselines
 from pycellbox.evaluation import EDGELESS, known_baselines
+from pycellbox.fitting.defaults import default_schedule
 
 Predictor: TypeAlias = Callable[[xr.Dataset], xr.DataArray]
 Method: TypeAlias = Callable[[xr.Dataset, str], Predictor]
 Options: TypeAlias = dict[str, Any]
 
-DEFAULT: Options = {"purpose": "prediction"}
+DEFAULT: Options = {}
 """The fit that the panel is about: what `pcb.fit` is told beside data and backend."""
-TRAINED: Options = {}
-"""The network trained by gradient descent, with the settings of drug screens."""
 
 
 def cellbox(
     rows: xr.Dataset,
     backend: str,
     *,
-    options: Options,
+    options: Options | None = None,
     model: Callable[[xr.Dataset], pcb.CellBox] = lambda rows: pcb.CellBox(),
 ) -> Predictor:
-    """Fit a network; what it is told may follow from the rows."""
+    """Fit a network, without ``options`` one trained with the schedule of such data.
+
+    The model may follow from the rows.
+    """
+    if options is None:
+        stages, penalty = default_schedule(rows)
+        options = {"schedule": stages, "penalty": penalty}
     fit = pcb.fit(rows, model(rows), backend=backend, progress=False, **options)
 
     def predict(test: xr.Dataset) -> xr.DataArray:
@@ -62,15 +67,15 @@ def only_drugs_act(rows: xr.Dataset) -> pcb.CellBox:
 CELLBOX = "CellBox"
 MODELS: dict[str, Method] = {
     CELLBOX: partial(cellbox, options=DEFAULT),
-    "CellBox, trained": partial(cellbox, options=TRAINED),
+    "CellBox, trained": cellbox,
     EDGELESS: partial(baseline, name=EDGELESS),
-    "CellBox without edges, trained": partial(cellbox, options=TRAINED, model=only_drugs_act),
-    # Each needs a fit that reads the option; tables say which of them predict as the default does.
+    "CellBox without edges, trained": partial(cellbox, model=only_drugs_act),
     "CellBox without operating point": lacking(operating_point=False),
     "CellBox without common effect": lacking(common_effect=False),
     "CellBox without shared column": lacking(drug_columns="free"),
     "CellBox without robust loss": partial(cellbox, options={**DEFAULT, "loss": "mse"}),
     "CellBox with κ = 0.25": lacking(dose_saturation=0.25),
+    "CellBox with drugs on phenotypes": lacking(drugs_on_phenotypes=True),
 }
 BASELINES: dict[str, Method] = {name: partial(baseline, name=name) for name in all_baselines()}
 METHODS = MODELS | BASELINES

@@ -20,7 +20,6 @@ from pycellbox.common.options import (
     choice,
     number,
     optional,
-    settle,
 )
 from pycellbox.common.texts import read_json
 from pycellbox.models import MODEL, CellBox, Model, model_from_dict, model_to_dict
@@ -38,9 +37,9 @@ _OPEN = {
     "schedule": optional(SCHEDULE),
     "horizon": optional(HORIZON),
     "time_scale": optional(number(0, above=True)),
-    "purpose": optional(choice("prediction")),
+    "loss": optional(LOSS),
 }
-_SAID = {"loss": LOSS, "seed": SEED, "dtype": DTYPE}
+_SAID = {"purpose": choice("prediction"), "seed": SEED, "dtype": DTYPE}
 OF_A_FIT = _OPEN | {name: optional(value) for name, value in _SAID.items()}
 """Options of a fit that become those of its recipe."""
 
@@ -60,8 +59,9 @@ class Recipe:
         The equation and parametrization: a `CellBox`, or one of your own.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState, optional
         Of the equation. None: `SteadyState` for drug screens, else `Tsit5`.
-    loss : str or Loss
-        "mse", "mae", "huber" or a `Loss`.
+    loss : str or Loss, optional
+        "mse", "mae", "huber" or a `Loss`. None: where nodes are estimated, see ``purpose``,
+        Huber's with a threshold of each node; else "mse".
     penalty : Penalty, optional
         On W, for every stage that has none of its own. None: as the data ask for.
     schedule : Stage or sequence of Stage, optional
@@ -73,15 +73,18 @@ class Recipe:
         Time over which nodes respond, in the unit of the data's times: a fit starts at rates of 1
         per time scale, and learning rates move rates in that unit. None: from the times of the
         data, so that a fit is the same whatever their unit is; 1 where they have none.
-    purpose : {"prediction"}, optional
-        What a fit of data with drugs is for. "prediction": of conditions not measured. The model
-        gets an operating point, a common effect and direct effects on phenotypes. Of steady states
-        the strengths of all penalties, κ of the doses and how far nodes can go are chosen inside
-        the training conditions, and the parameters are the optimum for them, in closed steps; there
-        is no training unless a ``schedule`` is given. Of time courses, whose drugs are clamped,
-        κ and the decay rate of each node are, by conditions left out, and its parameters as if
-        there were no edges between nodes; from there the network is trained for a short time. None:
-        as the model and the other options say. It changes nothing for other data.
+    purpose : {"prediction"}
+        What the fit is for: to predict conditions that were not measured. Nodes of drug screens are
+        therefore *estimated* where the model is a `CellBox` of form 0 with tanh, and neither a
+        schedule, a penalty, a start, a loss other than "mse" nor a solver other than `SteadyState`
+        asks for training: nodes get an operating point and a common effect of all treatments
+        (unless the model says no), drugs act on proteins and proteins on phenotypes, proteins not
+        on each other; the strengths of all penalties, κ of the doses and how far nodes can go are
+        chosen inside the training conditions, and the parameters are the optimum for them, in
+        closed steps. Of time courses under drugs, which are then clamped, κ and the decay rate of
+        each node are chosen likewise, its parameters are estimated as if there were no edges, and
+        from there the network is trained for a short time. Everything else is trained by gradient
+        descent.
     seed : int
         Of everything random: initial weights, validation share, batches.
     dtype : {"float64", "float32"}
@@ -101,17 +104,20 @@ class Recipe:
     model: Model = field(default_factory=CellBox)
     _: KW_ONLY
     solver: Solver | None = None
-    loss: LossName | Loss = "mse"
+    loss: LossName | Loss | None = None
     penalty: Penalty | None = None
     schedule: Stage | Sequence[Stage] | None = None
     horizon: float | None = None
     time_scale: float | None = None
-    purpose: Purpose | None = None
+    purpose: Purpose = "prediction"
     seed: int = 0
     dtype: Dtype = "float64"
 
-    def __post_init__(self) -> None:
-        settle(self, "loss", LOSS.read(self.loss))  # of the default
+    @property
+    def measure(self) -> Loss:
+        """The loss by which a fit is measured: "mse" where it is left open."""
+        read: Loss = LOSS.read("mse" if self.loss is None else self.loss)
+        return read
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -149,7 +155,7 @@ class Recipe:
         return {
             "model": model_to_dict(self.model),
             "solver": None if self.solver is None else solver_to_dict(self.solver),
-            "loss": LOSS.read(self.loss).to_dict(),
+            "loss": None if self.loss is None else LOSS.read(self.loss).to_dict(),
             "penalty": None if self.penalty is None else self.penalty.to_dict(),
             "schedule": [stage.to_dict() for stage in self.stages] or None,
             "horizon": self.horizon,
@@ -182,6 +188,8 @@ class Recipe:
             An option is unknown or cannot be.
         """
         given = NAMED("recipe", options)
+        if given.get("purpose", "") is None:  # of older files, which were for prediction too
+            del given["purpose"]
         given["model"] = model_from_dict(given.get("model", {}), mask=mask)
         if given.get("solver") is not None:
             given["solver"] = solver_from_dict(given["solver"])
@@ -226,7 +234,7 @@ _UNSET = {
     "schedule": "as the data ask for",
     "horizon": "ten time scales for steady states, the last time of time courses",
     "time_scale": "from the times of the data",
-    "purpose": "none in particular",
+    "loss": "as the data ask for",
 }
 
 

@@ -26,12 +26,12 @@ from pycellbox.ending import Ending
 from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
-from pycellbox.objective import LOSS
 from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.solving import states_of
 from pycellbox.summary import summary
 from pycellbox.times import of_same_kind, time_grid
+from pycellbox.unseen import turned, with_signs
 
 FORMAT = "pycellbox.Fit"
 FORMAT_VERSION = 2
@@ -136,6 +136,11 @@ class Fit:
         """How the fit ended: ``Ending.COMPLETED``, or what cut it short."""
         return Ending(self._provenance["ending"])
 
+    @property
+    def estimated(self) -> bool:
+        """Whether its nodes were estimated in closed steps, see `Recipe`, and not trained."""
+        return "strengths" in self._provenance.get("estimate", {})
+
     def with_provenance(self, **entries: Any) -> Fit:
         """Return the same fit with more, or other, entries in its provenance.
 
@@ -185,7 +190,8 @@ class Fit:
             Doses u for all nodes of the fit. Phases need the coordinate ``phase_start``, whose
             unit is converted to the fit's. Of a dataset its ``perturbation`` is taken, and which
             nodes are ``held`` and the ``initial_state`` where it has them; responses are not
-            looked at. Levels that the fit was to find are those that it found.
+            looked at. Levels that the fit was to find are those that it found. Drugs that an
+            estimated fit has not seen act by the size of their doses, whichever sign they have.
         times : sequence of float, (t,), optional
             Times at which the response is wanted, in the fit's unit; by default the fit's own: the
             horizon for steady states, the measured times for time courses. A fit of `SteadyState`
@@ -225,6 +231,7 @@ class Fit:
             solver, horizon = solver.through_time, None
         elif horizon is None:
             times = data["time"].values
+        inputs, sign = turned(inputs, structure, self._provenance)
         predicted = states_of(
             structure,
             parameter_arrays(structure, parameters, self.recipe.dtype),
@@ -234,6 +241,7 @@ class Fit:
             solver=solver,
             backend=get_backend(backend, self.backend, self.model),
         )
+        predicted = with_signs(predicted, sign)
         if "time" in predicted.dims and "time" in self._group("data").coords:
             predicted["time"].attrs.update(self._group("data")["time"].attrs)
         return predicted
@@ -269,7 +277,7 @@ class Fit:
             that are quick, or those that are named. Quick are "no change", "mean response",
             "additive effects" and the ridges, "ridge", "ridge with intercept" and others;
             "CellBox without edges", a network without interactions between nodes, takes about as
-            long as a fit with ``purpose="prediction"``.
+            long as a default fit of a drug screen.
 
         Returns
         -------
@@ -328,7 +336,7 @@ class Fit:
         title, rows = summary(self.model, self._tree, self._provenance)
         recipe = self.recipe
         rows.append(("solver", repr(self.solver)))
-        loss = LOSS.read(recipe.loss).name
+        loss = recipe.measure.name
         rows.append(("settings", f"loss {loss}, seed {recipe.seed}, {recipe.dtype}"))
         table = views.strongest(self.parameters["W"]) if "W" in self.parameters else ""
         return views.card(title, rows, table)

@@ -23,6 +23,8 @@ def summary(
     if n := int((roles == "validation").sum()):
         title += f", {n} for validation"
     went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
+    if "strengths" in provenance.get("estimate", {}):
+        went = f"{loss[-1]:.4g}, estimated"
     chosen = strengths(provenance)
     return title, [
         ("equation", model.summary),
@@ -35,14 +37,23 @@ def summary(
 
 def strengths(provenance: Mapping[str, Any]) -> str:
     """Return a line of what an estimate chose: strengths, and what else; "" of other fits."""
-    if not (chosen := provenance.get("estimate")):
+    chosen = provenance.get("estimate", {})
+    if "obstacle" in chosen:
+        return f"trained, since nodes could not be estimated: {chosen['obstacle']}"
+    if not chosen:
         return ""
     each = ", ".join(
         f"{name.replace('_', ' ')} {value:.2g}" for name, value in chosen["strengths"].items()
     )
+    unseen = chosen["unseen_drug"]
+    if isinstance(unseen, Mapping):
+        of_class = ", ".join(f"{share:.2g} ({name})" for name, share in unseen.items())
+        shares = f"{of_class} of a typical one of its class"
+    else:
+        shares = f"{unseen:.2g} of a typical one"
     return (
-        f"by {chosen['chosen_by']}: {each}; κ = {chosen['dose_saturation']:g}; a drug not seen is "
-        f"{chosen['unseen_drug']:.2g} of the average one"
+        f"by {chosen['chosen_by']}: {each}; κ = {chosen['dose_saturation']:.3g}; a drug not seen "
+        f"is {shares}"
     )
 
 

@@ -7,14 +7,14 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
-from pycellbox.errors import DataWarning
 from pycellbox.estimation import courses
 from pycellbox.estimation.courses import CourseEstimate, estimate_courses
+from pycellbox.fitting import defaults
 from tests.support.problems import dataset
 
 TIMES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 STAY = pcb.Stage(1, learning_rate=0.0)
-QUIET = {"purpose": "prediction", "backend": "numpy", "progress": False}
+QUIET = {"backend": "numpy", "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,8 @@ def test_the_network_does_what_was_estimated(plain, laid, monkeypatch):
         return found[0][0]
 
     monkeypatch.setattr("pycellbox.estimation.course_parameters.estimate_courses", kept)
-    fit = pcb.fit(laid(plain), schedule=STAY, solver=pcb.Tsit5(1e-9, 1e-11), **QUIET)
+    monkeypatch.setattr("pycellbox.fitting.defaults.FROM_ESTIMATE", STAY)
+    fit = pcb.fit(laid(plain), solver=pcb.Tsit5(1e-9, 1e-11), **QUIET)
     estimate, arguments = found[0]
     wanted = estimate.predict(*arguments)
     assert np.abs(wanted).max() > 0.5
@@ -114,31 +115,37 @@ def test_errors_of_leaving_conditions_out_are_those_of_doing_it(monkeypatch):
     np.testing.assert_allclose(found, squares, rtol=1e-4)
 
 
-def test_the_unit_of_time_makes_no_difference(plain):
-    fits = [
-        pcb.fit(pcb.data.in_unit(plain, unit), schedule=pcb.Stage(3, 0.01), **QUIET)
-        for unit in ("h", "min")
-    ]
+@pytest.fixture
+def short(monkeypatch):
+    """Little training."""
+    monkeypatch.setattr("pycellbox.fitting.defaults.FROM_ESTIMATE", pcb.Stage(3, 0.01))
+
+
+def test_the_unit_of_time_makes_no_difference(plain, short):
+    fits = [pcb.fit(pcb.data.in_unit(plain, unit), **QUIET) for unit in ("h", "min")]
     np.testing.assert_allclose(fits[1].predictions, fits[0].predictions, atol=1e-10)
     np.testing.assert_allclose(fits[1].parameters["alpha"] * 60, fits[0].parameters["alpha"])
 
 
-def test_the_recipe_of_a_fit_makes_it_again(plain, tmp_path):
-    fit = pcb.fit(plain, schedule=pcb.Stage(2, 0.01), **QUIET)
+def test_the_recipe_of_a_fit_makes_it_again(plain, tmp_path, short):
+    fit = pcb.fit(plain, **QUIET)
+    assert fit.model.drugs == "clamped"
     loaded = pcb.load(fit.save(tmp_path / "fit.nc"))
     again = pcb.fit(plain, loaded.recipe, backend="numpy", progress=False)
     xr.testing.assert_identical(again.parameters, fit.parameters)
 
 
 @pytest.mark.parametrize("instruction", ["knockout", "start"])
-def test_what_cannot_be_estimated_is_trained_with_a_warning(plain, instruction):
+def test_what_cannot_be_estimated_is_trained_and_says_why(plain, instruction, monkeypatch):
     node = str(plain["node"].values[0])
     told = {
         "knockout": pcb.knockout(node, level=-1.0, conditions=["c3"]),
         "start": pcb.start_as_measured([node]),
     }[instruction]
     data = pcb.regimen(plain, told)
-    quick = {"schedule": pcb.Stage(2), "backend": "numpy", "progress": False}
-    with pytest.warns(DataWarning, match="no node is held.*trained as without"):
-        fit = pcb.fit(data, purpose="prediction", **quick)
-    np.testing.assert_array_equal(fit.predictions, pcb.fit(data, **quick).predictions)
+    stages, penalty = (pcb.Stage(2),), pcb.Penalty(l2=0.1)
+    monkeypatch.setattr(defaults, "default_schedule", lambda data: (stages, penalty))
+    fit = pcb.fit(data, **QUIET)
+    assert "no node is held" in fit.provenance["estimate"]["obstacle"]
+    trained = pcb.fit(data, schedule=stages, penalty=penalty, **QUIET)
+    np.testing.assert_array_equal(fit.predictions, trained.predictions)

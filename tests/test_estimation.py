@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.estimation import estimate
-from pycellbox.estimation.design import Design
-from pycellbox.estimation.estimate import average
+from pycellbox.estimation.design import COMMON, Design, Parts, saturated
+from pycellbox.estimation.estimate import directions, typical
 from pycellbox.estimation.linear import left_out, own_strengths, thresholds
 from pycellbox.estimation.nodes import Nodes
 from pycellbox.estimation.parameters import estimate_of, obstacle, parameters_of, saturating
@@ -22,7 +22,7 @@ from pycellbox.numerics.start import initial_parameters
 from pycellbox.problem import Problem
 from pycellbox.solvers import SteadyState
 
-MODEL = CellBox(operating_point=True, common_effect=True, drugs_on_phenotypes=True)
+MODEL = CellBox(operating_point=True, common_effect=True)
 
 
 def screen(rng, conditions=24, drugs=4, nodes=5, *, alone=False, missing=0.1, levels=True):
@@ -143,7 +143,7 @@ def test_the_network_s_steady_states_are_the_predictions(alone, levels):
     problem = problem_of(seen, y)
     assert not obstacle(problem)
     found = estimate_of(problem)
-    model = saturating(MODEL, found)
+    model = saturating(MODEL, found.design)
     structure = dataclasses.replace(problem.structure, model=model)
     laid = dataclasses.replace(problem, structure=structure)
     start = initial_parameters(laid, Initialization(), np.random.default_rng(0))
@@ -163,6 +163,30 @@ def test_the_unit_of_responses_does_not_matter():
     one, other = estimate(doses, y), estimate(doses, 40 * y)
     assert one.strengths == pytest.approx(other.strengths)
     np.testing.assert_allclose(40 * one.predict(doses), other.predict(doses), rtol=1e-6, atol=1e-6)
+
+
+def test_the_unit_of_doses_does_not_matter():
+    doses, y = screen(np.random.default_rng(19))
+    one, other = estimate(doses, y), estimate(1000 * doses, y)
+    np.testing.assert_allclose(other.predict(1000 * doses), one.predict(doses), atol=1e-8)
+    assert other.design.saturation == pytest.approx(one.design.saturation / 1000)
+
+
+def test_what_drugs_have_in_common_stays_inside_their_class():
+    rng = np.random.default_rng(20)
+    doses, y = screen(rng, conditions=60, drugs=9, nodes=6, missing=0.0)
+    classes = np.array(["ligand"] * 4 + ["inhibitor"] * 4 + ["other"])
+    apart = np.where(classes == "ligand", 1.0, -1.0) * np.abs(rng.normal(1, 0.2, (6, 9)))
+    doses[:, [3, 7]] = 0
+    doses[(doses == 0).all(axis=1), 0] = 1
+    y[:] = np.tanh(0.5 * doses @ apart.T) + rng.normal(0, 0.05, y.shape)
+    found = estimate(doses, y, classes=classes)
+    assert (found.predict(np.eye(9)[[3]]) > 0.05).all()
+    assert (found.predict(np.eye(9)[[7]]) < -0.05).all()
+    assert set(found.pooled) == {"ligand", "inhibitor", "other"}
+    assert found.pooled["other"] == 0
+    assert {"drugs of ligand", "shared of ligand", "drugs of other"} <= set(found.strengths)
+    assert "shared of other" not in found.strengths
 
 
 def test_the_sign_of_doses_does_not_matter():
@@ -188,6 +212,81 @@ def test_a_node_with_gaps_uses_the_conditions_it_has():
     settled(nodes, ranges, penalties)
     settled(alone, ranges[:1], penalties[:1])
     np.testing.assert_allclose(nodes.theta[0], alone.theta[0], rtol=1e-7, atol=1e-9)
+
+
+def test_weights_are_numbers_of_equal_responses():
+    rng = np.random.default_rng(14)
+    doses, y = screen(rng, missing=0.0)
+    twice = np.r_[np.arange(len(y)), 3, 5]
+    weights = np.ones_like(y)
+    weights[[3, 5]] = 2
+    one = Nodes(Design.of(doses, y)(doses), y, 7 * weights)
+    other = Nodes(one.columns[twice], y[twice])
+    penalties = np.full((5, one.columns.shape[1] + 1), 0.7)
+    ranges = np.full(5, 2.0)
+    settled(one, ranges, penalties * len(y) / len(twice))
+    settled(other, ranges, penalties)
+    np.testing.assert_allclose(one.theta, other.theta, rtol=1e-7, atol=1e-9)
+
+
+def test_an_uncertain_response_counts_less():
+    rng = np.random.default_rng(15)
+    doses, y = screen(rng, conditions=40, missing=0.0)
+    spoilt = y.copy()
+    spoilt[9] += rng.normal(0, 3, 5)
+    weights = np.ones_like(y)
+    weights[9] = 1e-3
+    wanted = estimate(doses, y).predict(doses)
+    heard = np.abs(estimate(doses, spoilt).predict(doses) - wanted).max()
+    weighed = np.abs(estimate(doses, spoilt, weights).predict(doses) - wanted).max()
+    assert weighed < 0.5 * heard
+
+
+def test_phenotypes_are_read_from_the_states_of_other_nodes():
+    rng = np.random.default_rng(16)
+    doses, y = screen(rng, conditions=60, drugs=6, nodes=8, missing=0.0)
+    read = np.arange(8) == 7
+    truth = rng.normal(0, 1, 7)
+    y[:, 7] = np.tanh(0.3 * y[:, :7] @ truth) + rng.normal(0, 0.05, 60)
+    found = estimate(doses, y, read=read)
+    assert (found.effects[7] == 0).all()
+    assert (found.between[:7] == 0).all()
+    assert found.between[7, 7] == 0
+    new = rng.choice([0.0, 0.5, 2.0], (200, 6))
+    x = found.predict(new)
+    z = x[:, :7] @ found.between[7, :7] + found.common[7] * saturated(new, 0).any(axis=1)
+    A, b = found.ranges[7], found.point[7]
+    np.testing.assert_allclose(x[:, 7], A * (np.tanh(z / A + b) - np.tanh(b)), atol=1e-12)
+    wanted = np.tanh(0.3 * x[:, :7] @ truth)
+    assert np.corrcoef(x[:, 7], wanted)[0, 1] > 0.95
+    others = estimate(doses, y[:, :7])
+    np.testing.assert_array_equal(x[:, :7], others.predict(new))
+
+
+def test_directions_hear_nodes_that_move_little():
+    rng = np.random.default_rng(17)
+    states = rng.normal(size=(30, 6)) * [1, 1, 1, 100, 1, 1]
+    basis = directions(states)
+    shares = states @ basis
+    assert (shares**2).sum(axis=1).mean() == pytest.approx(1)
+    assert np.std(np.log((basis**2).sum(axis=1)[:3])) < 0.2
+    of_large = (states[:, [3]] * basis[3]) ** 2
+    assert of_large.sum() / (shares**2).sum() < 0.4
+    assert directions(np.zeros((5, 3))).shape == (3, 0)
+
+
+@pytest.mark.parametrize("off", ["operating_point", "common", "shared", "robust", "saturation"])
+def test_parts_that_are_left_out(off):
+    doses, y = screen(np.random.default_rng(18))
+    left = 0.5 if off == "saturation" else False
+    found = estimate(doses, y, parts=dataclasses.replace(Parts(), **{off: left}))
+    assert (found.point == 0).all() == (off == "operating_point")
+    assert (found.common == 0).all() == (off == "common")
+    assert (COMMON in found.strengths) == (off != "common")
+    assert ("shared" in found.strengths) == (off != "shared")
+    assert np.isinf(found.thresholds).all() == (off == "robust")
+    if off == "saturation":
+        assert found.design.saturation == 0.5
 
 
 def test_an_outlier_moves_a_robust_node_less():
@@ -231,16 +330,19 @@ def test_drugs_alone_are_judged_by_evidence():
     assert not by_leaving_out(once)
 
 
-def test_an_unseen_drug_is_a_shrunken_average_one():
+def test_an_unseen_drug_is_a_shrunken_typical_one():
     rng = np.random.default_rng(12)
     same = np.outer(rng.normal(size=6), np.ones(5))
-    mean, pooled = average(same)
-    np.testing.assert_allclose(mean, same[:, 0])
+    middle, pooled = typical(same)
+    np.testing.assert_allclose(middle, same[:, 0])
     assert pooled == pytest.approx(1)
-    apart = np.eye(5) - 0.2  # the mean of the others is against each
-    assert average(apart)[1] == 0
-    assert average(same[:, :1])[1] == 0
-    assert 0 < average(same + rng.normal(0, 1, (6, 5)))[1] < 1
+    apart = np.eye(5)[:, :4] - np.eye(5)[:, 1:]  # what the others have in common is nothing
+    assert typical(apart)[1] == 0
+    assert typical(same[:, :1])[1] == 0
+    assert 0 < typical(same + rng.normal(0, 1, (6, 5)))[1] < 1
+    spoilt = same.copy()
+    spoilt[:, 2] += 50  # one drug that does a lot is not typical
+    np.testing.assert_allclose(typical(spoilt)[0], middle)
 
 
 @pytest.mark.parametrize(
@@ -262,11 +364,10 @@ def test_little_data(doses, y):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"operating_point": False}, "operating_point=False"),
         ({"envelope": "hill"}, "envelope='hill'"),
         ({"drugs": "clamped"}, "drugs='clamped'"),
         ({"dose_saturation": None}, "mapped doses"),
-        ({"drugs_on_phenotypes": False}, "drugs_on_phenotypes=True"),
+        ({"mask": np.eye(9, k=5)}, "mask"),
     ],
 )
 def test_what_stands_in_the_way(options, said):
@@ -278,6 +379,8 @@ def test_what_stands_in_the_way(options, said):
     assert not obstacle(problem)
     problem.perturbation[0, 0] = 1.0
     assert "no drugs are perturbed" in obstacle(problem)
-    problem.perturbation[0, 0] = 0.0
-    problem.weight[3, 0, 1] = 0.5
-    assert "standard deviations" in obstacle(problem)
+    problem.perturbation[:] = 0.0
+    assert "no condition has a dose" in obstacle(problem)
+    problem.perturbation[0, -1] = 1.0
+    problem.weight[:, :, [0, 1, 3, 4]] = 0
+    assert "no node on which drugs act" in obstacle(problem)

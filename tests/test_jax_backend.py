@@ -72,7 +72,7 @@ def by_program() -> dict[tuple, list[pcb.CellBox]]:
         # Those of order 3 differ in the envelope alone, which has a test of its own.
         if model.order == 3 or (len(model.shifts) == 2 and model.envelope != "tanh"):
             continue
-        outside = model.form in (1, 2) or model.dose_saturation is not None
+        outside = model.form in (1, 2) or model.kappa is not None
         drive = model.form not in (1, 2), outside or model.operating_point, len(model.shifts)
         groups.setdefault((model.envelope, model.order, *drive), []).append(model)
     return groups

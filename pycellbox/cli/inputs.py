@@ -181,9 +181,9 @@ def recipe_of(args: argparse.Namespace, data: xr.Dataset, seen: xr.Dataset) -> R
         solver=_solver_of(args, data),
         schedule=_schedule_of(args, seen),
         loss=args.loss,
+        **({} if args.purpose is None else {"purpose": args.purpose}),
         penalty=_penalty_of(args),
         horizon=args.horizon,
-        purpose=args.purpose,
         seed=args.seed,
     )
 

@@ -155,10 +155,12 @@ def _training(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument(
         "--purpose", default=None,
-        help="prediction: estimate the nodes of a drug screen together with the strengths of their "
-        "penalties, instead of training (default: train as the model says)",
+        help="what the fit is for: prediction (the default), for which nodes of drug screens are "
+        "estimated, unless a loss, penalty, iterations or learning rate ask for training",
     )  # fmt: skip
-    training.add_argument("--loss", default="mse", help="mse, mae or huber (default: mse)")
+    training.add_argument(
+        "--loss", help="mse, mae or huber (default: mse; where nodes are estimated, robust)"
+    )
     training.add_argument("--iterations", type=int, help="length of the fit (default: by the data)")
     training.add_argument(
         "--learning-rate",

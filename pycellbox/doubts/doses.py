@@ -89,7 +89,7 @@ def doubt_sizes(data: xr.Dataset, structure: Structure) -> None:
             "near 1"
             + (
                 ", or choose a smaller CellBox(dose_saturation=...)."
-                if structure.model.dose_saturation and structure.is_drug[first]
+                if structure.model.kappa and structure.is_drug[first]
                 else "."
             ),
             DataWarning,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from pycellbox.estimation.courses import CourseEstimate, estimate_courses
-from pycellbox.estimation.design import Design, saturated
-from pycellbox.estimation.estimate import average
-from pycellbox.estimation.parameters import estimated
+from pycellbox.estimation.design import Design, Parts, saturated
+from pycellbox.estimation.estimate import typical
+from pycellbox.estimation.parameters import estimated, fixed
 from pycellbox.models import CellBox
 from pycellbox.problem import Array, Parameters, Problem
 
@@ -63,7 +63,10 @@ def estimate_of_courses(problem: Problem) -> tuple[CourseEstimate, Design]:
     outputs = np.where(problem.weight > 0, problem.response.astype(np.float64), np.nan)[..., nodes]
     flat = outputs.reshape(len(outputs), -1)
     measured = ~np.isnan(flat).all(axis=0)
-    design = Design.of(largest_doses(phases.inputs[:, :, drugs]), flat[:, measured])
+    model = problem.structure.model
+    assert isinstance(model, CellBox)
+    largest = largest_doses(phases.inputs[:, :, drugs])
+    design = Design.of(largest, flat[:, measured], Parts(shared=False, saturation=fixed(model)))
     found = estimate_courses(
         phases.columns(design, drugs), phases.starts, phases.pretreated, problem.times, outputs
     )
@@ -72,17 +75,17 @@ def estimate_of_courses(problem: Problem) -> tuple[CourseEstimate, Design]:
 
 def course_parameters(
     found: CourseEstimate, design: Design, problem: Problem, start: Parameters
-) -> Parameters:
+) -> tuple[Parameters, float]:
     """Effective parameters (float64) of a problem whose drugs are clamped, rates per time scale.
 
     Nodes that were not measured are as at the ``start``. There are no edges between nodes that are
-    no drugs.
+    no drugs. Beside them, how much of the typical drug one has that was not seen.
     """
     nodes, drugs = estimated(problem), problem.structure.is_drug
     made = {name: array.astype(np.float64) for name, array in start.items()}
     V, sign = found.effects[:, :-1] / design.unit, design.sign[design.seen]
-    mean, pooled = average(V * sign)
-    effects = (pooled * mean)[:, None] * design.sign
+    middle, pooled = typical(V * sign)
+    effects = (pooled * middle)[:, None] * design.sign
     effects[:, design.seen] = V
     made["W"] = np.zeros_like(made["W"])
     made["W"][np.ix_(nodes, drugs)] = effects / found.ranges[:, None]
@@ -90,9 +93,4 @@ def course_parameters(
     made["epsilon"][nodes] = found.ranges * found.rates
     made["b"][nodes] = found.point
     made["common"][nodes] = found.effects[:, -1] / found.ranges
-    return made
-
-
-def with_saturation(model: CellBox, design: Design) -> CellBox:
-    """Return the model with the κ that was found."""
-    return replace(model, dose_saturation=design.saturation)
+    return made, pooled

@@ -11,11 +11,33 @@ from pycellbox.baselines.ridge import RidgePath
 from pycellbox.problem import Array
 
 SATURATIONS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""κ of d(u) = tanh(κu)/κ to choose from, per unit of dose."""
+"""κ of d(u) = tanh(κu)/κ to choose from, per root mean square of the doses given."""
 _ALPHAS = np.logspace(-3, 3, 25)
 
-DRUG, COMMON, SHARED = 0, 1, 2
-"""Kinds of columns: one drug's own effect, that of any treatment, and that of the total dose."""
+DRUG, COMMON, SHARED = "drugs", "common", "shared"
+"""Kinds of columns, by the names of their strengths: one drug's own effect, that of any treatment,
+and that of the total dose of a class of drugs. With classes "drugs of x", "shared of x"."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an estimate has beside drugs' own effects.
+
+    Attributes
+    ----------
+    operating_point, common, shared : bool
+        Whether nodes have operating points, all treatments a common effect, drugs a shared column.
+    robust : bool
+        Whether responses far off count less.
+    saturation : float, optional
+        κ of the doses; None: to be chosen.
+    """
+
+    operating_point: bool = True
+    common: bool = True
+    shared: bool = True
+    robust: bool = True
+    saturation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -32,43 +54,105 @@ class Design:
         Drugs with a dose in the screen. The others have no column.
     sign : ndarray, (drug,)
         1 or −1: that of a drug's doses, so that for what drugs have in common the sign that a
-        table gives to doses does not matter. Drugs not seen have that of most.
+        table gives to doses does not matter. Drugs not seen have that of most of their class.
+    classes : ndarray of str, (drug,)
+        Drugs of one class share; "" of all where there are no classes.
+    parts : Parts
+        What there is beside drugs' own effects.
     """
 
     saturation: float
     unit: float
     seen: Array
     sign: Array
+    classes: Array
+    parts: Parts
 
     @classmethod
-    def of(cls, doses: Array, outputs: Array) -> Design:
+    def of(
+        cls,
+        doses: Array,
+        outputs: Array,
+        parts: Parts | None = None,
+        classes: Array | None = None,
+    ) -> Design:
         """Choose κ, and take units and signs from doses (c, drug) of which one at least is not 0.
 
         κ is that of the ridge regression of ``outputs``, (c, node), NaN where not measured, with
         the least squared error of leaving conditions out; 0 where all doses are equal, which says
-        nothing of κ.
+        nothing of κ. ``parts`` may say another.
         """
-        seen = (doses != 0).any(axis=0)
-        several = np.unique(np.abs(doses[doses != 0])).size > 1
-        candidates = SATURATIONS if several else (0.0,)
+        parts = parts or Parts()
+        classes = np.full(doses.shape[1], "") if classes is None else classes
+        seen, given = (doses != 0).any(axis=0), doses[doses != 0]
+        several = np.unique(np.abs(given)).size > 1
+        candidates = [0.0]
+        if parts.saturation is not None:
+            candidates = [parts.saturation]
+        elif several:
+            candidates = [k / root_mean_square(given) for k in SATURATIONS]
         kappa = min(candidates, key=lambda k: left_out(saturated(doses[:, seen], k), outputs))
         units = saturated(doses, kappa)
-        total = np.sign(units.sum(axis=0))
-        most = 1.0 if total.sum() >= 0 else -1.0
-        unit = float(np.sqrt((units[units != 0] ** 2).mean()))
-        return cls(kappa, unit, seen, np.where(total == 0, most, total))
+        sign = np.sign(units.sum(axis=0))
+        for one in np.unique(classes):
+            most = 1.0 if sign[classes == one].sum() >= 0 else -1.0
+            sign[(classes == one) & (sign == 0)] = most
+        return cls(kappa, root_mean_square(units[units != 0]), seen, sign, classes, parts)
 
     @property
     def kinds(self) -> Array:
-        """Kind of each column, (p,): seen drugs, the common effect, the shared column."""
-        return np.repeat([DRUG, COMMON, SHARED], [int(self.seen.sum()), 1, 1])
+        """Kind of each column, (p,): seen drugs, the common effect, the shared columns."""
+        drugs = [_of(DRUG, one) for one in self.classes[self.seen]]
+        common = [COMMON] if self.parts.common else []
+        return np.array([*drugs, *common, *(_of(SHARED, one) for one in self.sharing)])
+
+    @property
+    def sharing(self) -> list[str]:
+        """Classes whose drugs share a column: two or more were seen, or it is the only class."""
+        if not self.parts.shared:
+            return []
+        names, counts = np.unique(self.classes[self.seen], return_counts=True)
+        return [str(name) for name, n in zip(names, counts, strict=True) if n > 1 or not name]
 
     def __call__(self, doses: Array) -> Array:
         """Columns (c, p) of doses (c, drug)."""
         units = saturated(doses, self.saturation) / self.unit
-        treated = (doses != 0).any(axis=1)
-        total = (units * self.sign)[:, self.seen].sum(axis=1)
-        return np.column_stack([units[:, self.seen], treated, total])
+        columns = [units[:, self.seen]]
+        if self.parts.common:
+            columns.append(treated(doses)[:, None])
+        for one in self.sharing:
+            of_class = self.seen & (self.classes == one)
+            columns.append((units * self.sign)[:, of_class].sum(axis=1, keepdims=True))
+        return np.concatenate(columns, axis=1)
+
+    def effects(self, theta: Array) -> Array:
+        """Effects z per d(u) of the drugs seen, (m, seen), from coefficients (m, p) of columns."""
+        kinds, classes = self.kinds, self.classes[self.seen]
+        V: Array = theta[:, : classes.size].copy()
+        for one in self.sharing:
+            of_class = classes == one
+            shared = theta[:, kinds == _of(SHARED, one)]
+            V[:, of_class] += shared * self.sign[self.seen][of_class]
+        return V / self.unit
+
+
+def base(kind: str) -> str:
+    """Return the kind without the class."""
+    return kind.partition(" of ")[0]
+
+
+def _of(kind: str, one: str) -> str:
+    return f"{kind} of {one}" if one else kind
+
+
+def root_mean_square(values: Array) -> float:
+    """Return the size of numbers."""
+    return float(np.sqrt((values**2).mean()))
+
+
+def treated(doses: Array) -> Array:
+    """Return 1 of conditions (c,) with any dose, else 0."""
+    return np.where((doses != 0).any(axis=1), 1.0, 0.0)
 
 
 def saturated(doses: Array, kappa: float) -> Array:

@@ -17,9 +17,9 @@ class WithoutEdges(Baseline):
 
     Doses act on every output, which saturates about an operating point of its own; an effect is
     common to all treatments; a drug that was not seen is a shrunken average one. Parameters and the
-    strengths of their penalties are estimated as by ``pcb.fit(purpose="prediction")``, here of time
-    courses too, whose time points are outputs of their own. The sign of the doses of a drug that
-    was not seen does not matter.
+    strengths of their penalties are estimated as by `pycellbox.fit` for drug screens, here of
+    time courses too, whose time points are outputs of their own. The sign of the doses of a drug
+    that was not seen does not matter.
 
     Notes
     -----

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pycellbox.estimation.design import Design, saturated
+from pycellbox.estimation.design import COMMON, Design, Parts, saturated, treated
 from pycellbox.estimation.nodes import Nodes
 from pycellbox.estimation.strengths import Criterion, search
 from pycellbox.problem import Array
+
+PROTEINS = "proteins"
+"""The kind of columns that are states of other nodes."""
+_NEGLIGIBLE = 1e-3  # of the largest singular value of states
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,10 @@ class Estimate:
         κ, units and signs of the doses.
     effects : ndarray, (m, drug)
         z per d(u), of every drug: what is its own and what it shares; of drugs that were not seen
-        the mean of the others, shrunken by ``pooled``.
+        what the others have in common, shrunken by ``pooled``. 0 of phenotypes that are read from
+        other nodes.
+    between : ndarray, (m, m)
+        z per state of another node, [target, source]: of phenotypes that are read from others.
     common : ndarray, (m,)
         z wherever anything is given.
     point : ndarray, (m,)
@@ -31,36 +38,53 @@ class Estimate:
         A = ε/α.
     strengths : dict of str to float
         Penalties relative to a node's noise, and ``range``; see `priors.PRIORS`.
+    phenotypes : dict of str to float
+        Likewise, of phenotypes that are read from other nodes; empty without.
     own : ndarray, (m,)
         By what factor each node is penalized more.
     thresholds : ndarray, (m,)
         Huber's.
-    pooled : float
-        How much of the mean drug an unseen drug is, 0 to 1.
+    pooled : dict of str to float
+        How much of what the others of its class have in common an unseen drug is, 0 to 1.
     leaves_out : bool
         Whether strengths were chosen by conditions left out, or by evidence.
     """
 
     design: Design
     effects: Array
+    between: Array
     common: Array
     point: Array
     ranges: Array
     strengths: dict[str, float]
+    phenotypes: dict[str, float]
     own: Array
     thresholds: Array
-    pooled: float
+    pooled: dict[str, float]
     leaves_out: bool
 
     def predict(self, doses: Array) -> Array:
         """Responses (c, m) to doses (c, drug)."""
         z = saturated(doses, self.design.saturation) @ self.effects.T
-        z = z + np.outer((doses != 0).any(axis=1), self.common)
+        z = z + np.outer(treated(doses), self.common)
+        if self.between.any():  # from nodes on which no other acts
+            z = z + self._states(z) @ self.between.T
+        return self._states(z)
+
+    def _states(self, z: Array) -> Array:
         x: Array = self.ranges * (np.tanh(z / self.ranges + self.point) - np.tanh(self.point))
         return x
 
 
-def estimate(doses: Array, outputs: Array) -> Estimate:
+def estimate(
+    doses: Array,
+    outputs: Array,
+    weights: Array | None = None,
+    *,
+    read: Array | None = None,
+    classes: Array | None = None,
+    parts: Parts | None = None,
+) -> Estimate:
     """Estimate nodes, strengths included.
 
     Parameters
@@ -69,40 +93,112 @@ def estimate(doses: Array, outputs: Array) -> Estimate:
         Not all 0.
     outputs : ndarray, (c, m)
         Responses, NaN where not measured; each node somewhere.
+    weights : ndarray, (c, m), optional
+        Inverse variances; see `Nodes`.
+    read : ndarray of bool, (m,), optional
+        Phenotypes on which other nodes act, and drugs only through them; not all. By default none.
+    classes : ndarray of str, (drug,), optional
+        What drugs have in common, and how strongly effects are penalized, stays inside a class.
+    parts : Parts, optional
+        By default all.
     """
-    design = Design.of(doses, outputs)
-    nodes = Nodes(design(doses), outputs)
-    criterion = Criterion(nodes, design.kinds, doses[:, design.seen])
-    strengths = search(criterion)
-    nodes.polish()
-    drugs = int(design.seen.sum())
-    sign = design.sign[design.seen]
-    V = (nodes.theta[:, :drugs] + nodes.theta[:, [drugs + 1]] * sign) / design.unit
-    mean, pooled = average(V * sign)
-    effects = (pooled * mean)[:, None] * design.sign
-    effects[:, design.seen] = V
+    m, parts = outputs.shape[1], parts or Parts()
+    read = np.zeros(m, dtype=bool) if read is None else read
+    weights = np.ones_like(outputs) if weights is None else weights
+    acted = ~read
+    design = Design.of(doses, outputs[:, acted], parts, classes)
+    given = doses[:, design.seen]
+    nodes = Nodes(design(doses), outputs[:, acted], weights[:, acted])
+    first = _optimum(nodes, design.kinds, given, parts)
+    V, pooled = _effects(nodes, design)
+
+    made = {name: np.zeros(m) for name in ("common", "point", "ranges", "own", "thresholds")}
+    effects, between = np.zeros((m, doses.shape[1])), np.zeros((m, m))
+    effects[acted] = V
+    _put(made, acted, first, design.kinds)
+    second = None
+    if read.any():
+        basis = directions(nodes.states(nodes.theta, nodes.columns).T)
+        states = nodes.states(nodes.theta, nodes.columns).T @ basis
+        kinds = np.repeat([PROTEINS, COMMON], [basis.shape[1], int(parts.common)])
+        columns = [states, treated(doses)[:, None]] if parts.common else [states]
+        phenotypes = Nodes(np.concatenate(columns, axis=1), outputs[:, read], weights[:, read])
+        second = _optimum(phenotypes, kinds, given, parts)
+        between[np.ix_(read, acted)] = phenotypes.theta[:, : basis.shape[1]] @ basis.T
+        _put(made, read, second, kinds)
     return Estimate(
         design=design,
         effects=effects,
-        common=nodes.theta[:, drugs],
-        point=nodes.theta[:, -1],
-        ranges=nodes.ranges,
-        strengths=strengths,
-        own=np.exp(criterion.own),
-        thresholds=nodes.thresholds[:, 0],
+        between=between,
+        strengths=first.strengths,
+        phenotypes=second.strengths if second else {},
         pooled=pooled,
-        leaves_out=criterion.leaves_out,
+        leaves_out=first.leaves_out,
+        **made,
     )
 
 
-def average(effects: Array) -> tuple[Array, float]:
-    """Mean of the drugs' effects (m, drug), (m,), and how much of it predicts another drug.
+def directions(states: Array) -> Array:
+    """Directions in which states (c, m) of nodes differ, (m, r), so that all have a size of 1.
 
-    The latter is the slope of each drug's effects on the mean of the others', 0 to 1; 0 of a
-    single drug.
+    Nodes count by their spread, so that those that move little are heard as well; to those that
+    hardly move the median spread gives a bound.
+    """
+    power = (states**2).mean(axis=0)
+    scale = 1 / np.sqrt(np.maximum(power + np.median(power), np.finfo(float).tiny))
+    even = states * scale
+    size = np.sqrt((even**2).sum(axis=1).mean())
+    if size == 0:
+        return np.zeros((states.shape[1], 0))
+    _, s, Vt = np.linalg.svd(even / size, full_matrices=False)
+    return np.asarray(scale[:, None] * Vt[s > _NEGLIGIBLE * s[0]].T / size)
+
+
+def typical(effects: Array) -> tuple[Array, float]:
+    """Return what drugs' effects (m, drug) have in common, (m,), and how much of it others have.
+
+    The median of the drugs, node by node: most of a drug's effects are small, and the large ones
+    are its own. How much is the slope of each drug's effects on the median of the others', 0 to 1;
+    0 of a single drug.
     """
     drugs = effects.shape[1]
-    others = (effects.sum(axis=1, keepdims=True) - effects) / max(drugs - 1, 1)
-    square = float((others**2).sum())
-    slope = float((effects * others).sum()) / square if square > 0 else 0.0
-    return effects.mean(axis=1), float(np.clip(slope, 0, 1)) if drugs > 1 else 0.0
+    middle: Array = np.median(effects, axis=1)
+    if drugs == 1:
+        return middle, 0.0
+    others = [np.median(np.delete(effects, k, axis=1), axis=1) for k in range(drugs)]
+    of_others = np.stack(others, axis=1)
+    square = float((of_others**2).sum())
+    slope = float((effects * of_others).sum()) / square if square > 0 else 0.0
+    return middle, float(np.clip(slope, 0, 1))
+
+
+def _optimum(nodes: Nodes, kinds: Array, doses: Array, parts: Parts) -> Criterion:
+    """Take nodes to the optimum for the strengths that the screen chooses."""
+    criterion = Criterion(nodes, kinds, doses, parts)
+    search(criterion, criterion.names)
+    nodes.polish()
+    return criterion
+
+
+def _effects(nodes: Nodes, design: Design) -> tuple[Array, dict[str, float]]:
+    """Effects of all drugs, (m, drug), and how much unseen ones have of the typical of a class."""
+    seen, sign, pooled = design.seen, design.sign, dict[str, float]()
+    effects = np.zeros((len(nodes.theta), seen.size))
+    effects[:, seen] = design.effects(nodes.theta[:, :-1])
+    for one in np.unique(design.classes[seen]):
+        members = design.classes == one
+        middle, share = typical((effects * sign)[:, members & seen])
+        pooled[str(one)] = share if design.parts.shared else 0.0
+        new = members & ~seen
+        effects[:, new] = np.outer(pooled[str(one)] * middle, sign[new])
+    return effects, pooled
+
+
+def _put(made: dict[str, Array], where: Array, found: Criterion, kinds: Array) -> None:
+    """Enter what was found of some of the nodes."""
+    nodes = found.nodes
+    made["common"][where] = nodes.theta[:, :-1][:, kinds == COMMON].sum(axis=1)
+    made["point"][where] = nodes.theta[:, -1] if "operating_point" in found.names else 0
+    made["ranges"][where] = nodes.ranges
+    made["own"][where] = np.exp(found.own)
+    made["thresholds"][where] = nodes.thresholds[:, 0]

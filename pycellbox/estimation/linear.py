@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pycellbox.estimation.design import COMMON, DRUG
+from pycellbox.estimation.design import COMMON, SHARED, base
 from pycellbox.estimation.nodes import Nodes
 from pycellbox.estimation.priors import PRIORS
 from pycellbox.problem import Array
@@ -25,14 +25,14 @@ def left_out(nodes: Nodes, penalties: Array) -> Array:
 
     By ridge regression with penalties (m, p).
     """
-    D, measured = nodes.columns, nodes.measured.astype(float)
-    gram = np.einsum("in,np,nq->ipq", measured, D, D, optimize=True)
+    D, weights = nodes.columns, nodes.weights
+    gram = np.einsum("in,np,nq->ipq", weights, D, D, optimize=True)
     k = np.arange(D.shape[1])
     gram[:, k, k] += penalties
     inverse = np.linalg.inv(gram)
-    effects = np.einsum("ipq,iq->ip", inverse, nodes.outputs @ D)
-    leverage = np.einsum("np,inp->in", D, np.swapaxes(inverse @ D.T, 1, 2)) * measured
-    residual = (nodes.outputs - effects @ D.T) * measured
+    effects = np.einsum("ipq,iq->ip", inverse, (weights * nodes.outputs) @ D)
+    leverage = np.einsum("np,inp->in", D, np.swapaxes(inverse @ D.T, 1, 2)) * weights
+    residual = (nodes.outputs - effects @ D.T) * nodes.measured
     errors: Array = residual / np.maximum(1 - leverage, LEAST_SHARE)
     return errors
 
@@ -54,17 +54,19 @@ def own_strengths(nodes: Nodes, kinds: Array, counted: Array) -> Array:
     ----------
     nodes : Nodes
     kinds : ndarray, (p,)
-        Of the columns.
+        Of the columns; those of other kinds than common and shared have the strengths.
     counted : ndarray of bool, (c,)
         Conditions whose errors count.
     """
     m, p = nodes.theta.shape[0], nodes.columns.shape[1]
+    bases = np.array([base(kind) for kind in kinds])
     squares = np.empty((_COMMON.size, _OWN.size, m))
     middle = None
     for a, common in enumerate(_COMMON):
         for k, own in enumerate(_OWN):
-            log = np.where(kinds == DRUG, own, np.where(kinds == COMMON, common, 0.0))
-            each = left_out(nodes, np.broadcast_to(np.exp(log), (m, p)))[:, counted] ** 2
+            log = np.select([bases == COMMON, bases == SHARED], [common, 0.0], own)
+            errors = left_out(nodes, np.broadcast_to(np.exp(log), (m, p)))
+            each = (nodes.weights * errors**2)[:, counted]
             squares[a, k] = each.sum(axis=1)
             if (a, k) == (_COMMON.size // 2, _OWN.size // 2):
                 middle = each
@@ -91,5 +93,6 @@ def thresholds(nodes: Nodes, penalties: Array) -> Array:
     errors = np.where(nodes.measured, left_out(nodes, penalties), np.nan)
     middle = _MAD_TO_DEVIATION * np.nanmedian(np.abs(errors), axis=1)
     rms = np.sqrt(np.nanmean(errors**2, axis=1))
-    found: Array = np.maximum(_HUBER * np.maximum(middle, _OF_RMS * rms), _SMALLEST)[:, None]
+    least = _SMALLEST * nodes.size
+    found: Array = np.maximum(_HUBER * np.maximum(middle, _OF_RMS * rms), least)[:, None]
     return found

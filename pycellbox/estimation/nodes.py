@@ -5,10 +5,10 @@
 d the columns of a `Design`, A = ε/α held. Every node is a regression of its own with p + 1
 parameters, θ_i = (V_i, b_i), which minimizes
 
-    Σ_rows H_i(y_i − x_i) + Σ_k Λ_ik θ_ik² ,
+    Σ_rows w_i H_i(y_i − x_i) + Σ_k Λ_ik θ_ik² ,
 
-H_i(r) = r² up to a threshold τ_i and τ_i(2|r| − τ_i) beyond. Far from saturation, A → ∞, and
-with b held at 0 it is ridge regression.
+H_i(r) = r² up to a threshold τ_i and τ_i(2|r| − τ_i) beyond, w the weights, 1 in the mean. Far
+from saturation, A → ∞, and with b held at 0 it is ridge regression.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _FARTHEST = 2.5  # of an operating point: φ' is 0.03 there
 _HALVINGS, _ITERATIONS = 6, 10
 _POLISHINGS, _POLISHED = 50, 1e-20
 _LEAST = 1e-300
+_LEAST_RANGE = 1e-6  # of a node, as a share of the largest of all
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,31 @@ class Nodes:
     columns : ndarray, (c, p)
     outputs : ndarray, (c, m)
         NaN where not measured; each node somewhere.
+    weights : ndarray, (c, m), optional
+        Of the responses, inverse variances; only their ratios within a node matter. By default
+        they are all the same.
 
     Attributes
     ----------
+    weights : ndarray, (m, c)
+        With a mean of 1 in each node, 0 where not measured.
+    size : float
+        The largest response of all.
     theta : ndarray, (m, p + 1)
         Where the next optimum is looked for.
     """
 
-    def __init__(self, columns: Array, outputs: Array) -> None:
+    def __init__(self, columns: Array, outputs: Array, weights: Array | None = None) -> None:
         self.columns = columns
         self.measured = ~np.isnan(outputs.T)
         self.outputs = np.where(self.measured, outputs.T, 0.0)
         self.count = self.measured.sum(axis=1)
-        self.largest = np.maximum(np.abs(self.outputs).max(axis=1), 1e-6)
-        self.square = np.maximum((self.outputs**2).sum(axis=1) / self.count, 1e-8)
+        given = np.where(self.measured, 1.0 if weights is None else weights.T, 0.0)
+        self.weights = given * (self.count / given.sum(axis=1))[:, None]
+        self.size = float(np.abs(self.outputs).max(initial=0)) or 1.0
+        self.largest = np.maximum(np.abs(self.outputs).max(axis=1), _LEAST_RANGE * self.size)
+        square = (self.weights * self.outputs**2).sum(axis=1) / self.count
+        self.square = np.maximum(square, (_LEAST_RANGE * self.size) ** 2)
         m, p = len(self.outputs), columns.shape[1]
         self.theta = np.zeros((m, p + 1))
         self.ranges = self.largest
@@ -103,7 +115,8 @@ class Nodes:
     def value(self, theta: Array) -> Array:
         """Objective of each node, (m,)."""
         residual = (self.outputs - self.states(theta, self.columns)) * self.measured
-        value: Array = self.error(residual).sum(axis=1) + (self.penalties * theta**2).sum(axis=1)
+        error = (self.weights * self.error(residual)).sum(axis=1)
+        value: Array = error + (self.penalties * theta**2).sum(axis=1)
         return value
 
     def normal(self, theta: Array) -> Normal:
@@ -111,7 +124,7 @@ class Nodes:
         x, slope = self.slopes(theta)
         residual = (self.outputs - x) * self.measured
         counts = np.minimum(1, self.thresholds / np.maximum(np.abs(residual), 1e-12))
-        weighted = slope * (self.measured * counts)[:, :, None]
+        weighted = slope * (self.weights * counts)[:, :, None]
         matrix = np.swapaxes(weighted, 1, 2) @ slope
         k = np.arange(matrix.shape[1])
         matrix[:, k, k] += self.penalties
@@ -164,8 +177,8 @@ class Nodes:
         _, by_theta = self.slopes(theta)
         at_rest, phi = np.tanh(b), np.tanh(theta[:, :-1] @ self.columns.T / A + b)
         size = np.maximum(np.abs(at.residual), _LEAST)
-        within = self.measured & (size <= self.thresholds)
-        pull = at.residual * np.minimum(1, self.thresholds / size) * A
+        within = self.weights * (size <= self.thresholds)
+        pull = self.weights * at.residual * np.minimum(1, self.thresholds / size) * A
         # x'' is Aφ'' times the square of (d/A, 1), less that at rest, in b alone.
         row = np.empty_like(by_theta)
         row[:, :, :-1], row[:, :, -1] = self.columns / A[:, :, None], 1

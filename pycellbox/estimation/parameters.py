@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from pycellbox.estimation.design import Design, Parts
 from pycellbox.estimation.estimate import Estimate, estimate
-from pycellbox.models import CellBox
+from pycellbox.models import CellBox, Structure
 from pycellbox.problem import Array, Parameters, Problem
 
 
@@ -16,11 +17,9 @@ def obstacle(problem: Problem) -> str:
     structure, model = problem.structure, problem.structure.model
     if not isinstance(model, CellBox):
         return f"the model is a {type(model).__name__}, and it is for pcb.CellBox"
-    needed = {
-        "form": 0, "envelope": "tanh", "degree": 1,
-        "drugs": "input" if problem.steady else "clamped",
-        "operating_point": True, "common_effect": True,
-    }  # fmt: skip
+    needed: dict[str, object] = {"form": 0, "envelope": "tanh", "degree": 1, "drugs": "input"}
+    if not problem.steady:
+        needed |= {"drugs": "clamped", "operating_point": True, "common_effect": True}
     for name, value in needed.items():
         if getattr(model, name) != value:
             return f"the model has {name}={getattr(model, name)!r}, and it is for {value!r}"
@@ -38,18 +37,31 @@ def obstacle(problem: Problem) -> str:
     if inputs[:, :, ~structure.is_drug].any():
         return "nodes that are no drugs are perturbed"
     weights = problem.weight[problem.weight > 0]
-    if weights.size and weights.max() > weights.min() * (1 + 1e-6):
-        return "responses have standard deviations that differ, by which it does not weigh them"
-    if not weights.size:
-        return "no response is measured"
+    if not problem.steady and weights.size and weights.max() > weights.min() * (1 + 1e-6):
+        return "responses have standard deviations that differ, which is for steady states"
     if not inputs.any():
         return "no condition has a dose"
-    if not structure.mask[np.ix_(estimated(problem), structure.is_drug)].all():
+    nodes = estimated(problem)
+    read = nodes & read_from_others(structure)
+    if not (nodes & ~read).any():
+        return "no node on which drugs act is measured"
+    allowed = structure.mask
+    if not (
+        allowed[np.ix_(nodes & ~read, structure.is_drug)].all()
+        and allowed[np.ix_(read, nodes & ~read)].all()
+    ):
         return (
-            "the model does not allow every drug to act on every measured node: use "
-            "drugs_on_phenotypes=True, and no mask"
+            "the model's mask does not let every drug act on every measured protein, and those on "
+            "every phenotype"
         )
     return ""
+
+
+def read_from_others(structure: Structure) -> Array:
+    """Which nodes are phenotypes on which drugs act only through other nodes; bool, (n,)."""
+    model = structure.model
+    assert isinstance(model, CellBox)
+    return structure.is_phenotype & (not model.drugs_on_phenotypes)
 
 
 def estimated(problem: Problem) -> Array:
@@ -58,25 +70,46 @@ def estimated(problem: Problem) -> Array:
     return np.asarray(measured & ~problem.structure.is_drug)
 
 
-def estimate_of(problem: Problem) -> Estimate:
-    """Estimate the nodes of a problem that has no `obstacle`."""
+def estimate_of(problem: Problem, *, classes: Array | None = None, robust: bool = True) -> Estimate:
+    """Estimate the nodes of a problem that has no `obstacle`; without ``robust`` by squares.
+
+    ``classes`` are those of the drugs, str (drug,).
+    """
     structure = problem.structure
+    model = structure.model
+    assert isinstance(model, CellBox)
+    parts = Parts(
+        operating_point=bool(model.operating_point),
+        common=bool(model.common_effect),
+        shared=model.drug_columns == "shared",
+        robust=robust,
+        saturation=fixed(model),
+    )
     measured = problem.weight[:, -1] > 0
     outputs = np.where(measured, problem.response[:, -1].astype(np.float64), np.nan)
     doses = problem.perturbation[:, structure.is_drug].astype(np.float64)
-    return estimate(doses, outputs[:, estimated(problem)])
+    nodes = estimated(problem)
+    weights = problem.weight[:, -1].astype(np.float64)[:, nodes]
+    read = read_from_others(structure)[nodes]
+    return estimate(doses, outputs[:, nodes], weights, read=read, classes=classes, parts=parts)
 
 
-def saturating(model: CellBox, found: Estimate) -> CellBox:
+def fixed(model: CellBox) -> float | None:
+    """Return κ where a model says it."""
+    kappa = model.dose_saturation
+    return None if isinstance(kappa, str) else kappa
+
+
+def saturating(model: CellBox, design: Design) -> CellBox:
     """Return the model with the κ that was found."""
-    return replace(model, dose_saturation=found.design.saturation)
+    return replace(model, dose_saturation=design.saturation)
 
 
 def parameters_of(found: Estimate, problem: Problem, start: Parameters) -> Parameters:
     """Effective parameters (float64) of a problem's nodes.
 
     Decay rates, and drugs and nodes that were not measured, are as at the ``start``, for a model
-    of the estimate's κ. There are no edges between nodes that are no drugs.
+    of the estimate's κ. Of nodes that are no drugs, none acts on another but on phenotypes.
     """
     nodes, drugs = estimated(problem), problem.structure.is_drug
     made = {name: array.astype(np.float64) for name, array in start.items()}
@@ -84,7 +117,9 @@ def parameters_of(found: Estimate, problem: Problem, start: Parameters) -> Param
     slope = (made["epsilon"] / made["alpha"])[drugs]
     made["W"] = np.zeros_like(made["W"])
     made["W"][np.ix_(nodes, drugs)] = found.effects / (found.ranges[:, None] * slope)
+    made["W"][np.ix_(nodes, nodes)] = found.between / found.ranges[:, None]
     made["epsilon"][nodes] = found.ranges * made["alpha"][nodes]
-    made["b"][nodes] = found.point
-    made["common"][nodes] = found.common / found.ranges
+    for name, values in (("b", found.point), ("common", found.common / found.ranges)):
+        if name in made:
+            made[name][nodes] = values
     return made

@@ -37,12 +37,14 @@ class Prior:
 
 PRIORS = {
     "drugs": Prior(0.3, 1.0),
+    "proteins": Prior(0.3, 1.0),
     "common": Prior(1.0, 1.5),
     "operating_point": Prior(0.5, 0.75),
     "range": Prior(1.5, 0.35, step=0.5),
     "shared": Prior(1.0, 1.5),
 }
-"""Of penalties relative to a node's noise, and of ``range``: A/max|y|, how far a node can go.
+"""Of penalties relative to a node's noise (``proteins``: of their effects on phenotypes), and of
+``range``: A/max|y|, how far a node can go.
 
 They were set by hand in two rounds on public screens and fitted to none; most of them are wide
 enough for the data to have their way."""

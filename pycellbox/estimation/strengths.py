@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pycellbox.estimation.design import Parts, base
 from pycellbox.estimation.linear import LEAST_SHARE, effective_number, own_strengths, thresholds
 from pycellbox.estimation.nodes import Nodes
 from pycellbox.estimation.priors import PRIORS
@@ -15,6 +16,7 @@ FEW_COMBINATIONS = 0.2
 """Share of combinations below which a screen is judged by evidence."""
 _SINGLE = 0.5  # share of conditions with a drug that stands nowhere else, from which on likewise
 _SWEEPS = 3
+_NONE = 1e9  # strength that leaves operating points at 0
 # A weak prior of a node's noise: so many responses with this share of its mean square.
 _RESPONSES, _NOISE = 2.0, 0.1
 
@@ -51,38 +53,55 @@ class Criterion:
     nodes : Nodes
         Left at the optimum of the last evaluation.
     kinds : ndarray, (p,)
-        Of the columns.
+        Of the columns, each the name of a strength.
     doses : ndarray, (c, drug)
         Of drugs that are given.
+    parts : Parts
+        Whether nodes have operating points, and whether the loss is robust.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The strengths that there are to choose.
+    own : ndarray, (m,)
+        Logarithm of how much more each node is penalized than the others.
+    strengths : dict of str to float
+        Those of the last evaluation.
     """
 
-    def __init__(self, nodes: Nodes, kinds: Array, doses: Array) -> None:
+    def __init__(self, nodes: Nodes, kinds: Array, doses: Array, parts: Parts) -> None:
         self.nodes, self._kinds = nodes, kinds
+        chosen = [*kinds, "range", *(["operating_point"] if parts.operating_point else [])]
+        order = list(PRIORS)
+        self.names = tuple(sorted(set(chosen), key=lambda name: (order.index(base(name)), name)))
         self._counted = ~stand_once(doses)
         self.leaves_out = by_leaving_out(doses)
         self._number: float | None = None
+        self.strengths: dict[str, float] = {}
         self.own = np.zeros(len(nodes.theta))
         if self.leaves_out:
             self.own = own_strengths(nodes, kinds, self._counted)
-        medians = {name: prior.median for name, prior in PRIORS.items()}
-        nodes.thresholds = thresholds(nodes, self.penalties(medians)[:, :-1])
+        if parts.robust:
+            medians = {name: PRIORS[base(name)].median for name in self.names}
+            nodes.thresholds = thresholds(nodes, self.penalties(medians)[:, :-1])
 
     def penalties(self, strengths: dict[str, float]) -> Array:
         """Λ of every node, (m, p + 1)."""
-        by_kind = np.array([strengths["drugs"], strengths["common"], strengths["shared"]])
-        of_columns = by_kind[self._kinds] * np.exp(self.own)[:, None]
-        return np.column_stack([of_columns, strengths["operating_point"] * self.nodes.square])
+        by_column = np.array([strengths[kind] for kind in self._kinds])
+        of_columns = by_column * np.exp(self.own)[:, None]
+        of_points = strengths.get("operating_point", _NONE) * self.nodes.square
+        return np.column_stack([of_columns, of_points])
 
     def __call__(self, strengths: dict[str, float]) -> float:
         """Take the nodes to their optimum, and judge it."""
-        nodes = self.nodes
+        nodes, self.strengths = self.nodes, strengths
         ranges = strengths["range"] * nodes.largest
         value = nodes.settle(ranges, self.penalties(strengths))
-        prior = -sum(float(p.cost(np.log(strengths[name]))) for name, p in PRIORS.items())
+        prior = -sum(float(PRIORS[base(n)].cost(np.log(strengths[n]))) for n in self.names)
         at = nodes.normal(nodes.theta)
         if self.leaves_out:
             share = np.maximum(1 - at.leverage(), LEAST_SHARE)
-            errors = nodes.error(at.residual / share)[:, self._counted]
+            errors = (nodes.weights * nodes.error(at.residual / share))[:, self._counted]
             if self._number is None:
                 self._number = float(effective_number(errors.ravel()))
             return prior - 0.5 * self._number * float(np.log(errors.sum()))
@@ -94,15 +113,16 @@ class Criterion:
         return prior + float((weight * evidence).sum())
 
 
-def search(criterion: Callable[[dict[str, float]], float]) -> dict[str, float]:
-    """Strengths at which the criterion is largest, from the medians of the priors on.
+def search(
+    criterion: Callable[[dict[str, float]], float], names: Sequence[str]
+) -> dict[str, float]:
+    """Strengths at which the criterion is largest, from the medians of their priors on.
 
     One after the other by steps that are halved after each sweep; the last evaluation is at what is
     returned.
     """
-    names = list(PRIORS)
-    at = np.array([PRIORS[name].center for name in names])
-    steps = np.array([PRIORS[name].step for name in names])
+    at = np.array([PRIORS[base(name)].center for name in names])
+    steps = np.array([PRIORS[base(name)].step for name in names])
 
     def strengths(logs: Array) -> dict[str, float]:
         return {name: float(np.exp(log)) for name, log in zip(names, logs, strict=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from pycellbox.fitting.checkpoint import Checkpoint
 from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.defaults import adaptive_solver, estimates, resolve
 from pycellbox.fitting.job import Job
-from pycellbox.fitting.prediction import estimated
+from pycellbox.fitting.prediction import Estimated, estimated
 from pycellbox.fitting.roles import split_roles, without_role
 from pycellbox.fitting.run import carry_out, check_stage_horizons
 from pycellbox.initialization import Initialization
@@ -40,6 +41,8 @@ from pycellbox.recipe import OF_A_FIT, Dtype, Purpose, Recipe
 from pycellbox.result import Fit
 from pycellbox.schedule import Stage
 from pycellbox.solvers import Solver
+
+log = logging.getLogger("pycellbox")
 
 
 @checked(
@@ -77,7 +80,10 @@ def fit(
     checkpoint_seconds: float = 60.0,
     callbacks: Callback | Sequence[Callback] | None = None,
 ) -> Fit:
-    """Fit a network to a perturbation dataset by gradient descent through the ODE solver.
+    """Fit a network to a perturbation dataset.
+
+    Nodes of drug screens are estimated in closed steps, see ``purpose``; all else is trained by
+    gradient descent through the ODE solver.
 
     Parameters
     ----------
@@ -101,7 +107,8 @@ def fit(
         Learning rates, iterations, batches, patience. The default follows the data; it is kept in
         ``fit.recipe.schedule``.
     loss : str or Loss, optional
-        "mse", which is the default, "mae", "huber" or a `Loss`.
+        "mse", "mae", "huber" or a `Loss`. By default "mse"; where nodes are estimated Huber's with
+        a threshold of each node.
     penalty : Penalty, optional
         On W, for every stage that has none of its own. The default follows the data.
     horizon : float, optional
@@ -113,10 +120,11 @@ def fit(
         scale, and training sees them in that unit. By default it follows the times of the data, so
         that their unit makes no difference; 1 where there are none.
     purpose : {"prediction"}, optional
-        What the fit of data with drugs is for, see `Recipe`: with "prediction" the nodes of a drug
-        screen are estimated together with the strengths of their penalties, which the provenance
-        keeps under ``estimate``; those of time courses are estimated before the network is
-        trained. Not together with ``initial``.
+        What the fit is for, and so by default to predict conditions that were not measured, see
+        `Recipe`: nodes of drug screens are estimated together with the strengths of their
+        penalties, which ``fit.provenance["estimate"]`` keeps, and those of time courses under drugs
+        before the network is trained, unless ``schedule``, ``penalty``, ``initial``, ``loss``, or,
+        of screens, a ``solver`` other than `SteadyState` asks for plain training.
     initial : Initialization or Dataset, optional
         How to draw the start, or the effective parameters to start from.
     seed : int, optional
@@ -188,32 +196,33 @@ def fit(
     }  # fmt: skip
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
     data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
-    if estimates(asked, data) and initial is not None:
-        raise OptionError(
-            'initial= beside purpose="prediction", which finds parameters itself: leave one out.'
-        )
-    recipe = resolve(asked, data)
+    estimating = initial is None and estimates(asked, data)
+    recipe = resolve(asked, data, estimating)
     chosen = get_backend(backend, model=recipe.model)
     recipe = _feasible(recipe, asked, chosen, data)
-    problem = _problem(recipe, data)
-    train, found, clock = np.flatnonzero(roles == "train"), None, Clock.of(recipe)
+    problem, clock = _problem(recipe, data), Clock.of(recipe)
+    train, said = np.flatnonzero(roles == "train"), dict[str, Any]()
     doubt_data(data.isel(condition=train), problem.structure)
-    if estimates(asked, data):
-        found = estimated(clock, problem, train, data, np.random.default_rng(recipe.seed))
-        if found is None:
-            recipe = _feasible(resolve(asked.replace(purpose=None), data), asked, chosen, data)
+    rng, found = np.random.default_rng(recipe.seed), None
+    if estimating:
+        robust = asked.loss is None
+        found = estimated(clock, problem, train, data, robust=robust, rng=rng)
+    if isinstance(found, Estimated):
+        problem, start, said = found.problem, found.start, found.said
+        recipe = recipe.replace(model=problem.structure.model)
+    else:
+        if found is not None:
+            log.info("nodes are trained, not estimated: %s", found)
+            said = {"obstacle": found}
+            recipe = _feasible(resolve(asked, data, False), asked, chosen, data)
             problem = _problem(recipe, data)
-        else:
-            problem = found.problem
-            recipe = recipe.replace(model=problem.structure.model)
-    rng = np.random.default_rng(recipe.seed)
-    start = found.start if found else _start(clock, problem.rows(train), initial, rng)
+        start = _start(clock, problem.rows(train), initial, rng)
     job = Job(
         recipe=recipe,
         data=data.assign_coords(role=("condition", roles)),
         problem=problem,
         start=start,
-        estimate=found.said if found else {},
+        estimate=said,
         backend=chosen,
         rng=rng,
         progress=progress,

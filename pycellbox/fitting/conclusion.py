@@ -20,6 +20,7 @@ from pycellbox.recipe import Recipe
 from pycellbox.result import FORMAT, FORMAT_VERSION, Fit, last_horizon
 from pycellbox.solving import states_of
 from pycellbox.times import time_grid
+from pycellbox.unseen import turned, with_signs
 from pycellbox.verification import verify
 
 
@@ -59,6 +60,7 @@ def conclusion(
     if structure.levels:
         inputs = inputs.at(parameters[LEVEL])
     structure, parameters = structure.plain, {k: v for k, v in parameters.items() if k != LEVEL}
+    inputs, sign = turned(inputs, structure, provenance)
     predicted = states_of(
         structure, parameters, inputs.astype(recipe.dtype), grid, steady, solver=solver,
         backend=backend,
@@ -66,6 +68,7 @@ def conclusion(
     verified = verify(
         predicted, structure, parameters, inputs, grid, solver=solver, backend=backend
     )
+    predicted = with_signs(predicted, sign)
     tree = xr.DataTree.from_dict(
         {
             "parameters": labelled,

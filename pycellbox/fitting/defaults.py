@@ -31,8 +31,15 @@ _FIXED_STEPS = 100  # as in the first stage of Yuan et al.
 _COURSES, _STEADY = Tsit5(rtol=1e-5, atol=1e-7), Tsit5(rtol=1e-4, atol=1e-6)
 
 
-def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
+def resolve(recipe: Recipe, data: xr.Dataset, estimating: bool | None = None) -> Recipe:
     """Return the recipe with what it leaves open, as this kind of data asks for it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : Dataset
+    estimating : bool, optional
+        Whether nodes are estimated; by default what `estimates` says.
 
     Raises
     ------
@@ -46,9 +53,11 @@ def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
     solver = default_solver(data) if recipe.solver is None else recipe.solver
     check_steady(solver, steady)
     stages, penalty = default_schedule(data)
-    if estimates(recipe, data):
+    if estimates(recipe, data) if estimating is None else estimating:
         recipe = recipe.replace(model=predicting(recipe.model, courses=not steady))
-        stages, penalty = ((AS_ESTIMATED,), penalty) if steady else ((FROM_ESTIMATE,), COURSES)
+        stages, penalty = ((AS_ESTIMATED,), Penalty()) if steady else ((FROM_ESTIMATE,), COURSES)
+    if not steady or stages != (AS_ESTIMATED,):
+        recipe = recipe.replace(loss=recipe.measure)
     return recipe.replace(
         solver=solver,
         schedule=stages if recipe.schedule is None else recipe.schedule,
@@ -59,8 +68,20 @@ def resolve(recipe: Recipe, data: xr.Dataset) -> Recipe:
 
 
 def estimates(recipe: Recipe, data: xr.Dataset) -> bool:
-    """Whether the nodes of these data are estimated for this recipe."""
-    return recipe.purpose == "prediction" and bool((data["node_kind"] == "drug").any())
+    """Whether the nodes of these data are estimated for this recipe, where they can be.
+
+    They are where nothing asks for plain training: no schedule or penalty, no loss that is not
+    squares, and for steady states no solver that integrates up to a horizon, at which they may not
+    have settled.
+    """
+    courses = "time" in data["response"].dims
+    usual = ((FROM_ESTIMATE,), COURSES) if courses else ((AS_ESTIMATED,), Penalty())
+    resolved = (recipe.stages, recipe.penalty) == usual
+    settled = courses or recipe.solver is None or recipe.solver.steady
+    left_open = recipe.schedule is None and recipe.penalty is None and settled
+    squares = recipe.loss is None or recipe.measure.name == "mse"
+    drugs = bool((data["node_kind"] == "drug").any())
+    return drugs and squares and (left_open or resolved)
 
 
 def time_span(data: xr.Dataset, horizon: float | None, time_scale: float) -> float:

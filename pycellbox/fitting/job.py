@@ -15,7 +15,6 @@ from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.loop import Training
 from pycellbox.fitting.progress import Progress
 from pycellbox.numerics.lowering import equations_of
-from pycellbox.objective import LOSS
 from pycellbox.problem import Parameters, Problem
 from pycellbox.recipe import Recipe
 
@@ -71,7 +70,7 @@ class Job:
             train=train,
             validation=np.flatnonzero(roles == "validation"),
             solver=recipe.solver,
-            loss=LOSS.read(recipe.loss),
+            loss=recipe.measure,
             penalty=recipe.penalty,
             parametrization=pair,
             raw=pair.unconstrain(start),

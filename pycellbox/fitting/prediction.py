@@ -1,4 +1,4 @@
-"""What ``purpose="prediction"`` means for a drug screen: nodes are estimated, not trained."""
+"""What a fit for prediction does with a drug screen: nodes are estimated, not trained."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.errors import DataWarning, warn
 from pycellbox.estimation import Estimate
 from pycellbox.estimation.course_parameters import (
     course_parameters,
     estimate_of_courses,
-    with_saturation,
 )
+from pycellbox.estimation.design import Design
 from pycellbox.estimation.parameters import estimate_of, obstacle, parameters_of, saturating
 from pycellbox.fitting.clock import Clock
 from pycellbox.initialization import Initialization
@@ -58,7 +57,7 @@ COURSES = Penalty(
 
 @dataclass(frozen=True)
 class Estimated:
-    """Where an estimated fit begins, and mostly ends.
+    """Where an estimated fit begins, and ends.
 
     Attributes
     ----------
@@ -84,62 +83,71 @@ def predicting(model: Model, courses: bool = False) -> Model:
         return model
     return dataclasses.replace(
         model,
-        operating_point=True,
-        common_effect=True,
-        drugs_on_phenotypes=True,
+        operating_point=model.operating_point is not False,
+        common_effect=model.common_effect is not False,
         response_range="held",
-        drug_columns="free",
+        drugs_on_phenotypes=courses or model.drugs_on_phenotypes,
+        drug_columns="free" if courses else model.drug_columns,
         drugs="clamped" if courses else model.drugs,
     )
 
 
 def estimated(
-    clock: Clock, problem: Problem, train: Array, data: xr.Dataset, rng: np.random.Generator
-) -> Estimated | None:
-    """Estimate the nodes of some of the conditions; None where that cannot be.
+    clock: Clock,
+    problem: Problem,
+    train: Array,
+    data: xr.Dataset,
+    *,
+    robust: bool,
+    rng: np.random.Generator,
+) -> Estimated | str:
+    """Estimate the nodes of some of the conditions, or say why that cannot be.
 
     Rates are per time scale.
-
-    Warns
-    -----
-    DataWarning
-        It cannot be, and why.
     """
     part = problem.rows(train)
     if why := obstacle(part):
-        warn(
-            f'purpose="prediction" estimates the nodes of drug screens, and cannot here: {why}. '
-            "The network is trained as without a purpose.",
-            DataWarning,
-        )
-        return None
+        return why
     if not part.steady:
         return _estimated_courses(clock, problem, part, data, rng)
-    found = estimate_of(part)
-    structure = structure_of(data, saturating(problem.structure.model, found))
+    drugs = problem.structure.is_drug
+    classes = data["group"].values[drugs].astype(str) if "group" in data.variables else None
+    found = estimate_of(part, classes=classes, robust=robust)
+    structure = structure_of(data, saturating(problem.structure.model, found.design))
     laid, part = replace(problem, structure=structure), replace(part, structure=structure)
     begin = equations_of(structure).start(part, Initialization(), rng)
-    return Estimated(laid, parameters_of(found, part, begin), _said(found))
+    labels = np.array(structure.nodes)[drugs]
+    return Estimated(laid, parameters_of(found, part, begin), _said(found, labels))
 
 
 def _estimated_courses(
     clock: Clock, problem: Problem, part: Problem, data: xr.Dataset, rng: np.random.Generator
 ) -> Estimated:
     found, design = estimate_of_courses(clock.problem(part))
-    model = problem.structure.model
-    structure = structure_of(data, with_saturation(model, design))
+    structure = structure_of(data, saturating(problem.structure.model, design))
     laid, part = replace(problem, structure=structure), replace(part, structure=structure)
     begin = equations_of(structure).start(clock.problem(part), Initialization(), rng)
-    return Estimated(laid, course_parameters(found, design, part, begin), {})
+    parameters, pooled = course_parameters(found, design, part, begin)
+    labels = np.array(structure.nodes)[structure.is_drug]
+    return Estimated(laid, parameters, _of_doses(design, labels) | {"unseen_drug": pooled})
 
 
-def _said(found: Estimate) -> dict[str, Any]:
-    own = found.own
+def _of_doses(design: Design, drugs: Array) -> dict[str, Any]:
+    unseen = ~design.seen
     return {
-        "strengths": {name: float(value) for name, value in found.strengths.items()},
+        "dose_saturation": design.saturation,
+        "dose_unit": design.unit,
+        "unseen_signs": dict(zip(drugs[unseen].tolist(), design.sign[unseen], strict=True)),
+    }
+
+
+def _said(found: Estimate, drugs: Array) -> dict[str, Any]:
+    own, pooled = found.own, found.pooled
+    return {
+        "strengths": found.strengths,
+        **({"phenotypes": found.phenotypes} if found.phenotypes else {}),
         "chosen_by": "leave-one-out" if found.leaves_out else "evidence",
-        "dose_saturation": found.design.saturation,
-        "dose_unit": found.design.unit,
         "own_strengths": [float(own.min()), float(np.median(own)), float(own.max())],
-        "unseen_drug": found.pooled,
+        **_of_doses(found.design, drugs),
+        "unseen_drug": pooled if len(pooled) > 1 else next(iter(pooled.values())),
     }

@@ -23,6 +23,7 @@ from pycellbox.common.options import (
     Value,
     checked,
     choice,
+    either,
     flag,
     integer,
     number,
@@ -51,6 +52,7 @@ _EQUATIONS: dict[Form, str] = {
 }
 
 
+_KAPPA = 0.25  # where nothing chooses it
 _MOST_NODES = 20_000  # whose W takes 3.2 GB
 
 
@@ -91,11 +93,11 @@ def _as_mask(mask: Any) -> xr.DataArray | np.ndarray:
     degree=choice(1, 2),
     order=optional(integer(2)),
     drugs=choice("input", "clamped"),
-    dose_saturation=optional(number(0)),
+    dose_saturation=optional(either("auto", number(0))),
     response_range=choice("free", "held"),
     drug_columns=choice("free", "shared"),
-    operating_point=flag(),
-    common_effect=flag(),
+    operating_point=optional(flag()),
+    common_effect=optional(flag()),
     drugs_on_phenotypes=flag(),
     self_interaction=flag(),
     mask=optional(Value(_as_mask, "True or False, (target, source), of n nodes × n nodes")),
@@ -122,11 +124,12 @@ class CellBox(Model):
     drugs : {"input", "clamped"}
         "input": drug nodes obey the equation like every node. "clamped": a drug node is held at
         its perturbation for all time and the equation acts on the other nodes.
-    dose_saturation : float or None
+    dose_saturation : float, "auto" or None
         κ of the dose mapping d(u) = tanh(κu)/κ through which drug nodes see their dose, in
         1/(unit of u). Values near zero let the dose pass almost linearly; 0 is the linear limit
-        d(u) = u. None: the published equation, in which φ saturates the dose of a drug node like
-        any other input (κ = 1 for tanh). Without drug nodes it has no effect.
+        d(u) = u. "auto": a fit that estimates its nodes (see `Recipe`) chooses it; elsewhere 0.25.
+        None: the published equation, in which φ saturates the dose of a drug node like any other
+        input (κ = 1 for tanh). Without drug nodes it has no effect.
     response_range : {"free", "held"}
         How far a node can go, ε/α. "free": ε and α are both fitted, from a start at which ε/α
         covers the data. "held": ε = r∘α with r fixed from the training data; not for the "ji"
@@ -136,15 +139,15 @@ class CellBox(Model):
         one column common to all drugs plus the drug's own deviation, so that a drug never seen in
         training acts like the average drug instead of not at all. "free" fits every column by
         itself.
-    operating_point : bool
+    operating_point : bool, optional
         Whether each node has a resting input b of its own, on whose part of φ it stands:
         ε∘(φ(Wx + u + b) − φ(b)) − α∘x. An unperturbed network stays at rest whatever b is; where b
         is far from 0, a node falls farther than it rises, or the other way round. Form 0 alone;
-        drug nodes have none.
-    common_effect : bool
+        drug nodes have none. None: in fits that estimate their nodes (see `Recipe`).
+    common_effect : bool, optional
         Whether all that is treated in any way has an input in common, such as that of the vehicle
         or of handling: ``common`` is added to Wx + u in conditions where u is not 0. Form 0 alone;
-        drug nodes have none.
+        drug nodes have none. None: in fits that estimate their nodes.
     drugs_on_phenotypes : bool
         Whether drugs may act on phenotypes directly. The published model says no.
     self_interaction : bool
@@ -176,11 +179,11 @@ class CellBox(Model):
     degree: Literal[1, 2] = 1
     order: int | None = None
     drugs: Literal["input", "clamped"] = "input"
-    dose_saturation: float | None = 0.25
+    dose_saturation: float | Literal["auto"] | None = "auto"
     response_range: Literal["free", "held"] = "free"
     drug_columns: Literal["free", "shared"] = "shared"
-    operating_point: bool = False
-    common_effect: bool = False
+    operating_point: bool | None = None
+    common_effect: bool | None = None
     drugs_on_phenotypes: bool = False
     self_interaction: bool = False
     mask: Any = dataclasses.field(default=None, compare=False, repr=False)
@@ -204,6 +207,11 @@ class CellBox(Model):
                     f"{name}=True is an input inside φ, beside u, which is there in form 0 alone; "
                     f"this is form {self.form!r}: use form=0, or {name}=False."
                 )
+
+    @property
+    def kappa(self) -> float | None:
+        """κ of the doses; None where φ saturates them."""
+        return _KAPPA if self.dose_saturation == "auto" else self.dose_saturation
 
     @property
     def rates(self) -> tuple[str, ...]:

@@ -154,8 +154,8 @@ class Network:
         return CellBox(
             self_interaction=self.self_interaction,
             drugs_on_phenotypes=self.drugs_on_phenotypes,
-            operating_point=bool(self.b.values.any()),
-            common_effect=bool(self.common.values.any()),
+            operating_point=bool(self.b.values.any()) or None,
+            common_effect=bool(self.common.values.any()) or None,
         )
 
     @property

@@ -44,7 +44,7 @@ class Lowering(Equations):
         outside_form = model.form in (1, 2)
         clamped = drug if model.drugs == "clamped" else np.zeros(n, dtype=bool)
         # A drug node whose dose is mapped leaves the envelope: it receives d(u) directly.
-        mapped = drug if model.dose_saturation is not None else np.zeros(n, dtype=bool)
+        mapped = drug if model.kappa is not None else np.zeros(n, dtype=bool)
         receives_u_outside = np.full(n, outside_form) | mapped
         self._gain_to_a = ~clamped & ~(mapped & (not outside_form))
         self._gain_to_b = ~clamped & receives_u_outside & (model.form != 2)

@@ -20,7 +20,7 @@ def response_range(problem: Problem, factor: float) -> Array:
     ranges: Array = np.maximum(1.0, factor * measured.max(axis=(0, 1)).astype(np.float64))
     structure = problem.structure
     model, drug = structure.model, structure.is_drug
-    if model.dose_saturation is None or model.form in ("ji", "ji-code") or not drug.any():
+    if model.kappa is None or model.form in ("ji", "ji-code") or not drug.any():
         return ranges
     dose = map_dose(model, problem.perturbation[:, drug].astype(np.float64))
     weight = problem.weight[:, -1, drug].astype(np.float64) ** 2

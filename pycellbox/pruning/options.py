@@ -16,7 +16,6 @@ from pycellbox.common.plain import as_integer, as_number, several
 from pycellbox.data.replicates import twins_of
 from pycellbox.errors import DataError, ModelError, OptionError
 from pycellbox.fitting.defaults import default_schedule
-from pycellbox.fitting.prediction import AS_ESTIMATED
 from pycellbox.fitting.roles import as_validation
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
@@ -109,10 +108,9 @@ def of_refits(
     Of an estimated fit, which has none: that of the default schedule.
     """
     recipe = fit.recipe
-    if recipe.purpose is not None:
-        recipe = recipe.replace(purpose=None)
-        if recipe.stages == (AS_ESTIMATED,):
-            recipe = recipe.replace(schedule=default_schedule(fit.data)[0])
+    if fit.estimated:
+        stages, light = default_schedule(fit.data)
+        recipe = recipe.replace(schedule=stages, penalty=light, loss=recipe.measure)
     if schedule is None:
         stages, ran = recipe.stages, fit.history["stage"].values
         # A refined fit has a stage more in its history.

@@ -21,7 +21,6 @@ from pycellbox.fitting.progress import Progress
 from pycellbox.inputs import levels_given
 from pycellbox.models import check_network
 from pycellbox.numerics.losses import loss_and_seeds
-from pycellbox.objective import LOSS
 from pycellbox.problem import Problem, structure_of
 from pycellbox.pruning.options import count
 from pycellbox.recipe import Recipe
@@ -138,7 +137,7 @@ def losses_of(path: Sequence[Fit], data: xr.Dataset, refits: Refits) -> tuple[Fl
     """Mean loss of each condition under each network, and its number of measured entries."""
     origin = refits.origin
     problem = Problem.from_dataset(data, structure_of(data, origin.model), origin.horizon)
-    loss = LOSS.read(origin.recipe.loss)
+    loss = origin.recipe.measure
     table = np.empty((len(path), len(problem.conditions)))
     for row, result in enumerate(path):
         predicted = result.predict(data, backend=refits.backend).values

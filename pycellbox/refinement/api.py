@@ -137,11 +137,11 @@ def refine(
     >>> pcb.refine(rough)  # doctest: +SKIP
     """
     began = time.perf_counter()
-    if fit.recipe.purpose is not None:
+    if fit.estimated:
         raise ModelError(
             "the nodes were estimated for prediction, together with the strengths of their "
-            "penalties; a refinement has none and would undo that: fit without purpose=, with "
-            'CellBox(drug_columns="free"), to refine.'
+            "penalties; a refinement has none and would undo that: train a network, with schedule= "
+            'and CellBox(drug_columns="free"), to refine it.'
         )
     chosen = get_backend("auto" if backend is None else backend, own=fit.backend)
     solver = fit.solver if solver is None else solver

@@ -40,7 +40,7 @@ def envelope(model: CellBox, z):
 
 def right_hand_side(model: CellBox, p, u, is_drug):
     """f(x) for x (c, n), straight from the equations of the papers."""
-    kappa = model.dose_saturation
+    kappa = model.kappa
 
     def f(x):
         Wx = x @ p["W"].T
@@ -88,7 +88,7 @@ def right_hand_side(model: CellBox, p, u, is_drug):
 def initial_state(model: CellBox, u, is_drug):
     if model.drugs != "clamped":
         return np.zeros_like(u)
-    kappa = model.dose_saturation
+    kappa = model.kappa
     d = np.tanh(kappa * u) / kappa if kappa else u
     return np.where(is_drug, d, 0.0)
 

@@ -89,7 +89,7 @@ def treated_problem(model: CellBox, rng: np.random.Generator, times, **options) 
 
 
 def _dose(model: CellBox, u):
-    kappa = model.dose_saturation
+    kappa = model.kappa
     return u if not kappa else anp.tanh(kappa * u) / kappa
 
 

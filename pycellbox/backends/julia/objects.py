@@ -44,14 +44,14 @@ def julia_structure(core: Any, structure: Structure) -> Any:
         )
     is_drug = np.ascontiguousarray(structure.is_drug, dtype=np.uint8)
     mask = np.ascontiguousarray(structure.mask, dtype=np.uint8)
-    options = structure.model.to_dict()
-    kept = (
-        "envelope", "form", "degree", "order", "drugs", "dose_saturation", "operating_point",
-        "common_effect",
+    model = structure.model
+    options = (
+        model.envelope, model.form, model.degree, model.order, model.drugs, model.kappa,
+        bool(model.operating_point), bool(model.common_effect),
     )  # fmt: skip
     return call_locked(
         core.python_structure,
-        tuple(options[k] for k in kept),
+        options,
         structure.n_nodes,
         address(is_drug),
         address(mask),
