@@ -138,10 +138,10 @@ def test_tsit5_gradient_is_that_of_the_exact_solution(julia, gradient, model):
     assert_same_gradient(slope, differences, 1e-6)
 
 
-@pytest.mark.parametrize("model", [pcb.CellBox(), SHIFTED], ids=repr)
 @pytest.mark.parametrize("name", ["DP5", "Vern7", "Rodas5P", "TRBDF2"])
-def test_every_named_algorithm(julia, name, model):
+def test_every_named_algorithm(julia, name):
     rng = np.random.default_rng(3)
+    model = SHIFTED
     problem = random_problem(model, rng, times=(0.5, 2.0), conditions=3)
     parameters = random_parameters(model, rng)
     tolerance = 1e-6 if name == "TRBDF2" else 1e-9  # of order two
@@ -249,6 +249,8 @@ def test_gradient_of_settled_conditions_at_loose_tolerances(julia, gradient):
             "model": dataclasses.replace(SHIFTED, drugs_on_phenotypes=True),
             "penalty": pcb.Penalty(l1={"common_effect": 0.01}, l2={"operating_point": 0.02}),
             "stage": {"optimizer": pcb.AdamW(weight_decay=0.1)},
+            # b's derivative is a difference of nearly equal sums, whose rounding Adam scales up.
+            "rtol": 1e-6,
         },
     ],
     ids=repr,
@@ -256,10 +258,10 @@ def test_gradient_of_settled_conditions_at_loose_tolerances(julia, gradient):
 def test_training_follows_numpy(julia, options):
     options = dict(options)
     stage = {"learning_rate": 0.02, "decay": "cosine", "warmup": 5} | options.pop("stage", {})
-    times = options.pop("times", None)
+    times, rtol = options.pop("times", None), options.pop("rtol", 1e-9)
     data = dataset(np.random.default_rng(5), conditions=14, times=times)
     # Steps that both take alike; those of a steady state end at a tolerance.
-    options["solver"] = pcb.Heun(0.1)
+    options["solver"] = pcb.RK4(0.1)
     fits = [
         pcb.fit(
             data, options.get("model", pcb.CellBox()), schedule=pcb.Stage(200, **stage),
@@ -272,8 +274,11 @@ def test_training_follows_numpy(julia, options):
     assert fits[0].history.sizes == fits[1].history.sizes
     for name in ("objective", "loss", "validation_loss", "gradient_norm"):
         a, b = (f.history[name].values for f in fits)
-        np.testing.assert_allclose(a, b, rtol=1e-9, err_msg=name)
-    np.testing.assert_allclose(fits[0].parameters["W"], fits[1].parameters["W"], atol=1e-8)
+        np.testing.assert_allclose(a, b, rtol=rtol, err_msg=name)
+    for name in ("W", *fits[0].model.rates, *fits[0].model.shifts):
+        np.testing.assert_allclose(
+            fits[0].parameters[name], fits[1].parameters[name], atol=10 * rtol
+        )
 
 
 def test_lbfgs_in_python_over_julia_gradients(julia):

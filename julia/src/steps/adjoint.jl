@@ -31,13 +31,15 @@ end
 function Reverse{T}(network::Network, S::Int, width::Int) where {T}
     n = network.M.n
     stacked() = Vector{T}(undef, n * width * S)
+    # Of shifts they are always wanted.
+    along_drive() = Vector{T}(undef, shifts(network) == 0 ? 0 : n * width)
     group = step_group(n, S, width)
     return Reverse(
         Vector{T}(undef, n * width), stacked(),
         # The outer product loads a whole panel of rows from the last column.
         zeros(T, n * width * S * group + panel_rows(T)),
         stacked(), Spread{T}(n, width), Coefficients{T}(n, shifts(network)),
-        OuterRoom{T}(n, S * width * group), group, 0, T[], T[],
+        OuterRoom{T}(n, S * width * group), group, 0, along_drive(), along_drive(),
     )
 end
 
