@@ -202,7 +202,7 @@ def test_fits_follow_numpy(julia, fitted, steady):
     data = experiment(told=-0.3, steady=steady)
     if not fitted:
         data = data.drop_vars(["held_fitted", "initial_fitted"], errors="ignore")
-    solver = pcb.SteadyState(tol=1e-13) if steady else pcb.Heun(0.1)
+    solver = pcb.SteadyState(tol=1e-13) if steady else pcb.RK4(0.1)
     ours, theirs = (
         pcb.fit(
             data, backend=name, progress=False, seed=1, solver=solver,
