@@ -70,7 +70,9 @@ def courses(network: Network) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def course_fit(courses: xr.Dataset) -> pcb.Fit:
-    return pcb.fit(courses, schedule=pcb.Stage(2), solver=pcb.Heun(0.25), progress=False)
+    return pcb.fit(
+        courses, schedule=pcb.Stage(2), solver=pcb.Heun(0.25), time_scale=1.0, progress=False
+    )
 
 
 def matrix(values: object, names: str | list[str] = "ABCDEFGH") -> xr.DataArray:

@@ -110,8 +110,8 @@ def test_the_log_tells_beginning_stages_and_end(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="pycellbox"):
         fit = pcb.fit(
-            data, schedule=STAGES, solver=pcb.Heun(0.25), loss="mae", validation=0.25,
-            progress=False, backend="numpy", seed=3,
+            data, schedule=STAGES, solver=pcb.Heun(0.25), time_scale=1.0, loss="mae",
+            validation=0.25, progress=False, backend="numpy", seed=3,
         )  # fmt: skip
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.INFO]
     begin, first, second, end = lines

@@ -357,8 +357,8 @@ def rough_fit(
     if sigma is not None:
         data["sigma"] = (data["response"].dims, np.full(data["response"].shape, sigma))
     return pcb.fit(
-        data, loss=loss, solver=pcb.Heun(0.25), backend="numpy", seed=seed, progress=False,
-        schedule=pcb.Stage(iterations, learning_rate=0.05),
+        data, loss=loss, solver=pcb.Heun(0.25), time_scale=1.0, backend="numpy", seed=seed,
+        progress=False, schedule=pcb.Stage(iterations, learning_rate=0.05),
     )  # fmt: skip
 
 

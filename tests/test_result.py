@@ -79,7 +79,7 @@ def test_fixed_steps_are_held_to_the_equation(recwarn):
     assert fine.provenance["steps"]["distance_to_integration"] < 1e-2
     assert not recwarn
     with pytest.warns(pcb.NumericsWarning, match="leave the equation's solution") as caught:
-        coarse = fitted(times=(1.0, 2.0), solver=pcb.Euler(1.0))
+        coarse = fitted(times=(1.0, 2.0), solver=pcb.Euler(1.0), time_scale=1.0)
     wanted = pcb.solve(
         coarse.model, coarse.parameters, coarse.data["perturbation"],
         solver=pcb.Tsit5(1e-10, 1e-12), times=(1.0, 2.0), backend="numpy",

@@ -24,7 +24,7 @@ from tests.fuzz.spoilt_files import spoilt_file
 from tests.support.disks import full_disk
 from tests.support.problems import dataset
 
-RK4 = pcb.RK4(0.5)
+RK4 = pcb.RK4(0.1)
 #: Ways to be trained; after each, iterations at which the fit crashes.
 FITS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "a drug screen, validated": (

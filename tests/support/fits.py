@@ -20,7 +20,9 @@ def quick(iterations: int = 20, **options) -> pcb.Stage:
 
 def fitted(data, *, model=PLAIN, schedule=None, **options) -> pcb.Fit:
     defaults = {"solver": pcb.Heun(0.2), "progress": False, "penalty": NO_PENALTY}
-    if "time" not in data["response"].dims:
+    if "time" in data["response"].dims:
+        defaults["time_scale"] = 1.0  # that of the networks which made them, for steps of 0.2
+    else:
         defaults["horizon"] = 4.0
     return pcb.fit(data, model, schedule=schedule or quick(), **(defaults | options))
 
