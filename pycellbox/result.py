@@ -336,7 +336,8 @@ class Fit:
         title, rows = summary(self.model, self._tree, self._provenance)
         recipe = self.recipe
         rows.append(("solver", repr(self.solver)))
-        loss = recipe.measure.name
+        robust = self.estimated and recipe.loss is None
+        loss = "huber, a threshold for each node" if robust else recipe.measure.name
         rows.append(("settings", f"loss {loss}, seed {recipe.seed}, {recipe.dtype}"))
         table = views.strongest(self.parameters["W"]) if "W" in self.parameters else ""
         return views.card(title, rows, table)

@@ -24,37 +24,36 @@ def summary(
         title += f", {n} for validation"
     went = f"{loss[0]:.4g} → {loss[-1]:.4g} in {loss.size} iterations" if loss.size else ""
     if "strengths" in provenance.get("estimate", {}):
-        went = f"{loss[-1]:.4g}, estimated"
-    chosen = strengths(provenance)
+        went = f"{loss[-1]:.4g}, estimated" if loss.size else "estimated"
     return title, [
         ("equation", model.summary),
         ("loss", went or "not fitted"),
         what_was_found(tree["parameters"].to_dataset()),
-        *([("strengths", chosen)] if chosen else []),
+        *of_estimate(provenance),
         ("status", f"{provenance['status']}; {how}"),
     ]
 
 
-def strengths(provenance: Mapping[str, Any]) -> str:
-    """Return a line of what an estimate chose: strengths, and what else; "" of other fits."""
+def of_estimate(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a line, with its name, of what an estimate chose, or why there was none; or none."""
     chosen = provenance.get("estimate", {})
     if "obstacle" in chosen:
-        return f"trained, since nodes could not be estimated: {chosen['obstacle']}"
+        return [("estimate", f"none, so it was trained: {chosen['obstacle']}")]
     if not chosen:
-        return ""
-    each = ", ".join(
-        f"{name.replace('_', ' ')} {value:.2g}" for name, value in chosen["strengths"].items()
-    )
+        return []
     unseen = chosen["unseen_drug"]
     if isinstance(unseen, Mapping):
         of_class = ", ".join(f"{share:.2g} ({name})" for name, share in unseen.items())
         shares = f"{of_class} of a typical one of its class"
     else:
         shares = f"{unseen:.2g} of a typical one"
-    return (
-        f"by {chosen['chosen_by']}: {each}; κ = {chosen['dose_saturation']:.3g}; a drug not seen "
-        f"is {shares}"
+    of_drugs = f"κ = {chosen['dose_saturation']:.3g}; a drug not seen is {shares}"
+    if "strengths" not in chosen:
+        return [("estimate", f"of each node, from which it was trained: {of_drugs}")]
+    each = ", ".join(
+        f"{name.replace('_', ' ')} {value:.2g}" for name, value in chosen["strengths"].items()
     )
+    return [("strengths", f"by {chosen['chosen_by']}: {each}; {of_drugs}")]
 
 
 def what_was_found(parameters: xr.Dataset) -> tuple[str, str]:

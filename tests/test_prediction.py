@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.cli.tables import summary as command_line_summary
 from pycellbox.errors import ModelError, OptionError
 from pycellbox.estimation import estimate
 from pycellbox.fitting.defaults import default_schedule
@@ -212,6 +213,36 @@ def test_an_interrupted_fit_keeps_what_was_chosen(data, fitted, tmp_path):
     np.testing.assert_array_equal(resumed.predictions.values, fitted.predictions.values)
 
 
+def test_it_is_said_of_estimated_nodes_that_no_iteration_made_them(data, fitted):
+    assert "estimated" in str(fitted)
+    assert "iterations" not in str(fitted)
+    assert "loss huber, a threshold for each node" in fitted._repr_html_()
+    squares = pcb.fit(data, loss="mse", progress=False)
+    assert "loss mse" in squares._repr_html_()
+    for each in (fitted, squares):
+        lines = command_line_summary(each, data, 0, "")
+        assert "estimated, loss" in lines
+        assert "iterations" not in lines
+
+
+def test_it_is_said_of_courses_that_nodes_were_estimated_before_the_training():
+    network = pcb.networks.demo_network()
+    design = pcb.simulation.perturbations(["aMEK", "aAKT"], network.node_kind, doses=[-1.0])
+    courses = pcb.simulate(network, design, times=[0.5, 1, 2])
+    fit = pcb.fit(courses, progress=False)
+    assert "estimate  of each node, from which it was trained: κ = " in str(fit)
+    assert "estimate    of each node" in command_line_summary(fit, courses, 0, "")
+
+
+def test_one_that_was_interrupted_before_its_first_iteration_is_printed(data):
+    def stop(state):
+        raise KeyboardInterrupt
+
+    fit = pcb.fit(data, callbacks=stop, progress=False)
+    assert fit.history.sizes["iteration"] == 0
+    assert "estimated" in str(fit)
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
@@ -228,7 +259,9 @@ def test_what_cannot_be_estimated_is_trained_and_says_why(data, model, said):
     plain = pcb.fit(data, model, schedule=stages, penalty=penalty, progress=False)
     assert not fit.estimated
     assert said in fit.provenance["estimate"]["obstacle"]
-    assert said in str(fit).replace("\n", " ")
+    assert f"estimate  none, so it was trained: {fit.provenance['estimate']['obstacle']}" in str(
+        fit
+    )
     np.testing.assert_array_equal(fit.predictions.values, plain.predictions.values)
     assert fit.recipe == plain.recipe
 

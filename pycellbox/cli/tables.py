@@ -19,7 +19,7 @@ from pycellbox.data import NODE_KINDS
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
-from pycellbox.summary import interactions, strengths
+from pycellbox.summary import interactions, of_estimate
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation
@@ -174,17 +174,19 @@ def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
         used += f", {held_out} held out ({split})"
     loss = fit.history["loss"].values
     fall = f", loss {loss[0]:.4g} → {np.nanmin(loss):.4g}" if loss.size else ""
+    went = f"{loss.size} iterations{fall}"
+    if fit.estimated:
+        went = f"estimated, loss {loss[-1]:.4g}" if loss.size else "estimated"
     seconds = fit.provenance["seconds"]
     lines = {
         "data": f"{data.sizes['condition']} conditions × {len(kinds)} nodes ({nodes}), {shape}",
         "conditions": used,
         "model": f"{fit.model.equation}, φ = {fit.model.envelope}",
-        "fit": f"{loss.size} iterations{fall}, {seconds:.1f} s on the {fit.backend} backend",
+        "fit": f"{went}, {seconds:.1f} s on the {fit.backend} backend",
         "W": interactions(fit.parameters),
         "strongest": _strongest(fit.parameters["W"]),
     }
-    if chosen := strengths(fit.provenance):
-        lines["strengths"] = chosen
+    lines |= dict(of_estimate(fit.provenance))
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
 

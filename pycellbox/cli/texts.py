@@ -31,6 +31,10 @@ Fit a network to measured responses and save it to one file.
 With --test some conditions are held out: the network is fitted to the others, and the table
 that is printed says how well it predicts the held-out ones, beside simple baselines.
 
+Nodes of a drug screen are estimated in closed steps, together with the strengths of their
+penalties; all else is trained by gradient descent, and so is a screen where --iterations,
+--learning-rate, --l1, --l2, --loss or a --solver that integrates asks for it.
+
 With --checkpoint a file keeps the fit on its way; --resume goes on from there with the same data
 and options, and the result is the same as if it had never been interrupted."""
 
@@ -47,7 +51,7 @@ examples
       --node-kind protein=82,phenotype=5,drug=12 --test 0.3 --seed 1000 --out melanoma.nc
 
   A long fit that outlives crashes, kills and interrupts, and how to go on with it:
-  pycellbox fit --dataset melanoma --checkpoint run.nc --out melanoma.nc
+  pycellbox fit --dataset melanoma --iterations 5000 --checkpoint run.nc --out melanoma.nc
   pycellbox fit --resume run.nc --out melanoma.nc
 """
 

@@ -16,15 +16,16 @@ class WithoutEdges(Baseline):
     """CellBox without interactions between nodes.
 
     Doses act on every output, which saturates about an operating point of its own; an effect is
-    common to all treatments; a drug that was not seen is a shrunken average one. Parameters and the
-    strengths of their penalties are estimated as by `pycellbox.fit` for drug screens, here of
+    common to all treatments; a drug that was not seen is the typical one, shrunken. Parameters and
+    the strengths of their penalties are estimated as by `pycellbox.fit` for drug screens, here of
     time courses too, whose time points are outputs of their own. The sign of the doses of a drug
     that was not seen does not matter.
 
     Notes
     -----
-    What a network predicts better than this is what its interactions are worth. It takes about a
-    second on the melanoma data, some five times as long as all other baselines together.
+    What a fit predicts better than this is what interactions are worth: those of proteins with
+    phenotypes, and in a network that is trained with each other. It takes about a second on the
+    melanoma data, some five times as long as all other baselines together.
     """
 
     def _estimate(self, doses: Floats, sizes: Floats, outputs: Floats, drugs: Bools) -> Map:

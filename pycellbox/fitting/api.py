@@ -104,13 +104,14 @@ def fit(
         screens too by the JAX backend, which has no `SteadyState`; for time courses
         ``Tsit5(rtol=1e-5, atol=1e-7)``.
     schedule : Stage or sequence of Stage, optional
-        Learning rates, iterations, batches, patience. The default follows the data; it is kept in
-        ``fit.recipe.schedule``.
+        Learning rates, iterations, batches, patience of a training, for which it asks where nodes
+        would be estimated. The default follows the data; it is kept in ``fit.recipe.schedule``.
     loss : str or Loss, optional
         "mse", "mae", "huber" or a `Loss`. By default "mse"; where nodes are estimated Huber's with
         a threshold of each node.
     penalty : Penalty, optional
-        On W, for every stage that has none of its own. The default follows the data.
+        On W, for every stage that has none of its own. It asks for training, like a schedule. The
+        default follows the data.
     horizon : float, optional
         End of the integration for steady-state data; default: ten decay times at the rate from
         which a fit starts, after the last change of the inputs. Time courses end with their last
@@ -126,7 +127,8 @@ def fit(
         before the network is trained, unless ``schedule``, ``penalty``, ``initial``, ``loss``, or,
         of screens, a ``solver`` other than `SteadyState` asks for plain training.
     initial : Initialization or Dataset, optional
-        How to draw the start, or the effective parameters to start from.
+        How to draw the start of a training, or the effective parameters to start from. With it
+        alone a drug screen is trained by the schedule and penalties that suit screens.
     seed : int, optional
         Of everything random: initial weights, validation share, batches; default 0. The same seed
         gives the same fit to the bit on the same machine and backend, whatever else runs in the

@@ -159,8 +159,9 @@ def adaptive_solver(data: xr.Dataset) -> Tsit5:
 def default_solver(data: xr.Dataset) -> Solver:
     """Return the steady state itself for drug screens, else Tsit5.
 
-    With the penalties of `default_schedule` the network of a drug screen is contracting: it has one
-    steady state, which is found at a fraction of what an integration takes. In networks whose nodes
+    The network of a drug screen is contracting, with the penalties of `default_schedule` as where
+    nodes are estimated: it has one steady state, which is found at a fraction of what an
+    integration takes. In networks whose nodes
     act strongly on each other every steady state has to be proven, which takes longer than
     integrating (`benchmarks/steady.py`).
     """
@@ -208,7 +209,7 @@ def named_solver(name: str, data: xr.Dataset, horizon: float | None, **options: 
 
 
 def default_schedule(data: xr.Dataset) -> tuple[tuple[Stage, ...], Penalty]:
-    """Stages and penalty for this kind of data.
+    """Stages and penalty of a training, for this kind of data.
 
     Drug screens (see `is_screen`): the edges are more than the data can tell, and the drugs'
     direct effects carry most of the signal. Small node → node weights, learning rates and

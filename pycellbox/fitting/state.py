@@ -136,8 +136,9 @@ class TrainingState:
         attrs, groups : mapping
             Attributes and datasets.
         parametrization : Parametrization
+            That of the fit's model.
         clock : Clock
-            Those of the fit's recipe.
+            That of the fit's recipe.
 
         Returns
         -------

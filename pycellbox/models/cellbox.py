@@ -135,10 +135,11 @@ class CellBox(Model):
         covers the data. "held": ε = r∘α with r fixed from the training data; not for the "ji"
         variants, which have no ε.
     drug_columns : {"shared", "free"}
-        A matter of training alone. "shared" writes each drug's effects as W[:, j] = b₀ + B_j,
-        one column common to all drugs plus the drug's own deviation, so that a drug never seen in
-        training acts like the average drug instead of not at all. "free" fits every column by
-        itself.
+        A matter of the fit alone. "shared": drugs have effects in common, so that one that the fit
+        has not seen acts like the others instead of not at all. Training writes each drug's effects
+        as W[:, j] = b₀ + B_j, one column common to all drugs plus the drug's own deviation; an
+        estimate (see `Recipe`) has an input that drugs of a class share, and takes the typical one
+        of its class for a drug not seen. "free" fits every column by itself.
     operating_point : bool, optional
         Whether each node has a resting input b of its own, on whose part of φ it stands:
         ε∘(φ(Wx + u + b) − φ(b)) − α∘x. An unperturbed network stays at rest whatever b is; where b
@@ -210,7 +211,7 @@ class CellBox(Model):
 
     @property
     def kappa(self) -> float | None:
-        """κ of the doses; None where φ saturates them."""
+        """The κ of the doses; None where φ saturates them."""
         return _KAPPA if self.dose_saturation == "auto" else self.dose_saturation
 
     @property

@@ -56,11 +56,11 @@ class Network:
     epsilon, psi : DataArray (node), optional
         Strength of the regulation, and of the perturbation in form 2, response/time; positive.
         1 for every node where left out.
+    self_interaction : bool
+        Whether a node may act on itself, as in ``CellBox(self_interaction=True)``.
     b, common : DataArray (node), optional
         Operating point, as in ``CellBox(operating_point=True)``, and common effect of all that is
         given, as in ``CellBox(common_effect=True)``; 0 of drugs, and of every node where left out.
-    self_interaction : bool
-        Whether a node may act on itself, as in ``CellBox(self_interaction=True)``.
     drugs_on_phenotypes : bool
         Whether drugs may act on phenotypes, as in ``CellBox(drugs_on_phenotypes=True)``.
 
