@@ -43,6 +43,17 @@ from pycellbox.errors import (
 )
 from pycellbox.evaluation import Evaluation
 from pycellbox.fitting import Initialization, fit, resume
+from pycellbox.graph.functions import (
+    exp,
+    expit,
+    log,
+    maximum,
+    minimum,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+)
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import CellBox
@@ -96,12 +107,17 @@ __all__ = [
     "__version__",
     "available_backends",
     "datasets",
+    "exp",
+    "expit",
     "fit",
     "from_tables",
     "knockdown",
     "knockout",
     "load",
+    "log",
+    "maximum",
     "metrics",
+    "minimum",
     "networks",
     "open_data",
     "overexpression",
@@ -115,14 +131,18 @@ __all__ = [
     "resume",
     "save_data",
     "simulate",
+    "softplus",
     "solve",
     "splits",
+    "sqrt",
     "start_as_measured",
     "step",
+    "tanh",
     "to_ode_problem",
     "validate",
     "value_and_gradient",
     "washout",
+    "where",
 ]
 
 

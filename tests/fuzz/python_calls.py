@@ -105,7 +105,15 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "seed": 0,
         **numpy,
     }
+    two = {"x": [0.5, 2.0], "y": 1.0}
     calls: dict[str, Call] = {
+        **{
+            f.__name__: (f, {"x": [0.5, 2.0]})
+            for f in (pcb.exp, pcb.expit, pcb.log, pcb.softplus, pcb.sqrt, pcb.tanh)
+        },
+        "maximum": (pcb.maximum, two),
+        "minimum": (pcb.minimum, two),
+        "where": (pcb.where, {"condition": [True, False], **two}),
         "predict": (fit.predict, {"perturbation": u, "times": None, **numpy}),
         "predict a course": (course_fit.predict, {"perturbation": u, "times": [1.0, 3.0], **numpy}),
         "fit a treated course": (pcb.fit, {"data": treated, "schedule": _STAGE, **options}),
