@@ -5,14 +5,18 @@ A method is fitted to rows and returns what predicts others: `METHODS[name](rows
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
+from unittest import mock
 
 import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.baselines import all_baselines
+from pycellbox.estimation import strengths
+from pycellbox.estimation.priors import PRIORS
 from pycellbox.evaluation import EDGELESS, known_baselines
 from pycellbox.fitting.defaults import default_schedule
 
@@ -64,6 +68,27 @@ def only_drugs_act(rows: xr.Dataset) -> pcb.CellBox:
     return pcb.CellBox(mask=xr.DataArray(allowed, dims=("target", "source"), coords=coords))
 
 
+def with_prior(name: str, factor: float) -> Method:
+    """Make the default fit with a median of one of the strengths that is ``factor`` times as large.
+
+    What was set by hand is thus put beside what could have been, family by family.
+    """
+
+    def fitted(rows: xr.Dataset, backend: str) -> Predictor:
+        prior = PRIORS[name]
+        other = dataclasses.replace(prior, median=factor * prior.median)
+        with mock.patch.dict(PRIORS, {name: other}):
+            return cellbox(rows, backend, options=DEFAULT)
+
+    return fitted
+
+
+def by_evidence(rows: xr.Dataset, backend: str) -> Predictor:
+    """Make the default fit with strengths that are chosen by evidence, whatever the screen is."""
+    with mock.patch.object(strengths, "FEW_COMBINATIONS", 2.0):
+        return cellbox(rows, backend, options=DEFAULT)
+
+
 CELLBOX = "CellBox"
 MODELS: dict[str, Method] = {
     CELLBOX: partial(cellbox, options=DEFAULT),
@@ -77,6 +102,12 @@ MODELS: dict[str, Method] = {
     "CellBox with κ = 0.25": lacking(dose_saturation=0.25),
     "CellBox with drugs on phenotypes": lacking(drugs_on_phenotypes=True),
 }
+MODELS |= {
+    f"CellBox, prior of {name.replace('_', ' ')} × {factor:g}": with_prior(name, factor)
+    for name in ("drugs", "operating_point", "range")
+    for factor in ((0.7, 1.4) if name == "range" else (0.3, 3.0))
+}
+MODELS["CellBox, strengths by evidence"] = by_evidence
 BASELINES: dict[str, Method] = {name: partial(baseline, name=name) for name in all_baselines()}
 METHODS = MODELS | BASELINES
 
