@@ -2,8 +2,8 @@
 
 The data are 89 conditions × 99 nodes of Korkut et al. (eLife 2015), as published with CellBox
 (sanderlab/CellBox on GitHub, MIT) and shipped as `pcb.datasets.melanoma`. Every fit uses the
-package's defaults and one model; baselines are fitted to the same rows. Test rows are never used
-for a choice.
+package's defaults and one model; baselines are fitted to the same rows. No fit uses its test rows
+for a choice; docs/prediction.md says on which data the defaults themselves were settled.
 
     python benchmarks/melanoma.py
     python benchmarks/melanoma.py --nodes 24 --task random
@@ -174,15 +174,15 @@ def main() -> None:
     if unfinished:
         print("not completed:", *unfinished, sep="\n  ")
     print(
-        "\nChosen within the rows of each fit: the strength of ridge, by leave-one-out."
-        "\nFixed beforehand, the same for every fit: model, schedule, penalties and horizon of"
-        "\nCellBox, which are the package's defaults for data of this shape."
+        "\nChosen within the rows of each fit: the strength of ridge, by leave-one-out; those of"
+        "\nCellBox's penalties, κ of the doses and how far nodes can go, by leave-one-out or, where"
+        "\ndrugs stand alone, by evidence. Fixed beforehand, the same for every fit: the parts of"
+        "\nthe model, its loss, and what is expected of the strengths (priors)."
     )
     if args.nodes == 99:
         print(
-            "They were compared by 3-fold cross-validation inside the fitted rows of the random"
-            "\nsplits 1000 to 1003; the splits overlap, so every condition took part in that"
-            "\nsomewhere."
+            "These were settled by hand in rounds of comparisons on public screens, this one among"
+            "\nthem: its conditions took part in that somewhere."
         )
 
 

@@ -65,16 +65,12 @@ class Judged:
     seconds: list[float] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
 
-    def fit(
-        self, data: xr.Dataset, left_out: Sequence[str], backend: str, purpose: Any = None
-    ) -> None:
+    def fit(self, data: xr.Dataset, left_out: Sequence[str], backend: str) -> None:
         """Fit all but some conditions, and judge on these."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             began = time.process_time()
-            fit = pcb.fit(
-                data.drop_sel(condition=left_out), purpose=purpose, backend=backend, progress=False
-            )
+            fit = pcb.fit(data.drop_sel(condition=left_out), backend=backend, progress=False)
             self.seconds.append(time.process_time() - began)
         self.warned |= {str(w.message) for w in caught}
         test = unseen(data.sel(condition=left_out))
@@ -142,7 +138,7 @@ def published(args: argparse.Namespace) -> Iterator[Judged]:
     def judged(label: str, test: str, data: xr.Dataset, parts: list[tuple[str, ...]]) -> Judged:
         found = Judged(label, test)
         for part in parts:
-            found.fit(data, list(part), args.backend, args.purpose)
+            found.fit(data, list(part), args.backend)
         return found
 
     splits, random = args.splits, "30 % at random"
@@ -255,7 +251,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--conditions", type=int, default=24)
     parser.add_argument("--noise", type=float, default=0.05)
     parser.add_argument("--backend", default="auto")
-    parser.add_argument("--purpose", choices=("prediction",), help="of the fits of published data")
     parser.add_argument("--out", type=Path, help="folder for regimens.csv and regimens.md")
     args = parser.parse_args(arguments)
     if args.data is None and set(args.parts) != {"simulated"}:

@@ -211,7 +211,7 @@ def test_benchmarks_in_the_text_exist_and_have_the_options_named():
         for program, options in re.findall(r"python (benchmarks/\w+\.py)(.*)", span):
             source = (ROOT / program).read_text(encoding="utf-8")
             for option in re.findall(r"--[\w-]+", options):
-                assert re.search(rf'add_argument\(\s*"{option}"', source), option
+                assert re.search(rf'\badd(_argument)?\(\s*"{option}"', source), option
 
 
 @pytest.mark.parametrize("extra", sorted(set(re.findall(r"\[(\w+)\]\"?`", PROSE))))

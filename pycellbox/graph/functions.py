@@ -97,6 +97,7 @@ def tanh(x: Any) -> Any:
     Parameters
     ----------
     x : expression or array-like
+        Dimensionless.
 
     Returns
     -------
@@ -114,6 +115,7 @@ def expit(x: Any) -> Any:
     Parameters
     ----------
     x : expression or array-like
+        Dimensionless.
 
     Returns
     -------
@@ -131,6 +133,7 @@ def softplus(x: Any) -> Any:
     Parameters
     ----------
     x : expression or array-like
+        Dimensionless.
 
     Returns
     -------
