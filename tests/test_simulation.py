@@ -413,7 +413,7 @@ def test_the_truth_survives_splits_and_fits(course, tmp_path):
         CellBox(self_interaction=True),
         validation=validation,
         schedule=pcb.Stage(2, 0.01),
-        solver=pcb.Heun(0.2),
+        solver=pcb.Heun(0.05),
         progress=False,
     )
     fit.save(tmp_path / "fit.nc")

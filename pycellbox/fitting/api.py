@@ -198,6 +198,7 @@ def fit(
     }  # fmt: skip
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
     data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
+    structure_of(data, asked.model).check()  # of what was asked for, whatever an estimate adds
     estimating = initial is None and estimates(asked, data)
     recipe = resolve(asked, data, estimating)
     chosen = get_backend(backend, model=recipe.model)
