@@ -56,7 +56,8 @@ from pycellbox.graph.functions import (
 )
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
-from pycellbox.models import CellBox
+from pycellbox.models import ODE, CellBox, NeuralODE
+from pycellbox.models.declared import Parameter, normal, uniform
 from pycellbox.networks import Network
 from pycellbox.objective import Loss, Penalty
 from pycellbox.pruning import Pruned, prune
@@ -71,6 +72,7 @@ from pycellbox.splits import Split
 
 __all__ = [
     "LBFGS",
+    "ODE",
     "RK4",
     "AdamW",
     "Adaptive",
@@ -91,8 +93,10 @@ __all__ = [
     "Midpoint",
     "ModelError",
     "Network",
+    "NeuralODE",
     "NumericsWarning",
     "OptionError",
+    "Parameter",
     "Penalty",
     "Pruned",
     "PycellboxError",
@@ -119,6 +123,7 @@ __all__ = [
     "metrics",
     "minimum",
     "networks",
+    "normal",
     "open_data",
     "overexpression",
     "plot",
@@ -139,6 +144,7 @@ __all__ = [
     "step",
     "tanh",
     "to_ode_problem",
+    "uniform",
     "validate",
     "value_and_gradient",
     "washout",

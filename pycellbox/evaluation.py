@@ -178,14 +178,15 @@ def evaluate(
     *,
     training: xr.Dataset,
     baselines: bool | Sequence[str] = True,
+    model: str = "CellBox",
 ) -> Evaluation:
-    """Score a model's predictions for ``data``, beside baselines fitted to ``training``.
+    """Score predictions of a model of this name, beside baselines fitted to ``training``.
 
     A baseline that cannot be made (too few conditions) is left out with a note.
     """
     observed = data["response"]
     times = observed["time"].values if "time" in observed.dims else None
-    predictions = {"CellBox": predicted}
+    predictions = {model: predicted}
     notes: list[str] = []
     known = known_baselines()
     for name in BASELINES.read(baselines):

@@ -201,18 +201,20 @@ def parameter_arrays(
         positive, or W has an entry where the model allows none.
     """
     PARAMETERS("parameters", parameters)
-    nodes, layout = structure.nodes, structure.layout
+    layout = structure.layout
     if missing := [p for p in layout.places if p not in parameters]:
         names = ", ".join(layout.places)
         raise ModelError(f"parameters lack {', '.join(missing)}; the model needs {names}.")
     arrays: Parameters = {}
     for p in layout.parameters:
-        labels = structure.labels_of(p.dims[0]) if p.dims else nodes
-        values = _in_precision(aligned(p.name, parameters[p.name], p.dims, labels), dtype)
+        labels = {dim: structure.labels_of(dim) for dim in p.dims}
+        values = _in_precision(aligned(p.name, parameters[p.name], labels), dtype)
         if not np.isfinite(values).all():
             raise ModelError(f"parameter {p.name} holds NaN or infinity.")
         beyond = (values < p.lower) | (values > p.upper)
-        stray = np.zeros_like(beyond) if p.fixed is None else p.fixed & (values != p.start)
+        stray = np.zeros_like(beyond)
+        if p.fixed is not None:
+            stray = p.fixed & (values != np.asarray(p.start, values.dtype))
         for wrong in (beyond, stray):
             if wrong.any():
                 raise ModelError(_out_of_place(p, values, wrong, structure))
@@ -223,9 +225,9 @@ def parameter_arrays(
 def _out_of_place(p: Parameter, values: Array, wrong: Array, structure: Structure) -> str:
     """Say what is wrong with the first of the entries that are."""
     place = tuple(np.argwhere(wrong)[0])
-    labels = [structure.nodes[i] for i in place]
+    labels = [structure.labels_of(dim)[i] for dim, i in zip(p.dims, place, strict=True)]
     if p.lower <= values[place] <= p.upper:
-        needs = f"the model holds it at {p.start:g}"
+        needs = f"the model holds it at {np.broadcast_to(p.start, p.shape)[place]:g}"
     else:
         bound = f"≥ {p.lower:g}" if values[place] < p.lower else f"≤ {p.upper:g}"
         needs = f"it must be {bound}"
@@ -235,7 +237,8 @@ def _out_of_place(p: Parameter, values: Array, wrong: Array, structure: Structur
             f"{p.name}[{', '.join(map(repr, labels))}] = {values[place]:g}, but the model allows "
             f"no interaction there{hint}: set it to 0 or change the model's mask."
         )
-    where = f" of node {' and '.join(map(repr, labels))}" if labels else ""
+    own = "entry" if p.labels else "node"
+    where = f" of {own} {' and '.join(map(repr, labels))}" if labels else ""
     return f"parameter {p.name}{where} is {values[place]:g}; {needs}."
 
 

@@ -20,6 +20,7 @@ from pycellbox.common.options import checked, instance, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
+from pycellbox.data.hidden import with_nodes
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
@@ -29,7 +30,7 @@ from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
 from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.solving import states_of
-from pycellbox.summary import summary
+from pycellbox.summary import is_network, summary
 from pycellbox.times import of_same_kind, time_grid
 from pycellbox.unseen import turned, with_signs
 
@@ -221,7 +222,7 @@ class Fit:
             Conditions do not settle; see `SteadyState`.
         """
         data, parameters = self._group("data"), self._group("parameters")
-        given = meeting(perturbation, data)
+        given = meeting(with_nodes(perturbation, self.model.own_nodes), data)
         structure = structure_of(data, self.model)  # the kinds of the fit count
         inputs = self._known(inputs_of(given, structure.nodes, np.dtype(self.recipe.dtype)))
         u = given["perturbation"] if isinstance(given, xr.Dataset) else given
@@ -293,11 +294,12 @@ class Fit:
         OptionError
             There is no such baseline.
         """
-        given = validate(data, part=True)
+        given = with_nodes(validate(data, part=True), self.model.own_nodes)
         data = of_same_kind(given, self._group("data"), "the data to evaluate")
         times = data["time"].values if "time" in data["response"].dims else None
         predicted = self.predict(data, times=times)
-        scores = evaluate(predicted, data, training=self.data, baselines=baselines)
+        name = type(self.model).__name__
+        scores = evaluate(predicted, data, training=self.data, baselines=baselines, model=name)
         if times is None:
             return scores
         as_given = {
@@ -339,7 +341,7 @@ class Fit:
         robust = self.estimated and recipe.loss is None
         loss = "huber, a threshold for each node" if robust else recipe.measure.name
         rows.append(("settings", f"loss {loss}, seed {recipe.seed}, {recipe.dtype}"))
-        table = views.strongest(self.parameters["W"]) if "W" in self.parameters else ""
+        table = views.strongest(self.parameters["W"]) if is_network(self.parameters) else ""
         return views.card(title, rows, table)
 
 

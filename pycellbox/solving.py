@@ -13,6 +13,7 @@ from pycellbox.backends.levels import session_of
 from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import DTYPE, HORIZON, checked, optional
 from pycellbox.data import validate
+from pycellbox.data.hidden import with_nodes
 from pycellbox.errors import (
     BackendError,
     ModelError,
@@ -110,6 +111,7 @@ def solve(
     nodes = nodes_of(parameters)
     structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
     arrays = parameter_arrays(structure, parameters, precision)
+    perturbation = with_nodes(perturbation, model.own_nodes)
     inputs = inputs_of(perturbation, structure.nodes, precision)
     check_steady(solver, times is None)
     return states_of(
@@ -141,7 +143,7 @@ def states_of(
         found = backend.solve(structure, solver, parameters, u, grid, treatment)
     else:
         found = Solution.integrated(np.empty((0, grid.size, structure.n_nodes), u.dtype))
-    found.check(conditions, float(grid[-1]))
+    found.check(conditions, grid)
     if found.rested is not None and not found.rested.all():
         names = [name for name, ok in zip(conditions, found.rested, strict=True) if not ok]
         warn(
@@ -225,7 +227,7 @@ def value_and_gradient(
     """
     precision, objective = np.dtype(dtype), LOSS.read(loss)
     chosen = get_backend(backend, model=model)
-    data = validate(data, part=True)
+    data = with_nodes(validate(data, part=True), model.own_nodes)
     problem = Problem.from_dataset(data, structure_of(data, model), horizon, precision)
     check_steady(solver, problem.steady)
     structure = problem.structure

@@ -56,9 +56,14 @@ def of_estimate(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("strengths", f"by {chosen['chosen_by']}: {each}; {of_drugs}")]
 
 
+def is_network(parameters: xr.Dataset) -> bool:
+    """Whether parameters are those of a network, whose W is labelled by its nodes."""
+    return "W" in parameters and set(parameters["W"].dims) == {"target", "source"}
+
+
 def what_was_found(parameters: xr.Dataset) -> tuple[str, str]:
     """Count a network's interactions, or name the parameters of another equation."""
-    if "W" in parameters:
+    if is_network(parameters):
         return "W", interactions(parameters)
     return "fitted", ", ".join(map(str, parameters.drop_vars("node_kind", errors="ignore")))
 

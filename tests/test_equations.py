@@ -68,7 +68,7 @@ def test_it_is_fitted_saved_loaded_and_predicted(courses, truth, tmp_path, backe
     assert again.model == Compartments(0.2)
     predicted = again.predict(courses, backend=backend)
     np.testing.assert_array_equal(predicted, fit.predictions)
-    assert again.evaluate(courses).table.loc["CellBox"].notna().all()
+    assert again.evaluate(courses).table.loc["Compartments"].notna().all()
 
 
 def test_adaptive_steps_take_a_local_bound(courses, truth):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from pycellbox.doubts import doses, responses
-from pycellbox.models import CellBox, Structure
+from pycellbox.models import ODE, CellBox, Structure
 
 
 def doubt_data(data: xr.Dataset, structure: Structure) -> None:
@@ -28,16 +28,19 @@ def doubt_data(data: xr.Dataset, structure: Structure) -> None:
     DataWarning
         At most one of each sort: it names rows or columns, and the remedy.
     """
-    resting = not doses.moves_by_itself(structure)
+    resting = structure.model.log_ratios and not doses.moves_by_itself(structure)
     doses.refuse_unperturbed(data, resting)
     if isinstance(structure.model, CellBox):  # others may saturate elsewhere, or nowhere
         doses.doubt_sizes(data, structure)
-    doses.doubt_standardized(data)
+    if isinstance(structure.model, ODE):
+        doses.doubt_unnamed(data, structure.model.inputs.values())
     readouts = responses.Readouts(data, resting)
-    # Of several sorts with one cause the first is given.
-    if not (responses.doubt_copy(data) or doses.doubt_kinds(data)):
-        responses.doubt_constants(readouts)
-    if not responses.doubt_scale(readouts):
-        responses.doubt_rest(readouts)
+    if structure.model.log_ratios:
+        doses.doubt_standardized(data)
+        # Of several sorts with one cause the first is given.
+        if not (responses.doubt_copy(data) or doses.doubt_kinds(data)):
+            responses.doubt_constants(readouts)
+        if not responses.doubt_scale(readouts):
+            responses.doubt_rest(readouts)
     responses.doubt_replicates(readouts)
     responses.doubt_sigma(readouts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -62,6 +64,17 @@ def refuse_unperturbed(data: xr.Dataset, resting: bool) -> None:
             "every perturbation is 0 and no node is held off 0, where the model stays at x = 0 "
             "whatever its parameters are, "
             "so that nothing can be learned; give the doses in the perturbation table."
+        )
+
+
+def doubt_unnamed(data: xr.Dataset, inputs: Collection[str]) -> None:
+    """Warn of doses that no equation has a name for."""
+    dosed = data["node"].values[phases_of(data).doses.any(axis=0)]
+    if unnamed := [str(node) for node in dosed if node not in inputs]:
+        warn(
+            f"{listed(unnamed)} is perturbed, and the equations do not have that as an input, so "
+            f"that nothing comes of it: name it in the equations, and give inputs={unnamed[:3]}.",
+            DataWarning,
         )
 
 

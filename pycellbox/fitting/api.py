@@ -16,6 +16,7 @@ from pycellbox.backends import BACKEND, Backend, BackendName, get_backend
 from pycellbox.common.files import PATH
 from pycellbox.common.options import checked, flag, instance, number, optional, shown
 from pycellbox.data import validate
+from pycellbox.data.hidden import with_nodes
 from pycellbox.doubts import doubt_data
 from pycellbox.errors import BackendWarning, OptionError, warn
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
@@ -197,7 +198,8 @@ def fit(
         "dtype": dtype,
     }  # fmt: skip
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
-    data, roles = split_roles(without_role(validate(data)), validation, asked.seed)
+    data = with_nodes(validate(data), asked.model.own_nodes)
+    data, roles = split_roles(without_role(data), validation, asked.seed)
     structure_of(data, asked.model).check()  # of what was asked for, whatever an estimate adds
     estimating = initial is None and estimates(asked, data)
     recipe = resolve(asked, data, estimating)

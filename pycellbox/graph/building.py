@@ -155,6 +155,8 @@ def scatter(a: Node, index: Sequence[int], shape: Shape) -> Node:
     """Return zeros with entries added at their numbers in C order; the reverse of `take`."""
     if is_all(a, 0):
         return zeros(shape)
+    if list(index) == list(range(math.prod(shape))):
+        return reshape(a, shape)
     if a.op == "constant":
         values = np.zeros(math.prod(shape))
         np.add.at(values, list(index), a.value.ravel())

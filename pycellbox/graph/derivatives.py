@@ -52,15 +52,40 @@ def reverse(
         if any(arg in needed for arg in node.args):
             needed.add(node)
     sums: dict[Node, Node] = {}
+    taken: dict[Node, list[tuple[Node, Node]]] = {}
+
+    def whole(node: Node) -> Node | None:
+        """Sum of all that has come for a node; its entries that were taken are put together."""
+        if node in taken:
+            entries = _gathered(node, taken.pop(node))
+            sums[node] = add(sums[node], entries) if node in sums else entries
+        return sums.get(node)
+
     for output, adjoint in zip(outputs, adjoints, strict=True):
         sums[output] = add(sums[output], adjoint) if output in sums else adjoint
     for node in reversed(order):
-        if node not in needed or node not in sums or not node.args or is_all(sums[node], 0):
+        due = whole(node) if node in needed else None
+        if due is None or not node.args or is_all(due, 0):
             continue
-        for arg, part in zip(node.args, _shares(node, sums[node], needed, times), strict=True):
+        if node.op == "take":
+            taken.setdefault(node.args[0], []).append((node, due))
+            continue
+        for arg, part in zip(node.args, _shares(node, due, needed, times), strict=True):
             if arg in needed and part is not None:
                 sums[arg] = add(sums[arg], part) if arg in sums else part
     return [sums.get(w) or zeros(w.shape) for w in wanted]
+
+
+def _gathered(node: Node, taken: list[tuple[Node, Node]]) -> Node:
+    """Return adjoints of entries of a node in its shape: in one go where each was taken once."""
+    taken = sorted(taken, key=lambda pair: pair[0].data[0])
+    index = [i for part, _ in taken for i in part.data[0]]
+    if len(set(index)) == len(index):
+        return scatter(join([adjoint for _, adjoint in taken]), index, node.shape)
+    found = zeros(node.shape)
+    for part, adjoint in taken:
+        found = add(found, scatter(adjoint, part.data[0], node.shape))
+    return found
 
 
 def forward(outputs: Sequence[Node], tangents: Mapping[Node, Node]) -> list[Node]:
@@ -153,8 +178,6 @@ def _shares(node: Node, adjoint: Node, needed: set[Node], times: Product) -> lis
     if op == "sum":
         kept = tuple(1 if axis in node.data else size for axis, size in enumerate(arg.shape))
         return [broadcast(reshape(adjoint, kept), arg.shape)]
-    if op == "take":
-        return [scatter(adjoint, node.data[0], arg.shape)]
     if op == "scatter":
         return [take(adjoint, np.reshape(node.data[0], arg.shape))]
     if op == "broadcast":

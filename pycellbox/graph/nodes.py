@@ -135,9 +135,9 @@ def in_order(outputs: Iterable[Node]) -> list[Node]:
     return list(order)
 
 
-def symbols(outputs: Iterable[Node]) -> set[str]:
-    """Names of the symbols that outputs depend on."""
-    return {node.data[0] for node in in_order(outputs) if node.op == "symbol"}
+def symbols(outputs: Iterable[Node]) -> set[tuple[str, Shape]]:
+    """Return names and shapes of the symbols that outputs depend on."""
+    return {node.data for node in in_order(outputs) if node.op == "symbol"}
 
 
 def _same(shapes: list[Shape], data: Any) -> Shape:

@@ -13,17 +13,21 @@ from pycellbox.models.cellbox import (
 )
 from pycellbox.models.layout import Layout, Parameter
 from pycellbox.models.model import MODEL, Model, model_from_dict, model_to_dict
+from pycellbox.models.neural import NeuralODE
+from pycellbox.models.ode import ODE
 from pycellbox.models.structure import Structure
 
 __all__ = [
     "ENVELOPES",
     "FORMS",
     "MODEL",
+    "ODE",
     "CellBox",
     "Envelope",
     "Form",
     "Layout",
     "Model",
+    "NeuralODE",
     "Parameter",
     "Structure",
     "check_network",

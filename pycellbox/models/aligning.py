@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,19 @@ from pycellbox.errors import DataError, ModelError
 Array = npt.NDArray[Any]
 
 
-def aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequence[str]) -> Array:
-    """Values of an array along dims, each in the order of the nodes, or of other labels.
+def aligned(name: str, array: xr.DataArray, labels: Mapping[str, Sequence[str]]) -> Array:
+    """Values of an array along dims, in the order of the labels of each.
 
     Raises
     ------
     ModelError
         Dims, labels or values do not fit; the message names ``name``.
     """
+    dims = tuple(labels)
     if set(array.dims) != set(dims):
         raise ModelError(f"{name} has dims {array.dims}; it needs {dims}.")
     values = array.values.transpose([array.dims.index(dim) for dim in dims])
-    for axis, dim in enumerate(dims):
+    for axis, (dim, nodes) in enumerate(labels.items()):
         if dim not in array.coords:
             raise ModelError(f"{name} has no labels along {dim!r}.")
         given = labels_along(array, dim)
@@ -40,7 +41,9 @@ def aligned(name: str, array: xr.DataArray, dims: tuple[str, ...], nodes: Sequen
         position = {label: i for i, label in enumerate(given)}
         values = values.take([position[n] for n in nodes], axis)
     try:
-        return as_numbers(values, cell_namer(name, dict.fromkeys(dims, np.asarray(nodes))))
+        return as_numbers(
+            values, cell_namer(name, {dim: np.asarray(each) for dim, each in labels.items()})
+        )
     except DataError as error:
         raise ModelError(str(error)) from None
 

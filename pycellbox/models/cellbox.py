@@ -332,7 +332,7 @@ def structural_mask(
 def prior_mask(mask: xr.DataArray | Array, nodes: Sequence[str]) -> Array:
     """Return a model's own mask in node order, bool (n, n)."""
     if isinstance(mask, xr.DataArray):
-        return aligned("mask", mask, ("target", "source"), nodes).astype(bool)
+        return aligned("mask", mask, {"target": nodes, "source": nodes}).astype(bool)
     if mask.shape[0] != len(nodes):
         raise ModelError(f"mask has shape {mask.shape}; the data has {len(nodes)} nodes.")
     return mask

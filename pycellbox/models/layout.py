@@ -36,6 +36,10 @@ class Parameter:
     per_time : bool
         Whether it is a rate, in 1/time. Training then sees it in 1 per ``time_scale`` of
         `pycellbox.Recipe`, and so the same in whatever unit of time the data are.
+    labels : tuple of tuple of str
+        Along each of its dims, where these are its own; by default the nodes.
+    scale : {"linear", "log"}
+        Whether an optimizer moves values with a lower bound by factors, whatever else it does.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Parameter:
     fixed: Array | None = field(default=None, repr=False)
     start: Any = 0.0
     per_time: bool = False
+    labels: tuple[tuple[str, ...], ...] = ()
+    scale: str = "linear"
 
     @property
     def size(self) -> int:

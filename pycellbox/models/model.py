@@ -26,6 +26,12 @@ class Model(ABC):
     mask: Any = None
     """Prior knowledge of where W may differ from zero, for models that have one."""
 
+    own_nodes: tuple[str, ...] = ()
+    """Nodes of its own: those that data do not have are hidden ones."""
+
+    log_ratios = True
+    """Whether states are log-ratios to a control in which nothing moves, and x = 0."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         MODELS[cls.__name__] = cls

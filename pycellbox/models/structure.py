@@ -65,7 +65,12 @@ class Structure:
 
     def labels_of(self, dim: str) -> tuple[str, ...]:
         """Return the labels along a dimension of its parameters."""
-        return self.levels if dim == LEVEL_OF else self.nodes
+        if dim == LEVEL_OF:
+            return self.levels
+        for p in self.layout.parameters:
+            if dim in p.dims and p.labels:
+                return p.labels[p.dims.index(dim)]
+        return self.nodes
 
     @property
     def n_nodes(self) -> int:

@@ -71,9 +71,9 @@ def check_arrays(
 UNSTABLE = "the network is unstable over this horizon; shorten it, use a smaller step, or shrink W."
 
 
-def not_finite(which: str, end: float) -> str:
-    """Say that the trajectory of a condition left the finite numbers."""
-    return (
-        f"the trajectory of condition {which} is not finite by t = {end:g}: the network is "
-        "unstable or the step too long; use a smaller dt, Tsit5, or smaller W."
+def not_finite(which: str, end: float, fault: str = "") -> str:
+    """Say that the trajectory of a condition left the finite numbers, and which fault it was."""
+    why = fault or (
+        "the network is unstable or the step too long; use a smaller dt, Tsit5, or smaller W."
     )
+    return f"the trajectory of condition {which} is not finite by t = {end:g}: {why}"

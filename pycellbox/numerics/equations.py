@@ -44,6 +44,8 @@ class Field(ABC):
     """
 
     initial: Array
+    faults: Mapping[int, str] = {}
+    """By the number of a condition, which equation had no value, and where, if one had not."""
 
     @abstractmethod
     def value(self, x: Array) -> Array:
@@ -61,6 +63,25 @@ class Field(ABC):
     def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
         """Add what the initial state passes on of its derivative, (c, n); by default nothing."""
         return None
+
+    def transposed(self, x: Array, vector: Array) -> Array:
+        """Product of a vector, (c, n), with ∂f/∂x at states (c, n), by default from `pull_back`."""
+        return self.pull_back(x, vector, Gradients())
+
+    def breaks(self, x: Array) -> dict[int, str]:
+        """Say, by the number of a condition, which equation has no derivative at states (c, n)."""
+        return {}
+
+    def observe(self, states: Array) -> None:
+        """Write nodes that are no states, but follow from them, into (c, t, n); by default none."""
+        return None
+
+    def observe_back(self, states: Array, seeds: Array, gradient: dict[str, Array]) -> Array:
+        """Return what seeds, (c, t, n), are of the states alone, which `observe` has seen.
+
+        Adds to ``gradient`` as `pull_back` does.
+        """
+        return seeds
 
     def jacobian(self, x: Array) -> Array:
         """∂f/∂x at states (c, n): (c, n, n); by default row by row from `pull_back`."""

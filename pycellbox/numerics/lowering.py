@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from pycellbox.models import CellBox, Structure
+from pycellbox.models import ODE, CellBox, Structure
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.dose import dose_slope, map_dose
 from pycellbox.numerics.envelopes import EnvelopeKernel, envelope_kernel
 from pycellbox.numerics.equations import INPUT, START, Equations
+from pycellbox.numerics.expressed import Expressed
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.parametrization import NetworkParametrization
 from pycellbox.numerics.start import initial_parameters
@@ -183,5 +184,7 @@ def equations_of(structure: Structure) -> Equations:
     """Return the equations of a structure: a network's, or those that its model brings."""
     if isinstance(structure.model, CellBox):
         return Lowering(structure)
+    if isinstance(structure.model, ODE):
+        return Expressed(structure)
     own: Equations = structure.model.equations(structure)
     return own

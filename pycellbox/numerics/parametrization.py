@@ -23,7 +23,8 @@ class Parametrization:
 
     An entry with a lower bound stands at that bound plus softplus of its raw value, or plus its
     exponential; one with an upper bound, as far below it; one with two between them, at the
-    logistic function of it; any other is its own raw value. Fixed entries keep their start.
+    logistic function of it, of logarithms where it has that scale; any other is its own raw value.
+    Fixed entries keep their start.
 
     Parameters
     ----------
@@ -81,9 +82,13 @@ class Parametrization:
             return np.ones_like(raw)
         lower, upper = self._bounds(name)
         if -math.inf < lower and upper < math.inf:
-            return (upper - lower) * 0.25 * (1 - np.tanh(raw / 2) ** 2)
+            inner: Array = 0.25 * (1 - np.tanh(raw / 2) ** 2)
+            if lower > 0 and self._scale(name) == "log":
+                inner = self._value(name, raw) * np.log(upper / lower) * inner
+                return inner
+            return (upper - lower) * inner
         # softplus' is the logistic function, written so that it cannot overflow.
-        slope = np.exp(raw) if self.positive == "log" else 0.5 * (1 + np.tanh(raw / 2))
+        slope = np.exp(raw) if self._by_factors(name) else 0.5 * (1 + np.tanh(raw / 2))
         return -slope if upper < math.inf else slope
 
     def _tie(self, values: dict[str, Array]) -> Parameters:
@@ -106,9 +111,13 @@ class Parametrization:
         if self._bounded(name):
             lower, upper = self._bounds(name)
             if -math.inf < lower and upper < math.inf:
-                raw = lower + (upper - lower) * 0.5 * (1 + np.tanh(raw / 2))
+                share = 0.5 * (1 + np.tanh(raw / 2))
+                if lower > 0 and self._scale(name) == "log":
+                    raw = lower * (upper / lower) ** share
+                else:
+                    raw = lower + (upper - lower) * share
             else:
-                raw = np.exp(raw) if self.positive == "log" else np.logaddexp(0, raw)
+                raw = np.exp(raw) if self._by_factors(name) else np.logaddexp(0, raw)
                 if upper < math.inf:
                     raw = upper - raw
                 elif lower:
@@ -121,19 +130,28 @@ class Parametrization:
         lower, upper = self._bounds(name)
         if -math.inf < lower and upper < math.inf:
             nearest = np.finfo(value.dtype).eps
-            share = np.clip((value - lower) / (upper - lower), nearest, 1 - nearest)
+            share = (value - lower) / (upper - lower)
+            if lower > 0 and self._scale(name) == "log":
+                share = np.log(value / lower) / np.log(upper / lower)
+            share = np.clip(share, nearest, 1 - nearest)
             return np.log(share / (1 - share))
         above = upper - value if upper < math.inf else value - lower if lower else value
         least = float(np.finfo(value.dtype).tiny)
-        if self.positive == "log":
+        if self._by_factors(name):
             least = _LEAST * float(above.max(initial=0.0)) or _LEAST
         above = np.maximum(above, least)
         # The inverse of softplus, or of the exponential.
-        return np.log(above) if self.positive == "log" else above + np.log(-np.expm1(-above))
+        return np.log(above) if self._by_factors(name) else above + np.log(-np.expm1(-above))
 
     def _bounds(self, name: str) -> tuple[float, float]:
         p = self.structure.layout[name]
         return p.lower, p.upper
+
+    def _by_factors(self, name: str) -> bool:
+        return self.positive == "log" or self._scale(name) == "log"
+
+    def _scale(self, name: str) -> str:
+        return self.structure.layout[name].scale
 
     def _bounded(self, name: str) -> bool:
         return name in self.structure.layout.places and self._bounds(name) != (-math.inf, math.inf)

@@ -91,7 +91,7 @@ class Plan:
                     self.values[node] = self._places[name] = self._buffer(node)
                     moves.add(node)
                 else:
-                    self.values[node] = np.ascontiguousarray(given[name], dtype)
+                    self.values[node] = np.asarray(given[name], dtype, order="C")
             elif node.op == "constant":
                 self.values[node] = node.value.astype(dtype)
             else:
@@ -100,7 +100,9 @@ class Plan:
                     moves.add(node)
                     self._steps += steps
                 else:
-                    _carry_out(steps)
+                    with np.errstate(all="ignore"):
+                        for function, args, out in steps:
+                            function(*args, out=out)
 
     def run(self, **moving: Array) -> list[Array]:
         """Evaluate, and return the outputs.
@@ -113,35 +115,33 @@ class Plan:
         """
         for name, place in self._places.items():
             np.copyto(place, moving[name])
-        _carry_out(self._steps)
-        found = []
-        for node, terms in zip(self.program.outputs, self.program.terms, strict=True):
-            if terms is not None:
-                found.append(self._summed(node.shape, terms))
-            elif node in self.program.batched:
-                found.append(self.values[node])
-            else:
-                found.append(np.broadcast_to(self.values[node], (self._c, *node.shape)))
-        return found
+        with np.errstate(all="ignore"):  # what comes of it is looked at
+            for function, args, out in self._steps:
+                function(*args, out=out)
+            outputs = zip(self.program.outputs, self.program.terms, strict=True)
+            return [
+                self._each(node) if terms is None else self._summed(terms)
+                for node, terms in outputs
+            ]
 
-    def _summed(self, shape: Shape, terms: list[tuple[int, Node]]) -> Array:
-        total = np.zeros(shape, self._dtype)
-        batched = self.program.batched
-        with np.errstate(all="ignore"):
-            for sign, term in terms:
-                if term.op == "outer":
-                    a, b = (
-                        self.values[arg]
-                        if arg in batched
-                        else np.broadcast_to(self.values[arg], (self._c, *arg.shape))
-                        for arg in term.args
-                    )
-                    part = a.T @ b
-                else:
-                    value = self.values[term]
-                    part = value.sum(axis=0) if term in batched else value * self._c
-                total = total + part if sign > 0 else total - part
-        return total
+    def _summed(self, terms: list[tuple[int, Node]]) -> Array:
+        total: Any = 0.0
+        for sign, term in terms:
+            if term.op == "outer":
+                a, b = (self._each(arg) for arg in term.args)
+                part = a.T @ b
+            elif term in self.program.batched:
+                part = np.add.reduce(self.values[term])
+            else:
+                part = self.values[term] * self._c
+            total = total + part if sign > 0 else total - part
+        return np.asarray(total, self._dtype)
+
+    def _each(self, node: Node) -> Array:
+        """Values of a node for each condition."""
+        value = self.values[node]
+        batched = node in self.program.batched
+        return value if batched else np.broadcast_to(value, (self._c, *node.shape))
 
     def _buffer(self, node: Node) -> Array:
         ahead = (self._c,) if node.op == "symbol" or node in self.program.batched else ()
@@ -164,7 +164,7 @@ class Plan:
             for arg, value in zip(node.args, args, strict=True):
                 place = flat[..., at : at + arg.size]
                 if arg.shape != (arg.size,):
-                    place = place.reshape(*place.shape[:-1], *arg.shape)
+                    place = place.reshape((*place.shape[:-1], *arg.shape))
                     assert np.shares_memory(place, flat) or not arg.size
                 steps.append((np.positive, (value,), place))
                 at += arg.size
@@ -226,12 +226,6 @@ class Plan:
         if node not in self.program.batched or not missing:
             return value
         return value.reshape(self._c, *(1,) * missing, *node.shape)
-
-
-def _carry_out(steps: Sequence[Step]) -> None:
-    with np.errstate(all="ignore"):  # what comes of it is looked at
-        for function, args, out in steps:
-            function(*args, out=out)
 
 
 def _terms(node: Node) -> list[tuple[int, Node]]:

@@ -45,7 +45,7 @@ def residuals_and_jacobian(
         )
     exact = {name: array.astype(np.float64) for name, array in parameters.items()}
     found = solve(exact, None)
-    found.check(problem.conditions, float(problem.times[-1]))
+    found.check(problem.conditions, problem.times)
     J = np.zeros((*problem.response.shape, size))
     for rows in (np.flatnonzero(found.settled), np.flatnonzero(~found.settled)):
         if not rows.size:

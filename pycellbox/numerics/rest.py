@@ -249,9 +249,10 @@ class Pretreatment:
             return None
         own, stays = np.isnan(given[rows]), treatment.held[rows]
         before = drive.rows(rows)
-        start = np.where(own, before.initial, given[rows])
+        field = equations.field(parameters, before)
+        start = np.where(own, field.initial, given[rows])
         moves = ~stays if treatment.held.any() else None
-        field = begun(equations.field(parameters, before), start, moves)
+        field = begun(field, start, moves)
         return cls(rows, at_rest(field, integration(rows, field)), own)
 
     def rested(self, conditions: int) -> Array:

@@ -99,6 +99,7 @@ class Restrained(Field):
 
     def __init__(self, field: Field, initial: Array, moves: Array | None) -> None:
         self._field, self._moves, self.initial = field, moves, initial
+        self.faults = field.faults
 
     def _moving(self, array: Array) -> Array:
         return array if self._moves is None else np.where(self._moves, array, 0)
@@ -110,6 +111,18 @@ class Restrained(Field):
     def pull_back(self, x: Array, adjoint: Array, gradient: dict[str, Array]) -> Array:
         """See `Field.pull_back`."""
         return self._field.pull_back(x, self._moving(adjoint), gradient)
+
+    def transposed(self, x: Array, vector: Array) -> Array:
+        """See `Field.transposed`."""
+        return self._field.transposed(x, self._moving(vector))
+
+    def observe(self, states: Array) -> None:
+        """See `Field.observe`."""
+        self._field.observe(states)
+
+    def observe_back(self, states: Array, seeds: Array, gradient: dict[str, Array]) -> Array:
+        """See `Field.observe_back`."""
+        return self._field.observe_back(states, seeds, gradient)
 
     def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
         """See `Field.start_gradient`."""

@@ -58,7 +58,7 @@ class Sensitivity:
     def states(self, parameters: Parameters, times: Array | None = None) -> Array:
         """Solution at the measured times or at others, (c, t, n)."""
         found = self._solve(parameters, times)
-        found.check(self.problem.conditions, float(self.problem.times[-1]))
+        found.check(self.problem.conditions, self.problem.times if times is None else times)
         return found.states
 
     def jacobian(

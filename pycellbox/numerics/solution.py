@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 
@@ -41,6 +41,8 @@ class Solution:
         Steps of the integration; 0 where none was needed, −1 where the backend does not count.
     rested : ndarray of bool, (c,), or None
         Whether what came before the first segment had settled; None where nothing did.
+    faults : mapping of int to str
+        By the number of a condition, which equation had no value.
     """
 
     states: Array
@@ -48,6 +50,7 @@ class Solution:
     residual: Array
     steps: Array
     rested: Array | None = None
+    faults: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def integrated(cls, states: Array, steps: int = -1, rested: Array | None = None) -> Solution:
@@ -79,16 +82,24 @@ class Solution:
             self.states[index], self.outcome[index], self.residual[index], self.steps[index], rested
         )
 
-    def check(self, conditions: Sequence[str], end: float) -> None:
+    def check(self, conditions: Sequence[str], times: Array) -> None:
         """Raise if a trajectory has left the finite numbers, with the label of its condition.
+
+        Parameters
+        ----------
+        conditions : sequence of str
+        times : ndarray, (t,)
+            Those of the states.
 
         Raises
         ------
         DivergenceError
         """
         if self.diverged.any():
-            which = repr(conditions[int(self.diverged.argmax())])
-            raise DivergenceError(not_finite(which, end))
+            row = int(self.diverged.argmax())
+            late = int(np.argmax(~np.isfinite(self.states[row]).all(axis=-1)))
+            end = float(times[-1] if len(times) != len(self.states[row]) else times[late])
+            raise DivergenceError(not_finite(repr(conditions[row]), end, self.faults.get(row, "")))
 
     @cached_property
     def settled(self) -> Array:

@@ -88,9 +88,11 @@ def _compared(
         if data is None:
             return fit.predictions, fit.data["response"]
         data = as_dataset(data, "response")
-        return fit.evaluate(data, baselines=False).predictions["CellBox"], data["response"]
+        return next(iter(fit.evaluate(data, baselines=False).predictions.values())), data[
+            "response"
+        ]
     needs = "a Fit, or a DataArray of predicted responses"
-    predicted = instance(xr.DataArray, needs)("fit", fit)
+    given = instance(xr.DataArray, needs)("fit", fit)
     observed = data["response"] if isinstance(data, xr.Dataset) and "response" in data else data
     needs = "the measured responses, a DataArray or a dataset that has them"
-    return predicted, instance(xr.DataArray, needs)("data", observed)
+    return given, instance(xr.DataArray, needs)("data", observed)

@@ -105,12 +105,46 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "seed": 0,
         **numpy,
     }
+    equations = pcb.ODE({"a": "-k*a"}, parameters={"k": 1.0})
+    small = pcb.NeuralODE(["a"], hidden=2).to_dict()
     two = {"x": [0.5, 2.0], "y": 1.0}
     calls: dict[str, Call] = {
         **{
             f.__name__: (f, {"x": [0.5, 2.0]})
             for f in (pcb.exp, pcb.expit, pcb.log, pcb.softplus, pcb.sqrt, pcb.tanh)
         },
+        "ODE": (
+            pcb.ODE,
+            {
+                "rates": {"a": "-k*a + dose"},
+                "states": ["a"],
+                "parameters": {"k": pcb.Parameter(positive=True)},
+                "observe": {"y": "2*a"},
+                "initial": {"a": 1.0},
+                "inputs": ["dose"],
+            },
+        ),
+        "NeuralODE": (
+            pcb.NeuralODE,
+            {"states": ["a", "b"], "hidden": 3, "initial": {"a": "0.5"}, "inputs": {"u": "dose"}},
+        ),
+        "Parameter": (
+            pcb.Parameter,
+            {
+                "start": [0.5, 0.6],
+                "lower": 0.1,
+                "upper": 2.0,
+                "positive": True,
+                "scale": "log",
+                "fixed": [True, False],
+                "shape": (2,),
+            },
+        ),
+        "Parameter.from_dict": (pcb.Parameter.from_dict, {"options": {"start": 1.0}}),
+        "ODE.from_dict": (pcb.ODE.from_dict, {"options": equations.to_dict(), "mask": None}),
+        "NeuralODE.from_dict": (pcb.NeuralODE.from_dict, {"options": small, "mask": None}),
+        "uniform": (pcb.uniform, {"low": 0.0, "high": 1.0}),
+        "normal": (pcb.normal, {"mean": 0.0, "sd": 1.0}),
         "maximum": (pcb.maximum, two),
         "minimum": (pcb.minimum, two),
         "where": (pcb.where, {"condition": [True, False], **two}),

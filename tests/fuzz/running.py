@@ -36,6 +36,8 @@ ROOMS: tuple[ModuleType, ...] = (
 # fits, each with a thousand iterations.
 EXEMPT = {
     "Baseline", "CellBox.check", "CellBox.declare", "CellBox.equations", "Ending", "Evaluation",
+    "NeuralODE.check", "NeuralODE.declare", "NeuralODE.equations", "ODE.check", "ODE.declare",
+    "ODE.equations",
     "Pruned", "Recovery", "recover_beeline",
 }  # fmt: skip
 

@@ -127,7 +127,7 @@ class Course:
         laid = fields(self.equations, parameters, drives[: len(cut)])
         jump = jumps(self.equations, treatment)
         own = np.isnan(given)
-        x, rest = np.where(own, drives[0].initial, given), None
+        x, rest = np.where(own, laid[0].initial, given), None
         if before is not None:
             rest = Pretreatment.of(
                 self.equations,
@@ -157,7 +157,11 @@ class Course:
         passage = Passage(states, x, treatment, rest, cut, trajectories, own, jump)
         if strict and not (np.isfinite(states).all() and np.isfinite(x).all()):
             bad = ~(np.isfinite(states).all(axis=(1, 2)) & np.isfinite(x).all(axis=1))
-            raise DivergenceError(not_finite(f"number {int(bad.argmax()) + 1}", float(times[-1])))
+            row = int(bad.argmax())
+            faults = [t.field.faults[row] for t in trajectories if row in t.field.faults]
+            raise DivergenceError(
+                not_finite(f"number {row + 1}", float(times[-1]), faults[0] if faults else "")
+            )
         return passage
 
     def reverse(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pycellbox.backends.numpy.course import Course, Passage
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.backends.numpy.setting import evaluation
@@ -50,7 +52,9 @@ def of_interest(gradient: Parameters, inputs: bool) -> Parameters:
 
 def solution(passage: Passage) -> Solution:
     """Return what a passage comes to."""
-    return Solution.integrated(passage.states, passage.steps, passage.rested)
+    found = Solution.integrated(passage.states, passage.steps, passage.rested)
+    faults = {k: f for t in passage.trajectories[::-1] for k, f in t.field.faults.items()}
+    return replace(found, faults=faults)
 
 
 def through_treatment(

@@ -6,7 +6,8 @@ import numpy as np
 
 from pycellbox.backends.numpy.kernel import Stepper
 from pycellbox.backends.numpy.tape import Tape
-from pycellbox.numerics.equations import INPUT, Field, Gradients
+from pycellbox.errors import DivergenceError
+from pycellbox.numerics.equations import INPUT, Field
 from pycellbox.numerics.steps import POWER_STEPS, REACH_87
 from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
@@ -38,7 +39,7 @@ class FieldStepper(Stepper):
         v = self._seen
         largest = 0.0
         for _ in range(POWER_STEPS):
-            w = self.field.pull_back(x, v, Gradients())
+            w = self.field.transposed(x, v)
             size, before = np.linalg.norm(w, axis=1), np.linalg.norm(v, axis=1)
             largest = float((size / np.maximum(before, 1e-300)).max(initial=0.0))
             v = w / np.maximum(size, 1e-300)[:, None]
@@ -49,10 +50,13 @@ class FieldStepper(Stepper):
 
 
 def reverse_field(
-    stepper: FieldStepper, tape: Tape, due: dict[int, Array]
+    stepper: FieldStepper, tape: Tape, due: dict[int, Array], gradient: dict[str, Array]
 ) -> tuple[dict[str, Array], Array]:
-    """Exact gradient of a loss with seeds (c, n) after numbers of steps, and that of x(0)."""
-    gradient: dict[str, Array] = Gradients({INPUT: np.zeros_like(stepper.field.initial)})
+    """Exact gradient of a loss with seeds (c, n) after numbers of steps, and that of x(0).
+
+    It is added to what ``gradient`` has.
+    """
+    gradient[INPUT] = gradient[INPUT] + np.zeros_like(stepper.field.initial)
     A, b, field = stepper.tableau.A, stepper.tableau.b, stepper.field
     adjoint = np.zeros_like(field.initial)
     for step in range(len(tape.sizes) - 1, -1, -1):
@@ -69,4 +73,17 @@ def reverse_field(
         adjoint = adjoint + sum(bars.values())
     if 0 in due:
         adjoint = adjoint + due[0]
+    if not all(np.isfinite(array).all() for array in (adjoint, *gradient.values())):
+        _say_where(field, tape)
     return gradient, adjoint
+
+
+def _say_where(field: Field, tape: Tape) -> None:
+    """Raise if an equation has no derivative at a state of the steps."""
+    time = 0.0
+    for step, h in enumerate(tape.sizes):
+        for row, fault in field.breaks(tape[step].state[0]).items():
+            raise DivergenceError(
+                f"the gradient of condition number {row + 1} is not finite at t = {time:g}: {fault}"
+            )
+        time += h

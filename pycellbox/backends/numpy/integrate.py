@@ -15,7 +15,7 @@ from pycellbox.backends.numpy.tape import Tape as Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import not_finite
 from pycellbox.numerics.coefficients import Coefficients, Drive
-from pycellbox.numerics.equations import INPUT, START, Field
+from pycellbox.numerics.equations import INPUT, START, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.steps import (
     check_adaptive,
@@ -87,9 +87,13 @@ def integrate(
             else:
                 assert isinstance(solver, Tsit5)
                 steps_at = _run_adaptive(stepper, field, tape, solver, times, states)
+    field.observe(states)
     if strict and not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
-        raise DivergenceError(not_finite(f"number {row + 1}", float(times[-1])))
+        late = int(np.argmax(~np.isfinite(states[row]).all(axis=1)))
+        raise DivergenceError(
+            not_finite(f"number {row + 1}", float(times[late]), field.faults.get(row, ""))
+        )
     return Trajectory(field, states, tuple(steps_at), stepper, tape)
 
 
@@ -121,11 +125,13 @@ def reverse_to_start(
     """
     stepper, tape, field = trajectory.stepper, trajectory.tape, trajectory.field
     due: dict[int, Array] = {}
+    gradient: dict[str, Array] = Gradients()
+    seeds = field.observe_back(trajectory.states, seeds, gradient)
     for k, step in enumerate(trajectory.steps_at):
         due[step] = due[step] + seeds[:, k, :] if step in due else seeds[:, k, :]
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(stepper, FieldStepper):
-            return reverse_field(stepper, tape, due)
+            return reverse_field(stepper, tape, due, gradient)
         assert isinstance(field, Kernel)
         return _reverse_kernel(field, stepper, tape, due, inputs)
 
@@ -214,7 +220,7 @@ class _Adaptive:
     """Step control for Tsit5 across the requested times."""
 
     def __init__(self, stepper: Stepper, field: Field, tape: Tape, solver: Tsit5) -> None:
-        self.stepper, self.tape, self.solver = stepper, tape, solver
+        self.stepper, self.field, self.tape, self.solver = stepper, field, tape, solver
         self._scale = np.empty_like(field.initial)
         self._error = np.empty_like(field.initial)
         bound = field.step_bound()
@@ -268,10 +274,10 @@ class _Adaptive:
                 "stiff or unstable: loosen rtol and atol, raise max_steps, or shrink W."
             )
         if h <= 16 * np.finfo(float).eps * max(now, 1e-8 * end):
-            raise DivergenceError(
-                f"Tsit5's step vanished at t = {now:g}: the trajectory leaves the finite numbers "
-                "or the tolerances are below rounding."
-            )
+            why = "the trajectory leaves the finite numbers or the tolerances are below rounding."
+            for row, fault in self.field.faults.items():
+                why = f"of condition number {row + 1}, {fault}"
+            raise DivergenceError(f"Tsit5's step vanished at t = {now:g}: {why}")
 
     def _factor(self, error: float) -> float:
         if error == 0:

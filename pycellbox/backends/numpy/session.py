@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def trajectories(
         tape = tape_for(equations, solver, field.initial, keep=False)
     with evaluation(*field.initial.shape):
         found = integrate(solver, field, times, tape, strict=False)
-    return Solution.integrated(found.states, len(tape.sizes))
+    return replace(Solution.integrated(found.states, len(tape.sizes)), faults=field.faults)
 
 
 def tape_for(equations: Equations, solver: Solver, initial: Array, *, keep: bool) -> Tape:

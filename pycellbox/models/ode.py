@@ -1,0 +1,307 @@
+"""Equations of the user's own, written as text or as a callable, and small neural networks."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pycellbox.common.frozen import Frozen
+from pycellbox.common.options import (
+    NAMED,
+    Value,
+    checked,
+    did_you_mean,
+    instance,
+    settle,
+    shown,
+)
+from pycellbox.common.plain import several
+from pycellbox.errors import ModelError, OptionError
+from pycellbox.graph import from_lists, to_lists
+from pycellbox.models import declared, layout
+from pycellbox.models.declared import PARAMETER
+from pycellbox.models.formulas import Formulas, check_formulas, formulas_of
+from pycellbox.models.model import Model
+from pycellbox.models.structure import LEVEL, LEVEL_OF
+
+_TAKEN = ("condition", "node", "node_kind", "time", "target", "source", "mask", LEVEL, LEVEL_OF)
+
+
+_EQUATIONS = instance(
+    Mapping | Callable | Formulas,  # type: ignore[arg-type]
+    "equations by the names of states, {'S': '-beta*S*I'}, or a callable of x and p",
+)
+
+
+def _read_names(given: object) -> tuple[str, ...]:
+    names = tuple(several(given))
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError
+    if len(set(names)) < len(names):
+        raise ValueError("a name is there twice")
+    return tuple(map(str, names))
+
+
+def _read_inputs(given: object) -> Frozen[str]:
+    if not isinstance(given, Mapping):
+        given = {name: name for name in (_read_names(given) if several(given) else ())}
+    if not all(isinstance(one, str) and one for pair in given.items() for one in pair):
+        raise ValueError
+    return Frozen(given)
+
+
+NAMES = Value(_read_names, "a list of different names")
+INPUT_NAMES = Value(
+    _read_inputs, "names of nodes, or a mapping to them from the names that equations use"
+)
+
+
+@checked(
+    rates=_EQUATIONS,
+    states=Value(lambda given: None if given is None else NAMES.read(given), NAMES.needs),
+    parameters=NAMED,
+    observe=NAMED,
+    initial=NAMED,
+    inputs=INPUT_NAMES,
+)
+@dataclass(frozen=True, repr=False)
+class ODE(Model):
+    """Differential equations of one's own, dx/dt = f(x, p, u).
+
+    Parameters
+    ----------
+    rates : mapping of str to str, or callable
+        The equations. A text for each state, in the names of states, parameters and inputs: an
+        expression of Python with ``+ - * / ** @``, comparisons, indices and functions such as
+        ``exp``, ``log``, ``tanh``, ``where(S > 1, S, 0)``. It is parsed, never evaluated. Or a
+        callable of the states x, a vector, of the parameters, ``p.k``, and with ``inputs`` of
+        these, u, a vector; it returns dx/dt, a vector or a list. It is called once, with symbols
+        in place of numbers.
+    states : sequence of str, optional
+        Names of the states, needed with a callable. States that the data do not have are hidden
+        nodes of the fit.
+    parameters : mapping of str to Parameter or number
+        What the equations may name, each a `pycellbox.Parameter` or the number from which one
+        starts.
+    observe : mapping of str to str or callable
+        Nodes of the data that are no states but follow from them: an expression each, in the same
+        names, or a callable like that of the equations, which returns a scalar.
+    initial : mapping of str to number, str or Parameter
+        Where states start: a number, an expression of parameters and inputs, or a
+        `pycellbox.Parameter`, which is fitted under the name ``<state>_0``. States that are not
+        named start at 0, and wherever the data have an ``initial_state``, there.
+    inputs : sequence of str, or mapping of str to str
+        Nodes whose perturbation enters the equations, under their own names, or under those that a
+        mapping has as its keys: ``{"dose": "drug A"}``.
+
+    Attributes
+    ----------
+    states : tuple of str
+
+    Raises
+    ------
+    OptionError, ModelError
+        An option is not what is needed; an expression cannot be read, names what is not there, or
+        has another shape.
+
+    Notes
+    -----
+    Equations are kept as a graph of operations: files keep that, and reading them runs none of the
+    user's code. Time does not enter equations; a state with the equation ``"1"`` is time. Gradients
+    are exact; the NumPy backend solves them.
+
+    Examples
+    --------
+    >>> import pycellbox as pcb
+    >>> pcb.ODE(
+    ...     {"S": "-beta*S*I/N", "I": "beta*S*I/N - gamma*I"},
+    ...     parameters={
+    ...         "N": pcb.Parameter(763, fixed=True),
+    ...         "beta": pcb.Parameter(positive=True),
+    ...         "gamma": pcb.Parameter(positive=True),
+    ...     },
+    ...     observe={"cases": "I"},
+    ...     initial={"S": "N - 1", "I": 1},
+    ... )
+    <pycellbox.ODE: dS/dt = -beta*S*I/N, dI/dt = beta*S*I/N - gamma*I>
+    """
+
+    rates: Any
+    states: Any = None
+    parameters: Any = field(default_factory=dict)
+    observe: Any = field(default_factory=dict)
+    initial: Any = field(default_factory=dict)
+    inputs: Any = ()
+
+    log_ratios = False
+
+    def __post_init__(self) -> None:
+        settle(self, "inputs", INPUT_NAMES("ODE: inputs", self.inputs))
+        self._settle_states()
+        entries = {
+            name: PARAMETER(f"ODE: parameters[{name!r}]", one)
+            for name, one in self.parameters.items()
+        }
+        starts = dict(self.initial)
+        self._known("initial", starts, self.states)
+        for state, given in starts.items():
+            if isinstance(given, declared.Parameter):
+                if given.shape:
+                    raise ModelError(
+                        f"initial[{state!r}] has the shape {given.shape}; it is one number."
+                    )
+                if f"{state}_0" in entries:
+                    raise ModelError(
+                        f"initial[{state!r}] is fitted as {state}_0, and parameters has that too: "
+                        f"leave it out there, or write initial={{{state!r}: '{state}_0'}}."
+                    )
+                entries[f"{state}_0"] = given
+        settle(self, "parameters", Frozen(entries))
+        self._check_names()
+        if not isinstance(self.rates, Formulas):
+            made = formulas_of(
+                self.rates, self.states, self.parameters, self.observe, starts, list(self.inputs)
+            )
+            settle(self, "rates", made)
+        settle(
+            self,
+            "initial",
+            Frozen({s: g if isinstance(g, str) else None for s, g in starts.items()}),
+        )
+        settle(self, "own_nodes", (*self.states, *self.observe))
+        settle(
+            self,
+            "observe",
+            Frozen({n: g if isinstance(g, str) else "" for n, g in self.observe.items()}),
+        )
+
+    def _settle_states(self) -> None:
+        if isinstance(self.rates, Mapping):
+            given = NAMES("ODE: the states in equations", list(self.rates))
+            if self.states is not None and set(self.states) != set(given):
+                raise ModelError(
+                    f"states={shown(list(self.states))}, and there are equations of "
+                    f"{', '.join(given)}: each state needs one."
+                )
+            settle(self, "states", self.states or given)
+        elif self.states is None:
+            raise OptionError(
+                "ODE: a callable needs states=, the names of the entries of x in order."
+            )
+
+    def _check_names(self) -> None:
+        for name in self.parameters:
+            if not name.isidentifier() or keyword.iskeyword(name) or name in _TAKEN:
+                raise ModelError(
+                    f"a parameter cannot have the name {shown(name)}: it needs letters, digits "
+                    f"and _, and to be no word of Python and none of {', '.join(_TAKEN)}."
+                )
+            for dim in _dims(name, self.parameters[name].shape):
+                if dim in self.parameters:
+                    raise ModelError(
+                        f"the parameter {dim!r} has the name of a dimension of {name!r}."
+                    )
+        lists = {"states": self.states, "observe": self.observe}
+        written = [*self.observe.values(), *self.initial.values()]
+        if isinstance(self.rates, Mapping) or (
+            callable(self.rates) and any(isinstance(one, str) for one in written)
+        ):  # a text names them all alike
+            lists |= {"parameters": self.parameters, "inputs": self.inputs}
+        places: dict[str, str] = {}
+        for place, names in lists.items():
+            for name in names:
+                if name in places:
+                    hint = ""
+                    if place == "inputs":
+                        hint = f"; name it otherwise: inputs={{'u_{name}': {name!r}}}"
+                    raise ModelError(f"{name!r} is in {places[name]} and in {place}{hint}.")
+                places[name] = place
+
+    def _known(self, where: str, given: Iterable[str], names: Iterable[str]) -> None:
+        for name in given:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                raise ModelError(f"{where} has {shown(name)}, which is no state{hint}.")
+
+    @property
+    def equation(self) -> str:
+        """The equations, in one line; without them where they were traced."""
+        texts = self.rates.texts
+        if texts:
+            return ", ".join(f"d{s}/dt = {t}" for s, t in zip(self.states, texts, strict=True))
+        return f"dx/dt = f(x; {', '.join(self.parameters)}), x = {', '.join(self.states)}"
+
+    def declare(
+        self, nodes: Sequence[str], node_kind: Sequence[str]
+    ) -> tuple[layout.Parameter, ...]:
+        """Return the parameters, and refuse nodes that the equations do not have."""
+        known = set(self.own_nodes) | set(self.inputs.values())
+        for node in nodes:
+            if node not in known:
+                raise ModelError(
+                    f"the data have the node {node!r}, and the equations have none of that name"
+                    f"{did_you_mean(node, known)}: add a state, an observable or an input, or "
+                    "leave the node out of the data."
+                )
+        lacking = [node for node in known if node not in nodes]
+        if lacking:
+            raise ModelError(
+                f"the data lack the node(s) {', '.join(sorted(lacking))} of the equations."
+            )
+        return tuple(self._declared(name, one) for name, one in self.parameters.items())
+
+    def _declared(self, name: str, one: declared.Parameter) -> layout.Parameter:
+        labels = tuple(
+            self.states if size == len(self.states) else tuple(map(str, range(size)))
+            for size in one.shape
+        )
+        (lower, upper), held = one.bounds, one.held
+        return layout.Parameter(
+            name, _dims(name, one.shape), one.shape, "rates", lower, upper,
+            held if held.any() else None, declared.starts_of(one), labels=labels, scale=one.scale,
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values: the graph of the equations, and what they are of."""
+        formulas = self.rates
+        return {
+            "states": list(self.states),
+            "parameters": {name: one.to_dict() for name, one in self.parameters.items()},
+            "inputs": dict(self.inputs),
+            "observe": dict(self.observe),
+            "initial": dict(self.initial),
+            "texts": list(formulas.texts),
+            "graph": to_lists((formulas.rates, formulas.start, formulas.observed)),
+        }
+
+    @classmethod
+    @checked()
+    def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> Any:
+        """Rebuild a model from `to_dict`; nothing in it is evaluated."""
+        given = NAMED("model", options)
+        wanted = {"states", "parameters", "inputs", "observe", "initial", "texts", "graph"}
+        if set(given) != wanted or mask is not None:
+            raise OptionError(f"a stored {cls.__name__} has {', '.join(sorted(wanted))}.")
+        outputs, texts = from_lists(given.pop("graph")), given.pop("texts")
+        if len(outputs) != 3 or not isinstance(texts, list):
+            raise OptionError("a stored model has rates, start and observables, and its equations.")
+        parameters = {
+            name: declared.Parameter.from_dict(NAMED(f"parameters[{name!r}]", one))
+            for name, one in NAMED("parameters", given.pop("parameters")).items()
+        }
+        made: ODE = object.__new__(cls)
+        formulas = Formulas(outputs[0], outputs[1], outputs[2], tuple(map(str, texts)))
+        ODE.__init__(made, formulas, parameters=parameters, **given)
+        check_formulas(formulas, made.states, parameters, list(made.observe), list(made.inputs))
+        return made
+
+    def __repr__(self) -> str:
+        return f"<pycellbox.{type(self).__name__}: {self.equation}>"
+
+
+def _dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Dimensions of a parameter in labelled data."""
+    ends = ("entry",) if len(shape) == 1 else ("row", "column")
+    return tuple(f"{name}_{end}" for end in ends[: len(shape)])

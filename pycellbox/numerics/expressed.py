@@ -1,0 +1,249 @@
+"""Equations that are expressions, as fields: values and all products with derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from pycellbox.graph import derivatives, symbol
+from pycellbox.models import ODE
+from pycellbox.models.declared import starts_of
+from pycellbox.models.formulas import INPUTS, STATE, Formulas
+from pycellbox.models.structure import Structure
+from pycellbox.numerics.equations import INPUT, Equations, Field
+from pycellbox.numerics.programs import Plan, Program
+from pycellbox.problem import Array, Parameters, Problem
+
+_ADJOINT = "adjoint"
+
+
+class _Programs:
+    """The programs of formulas, each made when it is asked for."""
+
+    def __init__(self, formulas: Formulas, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> None:
+        self._formulas = formulas
+        n = formulas.rates.size
+        inputs = dict(shapes)[INPUTS]
+        self.names = [name for name, _ in shapes if name != INPUTS]
+        self._x, self._u = symbol(STATE, (n,)), symbol(INPUTS, inputs)
+        self._parameters = [symbol(name, shape) for name, shape in shapes if name != INPUTS]
+
+    def _program(self, outputs: Any, summed: Any = False) -> Program:
+        return Program(outputs, (STATE, INPUTS, _ADJOINT), summed)
+
+    def _back(self, node: Any, *, states: bool) -> Program:
+        """Products with an adjoint: of the states, inputs and parameters, the last summed."""
+        wanted = [*([self._x] if states else []), self._u, *self._parameters]
+        found = derivatives.reverse([node], [symbol(_ADJOINT, node.shape)], wanted)
+        return self._program(found, [False] * (1 + states) + [True] * len(self._parameters))
+
+    @cached_property
+    def value(self) -> Program:
+        return self._program([self._formulas.rates])
+
+    @cached_property
+    def pull_back(self) -> Program:
+        return self._back(self._formulas.rates, states=True)
+
+    @cached_property
+    def transposed(self) -> Program:
+        node = self._formulas.rates
+        adjoint = symbol(_ADJOINT, node.shape)
+        return self._program(derivatives.reverse([node], [adjoint], [self._x]))
+
+    @cached_property
+    def jacobian(self) -> Program:
+        return self._program([derivatives.jacobian(self._formulas.rates, [self._x])])
+
+    @cached_property
+    def slopes(self) -> Program:
+        """Derivatives by states and parameters, (c, n, n + parameters)."""
+        wanted = [self._x, *self._parameters]
+        return self._program([derivatives.jacobian(self._formulas.rates, wanted)])
+
+    @cached_property
+    def start(self) -> Program:
+        return self._program([self._formulas.start])
+
+    @cached_property
+    def start_back(self) -> Program:
+        return self._back(self._formulas.start, states=False)
+
+    @cached_property
+    def observed(self) -> Program:
+        return self._program([self._formulas.observed])
+
+    @cached_property
+    def observed_back(self) -> Program:
+        return self._back(self._formulas.observed, states=True)
+
+
+@lru_cache(maxsize=16)
+def _programs(formulas: Formulas, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> _Programs:
+    return _Programs(formulas, shapes)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What enters the equations of conditions.
+
+    Attributes
+    ----------
+    inputs : ndarray, (c, inputs)
+    initial : ndarray, (c, n)
+        Zeros: where states start depends on the parameters, and the field has it.
+    """
+
+    inputs: Array
+    initial: Array
+
+    def rows(self, index: Array | slice) -> Given:
+        """Return that of some of the conditions."""
+        return Given(self.inputs[index], self.initial[index])
+
+
+class Expressed(Equations):
+    """The equations of an `ODE` over the nodes of data."""
+
+    def __init__(self, structure: Structure) -> None:
+        super().__init__(structure)
+        model: ODE = structure.model
+        place = {node: i for i, node in enumerate(structure.nodes)}
+        self.states = np.array([place[state] for state in model.states], np.intp)
+        self.observed = np.array([place[name] for name in model.observe], np.intp)
+        self.inputs = np.array([place[node] for node in model.inputs.values()], np.intp)
+        self.held = {f".{n}": one.held for n, one in model.parameters.items() if one.held.any()}
+        shapes = [(f".{name}", one.shape) for name, one in model.parameters.items()]
+        self.programs = _programs(model.rates, ((INPUTS, (len(model.inputs),)), *shapes))
+
+    def drive(self, perturbation: Array) -> Given:
+        """See `Equations.drive`."""
+        return Given(perturbation[:, self.inputs], np.zeros_like(perturbation))
+
+    def field(self, parameters: Parameters, drive: Given) -> ExpressedField:
+        """See `Equations.field`."""
+        return ExpressedField(self, parameters, drive)
+
+    def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
+        """See `Equations.start`; what is to be drawn is drawn."""
+        declared = self.structure.model.parameters
+        return {name: starts_of(one, rng) for name, one in declared.items()}
+
+
+class ExpressedField(Field):
+    """dx/dt of an `ODE` at given parameters; nodes that are no states stay where they are."""
+
+    def __init__(self, equations: Expressed, parameters: Parameters, drive: Given) -> None:
+        self._equations, self._programs = equations, equations.programs
+        self._shape, self._dtype = drive.initial.shape, drive.initial.dtype
+        self._given = {name: parameters[name[1:]] for name in self._programs.names}
+        self._given[INPUTS] = drive.inputs
+        self._plans: dict[str, Plan] = {}
+        self.faults: dict[int, str] = {}
+        self.initial = self._spread(self._run("start")[0], drive.initial)
+
+    def _run(self, program: str, **moving: Array) -> list[Array]:
+        if program not in self._plans:
+            made = getattr(self._programs, program)
+            self._plans[program] = made.plan(self._shape[0], self._dtype, self._given, moving)
+        return self._plans[program].run(**moving)
+
+    def _spread(self, states: Array, over: Array) -> Array:
+        spread = np.zeros_like(over)
+        spread[:, self._equations.states] = states
+        return spread
+
+    def _at(self, x: Array) -> Array:
+        states: Array = x[:, self._equations.states]
+        return states
+
+    def value(self, x: Array) -> Array:
+        """See `Field.value`."""
+        (rates,) = self._run("value", x=self._at(x))
+        if np.isnan(rates).any():
+            self._say_which(self._at(x), rates)
+        return self._spread(rates, x)
+
+    def pull_back(self, x: Array, adjoint: Array, gradient: dict[str, Array]) -> Array:
+        """See `Field.pull_back`."""
+        of_x, *others = self._run("pull_back", x=self._at(x), adjoint=self._at(adjoint))
+        self._add(others, gradient)
+        return self._spread(of_x, x)
+
+    def transposed(self, x: Array, vector: Array) -> Array:
+        """See `Field.transposed`."""
+        (of_x,) = self._run("transposed", x=self._at(x), adjoint=self._at(vector))
+        return self._spread(of_x, x)
+
+    def jacobian(self, x: Array) -> Array:
+        """See `Field.jacobian`."""
+        J, states = np.zeros((*x.shape, x.shape[1]), x.dtype), self._equations.states
+        J[:, states[:, None], states] = self._run("jacobian", x=self._at(x))[0]
+        return J
+
+    def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
+        """See `Field.start_gradient`."""
+        self._add(self._run("start_back", adjoint=self._at(adjoint)), gradient)
+
+    def observe(self, states: Array) -> None:
+        """See `Field.observe`."""
+        where = self._equations.observed
+        if where.size:
+            for k in range(states.shape[1]):
+                states[:, k, where] = self._run("observed", x=self._at(states[:, k]))[0]
+
+    def observe_back(self, states: Array, seeds: Array, gradient: dict[str, Array]) -> Array:
+        """See `Field.observe_back`."""
+        where = self._equations.observed
+        if not where.size:
+            return seeds
+        seeds = seeds.copy()
+        for k in range(states.shape[1]):
+            due = seeds[:, k, where]
+            seeds[:, k, where] = 0
+            if due.any():
+                of_x, *others = self._run("observed_back", x=self._at(states[:, k]), adjoint=due)
+                seeds[:, k, self._equations.states] += of_x
+                self._add(others, gradient)
+        return seeds
+
+    def _say_which(self, states: Array, rates: Array) -> None:
+        """Keep which equation of a condition had no value at finite states, the last time."""
+        for row in np.flatnonzero(np.isnan(rates).any(axis=1) & np.isfinite(states).all(axis=1)):
+            equation = int(np.isnan(rates[row]).argmax())
+            self.faults[int(row)] = self._fault(equation, states[row], "value")
+
+    def breaks(self, x: Array) -> dict[int, str]:
+        """See `Field.breaks`."""
+        states = self._at(x)
+        (slopes,) = self._run("slopes", x=states)
+        fine = np.asarray(np.isfinite(states).all(axis=1))[:, None]
+        bad = np.asarray(fine & np.logical_not(np.isfinite(slopes).all(axis=2)))
+        return {
+            int(row): self._fault(int(bad[row].argmax()), states[row], "derivative")
+            for row in np.flatnonzero(bad.any(axis=1))
+        }
+
+    def _fault(self, equation: int, state: Array, what: str) -> str:
+        names = self._equations.structure.model.states
+        at = ", ".join(f"{n} = {v:.4g}" for n, v in zip(names[:8], state, strict=False))
+        return (
+            f"the equation of {names[equation]} has no {what} at {at}: look for powers, roots and "
+            "logarithms of what is not positive there, and for divisions by 0; keep it positive "
+            "with pcb.maximum, or bound the parameters."
+        )
+
+    def _add(self, found: list[Array], gradient: dict[str, Array]) -> None:
+        """Add derivatives with respect to the inputs and the parameters."""
+        of_inputs, *of_parameters = found
+        if self._equations.inputs.size:
+            spread = np.zeros(self._shape, self._dtype)
+            np.add.at(spread, (slice(None), self._equations.inputs), of_inputs)  # type: ignore[arg-type]
+            gradient[INPUT] = gradient[INPUT] + spread
+        for name, value in zip(self._programs.names, of_parameters, strict=True):
+            held = self._equations.held.get(name)
+            part = value if held is None else np.where(held, 0, value)
+            gradient[name[1:]] = gradient[name[1:]] + part
