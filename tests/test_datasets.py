@@ -36,6 +36,23 @@ def test_melanoma_is_labelled_and_each_call_gives_its_own(recwarn):
     assert not recwarn
 
 
+def test_lynx_hare_is_the_published_table_to_the_bit():
+    source = SHARED_DATA / "lynx_hare" / "lynx_hare_data.csv"
+    if not source.exists():
+        pytest.skip(f"no {source}")
+    assert (FILES / "lynx_hare" / source.name).read_bytes() == source.read_bytes()
+
+
+def test_lynx_hare_is_labelled_and_each_call_gives_its_own():
+    data = pcb.datasets.lynx_hare()
+    xr.testing.assert_identical(pcb.validate(data), data)
+    pelts = data["response"].sel(condition="Canada", time=1935 - 1845)
+    assert pelts.sel(node=["Hare", "Lynx"]).values.tolist() == [15.76, 35.4]
+    assert data["time"].attrs["units"] == "y"
+    data["response"][:] = 0.0
+    assert (pcb.datasets.lynx_hare()["response"] > 0).all()
+
+
 def test_every_public_dataset_is_known_to_the_command_line_and_documented():
     assert set(pcb.datasets.__all__) == set(DATASETS) == {p.name for p in FILES.iterdir()}
     for name, read in DATASETS.items():
@@ -90,4 +107,4 @@ def test_an_unknown_dataset_is_named(tmp_path, capsys):
     assert main(["fit", "--dataset", "melanomas", "--out", str(tmp_path / "fit.nc")]) == 2
     error = capsys.readouterr().err
     assert "--dataset melanomas is unknown" in error
-    assert "there is melanoma" in error
+    assert "there is lynx_hare, melanoma" in error

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pycellbox.datasets.shipped import melanoma
+from pycellbox.datasets.shipped import lynx_hare, melanoma
 
-__all__ = ["melanoma"]
+__all__ = ["lynx_hare", "melanoma"]

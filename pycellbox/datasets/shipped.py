@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
-from pycellbox.data import read_csv
+from pycellbox.data import read_csv, validate
 
 FILES = Path(__file__).parent / "files"
 
@@ -47,5 +48,50 @@ def melanoma() -> xr.Dataset:
     )
 
 
+def lynx_hare() -> xr.Dataset:
+    """Read the pelts of hare and lynx in Canada, a classic of populations that cycle.
+
+    Returns
+    -------
+    Dataset
+        One time course, 91 years from 1845 (time 0) to 1935: ``response`` (condition, time, node)
+        are pelts of ``Hare`` and ``Lynx`` in thousands, the attribute ``transform`` of the dataset
+        says so; nothing is perturbed. Time is in years.
+
+    Notes
+    -----
+    The table is that of https://github.com/evolbio/FitODE by Steven A. Frank, under the licence CC
+    BY 4.0 and kept with its attribution, as used in Frank, Automatic differentiation and the
+    optimization of differential equation models in biology, arXiv:2207.04487 (2022),
+    doi:10.48550/arXiv.2207.04487: cite it if you use the data.
+
+    Examples
+    --------
+    >>> import pycellbox as pcb
+    >>> dict(pcb.datasets.lynx_hare().sizes)
+    {'condition': 1, 'time': 91, 'node': 2}
+    """
+    table = np.loadtxt(
+        FILES / "lynx_hare" / "lynx_hare_data.csv", delimiter=",", skiprows=1, encoding="utf-8-sig"
+    )
+    years = table[:, 0] - table[0, 0]
+    time = xr.Variable("time", years, {"units": "y"})
+    return validate(
+        xr.Dataset(
+            {
+                "perturbation": (("condition", "node"), np.zeros((1, 2))),
+                "response": (("condition", "time", "node"), table[None, :, 1:]),
+            },
+            {
+                "condition": ["Canada"],
+                "time": time,
+                "node": ["Hare", "Lynx"],
+                "node_kind": ("node", ["protein", "protein"]),
+            },
+            {"transform": "thousands of pelts"},
+        )
+    )
+
+
 #: By the name that the command line knows.
-DATASETS = {"melanoma": melanoma}
+DATASETS = {"lynx_hare": lynx_hare, "melanoma": melanoma}
