@@ -81,10 +81,10 @@ class Recipe:
         (unless the model says no), drugs act on proteins and proteins on phenotypes, proteins not
         on each other; the strengths of all penalties, κ of the doses and how far nodes can go are
         chosen inside the training conditions, and the parameters are the optimum for them, in
-        closed steps. Of time courses under drugs, which are then clamped, κ and the decay rate of
-        each node are chosen likewise, its parameters are estimated as if there were no edges, and
-        from there the network is trained for a short time. Everything else is trained by gradient
-        descent.
+        closed steps. Of time courses with fewer conditions than nodes, under drugs that are not
+        measured themselves and are then clamped, κ and the decay rate of each node are chosen
+        likewise, its parameters are estimated as if there were no edges, and from there the network
+        is trained for a short time. Everything else is trained by gradient descent.
     seed : int
         Of everything random: initial weights, validation share, batches.
     dtype : {"float64", "float32"}

@@ -17,6 +17,16 @@ STAY = pcb.Stage(1, learning_rate=0.0)
 QUIET = {"backend": "numpy", "progress": False}
 
 
+@pytest.fixture(autouse=True)
+def few_conditions(monkeypatch, request):
+    """Let seven nodes be more than 24 conditions."""
+    if "told_by" not in request.node.name:
+        real = defaults.estimates
+        spoken = lambda recipe, data: real(recipe, data.isel(condition=slice(6)))  # noqa: E731
+        monkeypatch.setattr("pycellbox.fitting.api.estimates", spoken)
+        monkeypatch.setattr(defaults, "estimates", spoken)
+
+
 @pytest.fixture(scope="module")
 def plain():
     """Courses of two drugs, alone and together, that saturate; a node is left out now and then."""
@@ -149,3 +159,23 @@ def test_what_cannot_be_estimated_is_trained_and_says_why(plain, instruction, mo
     assert "no node is held" in fit.provenance["estimate"]["obstacle"]
     trained = pcb.fit(data, schedule=stages, penalty=penalty, **QUIET)
     np.testing.assert_array_equal(fit.predictions, trained.predictions)
+
+
+def test_courses_to_estimate_are_told_by_few_conditions_without_hidden_nodes(plain):
+    few, recipe = plain.isel(condition=slice(6)), pcb.Recipe()
+    assert defaults.estimates(recipe, few)
+    assert not defaults.estimates(recipe, plain)
+    hidden = few.copy(deep=True)
+    hidden["node_kind"] = "node", ["hidden", *few["node_kind"].values[1:]]
+    assert not defaults.estimates(recipe, hidden)
+    screen = plain.isel(time=-1, drop=True)
+    assert defaults.estimates(recipe, screen)
+
+
+def test_drugs_that_are_measured_are_trained(plain, monkeypatch):
+    few = plain.copy(deep=True)
+    few["response"][:, 1, 6] = 0.3
+    monkeypatch.setattr(defaults, "default_schedule", lambda data: ((pcb.Stage(2),), pcb.Penalty()))
+    fit = pcb.fit(few, **QUIET)
+    assert "drugs' own courses" in fit.provenance["estimate"]["obstacle"]
+    assert fit.model.drugs == "input"

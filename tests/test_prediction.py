@@ -229,6 +229,7 @@ def test_it_is_said_of_courses_that_nodes_were_estimated_before_the_training():
     network = pcb.networks.demo_network()
     design = pcb.simulation.perturbations(["aMEK", "aAKT"], network.node_kind, doses=[-1.0])
     courses = pcb.simulate(network, design, times=[0.5, 1, 2])
+    courses["response"] = courses["response"].where(courses["node_kind"] != "drug")
     fit = pcb.fit(courses, progress=False)
     assert "estimate  of each node, from which it was trained: κ = " in str(fit)
     assert "estimate    of each node" in command_line_summary(fit, courses, 0, "")

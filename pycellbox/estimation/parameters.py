@@ -41,6 +41,8 @@ def obstacle(problem: Problem) -> str:
         return "responses have standard deviations that differ, which is for steady states"
     if not inputs.any():
         return "no condition has a dose"
+    if not problem.steady and (problem.weight[:, :, structure.is_drug] > 0).any():
+        return "the drugs' own courses are measured, and it is for drugs that are at their doses"
     nodes = estimated(problem)
     read = nodes & read_from_others(structure)
     if not (nodes & ~read).any():

@@ -71,8 +71,9 @@ def estimates(recipe: Recipe, data: xr.Dataset) -> bool:
     """Whether the nodes of these data are estimated for this recipe, where they can be.
 
     They are where nothing asks for plain training: no schedule or penalty, no loss that is not
-    squares, and for steady states no solver that integrates up to a horizon, at which they may not
-    have settled.
+    squares, no hidden node, and for steady states no solver that integrates up to a horizon, at
+    which they may not have settled. Of time courses there have to be fewer conditions than nodes:
+    more can tell which node acts on which.
     """
     courses = "time" in data["response"].dims
     usual = ((FROM_ESTIMATE,), COURSES) if courses else ((AS_ESTIMATED,), Penalty())
@@ -81,7 +82,9 @@ def estimates(recipe: Recipe, data: xr.Dataset) -> bool:
     left_open = recipe.schedule is None and recipe.penalty is None and settled
     squares = recipe.loss is None or recipe.measure.name == "mse"
     drugs = bool((data["node_kind"] == "drug").any())
-    return drugs and squares and (left_open or resolved)
+    hidden = bool((data["node_kind"] == "hidden").any())
+    few = not courses or data.sizes["condition"] < data.sizes["node"]
+    return drugs and few and not hidden and squares and (left_open or resolved)
 
 
 def time_span(data: xr.Dataset, horizon: float | None, time_scale: float) -> float:
