@@ -64,7 +64,7 @@ from pycellbox.pruning import Pruned, prune
 from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine
 from pycellbox.result import Fit
-from pycellbox.schedule import LBFGS, AdamW, Stage
+from pycellbox.schedule import LBFGS, LM, AdamW, Stage
 from pycellbox.simulation import simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
@@ -72,6 +72,7 @@ from pycellbox.splits import Split
 
 __all__ = [
     "LBFGS",
+    "LM",
     "ODE",
     "RK4",
     "AdamW",

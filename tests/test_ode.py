@@ -15,54 +15,10 @@ from scipy.integrate import solve_ivp
 
 import pycellbox as pcb
 from pycellbox.models import Structure
-from pycellbox.models.declared import starts_of
 from pycellbox.models.model import model_from_dict, model_to_dict
 from pycellbox.numerics.lowering import equations_of
 from pycellbox.numerics.parametrization import Parametrization
-from pycellbox.problem import parameter_dataset
-
-TRUTH = {"N": 763.0, "beta": 1.7, "gamma": 0.45, "rho": 0.95, "I0": 1.0}
-SIR = {"S": "-beta*S*I/N", "I": "beta*S*I/N - gamma*I", "R": "gamma*I"}
-
-
-def sir(**options):
-    parameters = {
-        "N": pcb.Parameter(763, fixed=True),
-        "beta": pcb.Parameter(positive=True),
-        "gamma": pcb.Parameter(0.4, scale="log"),
-        "rho": pcb.Parameter(0.9, lower=0, upper=1.5),
-        "I0": pcb.Parameter(2, positive=True),
-    }
-    given = {
-        "parameters": parameters,
-        "observe": {"cases": "rho*I"},
-        "initial": {"S": "N - I0", "I": "I0", "R": 0},
-    }
-    return pcb.ODE(SIR, **given | options)
-
-
-def courses(nodes, times, c=1, kind="protein", **more):
-    shape = (c, len(times), len(nodes))
-    rng = np.random.default_rng(0)
-    return xr.Dataset(
-        {
-            "perturbation": (("condition", "node"), np.zeros((c, len(nodes)))),
-            "response": (("condition", "time", "node"), rng.normal(size=shape)),
-            **more,
-        },
-        coords={
-            "condition": [f"c{i}" for i in range(c)],
-            "node": list(nodes),
-            "node_kind": ("node", [kind] * len(nodes)),
-            "time": ("time", np.asarray(times, float), {"units": "d"}),
-        },
-    )
-
-
-def parameters_of(model, nodes, values):
-    structure = Structure.over(model, nodes, ["protein"] * len(nodes))
-    arrays = {name: np.asarray(value, float) for name, value in values.items()}
-    return parameter_dataset(structure, arrays)
+from tests.support.equations import MODELS, TRUTH, courses, laid, measured, parameters_of, sir
 
 
 def test_states_and_observables_are_those_of_an_independent_solver():
@@ -79,39 +35,6 @@ def test_states_and_observables_are_those_of_an_independent_solver():
     exact = solve_ivp(rate, (0, 12), [N - i0, i0, 0], t_eval=times, rtol=1e-11, atol=1e-11).y
     np.testing.assert_allclose(found.sel(node=["S", "I", "R"])[0].T, exact, rtol=1e-6)
     np.testing.assert_allclose(found.sel(node="cases")[0], rho * exact[1], rtol=1e-6)
-
-
-def rates(x, p, u):
-    return np.stack([p.k[0] * u[0] - p.k[1] * x[0] * x[1], pcb.tanh(p.M @ x)[1] - p.k[2] * x[1]])
-
-
-MODELS = {
-    "texts": sir(),
-    "traced": pcb.ODE(
-        rates,
-        states=["a", "b"],
-        parameters={"k": [1.0, 0.5, 0.3], "M": pcb.Parameter(shape=(2, 2)), "s": 0.7},
-        inputs=["dose"],
-        observe={"both": lambda x, p, u: p.s * x[0] * x[1] + u[0]},
-        initial={"a": pcb.Parameter(0.3), "b": "s*dose + 0.1"},
-    ),
-    "neural": pcb.NeuralODE(["a", "b"], hidden=3, inputs={"d": "dose"}, initial={"a": 0.2}),
-    "powers": pcb.ODE(
-        {"x": "-k*x**n/(1 + x**n)"}, parameters={"k": 1.0, "n": 2.5}, initial={"x": 2.0}
-    ),
-}
-
-
-def laid(name):
-    model = MODELS[name]
-    nodes = [*model.own_nodes, *model.inputs.values()]
-    data = courses(nodes, [0.0, 0.5, 1.0, 2.0], c=3)
-    data["perturbation"].loc[{"node": list(model.inputs.values())}] = [[0.5], [1.0], [0.0]]
-    rng = np.random.default_rng(3)
-    values = {k: starts_of(one) * rng.uniform(0.8, 1.2) for k, one in model.parameters.items()}
-    values = {k: v if MODELS[name].parameters[k].held.any() else v + 0.1 for k, v in values.items()}
-    values |= {"N": np.array(763.0)} if name == "texts" else {}
-    return model, data, parameters_of(model, nodes, values)
 
 
 @pytest.mark.parametrize("treated", [False, True])
@@ -151,15 +74,6 @@ def test_a_field_has_the_jacobian_of_differences(name):
 
 
 FIT = {"schedule": pcb.Stage(12, learning_rate=0.05), "progress": False}
-
-
-def measured():
-    model, times = sir(), np.arange(1.0, 13)
-    p = parameters_of(model, ["cases", "S", "I", "R"], TRUTH)
-    data = courses(["cases"], times, c=2)
-    x = pcb.solve(model, p, data["perturbation"], solver=pcb.RK4(0.1), times=times)
-    data["response"][...] = x.sel(node=["cases"]).values
-    return data
 
 
 def test_a_fit_finds_the_parameters_of_its_data():

@@ -19,6 +19,7 @@ from pycellbox.data import validate
 from pycellbox.data.hidden import with_nodes
 from pycellbox.doubts import doubt_data
 from pycellbox.errors import BackendWarning, OptionError, warn
+from pycellbox.fitting import lm
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
 from pycellbox.fitting.checkpoint import Checkpoint
 from pycellbox.fitting.clock import Clock
@@ -245,6 +246,7 @@ def _problem(recipe: Recipe, data: xr.Dataset) -> Problem:
     structure.check()
     problem = Problem.from_dataset(data, structure, recipe.horizon, np.dtype(recipe.dtype))
     check_stage_horizons(recipe.stages, problem)
+    lm.check(recipe, problem.structure)
     return problem
 
 

@@ -14,7 +14,7 @@ from pycellbox.errors import OptionError
 from pycellbox.fitting.prediction import AS_ESTIMATED, COURSES, FROM_ESTIMATE, predicting
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
-from pycellbox.schedule import AdamW, Stage
+from pycellbox.schedule import LM, AdamW, Stage
 from pycellbox.solvers import SOLVERS, Adaptive, Solver, SteadyState, Tsit5
 from pycellbox.solving import check_steady
 from pycellbox.times import time_grid
@@ -58,6 +58,8 @@ def resolve(recipe: Recipe, data: xr.Dataset, estimating: bool | None = None) ->
         stages, penalty = ((AS_ESTIMATED,), Penalty()) if steady else ((FROM_ESTIMATE,), COURSES)
     if not steady or stages != (AS_ESTIMATED,):
         recipe = recipe.replace(loss=recipe.measure)
+    if any(isinstance(stage.optimizer, LM) for stage in recipe.stages):
+        penalty = dataclasses.replace(penalty, l1=0.0)  # which is no square
     return recipe.replace(
         solver=solver,
         schedule=stages if recipe.schedule is None else recipe.schedule,

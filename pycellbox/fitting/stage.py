@@ -16,12 +16,12 @@ from pycellbox.backends.levels import session_of
 from pycellbox.backends.protocol import Batch, Iteration, TrainingRun
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting import lbfgs
+from pycellbox.fitting import lbfgs, lm
 from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Array, Problem
-from pycellbox.schedule import LBFGS, AdamW, Stage
+from pycellbox.schedule import LBFGS, LM, AdamW, Stage
 
 if TYPE_CHECKING:
     from pycellbox.fitting.loop import Training
@@ -38,8 +38,9 @@ class StageRun:
         problem = up_to(training.problem, stage.horizon)
         self.horizon, self.times = float(problem.times[-1]), problem.times.size
         clock = training.clock
+        self.problem = clock.problem(problem)
         session = session_of(
-            training.backend, clock.problem(problem), clock.solver(training.solver), training.loss
+            training.backend, self.problem, clock.solver(training.solver), training.loss
         )
         train_weight = problem.weight[training.train]
         objective = Objective(
@@ -61,12 +62,12 @@ class StageRun:
 
     def go_on(self, state: TrainingState) -> None:
         """Take up a state of this stage; ValueError if it is none."""
-        if not state.optimizer:  # its beginning, where L-BFGS starts again too
+        if not state.optimizer:  # its beginning, where LBFGS and LM start again too
             if state.iteration:
                 raise ValueError("the state of the optimizer is missing")
             return
-        if isinstance(self.stage.optimizer, LBFGS):
-            raise ValueError("a stage of L-BFGS has a state of AdamW")
+        if not isinstance(self.stage.optimizer, AdamW):
+            raise ValueError("a stage of SciPy's has a state of AdamW")
         run, session = self._adamw(self.stage.optimizer), self.judge.objective.session
         state.check_optimizer(run.state())
         run.restore(state.optimizer)
@@ -84,8 +85,8 @@ class StageRun:
 
     def run(self) -> None:
         """Run it, from its beginning or from where it was left."""
-        if isinstance(self.stage.optimizer, LBFGS):
-            self._run_lbfgs(self.stage.optimizer)
+        if isinstance(self.stage.optimizer, LBFGS | LM):
+            self._run_scipy(self.stage.optimizer)
         else:
             self._run_adamw(self._left or self._adamw(self.stage.optimizer))
 
@@ -123,7 +124,7 @@ class StageRun:
             run.finish()
         self.t.keep(run.best_raw, retried + run.retried)
 
-    def _run_lbfgs(self, options: LBFGS) -> None:
+    def _run_scipy(self, options: LBFGS | LM) -> None:
         def report(raw: Array, objective: float, loss: float, length: float) -> bool:
             validation, stop = self.judge.see(raw, objective)
             iteration = Iteration(objective, loss, validation, length)
@@ -137,7 +138,13 @@ class StageRun:
         start, most = self.t.kept.raw, self.stage.iterations
         begun = self._watched(None)  # from which it starts again
         with self._kept_if_interrupted(begun):
-            lbfgs.minimize(self.judge.objective, options, start, most, self.t.train, report)
+            if isinstance(options, LBFGS):
+                lbfgs.minimize(self.judge.objective, options, start, most, self.t.train, report)
+                return
+            squares = lm.Squares(
+                self.judge.objective, self.t.loss, self.problem, self.t.train, start
+            )
+            lm.minimize(squares, options, start, most, report)
 
     def _batches(self) -> Iterator[tuple[Batch, Any]]:
         """Batches without end, in an order drawn anew each epoch; the generator after each."""

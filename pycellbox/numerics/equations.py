@@ -68,6 +68,21 @@ class Field(ABC):
         """Product of a vector, (c, n), with ∂f/∂x at states (c, n), by default from `pull_back`."""
         return self.pull_back(x, vector, Gradients())
 
+    def slopes(self, x: Array) -> tuple[Array, Array] | None:
+        """∂f/∂x, (c, n, n), and ∂f/∂θ by the entries of all parameters, (c, n, θ).
+
+        None by default: Jacobians of trajectories are then made row by row from `pull_back`.
+        """
+        return None
+
+    def start_slopes(self) -> Array | None:
+        """Return ∂x(0)/∂θ by the entries of all parameters, (c, n, θ); None where not known."""
+        return None
+
+    def observe_slopes(self, x: Array, of_states: Array) -> Array:
+        """Return what `observe` makes of derivatives, (c, n, θ), at states; by default those."""
+        return of_states
+
     def breaks(self, x: Array) -> dict[int, str]:
         """Say, by the number of a condition, which equation has no derivative at states (c, n)."""
         return {}

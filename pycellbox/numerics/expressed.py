@@ -65,6 +65,15 @@ class _Programs:
         return self._program([derivatives.jacobian(self._formulas.rates, wanted)])
 
     @cached_property
+    def start_slopes(self) -> Program:
+        return self._program([derivatives.jacobian(self._formulas.start, self._parameters)])
+
+    @cached_property
+    def observed_slopes(self) -> Program:
+        wanted = [self._x, *self._parameters]
+        return self._program([derivatives.jacobian(self._formulas.observed, wanted)])
+
+    @cached_property
     def start(self) -> Program:
         return self._program([self._formulas.start])
 
@@ -183,6 +192,33 @@ class ExpressedField(Field):
         J, states = np.zeros((*x.shape, x.shape[1]), x.dtype), self._equations.states
         J[:, states[:, None], states] = self._run("jacobian", x=self._at(x))[0]
         return J
+
+    def slopes(self, x: Array) -> tuple[Array, Array]:
+        """See `Field.slopes`."""
+        states, (c, n) = self._equations.states, x.shape
+        (found,) = self._run("slopes", x=self._at(x))
+        of_states = np.zeros((c, n, n), x.dtype)
+        of_states[:, states[:, None], states] = found[:, :, : states.size]
+        of_parameters = np.zeros((c, n, found.shape[2] - states.size), x.dtype)
+        of_parameters[:, states] = found[:, :, states.size :]
+        return of_states, of_parameters
+
+    def start_slopes(self) -> Array:
+        """See `Field.start_slopes`."""
+        (found,) = self._run("start_slopes")
+        whole = np.zeros((*self._shape, found.shape[2]), self._dtype)
+        whole[:, self._equations.states] = found
+        return whole
+
+    def observe_slopes(self, x: Array, of_states: Array) -> Array:
+        """See `Field.observe_slopes`."""
+        states, where = self._equations.states, self._equations.observed
+        if where.size:
+            (found,) = self._run("observed_slopes", x=self._at(x))
+            of_states = of_states.copy()
+            through = found[:, :, : states.size] @ of_states[:, states]
+            of_states[:, where] = through + found[:, :, states.size :]
+        return of_states
 
     def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
         """See `Field.start_gradient`."""

@@ -116,6 +116,26 @@ class Restrained(Field):
         """See `Field.transposed`."""
         return self._field.transposed(x, self._moving(vector))
 
+    def slopes(self, x: Array) -> tuple[Array, Array] | None:
+        """See `Field.slopes`."""
+        found = self._field.slopes(x)
+        if found is None or self._moves is None:
+            return found
+        of_states, of_parameters = (np.where(self._moves[:, :, None], part, 0) for part in found)
+        return of_states, of_parameters
+
+    def start_slopes(self) -> Array | None:
+        """See `Field.start_slopes`."""
+        return self._field.start_slopes()
+
+    def observe_slopes(self, x: Array, of_states: Array) -> Array:
+        """See `Field.observe_slopes`."""
+        return self._field.observe_slopes(x, of_states)
+
+    def breaks(self, x: Array) -> dict[int, str]:
+        """See `Field.breaks`."""
+        return self._field.breaks(x)
+
     def observe(self, states: Array) -> None:
         """See `Field.observe`."""
         self._field.observe(states)

@@ -368,6 +368,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "open_data": (pcb.open_data, {"path": written}),
         "save_data": (pcb.save_data, {"dataset": data, "path": folder / "copy.nc"}),
         "load": (pcb.load, {"path": open_fit}),
+        "LM": (pcb.LM, {"tolerance": 1e-6}),
         "condition_labels": (
             condition_labels,
             {"perturbation": u.values, "nodes": labels["nodes"]},

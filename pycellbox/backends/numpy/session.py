@@ -10,6 +10,7 @@ import numpy as np
 
 from pycellbox.backends.numpy.integrate import integrate, reverse
 from pycellbox.backends.numpy.setting import evaluation
+from pycellbox.backends.numpy.tangents import along
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import UNSTABLE, check_gradient, check_memory
@@ -72,7 +73,17 @@ class NumpySession(PlainSession):
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         if isinstance(self.equations, Lowering):
             return residuals_and_jacobian(self.problem, parameters, self._solve)
-        return self._by_reverse(parameters)
+        with evaluation(*self.problem.perturbation.shape):
+            trajectory = self._forward(parameters, None, True)[2]
+            slopes = along(trajectory)
+        if slopes is None:
+            return self._by_reverse(parameters)
+        problem, measured = self.problem, self.problem.weight > 0
+        residual = ((trajectory.states - problem.response) * problem.weight)[measured]
+        rows = slopes[measured][:, problem.structure.layout.free]
+        if not np.isfinite(rows).all():
+            raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
+        return residual, rows * problem.weight[measured][:, None]
 
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
         times = self.problem.times if times is None else times

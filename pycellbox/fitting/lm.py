@@ -1,0 +1,170 @@
+"""Levenberg–Marquardt (SciPy's trust region) on residuals of raw parameters, full batch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+
+from pycellbox.errors import DivergenceError, OptionError, SolverError
+from pycellbox.fitting.objective import Objective
+from pycellbox.models import Structure
+from pycellbox.objective import Loss, Penalty
+from pycellbox.problem import Array, Problem
+from pycellbox.recipe import Recipe
+from pycellbox.schedule import LM
+
+
+class _EnoughError(Exception):
+    """Ends SciPy's loop."""
+
+
+def check(recipe: Recipe, structure: Structure) -> None:
+    """Refuse what is no sum of squares, where a stage is to minimize one.
+
+    Raises
+    ------
+    OptionError
+    """
+    for number, stage in enumerate(recipe.stages):
+        if not isinstance(stage.optimizer, LM):
+            continue
+        where = f"stage {number} has the optimizer LM, which minimizes sums of squares"
+        if recipe.measure.name == "mae":
+            raise OptionError(f"{where}: use loss='mse' or 'huber' with it, not 'mae'.")
+        penalty = stage.penalty or recipe.penalty or Penalty()
+        if structure.layout.spread(penalty.strengths("l1")).any():
+            raise OptionError(f"{where}: a penalty l1 is none; use l2, or pcb.Penalty() for none.")
+        if structure.levels:
+            raise OptionError(f"{where}: fitted levels have no Jacobian; use AdamW or LBFGS.")
+
+
+class Squares:
+    """Residuals of training conditions and of the penalty, as functions of the free entries of θ.
+
+    Parameters
+    ----------
+    objective : Objective
+    loss : Loss
+        "mse" or "huber".
+    problem : Problem
+        That of the objective's session.
+    train : ndarray of int
+        Training conditions.
+    raw : ndarray, (θ,)
+        With what is fixed.
+    """
+
+    def __init__(
+        self, objective: Objective, loss: Loss, problem: Problem, train: Array, raw: Array
+    ) -> None:
+        self.objective, self.loss, self.problem, self._raw = objective, loss, problem, raw
+        self.free = objective.parametrization.layout.free
+        self._measured = problem.weight > 0
+        self._rows = np.isin(np.argwhere(self._measured)[:, 0], train)
+        self._count = max(int(self._rows.sum()), 1)
+        # SciPy minimizes half the sum of squares: this makes of it the mean that the loss is.
+        self._per = self._count * (1.0 if loss.name == "mse" else 2.0)
+        strengths = objective.strengths[1].astype(np.float64)
+        self._some = np.flatnonzero(strengths)
+        self._roots = np.sqrt(strengths[self._some] * self._per)
+
+    def point(self, x: Array) -> Array:
+        """θ of its free entries."""
+        point = self._raw.copy()
+        point[self.free] = x
+        return point
+
+    def residuals(self, x: Array) -> Array:
+        """Return all of them; NaN where a trajectory blows up: the next step is shorter then."""
+        point, problem = self.point(x), self.problem
+        states = np.full(problem.response.shape, np.nan)
+        with contextlib.suppress(DivergenceError, SolverError):
+            parameters = self.objective.parametrization.constrain(point)
+            states = self.objective.session.solution(parameters).states
+        with np.errstate(over="ignore", invalid="ignore"):
+            r = ((states - problem.response) * problem.weight)[self._measured][self._rows]
+            return np.concatenate([r, self._roots * self._penalized(point)], dtype=np.float64)
+
+    def jacobian(self, x: Array) -> tuple[Array, float, float, float]:
+        """Return that of the residuals, the objective, its loss, and the norm of the gradient."""
+        point = self.point(x)
+        r, J = self.objective.residuals_and_jacobian(point)
+        r, J = r[self._rows], J[self._rows]
+        value, near = self._loss(r)
+        of_penalty = self._roots * self._penalized(point)
+        whole = np.concatenate([J, self._roots[:, None] * self._slopes(point)])
+        gradient = whole.T @ np.concatenate([near, 2 * of_penalty * self._count / self._per])
+        total = value + float(of_penalty @ of_penalty) / self._per
+        return whole, total, value, float(np.linalg.norm(gradient)) / self._count
+
+    def _loss(self, r: Array) -> tuple[float, Array]:
+        """Mean loss of residuals, and the derivative of its sum."""
+        if self.loss.name == "mse":
+            return float(r @ r) / self._count, 2 * r
+        near = np.clip(r, -self.loss.delta, self.loss.delta)
+        return float(near @ (r - near / 2)) / self._count, near
+
+    def _penalized(self, point: Array) -> Array:
+        pair = self.objective.parametrization
+        if self.objective.penalty.of == "effective":
+            point = pair.structure.layout.join(pair.constrain(point))
+        return point[self._some]
+
+    def _slopes(self, point: Array) -> Array:
+        """Differentiate what is penalized by the free entries."""
+        pair = self.objective.parametrization
+        if self.objective.penalty.of == "raw":
+            return np.eye(point.size)[self._some][:, self.free]
+        layout = pair.structure.layout
+        slopes = pair.pull_back(point, layout.split(np.eye(layout.size)[self._some]))
+        return slopes[:, self.free]
+
+
+def minimize(
+    squares: Squares,
+    options: LM,
+    raw: Array,
+    iterations: int,
+    report: Callable[[Array, float, float, float], bool],
+) -> None:
+    """Minimize from ``raw``.
+
+    ``report`` sees every accepted iterate (raw parameters, objective, loss, norm of the gradient)
+    and returns True to stop.
+
+    Raises
+    ------
+    DivergenceError
+        The start itself blows up.
+    """
+    from scipy.optimize import least_squares
+
+    done = 0
+
+    def jacobian(x: Array) -> Array:
+        nonlocal done
+        J, *figures = squares.jacobian(x)
+        if report(squares.point(x), *figures) or done == iterations:
+            raise _EnoughError
+        done += 1
+        return J
+
+    start = raw[squares.free].astype(np.float64)
+    problem, pair = squares.problem, squares.objective.parametrization
+    found = squares.objective.session.solution(pair.constrain(raw))
+    found.check(problem.conditions, problem.times)
+    robust = {} if squares.loss.name == "mse" else {"loss": "huber", "f_scale": squares.loss.delta}
+    with contextlib.suppress(_EnoughError):
+        least_squares(
+            squares.residuals,
+            start,
+            jacobian,
+            x_scale="jac",
+            ftol=options.tolerance,
+            xtol=options.tolerance,
+            gtol=options.tolerance,
+            max_nfev=20 * iterations,
+            **robust,
+        )
