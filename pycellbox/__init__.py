@@ -54,6 +54,7 @@ from pycellbox.graph.functions import (
     tanh,
     where,
 )
+from pycellbox.growing import Grow
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import ODE, CellBox, NeuralODE
@@ -88,6 +89,7 @@ __all__ = [
     "Evaluation",
     "FileWarning",
     "Fit",
+    "Grow",
     "Heun",
     "Initialization",
     "Loss",

@@ -22,9 +22,10 @@ from pycellbox.common.options import (
     optional,
 )
 from pycellbox.common.texts import read_json
+from pycellbox.growing import SCHEDULE, Grow, entry_from_dict
 from pycellbox.models import MODEL, CellBox, Model, model_from_dict, model_to_dict
 from pycellbox.objective import LOSS, PENALTY, Loss, LossName, Penalty
-from pycellbox.schedule import SCHEDULE, Stage, stage_from_dict
+from pycellbox.schedule import Stage
 from pycellbox.solvers import SOLVER, Solver, solver_from_dict, solver_to_dict
 
 Dtype = Literal["float64", "float32"]
@@ -64,7 +65,7 @@ class Recipe:
         Huber's with a threshold of each node; else "mse".
     penalty : Penalty, optional
         On W, for every stage that has none of its own. None: as the data ask for.
-    schedule : Stage or sequence of Stage, optional
+    schedule : Stage, Grow, or sequence of these, optional
         Learning rates, iterations, batches, patience; kept as a tuple. None: as the data ask for.
     horizon : float, optional
         End of the integration for steady-state data. None: ten time scales after the last change
@@ -106,7 +107,7 @@ class Recipe:
     solver: Solver | None = None
     loss: LossName | Loss | None = None
     penalty: Penalty | None = None
-    schedule: Stage | Sequence[Stage] | None = None
+    schedule: Stage | Grow | Sequence[Stage | Grow] | None = None
     horizon: float | None = None
     time_scale: float | None = None
     purpose: Purpose = "prediction"
@@ -121,7 +122,7 @@ class Recipe:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The schedule; none where it is left open."""
+        """The schedule; none where it is left open. Windows that grow are one until a fit."""
         return () if self.schedule is None else SCHEDULE.read(self.schedule)
 
     def replace(self, **changes: Any) -> Recipe:
@@ -198,7 +199,7 @@ class Recipe:
                 given[name] = kind(**NAMED(name, given[name]))
         if isinstance(given.get("schedule"), list | tuple):
             given["schedule"] = [
-                stage if isinstance(stage, Stage) else stage_from_dict(stage)
+                stage if isinstance(stage, Stage | Grow) else entry_from_dict(stage)
                 for stage in given["schedule"]
             ]
         return cls(**given)

@@ -12,13 +12,11 @@ from pycellbox import views
 from pycellbox.common.frozen import Frozen
 from pycellbox.common.options import (
     NAMED,
-    Value,
     by_name,
     checked,
     choice,
     instance,
     integer,
-    listed,
     number,
     optional,
     settle,
@@ -103,6 +101,10 @@ class LM:
     tolerance: float = 1e-8
 
 
+Optimizer = AdamW | LBFGS | LM
+OPTIMIZER = instance(Optimizer, "pcb.AdamW(), pcb.LBFGS() or pcb.LM()")
+
+
 @checked(
     iterations=integer(1, MOST_ITERATIONS),
     learning_rate=by_name(number(0), RATE_GROUPS),
@@ -113,7 +115,7 @@ class LM:
     prefix=optional(integer()),
     decay=choice("constant", "cosine"),
     warmup=integer(0),
-    optimizer=instance(AdamW | LBFGS | LM, "pcb.AdamW(), pcb.LBFGS() or pcb.LM()"),
+    optimizer=OPTIMIZER,
 )
 @dataclass(frozen=True)
 class Stage:
@@ -157,7 +159,7 @@ class Stage:
     prefix: int | None = None
     decay: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
-    optimizer: AdamW | LBFGS | LM = field(default_factory=AdamW)
+    optimizer: Optimizer = field(default_factory=AdamW)
     _rates: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -229,7 +231,7 @@ class Stage:
         return options
 
 
-_OPTIMIZERS: dict[str, type[AdamW | LBFGS | LM]] = {"AdamW": AdamW, "LBFGS": LBFGS, "LM": LM}
+_OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "LBFGS": LBFGS, "LM": LM}
 _UNSET = {
     "horizon": "the fit's",
     "penalty": "the fit's",
@@ -259,13 +261,3 @@ def _every_rate(given: float | Mapping[str, float]) -> dict[str, float]:
     if "drug_shared" not in given:
         full["drug_shared"] = full["drug_to_node"]
     return dict.fromkeys(SHIFT_GROUPS, full["rates"]) | full
-
-
-def _stages(given: object) -> tuple[Stage, ...]:
-    stages: tuple[Stage, ...] = listed(instance(Stage, "")).read(
-        [given] if isinstance(given, Stage) else given
-    )
-    return stages
-
-
-SCHEDULE = Value(_stages, "a pcb.Stage(...) or a non-empty list of them")

@@ -28,6 +28,7 @@ from pycellbox.fitting.job import Job
 from pycellbox.fitting.prediction import Estimated, estimated
 from pycellbox.fitting.roles import split_roles, without_role
 from pycellbox.fitting.run import carry_out, check_stage_horizons
+from pycellbox.growing import Grow
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
 from pycellbox.models.structure import LEVEL
@@ -67,7 +68,7 @@ def fit(
     *,
     validation: float | Sequence[str] | xr.Dataset | None = None,
     solver: Solver | None = None,
-    schedule: Stage | Sequence[Stage] | None = None,
+    schedule: Stage | Grow | Sequence[Stage | Grow] | None = None,
     loss: LossName | Loss | None = None,
     penalty: Penalty | None = None,
     horizon: float | None = None,
@@ -105,7 +106,7 @@ def fit(
         steady states ``Tsit5(rtol=1e-4, atol=1e-6)``, which is taken, with a warning, for drug
         screens too by the JAX backend, which has no `SteadyState`; for time courses
         ``Tsit5(rtol=1e-5, atol=1e-7)``.
-    schedule : Stage or sequence of Stage, optional
+    schedule : Stage, Grow, or sequence of these, optional
         Learning rates, iterations, batches, patience of a training, for which it asks where nodes
         would be estimated. The default follows the data; it is kept in ``fit.recipe.schedule``.
     loss : str or Loss, optional

@@ -12,6 +12,7 @@ from pycellbox.common.labels import labels_along
 from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
 from pycellbox.fitting.prediction import AS_ESTIMATED, COURSES, FROM_ESTIMATE, predicting
+from pycellbox.growing import Grow
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
 from pycellbox.schedule import LM, AdamW, Stage
@@ -62,11 +63,17 @@ def resolve(recipe: Recipe, data: xr.Dataset, estimating: bool | None = None) ->
         penalty = dataclasses.replace(penalty, l1=0.0)  # which is no square
     return recipe.replace(
         solver=solver,
-        schedule=stages if recipe.schedule is None else recipe.schedule,
+        schedule=stages if recipe.schedule is None else _grown(recipe, data),
         penalty=penalty if recipe.penalty is None else recipe.penalty,
         horizon=horizon if steady else None,
         time_scale=time_scale,
     )
+
+
+def _grown(recipe: Recipe, data: xr.Dataset) -> list[Stage]:
+    """Return the schedule with the windows that these data give."""
+    each = [one.over(data) if isinstance(one, Grow) else (one,) for one in recipe.stages]
+    return [stage for stages in each for stage in stages]
 
 
 def estimates(recipe: Recipe, data: xr.Dataset) -> bool:

@@ -15,13 +15,14 @@ from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.options import checked, choice, flag, instance, integer, optional
 from pycellbox.errors import once
 from pycellbox.fitting.progress import Progress
+from pycellbox.growing import SCHEDULE
 from pycellbox.metrics import format_table, html_table, recovery
 from pycellbox.models import Structure, check_network
 from pycellbox.objective import PENALTY, Penalty
 from pycellbox.pruning.options import Choose, count, of_refits, parts, steps_to_take
 from pycellbox.pruning.path import Floats, Refits, losses_of, mean_and_error
 from pycellbox.result import FIT, Fit
-from pycellbox.schedule import SCHEDULE, Stage
+from pycellbox.schedule import Stage
 from pycellbox.simulation import truth as truth_of
 
 

@@ -369,6 +369,16 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "save_data": (pcb.save_data, {"dataset": data, "path": folder / "copy.nc"}),
         "load": (pcb.load, {"path": open_fit}),
         "LM": (pcb.LM, {"tolerance": 1e-6}),
+        "Grow": (
+            pcb.Grow,
+            {
+                "optimizer": pcb.AdamW(),
+                "windows": [1.0, 2.0],
+                "iterations": 3,
+                "learning_rate": 0.1,
+            },
+        ),
+        "Grow.over": (pcb.Grow(windows=2).over, {"data": course}),
         "condition_labels": (
             condition_labels,
             {"perturbation": u.values, "nodes": labels["nodes"]},

@@ -1,0 +1,139 @@
+"""Windows that lengthen: time courses fitted from their beginning on, bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from pycellbox.common.options import NAMED, Value, checked, instance, integer, listed, number, shown
+from pycellbox.common.plain import as_integer
+from pycellbox.errors import OptionError
+from pycellbox.schedule import LM, MOST_ITERATIONS, OPTIMIZER, Optimizer, Stage, stage_from_dict
+
+
+def _read_windows(given: object) -> Any:
+    if as_integer(given) is not None or isinstance(given, str):
+        return integer(1, 10_000).read(given)
+    ends = listed(number(0, above=True), most=10_000).read(given)
+    if list(ends) != sorted(set(ends)):
+        raise ValueError("they do not increase")
+    return ends
+
+
+@checked(
+    optimizer=OPTIMIZER,
+    windows=Value(_read_windows, "a number of windows, or times at which they end, increasing"),
+    iterations=integer(1, MOST_ITERATIONS),
+    learning_rate=instance(float | int | Mapping, "a learning rate, as pcb.Stage takes it"),
+)
+@dataclass(frozen=True)
+class Grow:
+    """Stages that fit longer and longer windows of time courses.
+
+    A fit of a whole course that begins far from its parameters seldom finds them: course and model
+    are out of step. Its beginning alone is easy, and what was found there is the start for a longer
+    window.
+
+    Parameters
+    ----------
+    optimizer : AdamW, LBFGS or LM
+        Of every window.
+    windows : int or sequence of float
+        How many, each with as many more measured times as the others, or times at which they end,
+        in the unit of the data. The last window is the whole course in any case.
+    iterations : int
+        At most so many in each.
+    learning_rate : float or mapping
+        As of `Stage`.
+
+    Examples
+    --------
+    >>> import pycellbox as pcb
+    >>> schedule = [pcb.Grow(pcb.LM(), windows=8), pcb.Stage(50, optimizer=pcb.LM())]
+    """
+
+    optimizer: Optimizer = field(default_factory=LM)
+    windows: Any = 8
+    iterations: int = 20
+    learning_rate: Any = 0.01
+
+    def __post_init__(self) -> None:
+        self._stage(None)  # what a stage refuses is refused now
+
+    def _stage(self, end: float | None) -> Stage:
+        return Stage(
+            self.iterations,
+            learning_rate=self.learning_rate,
+            horizon=end,
+            optimizer=self.optimizer,
+        )
+
+    @checked(data=instance(xr.Dataset, "a dataset"))
+    def over(self, data: xr.Dataset) -> tuple[Stage, ...]:
+        """Return the stages for data.
+
+        Parameters
+        ----------
+        data : Dataset
+            Time courses.
+
+        Returns
+        -------
+        tuple of Stage
+            One for each window, the last without an end of its own.
+
+        Raises
+        ------
+        OptionError
+            The data are steady states, or a window ends before the first measured time.
+        """
+        if "time" not in data["response"].dims:
+            raise OptionError("Grow is for time courses, and these data are steady states.")
+        times = data["time"].values
+        if isinstance(self.windows, int):
+            count = min(self.windows, times.size)
+            ends = [float(times[-(-times.size * (i + 1) // count) - 1]) for i in range(count)]
+        else:
+            ends = list(self.windows)
+        if ends[0] < times[0]:
+            raise OptionError(
+                f"Grow: windows={shown(self.windows)} begins before the first measured time, "
+                f"{times[0]:g}."
+            )
+        return (*(self._stage(end) for end in ends if end < times[-1]), self._stage(None))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values, for provenance.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
+        stage = self._stage(None).to_dict()
+        kept = {name: stage[name] for name in ("optimizer", "iterations", "learning_rate")}
+        windows = self.windows if isinstance(self.windows, int) else list(self.windows)
+        return {**kept, "windows": windows}
+
+
+def entry_from_dict(options: Mapping[str, Any]) -> Stage | Grow:
+    """Rebuild an entry of a schedule from what its `to_dict` made."""
+    given = NAMED("schedule", options)
+    if "windows" not in given:
+        return stage_from_dict(given)
+    windows = given.pop("windows")
+    stage = stage_from_dict(given)
+    return Grow(stage.optimizer, windows, stage.iterations, stage.rates())
+
+
+def _entries(given: object) -> tuple[Stage | Grow, ...]:
+    found: tuple[Stage | Grow, ...] = listed(instance(Stage | Grow, "")).read(
+        [given] if isinstance(given, Stage | Grow) else given
+    )
+    return found
+
+
+SCHEDULE = Value(_entries, "a pcb.Stage(...), a pcb.Grow(...), or a non-empty list of them")
