@@ -121,7 +121,7 @@ class Grow:
 
 def entry_from_dict(options: Mapping[str, Any]) -> Stage | Grow:
     """Rebuild an entry of a schedule from what its `to_dict` made."""
-    given = NAMED("schedule", options)
+    given = NAMED("Stage", options)
     if "windows" not in given:
         return stage_from_dict(given)
     windows = given.pop("windows")
