@@ -202,7 +202,6 @@ def fit(
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
     data = with_nodes(validate(data), asked.model.own_nodes)
     data, roles = split_roles(without_role(data), validation, asked.seed)
-    structure_of(data, asked.model).check()  # of what was asked for, whatever an estimate adds
     estimating = initial is None and estimates(asked, data)
     recipe = resolve(asked, data, estimating)
     chosen = get_backend(backend, model=recipe.model)

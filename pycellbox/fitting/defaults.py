@@ -55,7 +55,7 @@ def resolve(recipe: Recipe, data: xr.Dataset, estimating: bool | None = None) ->
     check_steady(solver, steady)
     stages, penalty = default_schedule(data)
     if estimates(recipe, data) if estimating is None else estimating:
-        recipe = recipe.replace(model=predicting(recipe.model, courses=not steady))
+        recipe = recipe.replace(model=predicting(recipe.model, data))
         stages, penalty = ((AS_ESTIMATED,), Penalty()) if steady else ((FROM_ESTIMATE,), COURSES)
     if not steady or stages != (AS_ESTIMATED,):
         recipe = recipe.replace(loss=recipe.measure)

@@ -74,19 +74,22 @@ class Estimated:
     said: dict[str, Any]
 
 
-def predicting(model: Model, courses: bool = False) -> Model:
+def predicting(model: Model, data: xr.Dataset) -> Model:
     """Return a network with all that an estimate is of; other equations as they are.
 
-    In courses drugs are at their doses from the beginning of a phase on.
+    In courses drugs are at their doses from the beginning of a phase on, and act on phenotypes as
+    on proteins, which there have to be.
     """
     if not isinstance(model, CellBox) or model.form != 0:
         return model
+    courses = "time" in data["response"].dims
+    proteins = (~data["node_kind"].isin(["drug", "phenotype"])).any().item()
     return dataclasses.replace(
         model,
         operating_point=model.operating_point is not False,
         common_effect=model.common_effect is not False,
         response_range="held",
-        drugs_on_phenotypes=courses or model.drugs_on_phenotypes,
+        drugs_on_phenotypes=(courses and proteins) or model.drugs_on_phenotypes,
         drug_columns="free" if courses else model.drug_columns,
         drugs="clamped" if courses else model.drugs,
     )
