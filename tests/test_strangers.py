@@ -22,6 +22,7 @@ import pycellbox as pcb
 from pycellbox.common.spreadsheet import csv_text, unescaped
 from pycellbox.data.container import read_datasets
 from pycellbox.data.hdf5 import check_content
+from pycellbox.data.heaps import broken_heap
 from pycellbox.errors import DataError, FileWarning, PycellboxError, ResultFileError
 from tests.support.problems import dataset
 
@@ -278,6 +279,27 @@ def test_an_attribute_that_claims_more_than_its_file_has_is_not_read(
     # The newer form of HDF5 has a checksum there.
     words = r"cannot be read" if libver == "latest" else r"attribute 'claims'.* unpacks to 4295 MB"
     with pytest.raises(ResultFileError, match=words):
+        pcb.open_data(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "size"),
+    [("room", 0), ("room", 8), ("room", 2**40), ("text", 2**40), ("text", 2**64 - 1)],
+)
+def test_a_damaged_heap_of_texts_is_not_walked(entry, size, data, tmp_path):
+    """The library would, without end, where the room that is left has no size."""
+    path = tmp_path / "data.nc"
+    pcb.data.validate(data).to_netcdf(path, engine="h5netcdf")
+    image = bytearray(path.read_bytes())
+    assert broken_heap(bytes(image)) is None
+    begin = image.index(b"GCOL\x01")
+    at = begin + 16
+    while entry != "text" and image[at : at + 2] != b"\0\0":
+        at += 16 + -(-int.from_bytes(image[at + 8 : at + 16], "little") // 8) * 8
+    image[at + 8 : at + 16] = size.to_bytes(8, "little")
+    assert broken_heap(bytes(image)) == begin
+    path.write_bytes(image)
+    with pytest.raises(ResultFileError, match="texts are damaged"):
         pcb.open_data(path)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pycellbox.data.heaps import broken_heap
+
 if TYPE_CHECKING:
     import h5py
 
@@ -63,6 +65,8 @@ def arrays_of(file: h5py.File, image: bytes | mmap) -> int:
     budget = _Budget(image)
     if file.id.get_create_plist().get_sizes() != (8, 8) or file.userblock_size:
         raise ForeignError("it has addresses of another size than 8 bytes")
+    if (place := broken_heap(image)) is not None:
+        raise ForeignError(f"its texts are damaged, at byte {place}")
     for item in _objects(file):
         if hasattr(item, "dtype"):
             _check_array(item, budget)
