@@ -63,10 +63,9 @@ def ours(task: Any, backend: str, shares: list[float], seed: int) -> Iterator[Ro
     """Fit with the task's options, else the defaults, and parts of their iterations."""
     import pycellbox as pcb
     from pycellbox.fitting.defaults import default_schedule
-    from pycellbox.schedule import SCHEDULE
 
     data, options = task.data, dict(task.options)
-    stages = SCHEDULE.read(options.pop("schedule", default_schedule(data)[0]))
+    stages = pcb.Recipe(schedule=options.pop("schedule", default_schedule(data)[0])).stages
 
     def fit(share: float) -> pcb.Fit:
         schedule = [
