@@ -252,7 +252,13 @@ class Parameter:
         return low + 1.0 if math.isfinite(low) else 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what differs from the defaults as plain values."""
+        """Return what differs from the defaults as plain values.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         told = {name: getattr(self, name) for name in ("lower", "upper", "fixed")}
         told |= {"positive": self.positive, "scale": self.scale, "shape": list(self.shape or ())}
         start = self.start
@@ -264,7 +270,23 @@ class Parameter:
     @classmethod
     @checked(options=NAMED)
     def from_dict(cls, options: Mapping[str, Any]) -> Parameter:
-        """Rebuild a parameter from `to_dict`."""
+        """Rebuild a parameter from `to_dict`.
+
+        Parameters
+        ----------
+        options : mapping
+            As `to_dict` made them.
+
+        Returns
+        -------
+        Parameter
+            An equal one.
+
+        Raises
+        ------
+        OptionError
+            An option is unknown or cannot be.
+        """
         given = dict(options)
         start = given.get("start")
         if isinstance(start, Mapping):

@@ -264,7 +264,13 @@ class ODE(Model):
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values: the graph of the equations, and what they are of."""
+        """Return it as plain values: the graph of the equations, and what they are of.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         formulas = self.rates
         return {
             "states": list(self.states),
@@ -279,7 +285,25 @@ class ODE(Model):
     @classmethod
     @checked()
     def from_dict(cls, options: Mapping[str, Any], mask: Any = None) -> Any:
-        """Rebuild a model from `to_dict`; nothing in it is evaluated."""
+        """Rebuild a model from `to_dict`; nothing in it is evaluated.
+
+        Parameters
+        ----------
+        options : mapping
+            As `to_dict` made them.
+        mask : None
+            Of other models; there is none here.
+
+        Returns
+        -------
+        ODE
+            An equal one.
+
+        Raises
+        ------
+        OptionError
+            It is no stored model.
+        """
         given = NAMED("model", options)
         wanted = {"states", "parameters", "inputs", "observe", "initial", "texts", "graph"}
         if set(given) != wanted or mask is not None:
