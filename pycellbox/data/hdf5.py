@@ -54,6 +54,8 @@ def check_content(file: h5py.File, image: bytes | mmap) -> int:
         its own size.
     """
     held = arrays_of(file, image)
+    if (place := broken_heap(image)) is not None:
+        raise ForeignError(f"its texts are damaged, at byte {place}")
     budget = _Budget(image)
     for item in _objects(file):
         _check_attributes(item, budget)
@@ -65,8 +67,6 @@ def arrays_of(file: h5py.File, image: bytes | mmap) -> int:
     budget = _Budget(image)
     if file.id.get_create_plist().get_sizes() != (8, 8) or file.userblock_size:
         raise ForeignError("it has addresses of another size than 8 bytes")
-    if (place := broken_heap(image)) is not None:
-        raise ForeignError(f"its texts are damaged, at byte {place}")
     for item in _objects(file):
         if hasattr(item, "dtype"):
             _check_array(item, budget)
