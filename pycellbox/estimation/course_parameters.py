@@ -8,7 +8,7 @@ import numpy as np
 
 from pycellbox.estimation.courses import CourseEstimate, estimate_courses
 from pycellbox.estimation.design import Design, Parts, saturated
-from pycellbox.estimation.estimate import typical
+from pycellbox.estimation.estimate import of_all_drugs
 from pycellbox.estimation.parameters import estimated, fixed
 from pycellbox.models import CellBox
 from pycellbox.problem import Array, Parameters, Problem
@@ -66,7 +66,7 @@ def estimate_of_courses(problem: Problem) -> tuple[CourseEstimate, Design]:
     model = problem.structure.model
     assert isinstance(model, CellBox)
     largest = largest_doses(phases.inputs[:, :, drugs])
-    design = Design.of(largest, flat[:, measured], Parts(shared=False, saturation=fixed(model)))
+    design = Design.of(largest, flat[:, measured], Parts(saturation=fixed(model)))
     found = estimate_courses(
         phases.columns(design, drugs), phases.starts, phases.pretreated, problem.times, outputs
     )
@@ -75,7 +75,7 @@ def estimate_of_courses(problem: Problem) -> tuple[CourseEstimate, Design]:
 
 def course_parameters(
     found: CourseEstimate, design: Design, problem: Problem, start: Parameters
-) -> tuple[Parameters, float]:
+) -> tuple[Parameters, dict[str, float]]:
     """Effective parameters (float64) of a problem whose drugs are clamped, rates per time scale.
 
     Nodes that were not measured are as at the ``start``. There are no edges between nodes that are
@@ -83,10 +83,7 @@ def course_parameters(
     """
     nodes, drugs = estimated(problem), problem.structure.is_drug
     made = {name: array.astype(np.float64) for name, array in start.items()}
-    V, sign = found.effects[:, :-1] / design.unit, design.sign[design.seen]
-    middle, pooled = typical(V * sign)
-    effects = (pooled * middle)[:, None] * design.sign
-    effects[:, design.seen] = V
+    effects, pooled = of_all_drugs(found.effects[:, :-1] / design.unit, design)
     made["W"] = np.zeros_like(made["W"])
     made["W"][np.ix_(nodes, drugs)] = effects / found.ranges[:, None]
     made["alpha"][nodes] = found.rates

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pycellbox.estimation.nodes import shortened
 from pycellbox.problem import Array
 
 RATES = np.array([0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
@@ -22,8 +23,7 @@ RATES = np.array([0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
 RANGE, EFFECTS, POINT = 1.5, 0.3, 0.5
 """A/max|y|, and penalties of V and of b, the latter relative to a node's mean square: those that
 screens have beforehand, of all inputs alike."""
-_FARTHEST = 2.5
-_STEPS, _HALVINGS, _FALLS = 40, 6, 1e-10
+_STEPS, _FALLS = 40, 1e-10
 _ENTRIES = 4e6  # of the derivatives of the nodes that are looked at together
 _LEAST_SHARE = 1e-3
 
@@ -162,7 +162,8 @@ class _Nodes:
             residual, J, matrix = self.normal(self.theta)
             downhill = np.einsum("mctp,mct->mp", J, residual) - self.penalties * self.theta
             step = np.linalg.solve(matrix, downhill[:, :, None])[:, :, 0]
-            before, value = value, self._shortened(step, value)
+            before = value
+            self.theta, value = shortened(self.value, self.theta, step, value)
             if ((before - value) <= _FALLS * before).all():
                 break
         residual, J, matrix = self.normal(self.theta)
@@ -173,17 +174,3 @@ class _Nodes:
         errors = np.linalg.solve(system, residual[..., None])[..., 0]
         left_out: Array = (errors**2).sum(axis=(1, 2))
         return left_out
-
-    def _shortened(self, step: Array, value: Array) -> Array:
-        """Take of each node's step what does not raise its objective; return the objectives."""
-        length, todo = np.ones(len(step)), np.ones(len(step), dtype=bool)
-        for _ in range(_HALVINGS):
-            there = self.theta + length[:, None] * step
-            there[:, -1] = np.clip(there[:, -1], -_FARTHEST, _FARTHEST)
-            new = self.value(there)
-            good = todo & (new <= value)
-            self.theta = np.where(good[:, None], there, self.theta)
-            value = np.where(good, new, value)
-            todo &= ~good
-            length[todo] /= 3
-        return value

@@ -110,7 +110,7 @@ def estimate(
     given = doses[:, design.seen]
     nodes = Nodes(design(doses), outputs[:, acted], weights[:, acted])
     first = _optimum(nodes, design.kinds, given, parts)
-    V, pooled = _effects(nodes, design)
+    V, pooled = of_all_drugs(design.effects(nodes.theta[:, :-1]), design)
 
     made = {name: np.zeros(m) for name in ("common", "point", "ranges", "own", "thresholds")}
     effects, between = np.zeros((m, doses.shape[1])), np.zeros((m, m))
@@ -118,8 +118,9 @@ def estimate(
     _put(made, acted, first, design.kinds)
     second = None
     if read.any():
-        basis = directions(nodes.states(nodes.theta, nodes.columns).T)
-        states = nodes.states(nodes.theta, nodes.columns).T @ basis
+        x = nodes.states(nodes.theta, nodes.columns).T
+        basis = directions(x)
+        states = x @ basis
         kinds = np.repeat([PROTEINS, COMMON], [basis.shape[1], int(parts.common)])
         columns = [states, treated(doses)[:, None]] if parts.common else [states]
         phenotypes = Nodes(np.concatenate(columns, axis=1), outputs[:, read], weights[:, read])
@@ -180,11 +181,18 @@ def _optimum(nodes: Nodes, kinds: Array, doses: Array, parts: Parts) -> Criterio
     return criterion
 
 
-def _effects(nodes: Nodes, design: Design) -> tuple[Array, dict[str, float]]:
-    """Effects of all drugs, (m, drug), and how much unseen ones have of the typical of a class."""
+def of_all_drugs(known: Array, design: Design) -> tuple[Array, dict[str, float]]:
+    """Complete effects (m, seen) by those of drugs that were not seen.
+
+    Returns
+    -------
+    effects : ndarray, (m, drug)
+    pooled : dict of str to float
+        How much unseen drugs have of the typical one of their class.
+    """
     seen, sign, pooled = design.seen, design.sign, dict[str, float]()
-    effects = np.zeros((len(nodes.theta), seen.size))
-    effects[:, seen] = design.effects(nodes.theta[:, :-1])
+    effects = np.zeros((len(known), seen.size))
+    effects[:, seen] = known
     for one in np.unique(design.classes[seen]):
         members = design.classes == one
         middle, share = typical((effects * sign)[:, members & seen])

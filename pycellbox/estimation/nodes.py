@@ -13,6 +13,7 @@ from saturation, A → ∞, and with b held at 0 it is ridge regression.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,7 +145,7 @@ class Nodes:
             at = self.normal(theta)
             downhill = (at.weighted * at.residual[:, :, None]).sum(axis=1) - penalties * theta
             step = np.linalg.solve(at.matrix, downhill[:, :, None])[:, :, 0]
-            theta, new = self._shortened(theta, step, value)
+            theta, new = shortened(self.value, theta, step, value)
             falls = float(np.max((value - new) / np.maximum(value, _LEAST)))
             value = new
             if falls < tolerance:
@@ -165,7 +166,7 @@ class Nodes:
             convex = np.linalg.eigvalsh(matrix)[:, 0] > 0
             matrix[~convex] = at.matrix[~convex]
             step = np.linalg.solve(matrix, downhill[:, :, None])[:, :, 0]
-            theta, value = self._shortened(theta, step, value)
+            theta, value = shortened(self.value, theta, step, value)
             if ((downhill * step).sum(axis=1) <= _POLISHED * value).all():
                 break
         self.theta = theta
@@ -190,18 +191,21 @@ class Nodes:
         matrix[:, k, k] += self.penalties
         return matrix
 
-    def _shortened(self, theta: Array, step: Array, value: Array) -> tuple[Array, Array]:
-        """Take of each node's step what does not raise its objective."""
-        length, todo = np.ones(len(theta)), np.ones(len(theta), dtype=bool)
-        theta, value = theta.copy(), value.copy()
-        for _ in range(_HALVINGS):
-            there = theta + length[:, None] * step
-            there[:, -1] = np.clip(there[:, -1], -_FARTHEST, _FARTHEST)
-            new = self.value(there)
-            good = todo & (new <= value)
-            theta[good], value[good] = there[good], new[good]
-            todo &= ~good
-            if not todo.any():
-                break
-            length[todo] /= 3
-        return theta, value
+
+def shortened(
+    objective: Callable[[Array], Array], theta: Array, step: Array, value: Array
+) -> tuple[Array, Array]:
+    """Take of each node's step what does not raise its objective, (m,), ``value`` at ``theta``."""
+    length, todo = np.ones(len(theta)), np.ones(len(theta), dtype=bool)
+    theta, value = theta.copy(), value.copy()
+    for _ in range(_HALVINGS):
+        there = theta + length[:, None] * step
+        there[:, -1] = np.clip(there[:, -1], -_FARTHEST, _FARTHEST)
+        new = objective(there)
+        good = todo & (new <= value)
+        theta[good], value[good] = there[good], new[good]
+        todo &= ~good
+        if not todo.any():
+            break
+        length[todo] /= 3
+    return theta, value

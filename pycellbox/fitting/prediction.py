@@ -111,46 +111,40 @@ def estimated(
     part = problem.rows(train)
     if why := obstacle(part):
         return why
-    if not part.steady:
-        return _estimated_courses(clock, problem, part, data, rng)
     drugs = problem.structure.is_drug
-    classes = data["group"].values[drugs].astype(str) if "group" in data.variables else None
-    found = estimate_of(part, classes=classes, robust=robust)
-    structure = structure_of(data, saturating(problem.structure.model, found.design))
-    laid, part = replace(problem, structure=structure), replace(part, structure=structure)
-    begin = equations_of(structure).start(part, Initialization(), rng)
-    labels = np.array(structure.nodes)[drugs]
-    return Estimated(laid, parameters_of(found, part, begin), _said(found, labels))
-
-
-def _estimated_courses(
-    clock: Clock, problem: Problem, part: Problem, data: xr.Dataset, rng: np.random.Generator
-) -> Estimated:
-    found, design = estimate_of_courses(clock.problem(part))
+    if part.steady:
+        classes = data["group"].values[drugs].astype(str) if "group" in data.variables else None
+        screen = estimate_of(part, classes=classes, robust=robust)
+        design = screen.design
+    else:
+        courses, design = estimate_of_courses(clock.problem(part))
     structure = structure_of(data, saturating(problem.structure.model, design))
     laid, part = replace(problem, structure=structure), replace(part, structure=structure)
     begin = equations_of(structure).start(clock.problem(part), Initialization(), rng)
-    parameters, pooled = course_parameters(found, design, part, begin)
-    labels = np.array(structure.nodes)[structure.is_drug]
-    return Estimated(laid, parameters, _of_doses(design, labels) | {"unseen_drug": pooled})
+    if part.steady:
+        start, pooled, said = parameters_of(screen, part, begin), screen.pooled, _strengths(screen)
+    else:
+        start, pooled = course_parameters(courses, design, part, begin)
+        said = {}
+    labels = np.array(structure.nodes)[drugs]
+    return Estimated(laid, start, said | _of_doses(design, labels, pooled))
 
 
-def _of_doses(design: Design, drugs: Array) -> dict[str, Any]:
-    unseen = ~design.seen
-    return {
-        "dose_saturation": design.saturation,
-        "dose_unit": design.unit,
-        "unseen_signs": dict(zip(drugs[unseen].tolist(), design.sign[unseen], strict=True)),
-    }
-
-
-def _said(found: Estimate, drugs: Array) -> dict[str, Any]:
-    own, pooled = found.own, found.pooled
+def _strengths(found: Estimate) -> dict[str, Any]:
+    own = found.own
     return {
         "strengths": found.strengths,
         **({"phenotypes": found.phenotypes} if found.phenotypes else {}),
         "chosen_by": "leave-one-out" if found.leaves_out else "evidence",
         "own_strengths": [float(own.min()), float(np.median(own)), float(own.max())],
-        **_of_doses(found.design, drugs),
+    }
+
+
+def _of_doses(design: Design, drugs: Array, pooled: dict[str, float]) -> dict[str, Any]:
+    unseen = ~design.seen
+    return {
+        "dose_saturation": design.saturation,
+        "dose_unit": design.unit,
+        "unseen_signs": dict(zip(drugs[unseen].tolist(), design.sign[unseen], strict=True)),
         "unseen_drug": pooled if len(pooled) > 1 else next(iter(pooled.values())),
     }
