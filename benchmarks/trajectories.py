@@ -1,98 +1,126 @@
-"""Trajectories fitted by equations of one's own: how many starts find the best known fit, how fast.
+"""Trajectories fitted by equations of one's own: how many starts find the best fit, how fast.
 
-lynx-hare: dx/dt = tanh(S x − b) on the logarithms of the pelts of hare and lynx, smoothed as in
-FitODE (Frank, arXiv:2207.04487), so that sums of squares can be compared with those published:
-minus the mean over both species; a natural cubic spline through the 91 years; convolved over
-years 0–90 with the density of a normal of sd 1.2 years, not renormalized at the ends; 181 points,
-half a year apart; the first of them is the start, which is not fitted.
+Works are in `works/`, a module each, which say what is measured and how. Rows are appended to
+OUT/trajectories.jsonl as they are made, one for each start; what is there already is not run again,
+so that a run can be stopped and taken up, or be given more starts. They know nothing of the version
+that made them: give a changed pycellbox another folder, or say `--again`.
 
     python benchmarks/trajectories.py --starts 10
+    python benchmarks/trajectories.py --only lynx-2 --backend julia
+    python benchmarks/trajectories.py --draw      # the table of what is there
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import statistics
+import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+# One thread: fits are small, and their times are to be compared.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import numpy as np
-import xarray as xr
-from scipy.interpolate import CubicSpline
-from scipy.stats import norm
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("JULIA_NUM_THREADS", "1")
 
 import pycellbox as pcb
 
-SPREAD = 1.2  # years
-BEST = 156.84  # sum of squares, two states; Frank's procedure: 156.84, 156.84, 183.9
-WINDOWS = [10.0, 20.0, 30.0, 45.0, 60.0, 75.0]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from works import Work, every
+
+from harness import report
+from harness.report import Row
+
+HERE = Path(__file__).resolve().parent
+
+KEY = ("work", "start", "backend")
 
 
-def smoothed() -> xr.Dataset:
-    """Logarithms of the pelts as FitODE smooths them: (1 condition, 181 times, 2 nodes)."""
-    pelts = pcb.datasets.lynx_hare()
-    logs = np.log(pelts["response"].values[0])
-    spline = CubicSpline(pelts["time"].values, logs - logs.mean(), bc_type="natural")
-    fine, times = np.linspace(0, 90, 9001), np.arange(0, 90.25, 0.5)
-    width = np.full(fine.size, fine[1])
-    width[[0, -1]] /= 2
-    weights = norm.pdf(times[:, None], fine, SPREAD) * width
-    dims = ("condition", "time", "node")
-    return xr.Dataset(
-        {
-            "perturbation": (("condition", "node"), np.zeros((1, 2))),
-            "response": (dims, (weights @ spline(fine))[None]),
-        },
-        {
-            "condition": ["Canada"],
-            "time": ("time", times, {"units": "y"}),
-            "node": ["Hare", "Lynx"],
-            "node_kind": ("node", ["protein", "protein"]),
-        },
-        {"transform": "log thousands of pelts, minus the mean, smoothed"},
-    )
+def run(work: Work, start: int, backend: str) -> Row:
+    """Do one start; one that fails says why."""
+    row: Row = dict(zip(KEY, (work.name, start, backend), strict=True))
+    began = time.perf_counter()
+    try:
+        found = work.run(start, backend)
+    except pcb.PycellboxError as error:
+        found = {"failed": f"{type(error).__name__}: {error}"}
+    return row | {"seconds": time.perf_counter() - began} | found
 
 
-def lynx_hare(starts: int) -> list[tuple[float, float]]:
-    """Sum of squares and seconds of each start."""
-    data = smoothed()
-    begin = data["response"].isel(condition=0, time=0)
-    small = pcb.normal(0, 0.1)
-    model = pcb.ODE(
-        lambda x, p: pcb.tanh(p.S @ x - p.b),
-        states=["Hare", "Lynx"],
-        parameters={
-            "S": pcb.Parameter(small, shape=(2, 2)),
-            "b": pcb.Parameter(small, shape=2),
-        },
-        initial={name: begin.sel(node=name).item() for name in ("Hare", "Lynx")},
-    )
-    schedule = [
-        pcb.Grow(pcb.LM(), windows=WINDOWS, iterations=20),
-        pcb.Stage(60, optimizer=pcb.LM()),
-    ]
-    found = []
-    for seed in range(starts):
-        began = time.perf_counter()
-        fit = pcb.fit(data, model, schedule=schedule, seed=seed, progress=False)
-        error = float(((fit.predictions - fit.data["response"]) ** 2).sum())
-        found.append((error, time.perf_counter() - began))
-        print(f"start {seed}: {error:.4f} in {found[-1][1]:.1f} s", flush=True)
-    return found
+def results(path: Path) -> list[Row]:
+    """Read what is there; of a row that was made again, the last."""
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return list({tuple(row[name] for name in KEY): row for row in rows}.values())
 
 
-def main() -> None:
-    """Print a table."""
+def carry_out(works: Sequence[Work], starts: int, backend: str, path: Path, again: bool) -> None:
+    """Run what is not there, and append the row of each start as soon as it has ended."""
+    done = set() if again else {tuple(row[name] for name in KEY) for row in results(path)}
+    for work in works:
+        for start in range(1 if work.once else starts):
+            if (work.name, start, backend) in done:
+                continue
+            row = run(work, start, backend)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            what = row.get("failed") or f"{row['value']:.5g}"
+            print(f"{work.name}, start {start}: {what} in {row['seconds']:.1f} s", flush=True)
+
+
+def table(rows: list[Row]) -> str:
+    """Make a table of the works that have rows, with a line for each backend."""
+    lines = []
+    for work in every():
+        for backend in dict.fromkeys(row["backend"] for row in rows):
+            mine = [row for row in rows if (row["work"], row["backend"]) == (work.name, backend)]
+            fine = [row for row in mine if "failed" not in row]
+            if not mine:
+                continue
+            failed, reached = len(mine) - len(fine), ""
+            if work.reached is not None:
+                reached = f"{sum(map(work.reached, fine))} of {len(mine)}"
+            lines.append({
+                "work": work.title,
+                "goal": work.goal,
+                "measured": work.measured(fine) if fine else "none ended",
+                "reached": reached + (f", {failed} failed" if failed else ""),
+                "seconds": statistics.median(row["seconds"] for row in mine),
+                "all": sum(row["seconds"] for row in mine),
+                "backend": backend,
+            })  # fmt: skip
+    columns = {"work": "work", "goal": "goal", "measured": "measured",
+               "reached": "starts that reach it", "seconds": "seconds, median",
+               "all": "seconds, all starts", "backend": "backend"}  # fmt: skip
+    machine = report.machine()
+    on = f"{machine['processor']}, {machine['cores']} cores, one of them used"
+    found = report.markdown(lines, columns)
+    return f"# Tables of `trajectories.py`\n\nMeasured on {on}.\n\n{found}\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--starts", type=int, default=10)
-    errors, seconds = np.array(lynx_hare(parser.parse_args().starts)).T
-    reached = int((errors < BEST + 0.01).sum())
-    print("\n| work | best | starts that reach 156.84 | seconds, median |\n|---|---|---|---|")
-    print(
-        f"| lynx-hare, 2 states | {errors.min():.2f} | {reached} of {errors.size} | "
-        f"{np.median(seconds):.1f} |"
-    )
+    add: Any = parser.add_argument
+    names = [work.name for work in every()]
+    add("--only", nargs="+", metavar="WORK", choices=names, default=names, help=", ".join(names))
+    add("--starts", type=int, default=10, help="of each work (default 10)")
+    add("--backend", default="numpy", help="of the fits (default numpy)")
+    add("--out", type=Path, default=Path("trajectories-out"), help="folder of the rows")
+    add("--table", type=Path, default=HERE / "trajectories.md", help="file of the table")
+    add("--again", action="store_true", help="run also what is there")
+    add("--draw", action="store_true", help="run nothing")
+    args = parser.parse_args(arguments)
+    path = args.out / "trajectories.jsonl"
+    report.cut_unfinished(path)
+    if not args.draw:
+        works = [work for work in every() if work.name in args.only]
+        carry_out(works, args.starts, args.backend, path, args.again)
+    text = table(results(path))
+    print(f"\n{text}")
+    args.table.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
