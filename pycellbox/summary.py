@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.models import Model
+from pycellbox.models import ODE, Model
 
 
 def summary(
@@ -28,7 +28,7 @@ def summary(
     return title, [
         ("equation", model.summary),
         ("loss", went or "not fitted"),
-        what_was_found(tree["parameters"].to_dataset()),
+        what_was_found(model, tree["parameters"].to_dataset()),
         *of_estimate(provenance),
         ("status", f"{provenance['status']}; {how}"),
     ]
@@ -61,11 +61,19 @@ def is_network(parameters: xr.Dataset) -> bool:
     return "W" in parameters and set(parameters["W"].dims) == {"target", "source"}
 
 
-def what_was_found(parameters: xr.Dataset) -> tuple[str, str]:
-    """Count a network's interactions, or name the parameters of another equation."""
+def what_was_found(model: Model, parameters: xr.Dataset) -> tuple[str, str]:
+    """Count a network's interactions, or give the parameters of another equation."""
     if is_network(parameters):
         return "W", interactions(parameters)
-    return "fitted", ", ".join(map(str, parameters.drop_vars("node_kind", errors="ignore")))
+    declared = model.parameters if isinstance(model, ODE) else {}
+    kept = [name for name, one in declared.items() if one.held.all()]
+    found = parameters.drop_vars(["node_kind", *kept], errors="ignore").data_vars
+    return "fitted", ", ".join(f"{name} {_size(values)}" for name, values in found.items())
+
+
+def _size(values: xr.DataArray) -> str:
+    """Write a number, or how many there are."""
+    return f"({' × '.join(map(str, values.shape))})" if values.ndim else f"{float(values):.4g}"
 
 
 def interactions(parameters: xr.Dataset) -> str:

@@ -206,7 +206,7 @@ def simulate(
     size = noise * np.abs(clean.values) if noise_kind == "relative" else noise
     values = clean.values + size * for_noise.standard_normal(clean.shape)
     values += _outliers(clean.shape, outliers, outlier_size, for_outliers)
-    values[_gaps(clean.shape, missing, for_gaps)] = np.nan
+    values[gaps(clean.shape, missing, for_gaps)] = np.nan
     values[..., laid["node_kind"].values == "hidden"] = np.nan
     data = laid.assign(response=clean.copy(data=values))
     if times is not None:
@@ -281,7 +281,7 @@ def _outliers(
     return np.where(hit, size * rng.choice([-1.0, 1.0], shape), 0.0)
 
 
-def _gaps(shape: tuple[int, ...], chance: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def gaps(shape: tuple[int, ...], chance: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Draw what is not measured, (condition[, time], node)."""
     gap = rng.random(shape) < chance
     # A node or a condition that was never measured is no data at all: it keeps an entry, drawn at

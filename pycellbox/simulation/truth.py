@@ -6,11 +6,14 @@ import json
 
 import xarray as xr
 
+from pycellbox.common.labels import labels_along
 from pycellbox.common.options import checked
 from pycellbox.common.texts import read_json
+from pycellbox.data.hidden import with_nodes
 from pycellbox.data.schema import DATASET
 from pycellbox.errors import DataError
-from pycellbox.models import CellBox
+from pycellbox.models import Model, Structure
+from pycellbox.models.model import model_from_dict, model_to_dict
 
 _PREFIX = "true_"
 _RESPONSE = "true_response"
@@ -18,15 +21,15 @@ _MODEL = "true_model"
 
 
 def with_truth(
-    data: xr.Dataset, model: CellBox, parameters: xr.Dataset, response: xr.DataArray
+    data: xr.Dataset, model: Model, parameters: xr.Dataset, response: xr.DataArray
 ) -> xr.Dataset:
     """Add the model, its parameters and the response without error to a dataset."""
-    named = {f"{_PREFIX}{name}": parameters[name] for name in ("W", *model.rates, *model.shifts)}
+    named = {f"{_PREFIX}{name}": parameters[name] for name in _names(data, model)}
     data = data.assign({**named, _RESPONSE: response.variable})
     for name in (*named, _RESPONSE):
         long_name = "response without noise and gaps" if name == _RESPONSE else name[len(_PREFIX) :]
         data[name].attrs = {"long_name": f"true {long_name}"}
-    data.attrs[_MODEL] = json.dumps(model.to_dict())
+    data.attrs[_MODEL] = json.dumps(model_to_dict(model))
     return data
 
 
@@ -37,12 +40,13 @@ def truth(data: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     data : Dataset
-        As `pycellbox.simulate` returns it, or a part of that, or read back from a file.
+        As `pycellbox.simulate` or `pycellbox.simulation.courses` returns it, or a part of that, or
+        read back from a file.
 
     Returns
     -------
     Dataset
-        W (target, source) and the other parameters (node) of the model, as `pycellbox.solve` and
+        The parameters of the model, such as W (target, source), as `pycellbox.solve` and
         `pycellbox.metrics.recovery` take them.
 
     Raises
@@ -54,16 +58,23 @@ def truth(data: xr.Dataset) -> xr.Dataset:
     --------
     >>> metrics.recovery(fit.parameters["W"], truth(data)["W"])  # doctest: +SKIP
     """
-    if "true_W" not in data:
+    names: tuple[str, ...] = ("W",)
+    if _MODEL in data.attrs:
+        model = true_model(data)
+        data = with_nodes(data, model.own_nodes)
+        names = _names(data, model)
+    if lacking := [name for name in names if f"{_PREFIX}{name}" not in data]:
         raise DataError(
-            "the dataset has no variable 'true_W'; only one that pcb.simulate made has a truth."
+            f"the dataset has no variable '{_PREFIX}{lacking[0]}'; only one that pcb.simulate or "
+            "pcb.simulation.courses made has a truth."
         )
     named = {
         str(name).removeprefix(_PREFIX): array.variable
         for name, array in data.data_vars.items()
         if str(name).startswith(_PREFIX) and name != _RESPONSE
     }
-    wanted = ("target", "source", "node", "node_kind")
+    dims = [str(dim) for variable in named.values() for dim in variable.dims]
+    wanted = list(dict.fromkeys([*dims, "node", "node_kind"]))
     if missing := [name for name in wanted if name not in data.coords]:
         raise DataError(f"the dataset has no {', '.join(missing)}, which its truth needs.")
     coords = {name: data.coords[name] for name in wanted}
@@ -71,7 +82,7 @@ def truth(data: xr.Dataset) -> xr.Dataset:
 
 
 @checked(data=DATASET)
-def true_model(data: xr.Dataset) -> CellBox:
+def true_model(data: xr.Dataset) -> Model:
     """Return the model that made a simulated dataset.
 
     Parameters
@@ -81,7 +92,7 @@ def true_model(data: xr.Dataset) -> CellBox:
 
     Returns
     -------
-    CellBox
+    Model
         The equation that was solved.
 
     Raises
@@ -93,5 +104,12 @@ def true_model(data: xr.Dataset) -> CellBox:
         raise DataError(
             f"the dataset has no attribute {_MODEL!r}; only one that pcb.simulate made has a truth."
         )
-    model: CellBox = CellBox.from_dict(read_json(data.attrs[_MODEL]))
+    model: Model = model_from_dict(read_json(data.attrs[_MODEL]))
     return model
+
+
+def _names(data: xr.Dataset, model: Model) -> tuple[str, ...]:
+    """Names of the parameters of a model over the nodes of data."""
+    whole = with_nodes(data, model.own_nodes)
+    nodes, kinds = labels_along(whole, "node"), whole["node_kind"].values
+    return tuple(Structure.over(model, nodes, kinds).layout.places)

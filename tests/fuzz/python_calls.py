@@ -440,6 +440,16 @@ def python_calls(folder: Path) -> dict[str, Call]:
             simulation.perturbations,
             {"drugs": ["x"], "nodes": labels["nodes"], "doses": [1.0], "combinations": True},
         ),
+        "courses": (
+            simulation.courses,
+            {
+                "model": pcb.ODE({"x": "-k*x"}, parameters={"k": 1.0}),
+                "parameters": {"k": 0.5},
+                "times": [0.0, 1.0],
+                "initial": {"x": [1.0, 2.0]},
+                **numpy,
+            },
+        ),
         "truth": (simulation.truth, {"data": simulated}),
         "true_model": (simulation.true_model, {"data": simulated}),
         "ji_experiment": (
