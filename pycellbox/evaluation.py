@@ -19,9 +19,10 @@ from pycellbox.errors import DataError
 from pycellbox.estimation.edgeless import WithoutEdges
 from pycellbox.metrics.differences import Difference
 
-UNSEEN = "unseen"
+UNSEEN, FORECAST = "unseen", "forecast"
 # Under the names of the fit's own roles, as they are counted in the caption.
-_ROLES = {"train": "fitted", "validation": "validation", "replicate": "replicate", UNSEEN: UNSEEN}
+_ROLES = {"train": "fitted", "validation": "validation", "replicate": "replicate",
+          FORECAST: FORECAST, UNSEEN: UNSEEN}  # fmt: skip
 _SHOWN = 3  # baselines in print
 _LEVEL = 0.05  # of what is more than chance, by convention
 _LEAST_P = 1e-4
@@ -65,7 +66,8 @@ class Evaluation:
         ``pearson`` and ``mse`` of every model, dims (model, node) and (model, condition). The
         coordinate ``role`` (condition) says what each condition was to the fit: "train" or
         "validation" (same label and perturbation), "replicate" (the perturbation of one of
-        those, under another label), or "unseen". Scores on all but the unseen flatter.
+        those, under another label), "forecast" (one of the fit's, measured here at later times
+        alone), or "unseen". Scores on training, validation and replicates flatter.
     predictions : dict of str to DataArray
         Of every model, for these conditions.
     notes : tuple of str
@@ -129,7 +131,7 @@ class Evaluation:
         counts = {name: roles.count(role) for role, name in _ROLES.items() if role in roles}
         parts = [f"{count} {name}" for name, count in counts.items()]
         rows = f"{parts[0]} rows" if len(parts) == 1 else f"{len(roles)} rows: {', '.join(parts)}"
-        lines = [f"scores on {rows}" + ("" if set(roles) == {UNSEEN} else _FLATTERED)]
+        lines = [f"scores on {rows}" + ("" if set(roles) <= {UNSEEN, FORECAST} else _FLATTERED)]
         if "mse_without_drugs" in self.table:
             kinds = self.by_node["node_kind"].values
             lines.append(
@@ -169,7 +171,10 @@ def roles_in_fit(data: xr.Dataset, fitted: xr.Dataset) -> npt.NDArray[np.str_]:
     same = dict(zip(zip(labels, seen, strict=True), used, strict=True))
     other = np.where(np.isin(asked, seen), "replicate", UNSEEN)
     conditions = zip(data["condition"].values, asked, strict=True)
-    return np.array([same.get(c, o) for c, o in zip(conditions, other, strict=True)], dtype=str)
+    known = [same.get(c, o) for c, o in zip(conditions, other, strict=True)]
+    if "time" in data["response"].dims and data["time"].values[0] > fitted["time"].values[-1]:
+        known = [role if role == UNSEEN else FORECAST for role in known]
+    return np.array(known, dtype=str)
 
 
 def evaluate(
@@ -187,7 +192,7 @@ def evaluate(
     observed = data["response"]
     times = observed["time"].values if "time" in observed.dims else None
     predictions = {model: predicted}
-    notes: list[str] = []
+    left_out: dict[str, list[str]] = {}  # by the reason
     known = known_baselines()
     for name in BASELINES.read(baselines):
         try:
@@ -195,9 +200,10 @@ def evaluate(
             if times is not None:
                 predictions[name] = predictions[name].sel(time=times)
         except DataError as error:
-            notes.append(f"without {name}: {error}")
+            left_out.setdefault(str(error), []).append(name)
         except KeyError:
-            notes.append(f"without {name}: it knows only the times it was fitted to")
+            reason = "known only at the times of the fit"
+            left_out.setdefault(reason, []).append(name)
             del predictions[name]
     by_condition = _grouped(predictions, observed, "condition")
     table = _table(predictions, observed)
@@ -206,7 +212,7 @@ def evaluate(
         by_node=_grouped(predictions, observed, "node"),
         by_condition=by_condition.assign_coords(role=("condition", roles_in_fit(data, training))),
         predictions=predictions,
-        notes=tuple(notes),
+        notes=tuple(f"without {', '.join(names)}: {why}" for why, names in left_out.items()),
         against_best=_against_best(table, predictions, observed),
     )
 

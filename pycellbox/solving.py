@@ -273,7 +273,9 @@ def label_states(
         "node": list(structure.nodes),
         "node_kind": ("node", list(structure.node_kind)),
     }
-    attrs = {"long_name": "response", "units": "1", "description": "log-ratio to the control"}
+    attrs = {"long_name": "response, in the units of the equations"}
+    if structure.model.log_ratios:
+        attrs = {"long_name": "response", "units": "1", "description": "log-ratio to the control"}
     if times is None:
         return xr.DataArray(
             states[:, -1, :], coords, ("condition", "node"), name="response", attrs=attrs

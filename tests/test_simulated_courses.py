@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.text import Text
 
 import pycellbox as pcb
 from pycellbox.simulation import courses, true_model, truth
@@ -87,3 +88,24 @@ def test_a_summary_gives_what_was_fitted_and_not_what_was_fixed():
     (line,) = [line for line in repr(fit).splitlines() if line.split()[0] == "fitted"]
     assert f"beta {float(fit.parameters['beta']):.4g}" in line
     assert "N" not in line.split()
+
+
+def test_values_as_measured_are_not_called_log_ratios():
+    data = courses(sir(), TRUE, range(15), units="d")
+    written = [text.get_text() for text in pcb.plot.trajectories(data).findobj(Text)]
+    assert "response, as measured" in written
+    assert "time (d)" in written
+    named = data.assign(response=data["response"].assign_attrs(long_name="boys, in bed"))
+    assert pcb.validate(named)["response"].attrs["long_name"] == "boys, in bed"
+
+
+def test_a_forecast_is_not_called_fitted():
+    data = courses(sir(), TRUE, range(15), units="d")
+    first, later = data.isel(time=slice(9)), data.isel(time=slice(9, None))
+    fit = pcb.fit(first, sir(), schedule=pcb.Stage(2, optimizer=pcb.LM()), progress=False)
+    forecast = fit.evaluate(later)
+    assert forecast.by_condition["role"].values.tolist() == ["forecast"]
+    assert "flatter" not in forecast.caption
+    assert "flatter" in fit.evaluate(data).caption
+    reasons = [note.split(": ")[1] for note in forecast.notes]
+    assert len(set(reasons)) == len(reasons)  # each reason once

@@ -276,7 +276,11 @@ def _canonical(
             (coords if key in dataset.coords else data)[key] = extra.copy(deep=True)
     attrs = _checked_attrs("the dataset", dataset.attrs)
     attrs["schema_version"] = SCHEMA_VERSION
-    attrs.setdefault("transform", DEFAULT_TRANSFORM)
+    scale = attrs.setdefault("transform", DEFAULT_TRANSFORM)
+    if scale != DEFAULT_TRANSFORM and "long_name" not in dataset["response"].attrs:
+        data["response"].attrs["long_name"] = f"response, {scale}"
+    if "perturbation" in arrays and not arrays["perturbation"].any() and "time" in axes:
+        coords["time"].attrs.update({"long_name": "time", **dataset["time"].attrs})
     return xr.Dataset(data, coords, attrs)
 
 

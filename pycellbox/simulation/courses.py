@@ -151,9 +151,12 @@ def courses(
     shown_at = [labels.index(node) for node in nodes]
     seen = np.zeros(values.shape, dtype=bool)
     seen[..., shown_at] = ~gaps((*values.shape[:2], len(nodes)), missing, for_gaps)
-    data = laid.assign(response=clean.copy(data=np.where(seen, values, np.nan)))
+    data = laid.assign_coords(time=clean["time"])
+    data["response"] = (clean.dims, np.where(seen, values, np.nan))
     data["time"].attrs["units"] = units
-    data.attrs.update(source="simulated by pycellbox", transform="none", seed=seed, noise=noise)
+    data.attrs.update(
+        source="simulated by pycellbox", transform="as measured", seed=seed, noise=noise
+    )
     data.attrs.update(noise_kind=noise_kind, missing=missing)
     return validate(with_truth(data, model, true, clean))
 
