@@ -18,6 +18,7 @@ from pycellbox.common.options import (
     SEED,
     checked,
     choice,
+    integer,
     number,
     optional,
 )
@@ -32,6 +33,7 @@ Dtype = Literal["float64", "float32"]
 Purpose = Literal["prediction"]
 
 
+STARTS = integer(1, 1_000_000)
 _OPEN = {
     "solver": optional(SOLVER),
     "penalty": optional(PENALTY),
@@ -40,7 +42,7 @@ _OPEN = {
     "time_scale": optional(number(0, above=True)),
     "loss": optional(LOSS),
 }
-_SAID = {"purpose": choice("prediction"), "seed": SEED, "dtype": DTYPE}
+_SAID = {"purpose": choice("prediction"), "seed": SEED, "dtype": DTYPE, "starts": STARTS}
 OF_A_FIT = _OPEN | {name: optional(value) for name, value in _SAID.items()}
 """Options of a fit that become those of its recipe."""
 
@@ -90,6 +92,8 @@ class Recipe:
         Of everything random: initial weights, validation share, batches.
     dtype : {"float64", "float32"}
         Precision of the integration and of the parameters.
+    starts : int
+        Train from so many starts, and take the best; see `pycellbox.fit`.
 
     Raises
     ------
@@ -113,6 +117,7 @@ class Recipe:
     purpose: Purpose = "prediction"
     seed: int = 0
     dtype: Dtype = "float64"
+    starts: int = 1
 
     @property
     def measure(self) -> Loss:
@@ -164,6 +169,7 @@ class Recipe:
             "purpose": self.purpose,
             "seed": self.seed,
             "dtype": self.dtype,
+            **({} if self.starts == 1 else {"starts": self.starts}),  # older readers lack it
         }
 
     @classmethod

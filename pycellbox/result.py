@@ -108,6 +108,19 @@ class Fit:
         return self._group("history").copy(deep=True)
 
     @property
+    def starts(self) -> xr.Dataset:
+        """Per start of a fit with ``starts``: how it went; without rows where there was but one.
+
+        Dims: start. ``seed``, with which a fit from one start gives that start again;
+        ``loss``, ``objective`` and ``validation_loss`` as in the history, at its best parameters
+        over the whole of the data, NaN where it came to no end; ``iterations``, ``seconds``;
+        ``ended``, "failed" or a value of `Ending`, and ``status``, in words.
+        """
+        if "starts" not in self._tree.children:
+            return xr.Dataset(coords={"start": np.zeros(0, dtype=np.int64)})
+        return self._group("starts").copy(deep=True)
+
+    @property
     def predictions(self) -> xr.DataArray:
         """Response predicted for the conditions of the fit."""
         return self._group("predictions")["response"].copy(deep=True)
@@ -327,7 +340,7 @@ class Fit:
         ResultFileError
             The name has another ending, or the file cannot be written.
         """
-        groups = {name: self._group(name) for name in GROUPS}
+        groups = {name: self._group(name) for name in self._tree.children}
         return write_datasets(path, {"": xr.Dataset(attrs=self._tree.attrs), **groups})
 
     def __repr__(self) -> str:

@@ -10,6 +10,15 @@ import xarray as xr
 
 from pycellbox.models import ODE, Model
 
+LOSSES = ("loss", "objective", "validation_loss")
+"""Of a start."""
+
+
+def score_of(row: Any) -> Any:
+    """By what starts are compared: validation conditions where there are any, or the objective."""
+    validation = np.asarray(row["validation_loss"])
+    return np.where(np.isnan(validation), row["objective"], validation)[()]
+
 
 def summary(
     model: Model, tree: xr.DataTree, provenance: Mapping[str, Any]
@@ -30,8 +39,25 @@ def summary(
         ("loss", went or "not fitted"),
         what_was_found(model, tree["parameters"].to_dataset()),
         *of_estimate(provenance),
+        *_of_starts(tree),
         ("status", f"{provenance['status']}; {how}"),
     ]
+
+
+def _of_starts(tree: xr.DataTree) -> list[tuple[str, str]]:
+    """Return a line, with its name, of how far starts agree, where there were several."""
+    if "starts" not in tree.children:
+        return []
+    scores = np.asarray(score_of(tree["starts"].to_dataset()))
+    ended = scores[np.isfinite(scores)]
+    best = ended.min()
+    near = int((ended <= best + 0.01 * abs(best)).sum())
+    text = f"{near} of {scores.size} within 1 % of the best"
+    if near < ended.size:
+        text += f", {best:.4g}; the worst {ended.max():.4g}"
+    if ended.size < scores.size:
+        text += f"; {scores.size - ended.size} failed"
+    return [("starts", text)]
 
 
 def of_estimate(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -177,6 +177,13 @@ def test_fit_prints_a_summary_and_saves_what_python_would_fit(
     assert [path.name for path in out.parent.iterdir()] == ["fit.nc"]
 
 
+def test_fit_takes_the_best_of_several_starts(words: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "fit.nc"
+    assert main(["fit", *words, "--starts", "2", "--out", str(out)]) == 0
+    saved = pcb.load(out)
+    assert saved.starts.sizes["start"] == saved.recipe.starts == 2
+
+
 def test_fit_with_held_out_conditions_prints_the_baselines(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -185,6 +185,7 @@ def recipe_of(args: argparse.Namespace, data: xr.Dataset, seen: xr.Dataset) -> R
         penalty=_penalty_of(args),
         horizon=args.horizon,
         seed=args.seed,
+        **({} if args.starts is None else {"starts": args.starts}),
     )
 
 

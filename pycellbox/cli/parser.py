@@ -156,7 +156,7 @@ def _training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--purpose", default=None,
         help="what the fit is for: prediction (the default), for which nodes of drug screens are "
-        "estimated, unless a loss, penalty, iterations or learning rate ask for training",
+        "estimated, unless a loss, penalty, iterations, learning rate or starts ask for training",
     )  # fmt: skip
     training.add_argument(
         "--loss", help="mse, mae or huber (default: mse; where nodes are estimated, robust)"
@@ -168,6 +168,10 @@ def _training(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help="one for everything (default: by the data)",
     )
+    training.add_argument(
+        "--starts", type=int, metavar="N",
+        help="train from N starts and take the best (default: 1)",
+    )  # fmt: skip
     for norm, power in (("l1", "|W|"), ("l2", "W²")):
         training.add_argument(
             f"--{norm}", type=float, metavar="S",

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from pycellbox.data import validate
 from pycellbox.data.hidden import with_nodes
 from pycellbox.doubts import doubt_data
 from pycellbox.errors import BackendWarning, OptionError, warn
-from pycellbox.fitting import lm
+from pycellbox.fitting.beginning import problem_of, start_of
 from pycellbox.fitting.callbacks import CALLBACKS, Callback
 from pycellbox.fitting.checkpoint import Checkpoint
 from pycellbox.fitting.clock import Clock
@@ -27,19 +27,13 @@ from pycellbox.fitting.defaults import adaptive_solver, estimates, resolve
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.prediction import Estimated, estimated
 from pycellbox.fitting.roles import split_roles, without_role
-from pycellbox.fitting.run import carry_out, check_stage_horizons
+from pycellbox.fitting.run import carry_out
+from pycellbox.fitting.starts import Setting, from_starts
 from pycellbox.growing import Grow
 from pycellbox.initialization import Initialization
+from pycellbox.many import EXECUTOR
 from pycellbox.models import CellBox, Model
-from pycellbox.models.structure import LEVEL
-from pycellbox.numerics.lowering import equations_of
 from pycellbox.objective import Loss, LossName, Penalty
-from pycellbox.problem import (
-    Parameters,
-    Problem,
-    parameter_arrays,
-    structure_of,
-)
 from pycellbox.recipe import OF_A_FIT, Dtype, Purpose, Recipe
 from pycellbox.result import Fit
 from pycellbox.schedule import Stage
@@ -56,6 +50,7 @@ log = logging.getLogger("pycellbox")
         instance(Initialization | xr.Dataset, "pcb.Initialization(...) or a Dataset of parameters")
     ),
     backend=BACKEND,
+    executor=optional(EXECUTOR),
     progress=flag(),
     checkpoint=optional(PATH),
     checkpoint_seconds=number(0),
@@ -78,6 +73,8 @@ def fit(
     seed: int | None = None,
     backend: BackendName = "auto",
     dtype: Dtype | None = None,
+    starts: int | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
@@ -95,7 +92,7 @@ def fit(
     model : Model or Recipe, optional
         The equation and parametrization; `CellBox()` by default. Or all that a fit is told, with
         none of the options of `Recipe` beside it: ``solver``, ``schedule``, ``loss``, ``penalty``,
-        ``horizon``, ``time_scale``, ``purpose``, ``seed`` and ``dtype``.
+        ``horizon``, ``time_scale``, ``purpose``, ``seed``, ``dtype`` and ``starts``.
     validation : float, sequence of str, or Dataset, optional
         Conditions that are not fitted but choose the best parameters and stop the fit: a share of
         ``data`` drawn with ``seed``, their labels, or a dataset of their own. By default none:
@@ -141,6 +138,17 @@ def fit(
         "auto" or the name of a backend; the result says which was taken.
     dtype : {"float64", "float32"}, optional
         Precision of the integration and of the parameters; default "float64".
+    starts : int, optional
+        Train so many times, each from a start of its own, and take the best: by the validation
+        conditions where there are any, else by the objective, which is the training loss with
+        penalties and priors. The first has ``seed``, the others seeds that follow from it;
+        ``fit.starts`` has a row for each, and a fit with one of those seeds is that start again.
+        Starts that blow up are rows too. It asks for training, like a schedule; it goes neither
+        with a checkpoint, nor with callbacks, nor with given parameters as ``initial``. Default 1.
+    executor : Executor, optional
+        Of ``concurrent.futures``, which trains the starts, to the same bits as without one:
+        ``ProcessPoolExecutor(4)``, say, inside ``if __name__ == "__main__":`` where processes are
+        spawned. None: here, one after the other.
     progress : bool
         Show a progress bar in terminals and notebooks, and a line every few seconds where errors go
         to a file or a pipe. The logger ``pycellbox`` has INFO lines at the beginning, after each
@@ -165,7 +173,8 @@ def fit(
     Fit
         Parameters, history, predictions; see `Fit`. Its ``ending`` and ``status`` say how it
         ended: an interrupt or a blow-up that no smaller step could avert ends it early with the
-        best parameters so far. Once training has begun, the first Ctrl-C ends it after the gradient
+        best parameters so far, which of several starts are those of the best that has ended. Once
+        training has begun, the first Ctrl-C ends it after the gradient
         that is being computed, or waits for the final predictions; the second one ends all.
 
     Raises
@@ -175,7 +184,7 @@ def fit(
     ResultFileError
         The checkpoint cannot be written, or would replace another file or a fit on its way.
     DivergenceError
-        The trajectory is not finite at the initial parameters.
+        The trajectory is not finite at the initial parameters, or no start came to its end.
 
     Warns
     -----
@@ -197,18 +206,24 @@ def fit(
     told = {
         "solver": solver, "schedule": schedule, "loss": loss, "penalty": penalty,
         "horizon": horizon, "time_scale": time_scale, "purpose": purpose, "seed": seed,
-        "dtype": dtype,
+        "dtype": dtype, "starts": starts,
     }  # fmt: skip
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
+    if asked.starts > 1:
+        _check_starts(asked.starts, checkpoint, callbacks, initial)
     data = with_nodes(validate(data), asked.model.own_nodes)
     data, roles = split_roles(without_role(data), validation, asked.seed)
-    estimating = initial is None and estimates(asked, data)
+    estimating = initial is None and asked.starts == 1 and estimates(asked, data)
     recipe = resolve(asked, data, estimating)
     chosen = get_backend(backend, model=recipe.model)
     recipe = _feasible(recipe, asked, chosen, data)
-    problem, clock = _problem(recipe, data), Clock.of(recipe)
+    problem, clock = problem_of(recipe, data), Clock.of(recipe)
     train, said = np.flatnonzero(roles == "train"), dict[str, Any]()
     doubt_data(data.isel(condition=train), problem.structure)
+    data = data.assign_coords(role=("condition", roles))
+    if recipe.starts > 1:
+        setting = Setting(recipe, data, initial, BACKEND.read(chosen.name))
+        return from_starts(setting, executor, progress, began)
     rng, found = np.random.default_rng(recipe.seed), None
     if estimating:
         robust = asked.loss is None
@@ -221,11 +236,11 @@ def fit(
             log.info("nodes are trained, not estimated: %s", found)
             said = {"obstacle": found}
             recipe = _feasible(resolve(asked, data, False), asked, chosen, data)
-            problem = _problem(recipe, data)
-        start = _start(clock, problem.rows(train), initial, rng)
+            problem = problem_of(recipe, data)
+        start = start_of(clock, problem.rows(train), initial, rng)
     job = Job(
         recipe=recipe,
-        data=data.assign_coords(role=("condition", roles)),
+        data=data,
         problem=problem,
         start=start,
         estimate=said,
@@ -240,14 +255,19 @@ def fit(
     return carry_out(job, job.training(), began, keeper)
 
 
-def _problem(recipe: Recipe, data: xr.Dataset) -> Problem:
-    """Lay a resolved recipe over the data."""
-    structure = structure_of(data, recipe.model)
-    structure.check()
-    problem = Problem.from_dataset(data, structure, recipe.horizon, np.dtype(recipe.dtype))
-    check_stage_horizons(recipe.stages, problem)
-    lm.check(recipe, problem.structure)
-    return problem
+def _check_starts(starts: int, checkpoint: Any, callbacks: Any, initial: Any) -> None:
+    """Refuse what is of one training only."""
+    given = {
+        "checkpoint": checkpoint is not None,
+        "callbacks": callbacks is not None,
+        "parameters as initial": isinstance(initial, xr.Dataset),
+    }
+    for name, there in given.items():
+        if there:
+            raise OptionError(
+                f"starts={starts} with {name}: these belong to one training. Leave one of the two "
+                "out; a start of fit.starts can be fitted again alone, with its seed."
+            )
 
 
 def _recipe(model: Model | Recipe | None, options: dict[str, Any]) -> Recipe:
@@ -277,25 +297,3 @@ def _feasible(recipe: Recipe, asked: Recipe, backend: Backend, data: xr.Dataset)
         BackendWarning,
     )
     return recipe.replace(solver=nearest)
-
-
-def _start(
-    clock: Clock,
-    problem: Problem,
-    initial: Initialization | xr.Dataset | None,
-    rng: np.random.Generator,
-) -> Parameters:
-    """Effective parameters to start from, rates per time scale."""
-    structure, treatment = problem.structure, problem.treatment
-    levels = {}
-    if structure.levels:
-        assert treatment is not None
-        levels = {LEVEL: treatment.level_starts}
-    if isinstance(initial, xr.Dataset):
-        known = structure if LEVEL in initial else structure.plain
-        return levels | clock.started(known, parameter_arrays(known, initial, np.float64))
-    settings = initial or Initialization()
-    if settings.alpha is not None:
-        settings = replace(settings, alpha=settings.alpha * clock.scale)
-    plain = clock.problem(replace(problem, structure=structure.plain))
-    return equations_of(plain.structure).start(plain, settings, rng) | levels

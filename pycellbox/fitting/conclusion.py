@@ -33,6 +33,7 @@ def conclusion(
     data: xr.Dataset,
     backend: Backend,
     provenance: Mapping[str, Any],
+    starts: xr.Dataset | None = None,
 ) -> Fit:
     """Predict the fitted conditions, hold that to the equation, and make a `Fit` of it all.
 
@@ -50,6 +51,8 @@ def conclusion(
         Which predicts; kept as the fit's own.
     provenance : mapping
         How the fit went, as plain values.
+    starts : Dataset, optional
+        How each start ended, where there were several.
     """
     solver, horizon = recipe.solver, last_horizon(recipe, history)
     assert solver is not None
@@ -78,6 +81,7 @@ def conclusion(
                 role=("condition", data["role"].values)
             ).to_dataset(),
             "data": data,
+            **({} if starts is None else {"starts": starts}),
         }
     )
     by = {"backend": backend.name, "versions": versions(backend)}

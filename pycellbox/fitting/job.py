@@ -41,6 +41,8 @@ class Job:
         Each is given the `TrainingState` after iterations.
     estimate : mapping
         What was chosen where nodes were estimated, as plain values; empty where they were not.
+    starts : Dataset, optional
+        How other starts of the same fit ended, and this one.
     """
 
     recipe: Recipe
@@ -52,6 +54,7 @@ class Job:
     progress: bool
     callbacks: Sequence[Callback] = ()
     estimate: Mapping[str, Any] = field(default_factory=dict)
+    starts: xr.Dataset | None = None
 
     def training(self) -> Training:
         """Make its training, at the beginning."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class Training:
     ended: Ended = field(init=False)
     begun: TrainingState | None = field(init=False, default=None)
     _left: StageRun | None = field(init=False, default=None)
+    _last: StageRun | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.ended = interrupted("in stage 0")
@@ -91,13 +93,15 @@ class Training:
                 began, before = time.perf_counter(), len(self.history)
                 left, self._left = self._left, None
                 try:
-                    (left or StageRun(self, number, stage)).run()
+                    self._last = left or StageRun(self, number, stage)
+                    self._last.run()
                 except DivergenceError as error:
                     why = f"{error}{self.clock.said}"
                     if not self.history:
                         raise DivergenceError(
                             f"the fit cannot start: {why} Or start from smaller weights: "
-                            "initial=pcb.Initialization(weight_scale=...)."
+                            "initial=pcb.Initialization(weight_scale=...); equations of your own, "
+                            "from other parameters, or with a short window: pcb.Grow()."
                         ) from error
                     self.ended = Ended(Ending.DIVERGED, f"stopped in stage {number}: {why}")
                     return
@@ -109,6 +113,14 @@ class Training:
                         time.perf_counter() - began,
                     )  # fmt: skip
         self.ended = COMPLETED
+
+    def scores(self, stages: int) -> tuple[float, float, float]:
+        """Objective, loss and validation loss of what is kept; NaN before the last stage."""
+        if self._last is None or self._last.number < stages - 1:
+            return math.nan, math.nan, math.nan
+        judge = self._last.judge
+        objective, loss, _ = judge.objective.value_and_gradient(self.kept.raw, self.train)
+        return objective, loss, judge.validation_loss(self.kept.raw)
 
     def go_on(self, state: TrainingState, schedule: tuple[Stage, ...]) -> None:
         """Begin where another training was left.

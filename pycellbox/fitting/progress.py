@@ -6,6 +6,7 @@ import math
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -58,21 +59,27 @@ class Progress:
 
     def advance(self, stage: int, loss: float, validation: float) -> None:
         """One more iteration."""
+
+        def text() -> str:
+            judged = f" validation {validation:.4g}" if math.isfinite(validation) else ""
+            return f"stage {stage} loss {loss:.4g}{judged}"
+
+        self.step(text)
+
+    def step(self, text: Callable[[], str]) -> None:
+        """One more, of which the text is made where it is shown."""
         if not self._show:
             return
         self.done += 1
         now = time.monotonic()
         if self._bar is None and now - self._said < SECONDS_BETWEEN_LINES:
             return
-        text = f"stage {stage} loss {loss:.4g}"
-        if math.isfinite(validation):
-            text += f" validation {validation:.4g}"
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_postfix_str(text(), refresh=False)
             self._bar.update()
             return
         self._said = now
-        line = f"{self._name}: {self.done}/{self._total}, {text}, {now - self._began:.0f} s"
+        line = f"{self._name}: {self.done}/{self._total}, {text()}, {now - self._began:.0f} s"
         try:
             print(line, file=sys.stderr, flush=True)
         except (OSError, ValueError):  # the disk is full or the reader gone: go on without

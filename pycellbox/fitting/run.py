@@ -85,6 +85,7 @@ def carry_out(
             ),
             history=history.to_dataset(),
             data=job.data,
+            starts=job.starts,
             backend=job.backend,
             provenance={
                 **training.ended.to_dict(),

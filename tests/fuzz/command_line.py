@@ -86,6 +86,7 @@ def command_lines(folder: Path) -> dict[str, Call]:
             "test": 0.3,
             "validation": 0.2,
             "seed": 0,
+            "starts": 2,
             "horizon": 2.0,
             "solver": "euler",
             "dt": 0.5,

@@ -238,6 +238,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 **options,
             },
         ),
+        "fit from starts": (
+            pcb.fit,
+            {"data": data, "schedule": _STAGE, "starts": 2, "executor": None, **options},
+        ),
         "fit a course": (
             pcb.fit,
             {"data": course, "initial": fit.parameters, "schedule": [_STAGE], **options},
@@ -595,6 +599,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "purpose": "prediction",
                 "seed": 0,
                 "dtype": "float64",
+                "starts": 2,
             },
         ),
         "Recipe.replace": (fit.recipe.replace, {"solver": _EULER, "schedule": _STAGE, "seed": 1}),

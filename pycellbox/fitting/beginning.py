@@ -1,0 +1,49 @@
+"""From a recipe and data to a problem, and the parameters from which its training begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from pycellbox.fitting import lm
+from pycellbox.fitting.clock import Clock
+from pycellbox.fitting.run import check_stage_horizons
+from pycellbox.initialization import Initialization
+from pycellbox.models.structure import LEVEL
+from pycellbox.numerics.lowering import equations_of
+from pycellbox.problem import Parameters, Problem, parameter_arrays, structure_of
+from pycellbox.recipe import Recipe
+
+
+def problem_of(recipe: Recipe, data: xr.Dataset) -> Problem:
+    """Lay a resolved recipe over the data."""
+    structure = structure_of(data, recipe.model)
+    structure.check()
+    problem = Problem.from_dataset(data, structure, recipe.horizon, np.dtype(recipe.dtype))
+    check_stage_horizons(recipe.stages, problem)
+    lm.check(recipe, problem.structure)
+    return problem
+
+
+def start_of(
+    clock: Clock,
+    problem: Problem,
+    initial: Initialization | xr.Dataset | None,
+    rng: np.random.Generator,
+) -> Parameters:
+    """Effective parameters to start from, rates per time scale."""
+    structure, treatment = problem.structure, problem.treatment
+    levels = {}
+    if structure.levels:
+        assert treatment is not None
+        levels = {LEVEL: treatment.level_starts}
+    if isinstance(initial, xr.Dataset):
+        known = structure if LEVEL in initial else structure.plain
+        return levels | clock.started(known, parameter_arrays(known, initial, np.float64))
+    settings = initial or Initialization()
+    if settings.alpha is not None:
+        settings = replace(settings, alpha=settings.alpha * clock.scale)
+    plain = clock.problem(replace(problem, structure=structure.plain))
+    return equations_of(plain.structure).start(plain, settings, rng) | levels
