@@ -17,7 +17,7 @@ from pycellbox.errors import DataError
 from pycellbox.models.aligning import same_labels
 from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.problem import Array, perturbation_array
-from pycellbox.treatment import Treatment, treatment_of
+from pycellbox.treatment import TREATED, Treatment, treatment_of
 
 INPUTS = instance(
     xr.DataArray | xr.Dataset,
@@ -34,7 +34,7 @@ class Inputs:
     ----------
     conditions : tuple of str
     perturbation : ndarray, (c, n)
-        In the last segment where they are treated.
+        In the last segment where they are treated. Driving signals are behind the nodes.
     treatment : Treatment or None
     """
 
@@ -90,9 +90,11 @@ def levels_given(data: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
     starts = dict(zip(treatment.levels, treatment.level_starts.tolist(), strict=True))
     found = starts | fitted_levels(parameters)
     state = treatment.begin(np.array([found[label] for label in treatment.levels]))
-    changed = {"initial_state": np.where(treatment.held, np.nan, state)}
-    if treatment.held.any():
-        changed["held"] = np.where(treatment.held, state, np.nan)
+    own = slice(0, data.sizes["node"])
+    held, state = treatment.held[:, own], state[:, own]
+    changed = {"initial_state": np.where(held, np.nan, state)}
+    if held.any():
+        changed["held"] = np.where(held, state, np.nan)
     told = {name: (("condition", "node"), values) for name, values in changed.items()}
     return data.drop_vars(["held_fitted", "initial_fitted"], errors="ignore").assign(told)
 
@@ -115,7 +117,7 @@ def inputs_of(
     else:
         data = given.rename("perturbation").to_dataset()
     u = data["perturbation"]
-    if "phase" not in u.dims and not {"held", "initial_state"} & set(data.variables):
+    if "phase" not in u.dims and not TREATED & set(data.variables):
         return Inputs(*perturbation_array(u, nodes, dtype))
     for dim in ("condition", "node"):
         if dim not in u.dims:

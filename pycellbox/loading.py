@@ -16,8 +16,7 @@ from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
-from pycellbox.models import Structure
-from pycellbox.problem import levelled, parameter_arrays
+from pycellbox.problem import levelled, parameter_arrays, structure_of
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
 from pycellbox.times import time_grid
 
@@ -108,8 +107,7 @@ def _check_whole(fit: Fit) -> None:
         raise ValueError("the parameters have no node_kind")
     if labels_along(parameters, "node") != nodes:
         raise ValueError("parameters and data have other nodes")
-    structure = Structure.over(fit.model, nodes, [str(k) for k in data["node_kind"].values])
-    structure = levelled(structure, parameters)
+    structure = levelled(structure_of(data, fit.model), parameters)
     if any(parameters[name].dtype.kind != "f" for name in structure.layout.places):
         raise ValueError("a parameter is no number")
     parameter_arrays(structure, parameters, fit.recipe.dtype)

@@ -91,13 +91,17 @@ class Problem:
         treatment = treatment_of(data, dtype)
         if treatment is not None and steady:
             check_horizon(treatment, float(times[-1]))
+        response = _narrowed(np.where(measured, response, 0), dtype, "response", data)
+        if structure.internal:
+            more = ((0, 0), (0, 0), (0, structure.internal))
+            response, weight = np.pad(response, more), np.pad(weight, more)
         if treatment is not None and treatment.levels:
             structure = structure.with_levels(treatment.levels, treatment.level_starts)
         return cls(
             structure=structure,
             conditions=tuple(labels_along(data, "condition")),
             perturbation=inputs if treatment is None else treatment.perturbation[:, -1].copy(),
-            response=_narrowed(np.where(measured, response, 0), dtype, "response", data),
+            response=response,
             weight=weight,
             times=times,
             steady=steady,
@@ -119,15 +123,38 @@ class Problem:
         return replace(self, conditions=conditions, treatment=treatment, **pick)
 
 
-def structure_of(data: xr.Dataset, model: Model) -> Structure:
-    """Lay a model over the nodes of a dataset.
+def structure_of(
+    data: xr.Dataset, model: Model, given: xr.Dataset | xr.DataArray | None = None
+) -> Structure:
+    """Lay a model over the nodes of a dataset, and the driving signals of it, or of others.
 
     Raises
     ------
     ModelError
         It cannot be laid over them.
     """
-    return Structure.over(model, data["node"].values, data["node_kind"].values)
+    return structure_over(
+        model, data["node"].values, data["node_kind"].values, data if given is None else given
+    )
+
+
+def structure_over(
+    model: Model, nodes: Sequence[Any], node_kind: Sequence[Any], given: xr.Dataset | xr.DataArray
+) -> Structure:
+    """Lay a model over nodes, and the driving signals that what is given has, if it has any.
+
+    Raises
+    ------
+    ModelError
+        It cannot be laid over them.
+    """
+    signals, linear = list[str](), False
+    if isinstance(given, xr.Dataset) and "drive" in given.variables:
+        if "input" not in given.indexes:
+            raise DataError("drive has no labels along its dim input; give it some.")
+        signals = labels_along(given, "input")
+        linear = given["drive"].attrs.get("interpolation") == "linear"
+    return Structure.over(model, nodes, node_kind, signals, linear=linear)
 
 
 def levelled(structure: Structure, parameters: xr.Dataset) -> Structure:
@@ -244,7 +271,7 @@ def _out_of_place(p: Parameter, values: Array, wrong: Array, structure: Structur
 
 def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
     """Label parameters (or their gradient) along the dims that the model gives them."""
-    nodes = list(structure.nodes)
+    nodes = list(structure.nodes[structure.known])
     variables = {name: (structure.layout[name].dims, value) for name, value in arrays.items()}
     return xr.Dataset(
         variables,
@@ -255,7 +282,7 @@ def parameter_dataset(structure: Structure, arrays: Parameters) -> xr.Dataset:
                 for dim in value[0]
             },
             "node": nodes,
-            "node_kind": ("node", list(structure.node_kind)),
+            "node_kind": ("node", list(structure.node_kind[structure.known])),
         },
     )
 

@@ -203,8 +203,8 @@ class Fit:
         perturbation : DataArray (condition, node) or (condition, phase, node), or Dataset
             Doses u for all nodes of the fit. Phases need the coordinate ``phase_start``, whose
             unit is converted to the fit's. Of a dataset its ``perturbation`` is taken, and which
-            nodes are ``held`` and the ``initial_state`` where it has them; responses are not
-            looked at. Levels that the fit was to find are those that it found. Drugs that an
+            nodes are ``held``, the ``initial_state`` and the ``drive`` where it has them; responses
+            are not looked at. Levels that the fit was to find are those that it found. Drugs that an
             estimated fit has not seen act by the size of their doses, whichever sign they have.
         times : sequence of float, (t,), optional
             Times at which the response is wanted, in the fit's unit; by default the fit's own: the
@@ -236,8 +236,9 @@ class Fit:
         """
         data, parameters = self._group("data"), self._group("parameters")
         given = meeting(with_nodes(perturbation, self.model.own_nodes), data)
-        structure = structure_of(data, self.model)  # the kinds of the fit count
-        inputs = self._known(inputs_of(given, structure.nodes, np.dtype(self.recipe.dtype)))
+        structure = structure_of(data, self.model, given)  # the kinds of the fit count
+        nodes = structure.nodes[structure.known]
+        inputs = self._known(inputs_of(given, nodes, np.dtype(self.recipe.dtype)))
         u = given["perturbation"] if isinstance(given, xr.Dataset) else given
         doubt_extrapolation(u, data)
         solver, horizon = self.solver, self.horizon

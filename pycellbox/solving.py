@@ -14,6 +14,7 @@ from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import DTYPE, HORIZON, checked, optional
 from pycellbox.data import validate
 from pycellbox.data.hidden import with_nodes
+from pycellbox.data.signals import check_end
 from pycellbox.errors import (
     BackendError,
     ModelError,
@@ -35,6 +36,7 @@ from pycellbox.problem import (
     parameter_arrays,
     parameter_dataset,
     structure_of,
+    structure_over,
 )
 from pycellbox.recipe import Dtype
 from pycellbox.solvers import GRADIENT, SOLVER, Gradient, Solver
@@ -75,7 +77,8 @@ def solve(
         Perturbations u, dimensionless. Node kinds are read from its ``node_kind`` coordinate,
         else from that of ``parameters``; nodes without one are proteins. With phases it has the
         coordinate ``phase_start``, in the unit of ``times``; a dataset may say which nodes are
-        ``held``, and give an ``initial_state``: see `pycellbox.validate`.
+        ``held``, give an ``initial_state``, and signals that ``drive`` the conditions: see
+        `pycellbox.validate`.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState
         The method; fixed-step methods take equal steps of at most ``dt`` between requested times.
         `Adaptive` needs the Julia backend; `SteadyState` gives steady states, at a ``horizon``, on
@@ -109,10 +112,11 @@ def solve(
     precision = np.dtype(dtype)
     grid = time_grid(horizon, times)
     nodes = nodes_of(parameters)
-    structure = Structure.over(model, nodes, kinds_of(nodes, perturbation, parameters))
+    kinds = kinds_of(nodes, perturbation, parameters)
+    structure = structure_over(model, nodes, kinds, perturbation)
     arrays = parameter_arrays(structure, parameters, precision)
     perturbation = with_nodes(perturbation, model.own_nodes)
-    inputs = inputs_of(perturbation, structure.nodes, precision)
+    inputs = inputs_of(perturbation, nodes, precision)
     check_steady(solver, times is None)
     return states_of(
         structure, arrays, inputs, grid, times is None, solver=solver,
@@ -139,6 +143,8 @@ def states_of(
         raise BackendError(why)
     if steady and treatment is not None:
         check_horizon(treatment, float(grid[-1]))
+    if treatment is not None:
+        check_end(treatment.end, float(grid[-1]), "the last time asked for is")
     if conditions:
         found = backend.solve(structure, solver, parameters, u, grid, treatment)
     else:
@@ -270,12 +276,13 @@ def label_states(
     """States (c, t, n) as a labelled array, without the time axis where ``times`` is None."""
     coords: dict[str, Any] = {
         "condition": list(conditions),
-        "node": list(structure.nodes),
-        "node_kind": ("node", list(structure.node_kind)),
+        "node": list(structure.nodes[structure.known]),
+        "node_kind": ("node", list(structure.node_kind[structure.known])),
     }
     attrs = {"long_name": "response, in the units of the equations"}
     if structure.model.log_ratios:
         attrs = {"long_name": "response", "units": "1", "description": "log-ratio to the control"}
+    states = states[..., structure.known]
     if times is None:
         return xr.DataArray(
             states[:, -1, :], coords, ("condition", "node"), name="response", attrs=attrs

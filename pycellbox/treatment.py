@@ -11,10 +11,13 @@ import xarray as xr
 
 from pycellbox.common.labels import counted
 from pycellbox.data.phases import phases_of
+from pycellbox.data.signals import signals_of
 from pycellbox.errors import DataError, OptionError
 
 Array: TypeAlias = npt.NDArray[Any]
 
+TREATED = {"held", "initial_state", "drive"}
+"""Variables of a dataset that, like phases, make a treatment."""
 MOST_BREAKS = 8
 """Distinct times at which inputs may change where every condition has its own."""
 
@@ -49,6 +52,12 @@ class Treatment:
         Which of the fitted levels an entry of ``initial`` is, −1 where it is given.
     levels : tuple of str
         Labels of the fitted levels.
+    signals : tuple of str
+        Labels of driving signals. Their values, and with ``linear`` their slopes and time, are
+        nodes behind those of the data, as `pycellbox.models.Structure.over` has them.
+    linear : bool
+    end : float
+        Time until which the signals are known.
     """
 
     starts: Array
@@ -60,6 +69,9 @@ class Treatment:
     held: Array
     fitted: Array
     levels: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
+    linear: bool = False
+    end: float = np.inf
 
     @property
     def segments(self) -> int:
@@ -115,9 +127,9 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
     DataError
         Conditions change at more than `MOST_BREAKS` different times of their own.
     """
-    if data["perturbation"].ndim == 2 and not {"held", "initial_state"} & set(data.variables):
+    if data["perturbation"].ndim == 2 and not TREATED & set(data.variables):
         return None
-    phases = phases_of(data)
+    phases, signals = phases_of(data), signals_of(data)
     c, n = phases.inputs.shape[0], phases.inputs.shape[-1]
     grid = phases.grid()
     if not phases.shared and len(grid) - 1 > MOST_BREAKS:
@@ -126,6 +138,8 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
             f"own, and at most {MOST_BREAKS} can be: give all conditions one phase_start (phase), "
             "or round the times."
         )
+    if signals is not None:
+        grid = phases.grid(signals.times)
     inputs, waiting = phases.on(grid)
     pretreated = phases.pretreated
     held, initial = np.zeros((c, n), dtype=bool), np.full((c, n), np.nan)
@@ -136,11 +150,27 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
         held = ~np.isnan(levels)
         initial = np.where(held, levels, initial)
     fitted, labels = _fitted(data, held, initial)
+    known: dict[str, Any] = {}
+    if signals is not None:
+        values, linear = signals.on(grid, phases.begin), signals.linear
+        known = {"signals": signals.labels, "linear": linear, "end": signals.end}
+        inputs = np.concatenate([inputs, values, np.zeros((*values.shape[:2], int(linear)))], 2)
+        held, initial, fitted = (
+            np.pad(array, ((0, 0), (0, inputs.shape[2] - n)), constant_values=nothing)
+            for array, nothing in ((held, False), (initial, np.nan), (fitted, -1))
+        )
     moves = ~(waiting[:, :, None] | held[:, None, :])
     starts_, inputs, moves = _without_repeats(grid, inputs, moves)
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(inputs, dtype)
+    if not np.isfinite(narrow).all():
+        raise DataError(
+            f"a perturbation or a signal goes up to {np.abs(inputs).max():.3g}, beyond the range "
+            f"of {np.dtype(dtype).name}: rescale it, or compute in float64."
+        )
     return Treatment(
         starts=starts_,
-        perturbation=np.ascontiguousarray(inputs, dtype),
+        perturbation=narrow,
         moves=None if moves.all() else np.ascontiguousarray(moves),
         initial=np.ascontiguousarray(initial, dtype),
         pretreatment=np.ascontiguousarray(phases.inputs[:, 0], dtype) if pretreated.any() else None,
@@ -148,6 +178,7 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
         held=held,
         fitted=fitted,
         levels=labels,
+        **known,
     )
 
 
@@ -156,8 +187,16 @@ def check_horizon(treatment: Treatment, horizon: float) -> None:
 
     Raises
     ------
+    DataError
+        There are driving signals, under which nothing settles.
     OptionError
     """
+    if treatment.signals:
+        raise DataError(
+            "the data have driving signals and steady states: signals are for time courses. Give "
+            "a dose that changes in phases, perturbation(condition, phase, node), or leave drive "
+            "out with .drop_vars('drive')."
+        )
     last = float(treatment.starts[-1])
     if horizon <= last:
         raise OptionError(

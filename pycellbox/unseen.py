@@ -43,7 +43,7 @@ def turned(
     signs = provenance.get("estimate", {}).get("unseen_signs", {})
     sign = np.ones_like(inputs.perturbation)
     if not signs:
-        return inputs, sign
+        return inputs, sign[:, structure.known]
     wanted = np.array([signs.get(node, 0.0) for node in structure.nodes])
     treatment = inputs.treatment
     given = inputs.perturbation[:, None]
@@ -59,7 +59,8 @@ def turned(
             perturbation=treatment.perturbation * sign[:, None],
             pretreatment=None if before is None else before * sign,
         )
-    return replace(inputs, perturbation=inputs.perturbation * sign, treatment=treatment), sign
+    turned_inputs = replace(inputs, perturbation=inputs.perturbation * sign, treatment=treatment)
+    return turned_inputs, sign[:, structure.known]
 
 
 def with_signs(states: xr.DataArray, sign: Array) -> xr.DataArray:

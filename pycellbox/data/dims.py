@@ -3,4 +3,4 @@
 STEADY = ("condition", "node")
 COURSE = ("condition", "time", "node")
 PHASED = ("condition", "phase", "node")
-EVERY = ("condition", "phase", "time", "node")
+EVERY = ("condition", "phase", "time", "drive_time", "node", "input")

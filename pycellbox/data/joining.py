@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.data.signals import on_one_grid
+
 _ABSENT: dict[str, Any] = {
     "held": np.nan,
     "held_fitted": False,
@@ -17,7 +19,7 @@ _ABSENT: dict[str, Any] = {
     "subject": "",
 }
 """What a variable of conditions says where a dataset has none."""
-TREATMENT = ("perturbation", *_ABSENT)
+TREATMENT = ("perturbation", *_ABSENT, "drive")
 
 
 def joined(data: xr.Dataset, extra: xr.Dataset) -> xr.Dataset:
@@ -28,12 +30,18 @@ def joined(data: xr.Dataset, extra: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     data, extra : Dataset
-        As `validate` returns them. Their phases may differ.
+        As `validate` returns them. Their phases may differ, and the times of driving signals.
 
     Returns
     -------
     Dataset
+
+    Raises
+    ------
+    DataError
+        They have other driving signals.
     """
+    data, extra = on_one_grid(data, extra)
     one, other = _in_same_phases(data, extra.sel(node=data["node"].values))
     one, other = _filled(one, other), _filled(other, one)
     # Coordinates that one has alone are filled up, which xarray does for variables only.
@@ -51,10 +59,10 @@ def joined(data: xr.Dataset, extra: xr.Dataset) -> xr.Dataset:
 def treatments(data: xr.Dataset) -> xr.Dataset:
     """Return what was done to the conditions alone, of a valid dataset, without other coordinates.
 
-    ``perturbation`` with its phases, what is held, initial states, subjects and replicates.
+    ``perturbation`` with its phases, what is held, initial states, subjects, replicates, signals.
     """
     wanted = data[[name for name in TREATMENT if name in data.variables]]
-    known = {"condition", "node", "phase_start", *_ABSENT}
+    known = {"condition", "node", "phase_start", "drive_time", "input", *_ABSENT}
     return wanted.drop_vars([name for name in wanted.coords if name not in known])
 
 

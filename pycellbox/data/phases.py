@@ -62,11 +62,15 @@ class Phases:
         second = self.starts[:, 1] if self.starts.shape[1] > 1 else np.nan
         return np.where(self.pretreated, np.fmin(0.0, second), self.starts[:, 0])
 
-    def grid(self) -> Array:
-        """All times at which a condition begins or changes phase; what rounding parts is one."""
+    def grid(self, more: Array | tuple[()] = ()) -> Array:
+        """All times at which a condition begins or changes phase; what rounding parts is one.
+
+        And ``more`` of them, as far as they are later than the first.
+        """
         begin, starts = self.begin, self.starts
         changes = starts[np.isfinite(starts) & (starts > begin[:, None])]
-        times = np.unique(np.concatenate([begin, changes]))
+        later = np.asarray(more, np.float64)
+        times = np.unique(np.concatenate([begin, changes, later[later > begin.min(initial=0)]]))
         apart = np.diff(times, prepend=-np.inf) > SAME_TIME * _span(times)
         grid: Array = times[apart]
         return grid

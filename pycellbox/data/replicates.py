@@ -15,6 +15,7 @@ from pycellbox.common.labels import labels_along
 from pycellbox.data.dims import STEADY
 from pycellbox.data.joining import joined, treatments
 from pycellbox.data.phases import phases_of
+from pycellbox.data.signals import same_kind
 from pycellbox.errors import DataWarning, warn
 
 # Doses that came through a text file, float32 or a sum (0.1 + 0.2) are still the same dose:
@@ -61,8 +62,8 @@ def twins_of(data: xr.Dataset) -> npt.NDArray[np.intp]:
         With ``perturbation`` (condition[, phase], node), finite, and what else says how conditions
         were treated. Two are replicates if ``replicate_of`` joins them, or if they are treated
         alike: in no phase does a node's dose differ by more than rounding, as `dose_levels` says,
-        phases start together, the same nodes are held at the same levels, and the initial state
-        and the subject are the same. Controls are.
+        phases start together, the same nodes are held at the same levels, and the initial state,
+        the subject and the driving signals are the same. Controls are.
 
     Returns
     -------
@@ -77,6 +78,9 @@ def twins_of(data: xr.Dataset) -> npt.NDArray[np.intp]:
         if name in data.variables:
             levels = data[name].transpose(*STEADY).values
             columns += [np.isnan(levels), dose_levels(np.nan_to_num(levels))]
+    if "drive" in data.variables:
+        signals = data["drive"].transpose("condition", ...).values
+        columns.append(dose_levels(signals.reshape(len(signals), -1)))
     if "held_fitted" in data.variables:
         columns.append(data["held_fitted"].transpose(*STEADY).values.astype(bool))
     if "subject" in data.variables:
@@ -152,8 +156,10 @@ def replicates_across(
     tuple of numpy.ndarray of int
         Of each dataset, a number for each condition.
     """
-    group = twins_of(joined(treatments(one), treatments(other)))
     count = one.sizes["condition"]
+    if not same_kind(one, other):
+        return twins_of(one), count + twins_of(other)
+    group = twins_of(joined(treatments(one), treatments(other)))
     return group[:count], group[count:]
 
 

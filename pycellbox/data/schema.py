@@ -12,9 +12,10 @@ import xarray as xr
 from pycellbox.common.labels import listed
 from pycellbox.common.options import checked, flag, instance, shown
 from pycellbox.common.plain import as_integer
-from pycellbox.data import treatments
+from pycellbox.data import signals, treatments
 from pycellbox.data.dims import COURSE, EVERY, PHASED, STEADY
 from pycellbox.data.storable import OWN_ATTRIBUTES, check_name, encode, encode_attrs
+from pycellbox.data.units import common_unit
 from pycellbox.data.variables import (
     array_of,
     axes_of,
@@ -31,7 +32,7 @@ SCHEMA_VERSION = 2
 DEFAULT_TRANSFORM = "log-ratio to unperturbed control"
 
 _TEXTS = {"replicate_of": "condition", "subject": "condition", "group": "node"}
-_COORDINATES = ("node_kind", *treatments.COORDINATES)
+_COORDINATES = ("node_kind", *treatments.COORDINATES, "drive_time", "input")
 _SCHEMA = (
     "perturbation(condition[, phase], node), response(condition[, time], node), optionally sigma, "
     "and the coordinates condition, node and node_kind(node)"
@@ -52,6 +53,9 @@ _ATTRIBUTES = {
     "replicate_of": {"long_name": "what the condition repeats"},
     "subject": {"long_name": "cell line, animal or patient"},
     "group": {"long_name": "class of drugs"},
+    "drive": {"long_name": "driving signals", "interpolation": "step", "after": "refuse"},
+    "drive_time": {"long_name": "time of the driving signals"},
+    "input": {"long_name": "driving signal"},
 }
 
 
@@ -127,7 +131,15 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     ``subject`` (condition), ``group`` (node)
         Cell line, animal or patient of a condition; class of a drug. Texts, '' for none.
 
-    A variable ``drive`` is refused: the name is kept for continuous driving signals.
+    ``drive`` (condition, drive_time, input)
+        Signals that drive the conditions and change at every ``drive_time``, such as light or food:
+        what equations of one's own name in ``inputs=``. ``drive_time`` increases and has the
+        attribute ``units``, ``input`` the names, none of which is a node's. The attribute
+        ``interpolation`` of the variable says what they are between their times: "step", by
+        default, that each value stays until the next, or "linear". They are known from the first of
+        these times, at which no condition has begun yet, to the last. That is also the last that
+        may be measured or asked for, unless the attribute ``after`` is "hold": the last values
+        then stay. By default it is "refuse". `pycellbox.drive` writes it all.
 
     Examples
     --------
@@ -148,7 +160,9 @@ def validate(dataset: xr.Dataset, *, part: bool = False) -> xr.Dataset:
     if "sigma" in arrays:
         check_sigma(arrays["sigma"], arrays["response"], axes)
     _read_treatment(dataset, axes, arrays)
-    return _canonical(dataset, axes, arrays)
+    checked = _canonical(dataset, axes, arrays)
+    signals.check_covers(checked)
+    return checked
 
 
 def _read_treatment(
@@ -171,6 +185,8 @@ def _read_treatment(
     for name, dimension in _TEXTS.items():
         if name in dataset.variables:
             arrays[name] = treatments.texts(dataset[name], axes[dimension])
+    if "drive" in dataset.variables:
+        arrays |= signals.read_drive(dataset, axes)
 
 
 def _check_version(attrs: Mapping[Any, Any]) -> None:
@@ -190,7 +206,7 @@ def _check_version(attrs: Mapping[Any, Any]) -> None:
 
 def _of_this_schema(dataset: xr.Dataset) -> xr.Dataset:
     """Rename what has a name of this schema in a dataset of the first, where it meant nothing."""
-    taken = [name for name in (*treatments.DIMS, "drive") if name in dataset.variables]
+    taken = [name for name in treatments.DIMS if name in dataset.variables]
     if dataset.attrs.get("schema_version", SCHEMA_VERSION) != 1 or not taken:
         return dataset
     warn(
@@ -266,8 +282,8 @@ def _canonical(
     coords: dict[Hashable, Any] = {}
     for name, values in {**axes, **arrays}.items():
         given = _checked_attrs(name, dataset[name].attrs)
-        if name == "phase_start" and "time" in axes:
-            given["units"] = dataset["time"].attrs["units"]
+        if name in ("phase_start", "drive_time") and (unit := common_unit(dataset)):
+            given["units"] = unit
         variable = xr.Variable(_dims_of(dataset[name]), values, {**_ATTRIBUTES[name], **given})
         (coords if name in axes or name in _COORDINATES else data)[name] = variable
     for key, extra in dataset.variables.items():

@@ -17,7 +17,7 @@ from pycellbox.common.options import did_you_mean, shown
 from pycellbox.data.cells import as_numbers, cell_namer, first_of, is_missing
 from pycellbox.data.dims import STEADY
 from pycellbox.data.storable import check_text
-from pycellbox.data.units import NO_UNIT, converted
+from pycellbox.data.units import in_common_unit
 from pycellbox.errors import DataError, DataWarning, warn
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -32,23 +32,16 @@ DIMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "replicate_of": (("condition",),),
     "subject": (("condition",),),
     "group": (("node",),),
+    "drive": (("condition", "drive_time", "input"),),
 }
 """Variables of schema 2 that may be absent, and the dims that each may have."""
 COORDINATES = ("phase_start", "replicate_of", "subject", "group")
 """Those of them that are coordinates; the others are variables."""
 _ASKED = {"held_fitted": "held", "initial_fitted": "initial_state"}
-_RESERVED = "drive"
 
 
 def check_names(dataset: xr.Dataset) -> None:
-    """Refuse what is reserved or lacks what it goes with; point at names that are nearly known."""
-    if _RESERVED in dataset.variables:
-        raise DataError(
-            "the dataset has a variable 'drive', the name of continuous driving signals, which "
-            "this version of pycellbox cannot use yet: give an input that changes in steps as "
-            "perturbation(condition, phase, node) with phase_start(phase), or rename it if it is "
-            "something else."
-        )
+    """Refuse what lacks what it goes with; point at names that are nearly known."""
     phased = "phase" in dataset["perturbation"].dims
     given = "phase_start" in dataset.variables
     if phased and not given:
@@ -95,7 +88,8 @@ def phase_starts(dataset: xr.Dataset, axes: Axes) -> Array:
     describe = cell_namer("phase_start", {d: names[d] for d in dims})
     starts = np.array(as_numbers(values, describe), dtype=np.float64, order="C")
     _check_starts(starts, describe)
-    return _in_unit_of_time(starts, dataset)
+    counts = (np.isfinite(starts) & (starts != 0)).any()
+    return in_common_unit(dataset, "phase_start", starts, counts)
 
 
 def _check_starts(starts: Array, describe: Any) -> None:
@@ -146,26 +140,6 @@ def _check_starts(starts: Array, describe: Any) -> None:
             "first phase starts at 0 or before: add one with perturbation 0 that starts at 0, or "
             "at -inf if the state has settled by then."
         )
-
-
-def _in_unit_of_time(starts: Array, dataset: xr.Dataset) -> Array:
-    """Convert starts to the unit of the responses' time."""
-    units = dataset["phase_start"].attrs.get("units")
-    course = "time" in dataset["response"].dims
-    if units is None or not str(units).strip():
-        timed = np.isfinite(starts) & (starts != 0)
-        if course and timed.any() and dataset["time"].attrs["units"] != NO_UNIT:
-            raise DataError(
-                "phase_start has no attribute units; say what it counts in, e.g. "
-                "dataset['phase_start'].attrs['units'] = "
-                f"{dataset['time'].attrs['units']!r}, the unit of the responses."
-            )
-        return starts
-    if not isinstance(units, str):
-        raise DataError(f"phase_start has the units {shown(units)}; they need a text, like 'min'.")
-    if not course:
-        return starts
-    return converted(starts, units, dataset["time"].attrs["units"], "phase_start")
 
 
 def without_phases_that_are_not(perturbation: Array, starts: Array) -> Array:

@@ -37,6 +37,8 @@ _SECONDS = {
 }
 SAME_TIME = 1e-9
 """Times that differ by less than this share of the whole span are one: 60 min and 1 h are."""
+_TIMED = ("time", "phase_start", "drive_time")
+"""Coordinates that hold times."""
 NO_UNIT = "1"
 """What times have that count in no unit of their own, and so in any that they meet."""
 _WITH_UNIT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([^\W\d]+)", re.IGNORECASE)
@@ -89,9 +91,52 @@ def converted(
     return times * float(ratio.numerator) / float(ratio.denominator)
 
 
+def common_unit(dataset: xr.Dataset) -> str | None:
+    """Return the unit in which all times of a dataset are to be: that of its responses.
+
+    Without responses over time, that of its phases or else of its driving signals; None for none.
+    """
+    if "time" in dataset["response"].dims:
+        return str(dataset["time"].attrs["units"])
+    return time_unit(dataset.drop_vars("time", errors="ignore"))
+
+
+def in_common_unit(
+    dataset: xr.Dataset, name: str, times: npt.NDArray[np.float64], counts: Any
+) -> npt.NDArray[np.float64]:
+    """Return times of a coordinate of a dataset in `common_unit`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    name : str
+        Of the coordinate.
+    times : ndarray
+        What it has.
+    counts : bool
+        Whether its unit makes a difference.
+
+    Raises
+    ------
+    DataError
+        It says no unit, and that makes a difference; or its unit cannot be converted.
+    """
+    units, wanted = dataset[name].attrs.get("units"), common_unit(dataset)
+    if units is None or not str(units).strip():
+        if "time" in dataset["response"].dims and counts and wanted != NO_UNIT:
+            raise DataError(
+                f"{name} has no attribute units; say what it counts in, e.g. "
+                f"dataset[{name!r}].attrs['units'] = {wanted!r}, the unit of the responses."
+            )
+        return times
+    if not isinstance(units, str):
+        raise DataError(f"{name} has the units {shown(units)}; they need a text, like 'min'.")
+    return converted(times, units, wanted, name)
+
+
 def time_unit(data: xr.Dataset | xr.DataArray) -> str | None:
-    """Return the unit of a dataset's times, or of the starts of its phases; None for none."""
-    for name in ("time", "phase_start"):
+    """Return the unit of a dataset's times, or of phases or signals; None for none."""
+    for name in _TIMED:
         if name in data.coords and "units" in data[name].attrs:
             return str(data[name].attrs["units"])
     return None
@@ -104,8 +149,8 @@ def in_unit(data: _Timed, unit: str) -> _Timed:
     Parameters
     ----------
     data : Dataset or DataArray
-        With ``time``, ``phase_start`` or both, and their attribute ``units``. Without a unit, or
-        with the unit "1", they count in whatever unit is wanted.
+        With ``time``, ``phase_start`` or ``drive_time``, and their attribute ``units``. Without a
+        unit, or with the unit "1", they count in whatever unit is wanted.
     unit : str
         One of ms, s, min, h, d and week, in any spelling.
 
@@ -123,7 +168,7 @@ def in_unit(data: _Timed, unit: str) -> _Timed:
     --------
     >>> hours = pcb.data.in_unit(data, "h")  # doctest: +SKIP
     """
-    for name in ("time", "phase_start"):
+    for name in _TIMED:
         if name not in data.coords:
             continue
         given, attrs = data[name], data[name].attrs

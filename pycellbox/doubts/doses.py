@@ -57,7 +57,7 @@ def refuse_unperturbed(data: xr.Dataset, resting: bool) -> None:
     if not resting or phases_of(data).doses.any():
         return
     # A node held off 0, or a state that is not 0, moves the others.
-    moved = [data[name] for name in ("held", "initial_state") if name in data]
+    moved = [data[name] for name in ("held", "initial_state", "drive") if name in data]
     if not any(np.nan_to_num(each.values).any() for each in moved):
         raise DataError(
             f"none of the {counted(data.sizes['condition'], 'condition')} to fit is perturbed: "

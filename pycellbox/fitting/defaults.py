@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.labels import labels_along
 from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
 from pycellbox.fitting.prediction import AS_ESTIMATED, COURSES, FROM_ESTIMATE, predicting
 from pycellbox.growing import Grow
 from pycellbox.objective import Penalty
+from pycellbox.problem import structure_of
 from pycellbox.recipe import Recipe
 from pycellbox.schedule import LM, AdamW, Stage
 from pycellbox.solvers import SOLVERS, Adaptive, Solver, SteadyState, Tsit5
@@ -124,9 +124,7 @@ def _time_scale(recipe: Recipe, data: xr.Dataset) -> float:
     OptionError
         One was asked for, and the model has no rates.
     """
-    nodes, kinds = labels_along(data, "node"), list(map(str, data["node_kind"].values))
-    declared = recipe.model.declare(nodes, kinds)
-    if any(p.per_time for p in declared):
+    if any(p.per_time for p in structure_of(data, recipe.model).layout.parameters):
         return recipe.time_scale or default_time_scale(data)
     if recipe.time_scale not in (None, 1):
         raise OptionError(

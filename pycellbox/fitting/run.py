@@ -64,7 +64,7 @@ def carry_out(
     log.info(
         "fit %s: %d conditions (%d for validation), %d nodes, %d time(s); %s backend, %r, loss %s, "
         "%d stage(s), seed %d, %s",
-        how, len(problem.conditions), training.validation.size, problem.structure.n_nodes,
+        how, len(problem.conditions), training.validation.size, len(job.data["node"]),
         problem.times.size, job.backend.name, recipe.solver, training.loss.name, len(stages),
         recipe.seed, recipe.dtype,
     )  # fmt: skip

@@ -56,6 +56,34 @@ class Model(ABC):
             The model cannot be laid over these nodes.
         """
 
+    def driven(self, signals: Sequence[str], *, linear: bool) -> tuple[Model, tuple[str, ...]]:
+        """Return the model under driving signals, and nodes that it has for them; by default none.
+
+        Parameters
+        ----------
+        signals : sequence of str
+            Their labels.
+        linear : bool
+            Whether they go straight from value to value, so that each is its value where a
+            condition begins, and its slope times the time since then; else they are constant.
+
+        Returns
+        -------
+        model : Model
+        nodes : tuple of str
+            First those whose perturbation is the values, and then the slopes.
+
+        Raises
+        ------
+        ModelError
+            The model does not have such inputs.
+        """
+        raise ModelError(
+            f"the data have driving signals ({', '.join(signals)}), and {type(self).__name__} does "
+            "not take any: equations of one's own do, pcb.ODE(..., inputs=[...]); leave them out "
+            "with .drop_vars('drive'), or give a dose that changes in phases."
+        )
+
     def equations(self, structure: Any) -> Any:
         """Return the `pycellbox.numerics.equations.Equations` of a structure of this model.
 

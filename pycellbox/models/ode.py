@@ -22,6 +22,7 @@ from pycellbox.errors import ModelError, OptionError
 from pycellbox.graph import from_lists, to_lists
 from pycellbox.models import declared, layout
 from pycellbox.models.declared import PARAMETER
+from pycellbox.models.driven import driven
 from pycellbox.models.formulas import Formulas, check_formulas, formulas_of
 from pycellbox.models.model import Model
 from pycellbox.models.structure import LEVEL, LEVEL_OF
@@ -247,10 +248,26 @@ class ODE(Model):
                 )
         lacking = [node for node in known if node not in nodes]
         if lacking:
+            hint = ""
+            if set(lacking) <= set(self.inputs.values()):
+                hint = " Inputs are nodes with a perturbation, or driving signals: see pcb.drive."
             raise ModelError(
-                f"the data lack the node(s) {', '.join(sorted(lacking))} of the equations."
+                f"the data lack the node(s) {', '.join(sorted(lacking))} of the equations.{hint}"
             )
         return tuple(self._declared(name, one) for name, one in self.parameters.items())
+
+    def driven(self, signals: Sequence[str], *, linear: bool) -> tuple[Model, tuple[str, ...]]:
+        """See `Model.driven`."""
+        formulas, nodes = driven(self, signals, linear=linear)
+        if not linear:
+            return self, tuple(nodes)
+        made: ODE = object.__new__(ODE)  # of neural ones too
+        slopes = {name: name for name in nodes[len(signals) : -1]}
+        ODE.__init__(
+            made, formulas, (*self.states, nodes[-1]), self.parameters, self.observe,
+            self.initial, {**self.inputs, **slopes},
+        )  # fmt: skip
+        return made, tuple(nodes)
 
     def _declared(self, name: str, one: declared.Parameter) -> layout.Parameter:
         labels = tuple(

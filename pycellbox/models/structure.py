@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,9 @@ class Structure:
     levels : tuple of str
         Labels of the levels of an experiment that are fitted beside the model's parameters: where
         nodes are held, or states begin.
+    internal : int
+        How many of the nodes, the last ones, are there for driving signals alone: their values,
+        slopes and time. Labelled results are without them.
     """
 
     model: Any
@@ -36,10 +39,19 @@ class Structure:
     node_kind: tuple[str, ...]
     layout: Layout
     levels: tuple[str, ...] = ()
+    internal: int = 0
 
     @classmethod
-    def over(cls, model: Any, nodes: Iterable[Any], node_kind: Iterable[Any]) -> Structure:
-        """Lay ``model`` over nodes of the given kinds.
+    def over(
+        cls,
+        model: Any,
+        nodes: Iterable[Any],
+        node_kind: Iterable[Any],
+        signals: Sequence[str] = (),
+        *,
+        linear: bool = False,
+    ) -> Structure:
+        """Lay ``model`` over nodes of the given kinds, and driving signals; see `Model.driven`.
 
         Raises
         ------
@@ -47,8 +59,17 @@ class Structure:
             The model cannot be laid over them.
         """
         names = tuple(label_text(n) for n in nodes)
-        kinds = tuple(str(k) for k in node_kind)
-        return cls(model, names, kinds, Layout(model.declare(names, kinds)))
+        kinds, more = tuple(str(k) for k in node_kind), tuple[str, ...]()
+        if signals:
+            model, more = model.driven(signals, linear=linear)
+        names, kinds = (*names, *more), (*kinds, *["hidden"] * len(more))
+        layout = Layout(model.declare(names, kinds))
+        return cls(model, names, kinds, layout, internal=len(more))
+
+    @property
+    def known(self) -> slice:
+        """Which of the nodes those of the data are."""
+        return slice(0, len(self.nodes) - self.internal)
 
     def with_levels(self, labels: tuple[str, ...], starts: Array) -> Structure:
         """Return it with levels to be fitted, from these numbers on, (m,)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -148,6 +148,10 @@ class Equations(ABC):
     @abstractmethod
     def field(self, parameters: Parameters, drive: Any) -> Field:
         """Return dx/dt at effective parameters."""
+
+    def fields(self, parameters: Parameters, drives: Sequence[Any]) -> list[Field]:
+        """Return dx/dt under several drives of the same conditions, with what they share."""
+        return [self.field(parameters, drive) for drive in drives]
 
     def rate(self, space: Any, x: Any, drive: Any, parameters: Mapping[str, Any]) -> Any:
         """dx/dt at states (c, n) in the functions of an array library.

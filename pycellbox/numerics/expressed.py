@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -136,6 +137,11 @@ class Expressed(Equations):
         """See `Equations.field`."""
         return ExpressedField(self, parameters, drive)
 
+    def fields(self, parameters: Parameters, drives: Sequence[Given]) -> list[Field]:
+        """See `Equations.fields`."""
+        plans: dict[str, Plan] | None = {} if len(drives) > 1 else None
+        return [ExpressedField(self, parameters, drive, plans) for drive in drives]
+
     def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
         """See `Equations.start`; what is to be drawn is drawn."""
         declared = self.structure.model.parameters
@@ -143,18 +149,40 @@ class Expressed(Equations):
 
 
 class ExpressedField(Field):
-    """dx/dt of an `ODE` at given parameters; nodes that are no states stay where they are."""
+    """dx/dt of an `ODE` at given parameters; nodes that are no states stay where they are.
 
-    def __init__(self, equations: Expressed, parameters: Parameters, drive: Given) -> None:
+    Parameters
+    ----------
+    equations : Expressed
+    parameters : dict of ndarray
+    drive : Given
+    plans : dict, optional
+        Where fields of the same parameters and conditions share what they evaluate with: their
+        inputs move.
+    """
+
+    def __init__(
+        self,
+        equations: Expressed,
+        parameters: Parameters,
+        drive: Given,
+        plans: dict[str, Plan] | None = None,
+    ) -> None:
         self._equations, self._programs = equations, equations.programs
         self._shape, self._dtype = drive.initial.shape, drive.initial.dtype
         self._given = {name: parameters[name[1:]] for name in self._programs.names}
         self._given[INPUTS] = drive.inputs
-        self._plans: dict[str, Plan] = {}
+        self._moving = {} if plans is None else {INPUTS: drive.inputs}
+        self._plans: dict[str, Plan] = {} if plans is None else plans
         self.faults: dict[int, str] = {}
-        self.initial = self._spread(self._run("start")[0], drive.initial)
+
+    @cached_property
+    def initial(self) -> Array:  # type: ignore[override]
+        """See `Field`."""
+        return self._spread(self._run("start")[0], np.zeros(self._shape, self._dtype))
 
     def _run(self, program: str, **moving: Array) -> list[Array]:
+        moving |= self._moving
         if program not in self._plans:
             made = getattr(self._programs, program)
             self._plans[program] = made.plan(self._shape[0], self._dtype, self._given, moving)

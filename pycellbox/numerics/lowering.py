@@ -13,6 +13,7 @@ is solving.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from pycellbox.models import ODE, CellBox, Structure
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.dose import dose_slope, map_dose
 from pycellbox.numerics.envelopes import EnvelopeKernel, envelope_kernel
-from pycellbox.numerics.equations import INPUT, START, Equations
+from pycellbox.numerics.equations import INPUT, START, Equations, Field
 from pycellbox.numerics.expressed import Expressed
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.parametrization import NetworkParametrization
@@ -169,6 +170,12 @@ class Lowering(Equations):
         """See `Equations.field`."""
         k = self.coefficients(parameters)
         return Kernel(self, k, drive.laid(k), parameters)
+
+    def fields(self, parameters: Parameters, drives: Sequence[Any]) -> list[Field]:
+        """See `Equations.fields`: they share the coefficients."""
+        first = self.field(parameters, drives[0])
+        k = first.coefficients
+        return [first, *(first.driven(drive.laid(k)) for drive in drives[1:])]
 
     def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
         """See `Equations.start`."""

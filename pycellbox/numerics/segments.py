@@ -10,7 +10,7 @@ import numpy as np
 from pycellbox.data.units import SAME_TIME
 from pycellbox.numerics.equations import Equations, Field
 from pycellbox.numerics.kernel import Kernel
-from pycellbox.problem import Array, Parameters
+from pycellbox.problem import Array
 from pycellbox.treatment import Treatment
 
 
@@ -160,13 +160,3 @@ class Restrained(Field):
     def slowest_rate(self) -> float | None:
         """See `Field.slowest_rate`."""
         return self._field.slowest_rate()
-
-
-def fields(equations: Equations, parameters: Parameters, drives: list[Any]) -> list[Field]:
-    """Return a field for each drive, with the coefficients of a network made once."""
-    if not drives:
-        return []
-    first = equations.field(parameters, drives[0])
-    if isinstance(first, Kernel):
-        return [first, *(first.driven(drive.laid(first.coefficients)) for drive in drives[1:])]
-    return [first, *(equations.field(parameters, drive) for drive in drives[1:])]

@@ -14,7 +14,7 @@ from pycellbox.numerics.checks import check_memory, not_finite
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Equations, Gradients
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.rest import Pretreatment
-from pycellbox.numerics.segments import Piece, begun, fields, jumps, pieces
+from pycellbox.numerics.segments import Piece, begun, jumps, pieces
 from pycellbox.numerics.steps import fixed_steps
 from pycellbox.numerics.tableaux import TABLEAUX
 from pycellbox.problem import Array, Parameters
@@ -117,23 +117,23 @@ class Course:
         strict : bool
             Whether a state that is not finite is an error.
         """
-        treatment, drives, before = self.treatment, self.drives, self._before
+        treatment, drives, first = self.treatment, self.drives, self._before
         given = parameters.get(START, treatment.initial)
         if index is not None:
             treatment, given = treatment.rows(index), given[index]
             drives = [drive.rows(index) for drive in drives]
-            before = None if before is None else before.rows(index)
+            first = None if first is None else first.rows(index)
         cut = pieces(treatment.starts, times)
-        laid = fields(self.equations, parameters, drives[: len(cut)])
+        laid = self.equations.fields(parameters, drives[: len(cut)])
         jump = jumps(self.equations, treatment)
         own = np.isnan(given)
         x, rest = np.where(own, laid[0].initial, given), None
-        if before is not None:
+        if first is not None:
             rest = Pretreatment.of(
                 self.equations,
                 parameters,
                 treatment,
-                before,
+                first,
                 given,
                 lambda _, field: FieldIntegration(field, self.solver),
             )
@@ -150,7 +150,10 @@ class Course:
                 moves = None
             there = begun(field, x, moves)
             tape = self._tape(piece.segment, x)
-            trajectory = integrate(self.solver, there, piece.times, tape, strict=False)
+            before = trajectories[-1] if trajectories else None
+            trajectory = integrate(
+                self.solver, there, piece.times, tape, strict=False, before=before
+            )
             states[:, piece.asked] = trajectory.states[:, : piece.count]
             x = trajectory.states[:, -1]
             trajectories.append(trajectory)

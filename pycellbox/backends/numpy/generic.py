@@ -21,6 +21,11 @@ class FieldStepper(Stepper):
         self._prepare(tableau, field.initial)
         self._seen = np.ones_like(field.initial)
 
+    def go_on(self, before: Stepper) -> None:
+        """Take over what another one of the same equation has seen of its Jacobian."""
+        assert isinstance(before, FieldStepper)
+        self._seen = before._seen
+
     def set_step(self, h: float) -> None:
         """See `Stepper.set_step`."""
         self.h = h

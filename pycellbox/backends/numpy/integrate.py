@@ -41,12 +41,30 @@ class Trajectory:
     steps_at: tuple[int, ...]
     stepper: Stepper | FoldedStepper
     tape: Tape
+    control: _Adaptive | None = None
 
 
 def integrate(
-    solver: Solver, field: Field, times: Array, tape: Tape, *, strict: bool = True
+    solver: Solver,
+    field: Field,
+    times: Array,
+    tape: Tape,
+    *,
+    strict: bool = True,
+    before: Trajectory | None = None,
 ) -> Trajectory:
     """Integrate from t = 0 through ``times``; every requested time is the end of a step.
+
+    Parameters
+    ----------
+    solver, field, tape
+        What steps through what, and where the steps are kept.
+    times : ndarray, (t,)
+    strict : bool
+        Whether a state that is not finite is an error.
+    before : Trajectory, optional
+        Of the same equation under other inputs, which this one goes on with: its steps are where
+        those begin that have no bound for all states.
 
     Raises
     ------
@@ -57,7 +75,7 @@ def integrate(
     c, n = field.initial.shape
     tape.begin(c)
     states = np.empty((c, times.size, n), field.initial.dtype)
-    plan = None
+    plan = control = None
     if isinstance(solver, FixedStep):
         plan = fixed_steps(solver, times)
     tableau = TABLEAUX[type(solver)]
@@ -86,7 +104,9 @@ def integrate(
                 steps_at = _run_fixed(stepper, tape, plan, states)
             else:
                 assert isinstance(solver, Tsit5)
-                steps_at = _run_adaptive(stepper, field, tape, solver, times, states)
+                last = None if before is None else before.control
+                control = _Adaptive(stepper, field, tape, solver, last)
+                steps_at = _run_adaptive(control, times, states)
     field.observe(states)
     if strict and not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
@@ -94,7 +114,7 @@ def integrate(
         raise DivergenceError(
             not_finite(f"number {row + 1}", float(times[late]), field.faults.get(row, ""))
         )
-    return Trajectory(field, states, tuple(steps_at), stepper, tape)
+    return Trajectory(field, states, tuple(steps_at), stepper, tape, control)
 
 
 def reverse(trajectory: Trajectory, seeds: Array, inputs: bool = False) -> dict[str, Array]:
@@ -202,12 +222,10 @@ def _run_fixed(
     return steps_at
 
 
-def _run_adaptive(
-    stepper: Stepper, field: Field, tape: Tape, solver: Tsit5, times: Array, states: Array
-) -> list[int]:
-    run, steps_at, now = _Adaptive(stepper, field, tape, solver), [], 0.0
+def _run_adaptive(run: _Adaptive, times: Array, states: Array) -> list[int]:
+    steps_at, now, tape = list[int](), 0.0, run.tape
     if run.everywhere:
-        check_adaptive(solver, run.longest, float(times[-1]))
+        check_adaptive(run.solver, run.longest, float(times[-1]))
     for k, end in enumerate(map(float, times)):
         run.advance(now, end)
         steps_at.append(len(tape.sizes))
@@ -219,15 +237,30 @@ def _run_adaptive(
 class _Adaptive:
     """Step control for Tsit5 across the requested times."""
 
-    def __init__(self, stepper: Stepper, field: Field, tape: Tape, solver: Tsit5) -> None:
+    def __init__(
+        self,
+        stepper: Stepper,
+        field: Field,
+        tape: Tape,
+        solver: Tsit5,
+        before: _Adaptive | None = None,
+    ) -> None:
         self.stepper, self.field, self.tape, self.solver = stepper, field, tape, solver
         self._scale = np.empty_like(field.initial)
         self._error = np.empty_like(field.initial)
         bound = field.step_bound()
         self.everywhere = bound is not None
-        self.longest, self._largest = self._here(0) if bound is None else bound
         self._attempts = 0
         self.h = 0.0
+        if bound is not None:
+            self.longest, self._largest = bound
+        elif before is None or not before.h:
+            self.longest, self._largest = self._here(0)
+        else:
+            assert isinstance(stepper, FieldStepper)
+            stepper.go_on(before.stepper)
+            self.h, self.longest, self._largest = before.h, before.longest, before._largest
+            self._first_stage()
 
     def _here(self, step: int) -> tuple[float, float]:
         """Bound the steps near the state after so many, where there is no bound for all states."""
@@ -298,11 +331,14 @@ class _Adaptive:
 
     def _first_step(self, end: float) -> float:
         """Evaluate the first stage into the record, and choose a step."""
+        self._first_stage()
+        return min(end, first_step(self.solver, self._largest))
+
+    def _first_stage(self) -> None:
         st, record = self.stepper, self.tape[0]
         st.set_step(1.0)
         z = None if record.z is None else record.z[0]
         st.increment(record.state[0], record.phi[0], z, st.kh[0])
-        return min(end, first_step(self.solver, self._largest))
 
 
 def zero_like(drive: Drive) -> Drive:
