@@ -14,6 +14,7 @@ from pycellbox.common import starting  # noqa: F401  # Ctrl-C has no traceback f
 from pycellbox import datasets, metrics, networks, plot, splits
 from pycellbox.backends import available_backends
 from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
+from pycellbox.data.drives import drive
 from pycellbox.data.regimens import (
     knockdown,
     knockout,
@@ -114,6 +115,7 @@ __all__ = [
     "__version__",
     "available_backends",
     "datasets",
+    "drive",
     "exp",
     "expit",
     "fit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from pycellbox.models import Model, Parameter, Structure, prior_mask
 from pycellbox.models.aligning import aligned, same_labels
 from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.times import time_grid
-from pycellbox.treatment import Treatment, check_horizon, treatment_of
+from pycellbox.treatment import Treatment, check_horizon, check_settles, treatment_of
 
 Array: TypeAlias = npt.NDArray[Any]
 Parameters: TypeAlias = dict[str, Array]
@@ -90,6 +90,7 @@ class Problem:
         inputs = _narrowed(data["perturbation"].values, dtype, "perturbation", data)
         treatment = treatment_of(data, dtype)
         if treatment is not None and steady:
+            check_settles(treatment)
             check_horizon(treatment, float(times[-1]))
         response = _narrowed(np.where(measured, response, 0), dtype, "response", data)
         if structure.internal:
@@ -139,7 +140,7 @@ def structure_of(
 
 
 def structure_over(
-    model: Model, nodes: Sequence[Any], node_kind: Sequence[Any], given: xr.Dataset | xr.DataArray
+    model: Model, nodes: Iterable[Any], node_kind: Iterable[Any], given: xr.Dataset | xr.DataArray
 ) -> Structure:
     """Lay a model over nodes, and the driving signals that what is given has, if it has any.
 

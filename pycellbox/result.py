@@ -204,8 +204,8 @@ class Fit:
             Doses u for all nodes of the fit. Phases need the coordinate ``phase_start``, whose
             unit is converted to the fit's. Of a dataset its ``perturbation`` is taken, and which
             nodes are ``held``, the ``initial_state`` and the ``drive`` where it has them; responses
-            are not looked at. Levels that the fit was to find are those that it found. Drugs that an
-            estimated fit has not seen act by the size of their doses, whichever sign they have.
+            are not looked at. Levels that the fit was to find are those that it found. Drugs that
+            an estimated fit has not seen act by the size of their doses, whichever sign they have.
         times : sequence of float, (t,), optional
             Times at which the response is wanted, in the fit's unit; by default the fit's own: the
             horizon for steady states, the measured times for time courses. A fit of `SteadyState`

@@ -41,7 +41,7 @@ from pycellbox.problem import (
 from pycellbox.recipe import Dtype
 from pycellbox.solvers import GRADIENT, SOLVER, Gradient, Solver
 from pycellbox.times import time_grid
-from pycellbox.treatment import check_horizon
+from pycellbox.treatment import check_horizon, check_settles
 
 
 @checked(
@@ -141,7 +141,9 @@ def states_of(
     conditions, u, treatment = inputs.conditions, inputs.perturbation, inputs.treatment
     if why := backend.supports(solver, treated=treatment is not None):
         raise BackendError(why)
-    if steady and treatment is not None:
+    if solver.steady:
+        check_settles(treatment)
+    if steady and treatment is not None and not treatment.signals:
         check_horizon(treatment, float(grid[-1]))
     if treatment is not None:
         check_end(treatment.end, float(grid[-1]), "the last time asked for is")

@@ -187,21 +187,28 @@ def check_horizon(treatment: Treatment, horizon: float) -> None:
 
     Raises
     ------
-    DataError
-        There are driving signals, under which nothing settles.
     OptionError
     """
-    if treatment.signals:
-        raise DataError(
-            "the data have driving signals and steady states: signals are for time courses. Give "
-            "a dose that changes in phases, perturbation(condition, phase, node), or leave drive "
-            "out with .drop_vars('drive')."
-        )
     last = float(treatment.starts[-1])
     if horizon <= last:
         raise OptionError(
             f"horizon={horizon:g}, and the last phase starts at {last:g}: give a later horizon, so "
             "that there is time to settle."
+        )
+
+
+def check_settles(treatment: Treatment | None) -> None:
+    """Refuse steady states under driving signals.
+
+    Raises
+    ------
+    DataError
+    """
+    if treatment is not None and treatment.signals:
+        raise DataError(
+            "the data have driving signals and steady states: signals are for time courses. Give "
+            "a dose that changes in phases, perturbation(condition, phase, node), or leave drive "
+            "out with .drop_vars('drive')."
         )
 
 

@@ -188,7 +188,7 @@ YES = np.ones((3, 4), dtype=bool)
             ),
             "initial_fitted at condition 'EGF', node 'ERK' .*pre-treated since -inf",
         ),
-        (spoil("drive", np.zeros(3), ("condition",)), "'drive'.*cannot use yet.*phase_start"),
+        (spoil("drive", np.zeros(3), ("condition",)), "drive has the dims .*drive_time, input"),
         (spoil("phase_start", [0.0], ("phase",)), "perturbation has no dim phase"),
         (
             spoil("subject", np.array([1, True, "x"], dtype=object), ("condition",)),

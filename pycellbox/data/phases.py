@@ -13,7 +13,7 @@ from pycellbox.common.labels import labels_along
 from pycellbox.data.cells import as_numbers, cell_namer, first_of
 from pycellbox.data.dims import PHASED, STEADY
 from pycellbox.data.given import as_dataset
-from pycellbox.data.units import SAME_TIME
+from pycellbox.data.units import SAME_TIME, distinct
 from pycellbox.errors import DataError
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -70,10 +70,7 @@ class Phases:
         begin, starts = self.begin, self.starts
         changes = starts[np.isfinite(starts) & (starts > begin[:, None])]
         later = np.asarray(more, np.float64)
-        times = np.unique(np.concatenate([begin, changes, later[later > begin.min(initial=0)]]))
-        apart = np.diff(times, prepend=-np.inf) > SAME_TIME * _span(times)
-        grid: Array = times[apart]
-        return grid
+        return distinct(np.concatenate([begin, changes, later[later > begin.min(initial=0)]]))
 
     def on(self, grid: Array) -> tuple[Array, Array]:
         """Return u from each time of a grid on, (c, s, n), and who has not begun then, (c, s)."""

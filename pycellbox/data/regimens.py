@@ -58,8 +58,8 @@ def _read_time(given: Any) -> Any:
 
 
 _NODES = Value(_read_labels, "the label of a node, or a list of labels")
-_CONDITIONS = optional(Value(_read_labels, "the label of a condition, or a list of labels"))
-_TIME = Value(_read_time, "a time: a number in the data's unit, or a text such as '10 min'")
+CONDITIONS = optional(Value(_read_labels, "the label of a condition, or a list of labels"))
+TIME = Value(_read_time, "a time: a number in the data's unit, or a text such as '10 min'")
 _DOSE = optional(number())
 
 
@@ -72,8 +72,8 @@ def regimen(data: xr.Dataset | xr.DataArray, *instructions: Instruction) -> xr.D
     data : Dataset or DataArray (condition, node)
         A dataset, whose perturbation may have phases already; or doses alone, as for a simulation.
     *instructions : Instruction
-        `pretreat`, `pulse`, `step`, `washout`, `knockout`, `knockdown`, `overexpression` and
-        `start_as_measured`, in the order in which they are carried out.
+        `pretreat`, `pulse`, `step`, `washout`, `knockout`, `knockdown`, `overexpression`, `drive`
+        and `start_as_measured`, in the order in which they are carried out.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def regimen(data: xr.Dataset | xr.DataArray, *instructions: Instruction) -> xr.D
     return as_design(draft.dataset())
 
 
-@checked(nodes=_NODES, before=optional(_TIME), dose=_DOSE, conditions=_CONDITIONS)
+@checked(nodes=_NODES, before=optional(TIME), dose=_DOSE, conditions=CONDITIONS)
 def pretreat(
     nodes: Labels,
     before: Time | None = None,
@@ -158,7 +158,7 @@ def pretreat(
     return Instruction(f"pretreat {_said(nodes)}", apply)
 
 
-@checked(nodes=_NODES, start=_TIME, end=optional(_TIME), dose=_DOSE, conditions=_CONDITIONS)
+@checked(nodes=_NODES, start=TIME, end=optional(TIME), dose=_DOSE, conditions=CONDITIONS)
 def pulse(
     nodes: Labels,
     start: Time,
@@ -199,7 +199,7 @@ def pulse(
     return Instruction(f"pulse of {_said(nodes)}", apply)
 
 
-@checked(nodes=_NODES, at=_TIME, dose=number(), conditions=_CONDITIONS)
+@checked(nodes=_NODES, at=TIME, dose=number(), conditions=CONDITIONS)
 def step(nodes: Labels, at: Time, dose: float, *, conditions: Labels | None = None) -> Instruction:
     """Change the dose of a node at a time.
 
@@ -228,7 +228,7 @@ def step(nodes: Labels, at: Time, dose: float, *, conditions: Labels | None = No
     return Instruction(f"step of {_said(nodes)}", apply)
 
 
-@checked(nodes=_NODES, at=_TIME, conditions=_CONDITIONS)
+@checked(nodes=_NODES, at=TIME, conditions=CONDITIONS)
 def washout(nodes: Labels, at: Time, *, conditions: Labels | None = None) -> Instruction:
     """Take a node's dose away at a time.
 
@@ -255,7 +255,7 @@ def washout(nodes: Labels, at: Time, *, conditions: Labels | None = None) -> Ins
     return Instruction(f"washout of {_said(nodes)}", apply)
 
 
-@checked(nodes=_NODES, level=number(), conditions=_CONDITIONS)
+@checked(nodes=_NODES, level=number(), conditions=CONDITIONS)
 def knockout(
     nodes: Labels, *, level: float = -4.0, conditions: Labels | None = None
 ) -> Instruction:
@@ -280,7 +280,7 @@ def knockout(
     return _hold("knock-out", nodes, level, False, conditions)
 
 
-@checked(nodes=_NODES, level=number(), fitted=flag(), conditions=_CONDITIONS)
+@checked(nodes=_NODES, level=number(), fitted=flag(), conditions=CONDITIONS)
 def knockdown(
     nodes: Labels,
     fitted: bool = True,
@@ -310,7 +310,7 @@ def knockdown(
     return _hold("knock-down", nodes, level, fitted, conditions)
 
 
-@checked(nodes=_NODES, level=number(), fitted=flag(), conditions=_CONDITIONS)
+@checked(nodes=_NODES, level=number(), fitted=flag(), conditions=CONDITIONS)
 def overexpression(
     nodes: Labels,
     *,
@@ -340,7 +340,7 @@ def overexpression(
     return _hold("overexpression", nodes, level, fitted, conditions)
 
 
-@checked(nodes=optional(_NODES), fitted=flag(), conditions=_CONDITIONS)
+@checked(nodes=optional(_NODES), fitted=flag(), conditions=CONDITIONS)
 def start_as_measured(
     nodes: Labels | None = None, *, fitted: bool = False, conditions: Labels | None = None
 ) -> Instruction:

@@ -14,7 +14,7 @@ from pycellbox.common.labels import labels_along, listed
 from pycellbox.common.options import did_you_mean, shown
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.data.storable import check_text
-from pycellbox.data.units import SAME_TIME, in_common_unit
+from pycellbox.data.units import SAME_TIME, distinct, in_common_unit
 from pycellbox.data.variables import array_of, check_not_empty
 from pycellbox.errors import DataError
 
@@ -232,7 +232,7 @@ def on_one_grid(one: xr.Dataset, other: xr.Dataset) -> tuple[xr.Dataset, xr.Data
         return one, other.sel(input=labels)
     begin = max(first.times[0], second.times[0])
     end = min(first.end, second.end)
-    times = np.union1d(first.times, second.times)
+    times = distinct(np.concatenate([first.times, second.times]))
     times = times[(times >= begin) & (times <= end)]
     attrs = {**one["drive"].attrs, "after": AFTER[first.holds and second.holds]}
     return (
@@ -244,14 +244,21 @@ def on_one_grid(one: xr.Dataset, other: xr.Dataset) -> tuple[xr.Dataset, xr.Data
 def _resampled(
     data: xr.Dataset, signals: Signals, times: Array, attrs: Mapping[str, Any]
 ) -> xr.Dataset:
-    values = np.empty((len(signals.values), len(times), len(signals.labels)))
-    at = np.clip(np.searchsorted(signals.times, times, side="right") - 1, 0, None)
-    values[...] = signals.values[:, at]
-    if signals.linear:
-        for c, m in np.ndindex(values.shape[0], values.shape[2]):
-            values[c, :, m] = np.interp(times, signals.times, signals.values[c, :, m])
+    values = resampled(times, signals.times, signals.values, linear=signals.linear)
     coords = {"drive_time": ("drive_time", times, data["drive_time"].attrs)}
     labels = {"input": ("input", data["input"].values, data["input"].attrs)}
-    return data.drop_dims("drive_time").assign_coords(coords | labels).assign(
-        drive=(DRIVE, values, attrs)
-    )
+    data = data.drop_dims(["drive_time", "input"]).assign_coords(coords | labels)
+    return data.assign(drive=(DRIVE, values, attrs))
+
+
+def resampled(times: Array, own: Array, values: Array, *, linear: bool) -> Array:
+    """Return values (c, k, ...) of times (k,) at others, (c, t, ...), that lie between these."""
+    slack = SAME_TIME * float(np.abs(own).max())
+    at = np.clip(np.searchsorted(own, times + slack, side="right") - 1, 0, None)
+    found: Array = values[:, at]
+    if linear:
+        following = np.minimum(at + 1, len(own) - 1)
+        width = np.where(following > at, own[following] - own[at], 1.0)
+        share = np.clip((times - own[at]) / width, 0, 1).reshape(-1, *[1] * (values.ndim - 2))
+        found = found + share * (values[:, following] - found)
+    return found

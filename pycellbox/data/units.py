@@ -45,6 +45,13 @@ _WITH_UNIT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([^\W\d]+)"
 _MINUS = str.maketrans("\u2212\u2013", "--")
 
 
+def distinct(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return times in order, of those that only rounding parts the first."""
+    times = np.unique(times)
+    slack = SAME_TIME * float(np.abs(times).max(initial=0.0))
+    return times[np.diff(times, prepend=-np.inf) > slack]
+
+
 def unit_of(spelling: object) -> str:
     """Return the unit that a spelling means; one that is not known here as it is."""
     word = str(spelling).strip()
@@ -98,7 +105,8 @@ def common_unit(dataset: xr.Dataset) -> str | None:
     """
     if "time" in dataset["response"].dims:
         return str(dataset["time"].attrs["units"])
-    return time_unit(dataset.drop_vars("time", errors="ignore"))
+    said = [dataset[name].attrs.get("units") for name in _TIMED[1:] if name in dataset.variables]
+    return next((unit for unit in said if isinstance(unit, str) and unit.strip()), None)
 
 
 def in_common_unit(

@@ -19,6 +19,7 @@ from pycellbox.models.formulas import INPUTS, STATE, Formulas
 if TYPE_CHECKING:
     from pycellbox.models.ode import ODE
 
+
 def driven(model: ODE, signals: Sequence[str], *, linear: bool) -> tuple[Formulas, list[str]]:
     """Return what a model computes where signals are lines, and the nodes that this takes.
 

@@ -94,8 +94,9 @@ class ODE(Model):
         `pycellbox.Parameter`, which is fitted under the name ``<state>_0``. States that are not
         named start at 0, and wherever the data have an ``initial_state``, there.
     inputs : sequence of str, or mapping of str to str
-        Nodes whose perturbation enters the equations, under their own names, or under those that a
-        mapping has as its keys: ``{"dose": "drug A"}``.
+        What enters the equations: nodes, by their perturbation, and signals of ``drive``, see
+        `pycellbox.drive`. Under their own names, or under those that a mapping has as its keys:
+        ``{"dose": "drug A"}``.
 
     Attributes
     ----------
@@ -257,7 +258,26 @@ class ODE(Model):
         return tuple(self._declared(name, one) for name, one in self.parameters.items())
 
     def driven(self, signals: Sequence[str], *, linear: bool) -> tuple[Model, tuple[str, ...]]:
-        """See `Model.driven`."""
+        """Return the model under driving signals, and nodes that it has for them.
+
+        Parameters
+        ----------
+        signals : sequence of str
+            Their labels.
+        linear : bool
+            Whether they are lines; time is one more state then.
+
+        Returns
+        -------
+        model : ODE
+        nodes : tuple of str
+            Those whose perturbation is the values; of lines then those of the slopes, and time.
+
+        Raises
+        ------
+        ModelError
+            The equations have no such input.
+        """
         formulas, nodes = driven(self, signals, linear=linear)
         if not linear:
             return self, tuple(nodes)

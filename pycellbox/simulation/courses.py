@@ -32,10 +32,10 @@ from pycellbox.data.hidden import with_nodes
 from pycellbox.data.treatments import DIMS
 from pycellbox.data.units import NO_UNIT
 from pycellbox.errors import DataError, ModelError
-from pycellbox.models import ODE, Structure
+from pycellbox.models import ODE
 from pycellbox.models.declared import starts_of
 from pycellbox.networks.drawing import generators
-from pycellbox.problem import parameter_dataset
+from pycellbox.problem import parameter_dataset, structure_over
 from pycellbox.simulation.experiment import EXACT, gaps
 from pycellbox.simulation.truth import with_truth
 from pycellbox.solvers import SOLVER, Solver
@@ -139,7 +139,8 @@ def courses(
     laid = _laid(model, nodes, design, dict(initial or {}))
     labels = labels_along(laid, "node")
     whole = with_nodes(laid, model.own_nodes)
-    structure = Structure.over(model, labels_along(whole, "node"), whole["node_kind"].values)
+    kinds = whole["node_kind"].values
+    structure = structure_over(model, labels_along(whole, "node"), kinds, whole)
     true = parameter_dataset(structure, _truth(model, parameters))
     clean = solve(
         model, true, laid, solver=EXACT if solver is None else solver, times=times,
@@ -153,7 +154,9 @@ def courses(
     seen[..., shown_at] = ~gaps((*values.shape[:2], len(nodes)), missing, for_gaps)
     data = laid.assign_coords(time=clean["time"])
     data["response"] = (clean.dims, np.where(seen, values, np.nan))
-    data["time"].attrs["units"] = units
+    for name in ("time", "phase_start", "drive_time"):
+        if name in data.coords:
+            data[name].attrs.setdefault("units", units)
     data.attrs.update(
         source="simulated by pycellbox", transform="as measured", seed=seed, noise=noise
     )
@@ -214,7 +217,9 @@ def _laid(model: ODE, nodes: Sequence[str], design: Any, initial: Mapping[str, A
         base["perturbation"] = (("condition", "node"), np.zeros((count, 0)))
         base.coords["node"] = np.empty(0, np.str_)
     given = labels_along(base, "node")
-    inputs = list(dict.fromkeys([*given, *model.inputs.values()]))
+    signals = labels_along(base, "input") if "drive" in base.variables else []
+    own = [node for node in model.inputs.values() if node not in signals]
+    inputs = list(dict.fromkeys([*given, *own]))
     laid: xr.Dataset = with_nodes(base, [*inputs, *nodes, *(n for n in starts if n not in nodes)])
     labels, count = labels_along(laid, "node"), laid.sizes["condition"]
     kinds = dict.fromkeys(starts, "hidden") | dict.fromkeys(inputs, "drug")

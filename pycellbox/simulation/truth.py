@@ -12,8 +12,9 @@ from pycellbox.common.texts import read_json
 from pycellbox.data.hidden import with_nodes
 from pycellbox.data.schema import DATASET
 from pycellbox.errors import DataError
-from pycellbox.models import Model, Structure
+from pycellbox.models import Model
 from pycellbox.models.model import model_from_dict, model_to_dict
+from pycellbox.problem import structure_over
 
 _PREFIX = "true_"
 _RESPONSE = "true_response"
@@ -112,4 +113,4 @@ def _names(data: xr.Dataset, model: Model) -> tuple[str, ...]:
     """Names of the parameters of a model over the nodes of data."""
     whole = with_nodes(data, model.own_nodes)
     nodes, kinds = labels_along(whole, "node"), whole["node_kind"].values
-    return tuple(Structure.over(model, nodes, kinds).layout.places)
+    return tuple(structure_over(model, nodes, kinds, data).layout.places)

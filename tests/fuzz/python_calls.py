@@ -363,6 +363,17 @@ def python_calls(folder: Path) -> dict[str, Call]:
             pcb.overexpression,
             {**node, "level": 2.0, "fitted": False, "conditions": None},
         ),
+        "drive": (
+            pcb.drive,
+            {
+                "signal": "light",
+                "times": [0, "6 h", "12 h"],
+                "values": [1.0, 0.0, 1.0],
+                "interpolation": "linear",
+                "after": "hold",
+                "conditions": None,
+            },
+        ),
         "start_as_measured": (
             pcb.start_as_measured,
             {"nodes": None, "fitted": True, "conditions": None},

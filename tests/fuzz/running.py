@@ -35,9 +35,9 @@ ROOMS: tuple[ModuleType, ...] = (
 # Results, which nobody makes; what solvers and fits ask of a model; a recovery, which makes several
 # fits, each with a thousand iterations.
 EXEMPT = {
-    "Baseline", "CellBox.check", "CellBox.declare", "CellBox.equations", "Ending", "Evaluation",
-    "NeuralODE.check", "NeuralODE.declare", "NeuralODE.equations", "ODE.check", "ODE.declare",
-    "ODE.equations",
+    "Baseline", "CellBox.check", "CellBox.declare", "CellBox.driven", "CellBox.equations", "Ending",
+    "Evaluation", "NeuralODE.check", "NeuralODE.declare", "NeuralODE.driven", "NeuralODE.equations",
+    "ODE.check", "ODE.declare", "ODE.driven", "ODE.equations",
     "Pruned", "Recovery", "recover_beeline",
 }  # fmt: skip
 

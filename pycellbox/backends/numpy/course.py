@@ -141,7 +141,7 @@ class Course:
             own = own & ~treatment.pretreated[:, None]
             x[rest.rows] = rest.rest.states
         states = np.empty((len(x), times.size, x.shape[1]), x.dtype)
-        trajectories = []
+        trajectories: list[Trajectory] = []
         for piece, field in zip(cut, laid, strict=True):
             if jump is not None:
                 x = np.where(jump, field.initial, x)
