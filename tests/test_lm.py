@@ -10,22 +10,8 @@ import pycellbox as pcb
 from pycellbox.backends import get_backend
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem, parameter_arrays, structure_of
-from tests.support.equations import MODELS, TRUTH, courses, laid, measured, sir
+from tests.support.equations import MODELS, TRUTH, courses, laid, measured, sir, treated
 from tests.support.problems import dataset
-
-
-def treated(data, model):
-    """Start one state of one condition elsewhere, hold one of another, and change the dose."""
-    begin = np.full(data["perturbation"].shape, np.nan)
-    held = begin.copy()
-    at = data["node"].values.tolist().index(model.states[0])
-    begin[1, at], held[2, at] = 0.6, 0.4
-    u = data["perturbation"].expand_dims(phase=2, axis=1) * xr.DataArray([1.0, 0.5], dims="phase")
-    return data.assign(
-        perturbation=u,
-        initial_state=(("condition", "node"), begin),
-        held=(("condition", "node"), held),
-    ).assign_coords(phase_start=("phase", [0.0, 0.75], {"units": "d"}))
 
 
 @pytest.mark.parametrize("kind", ["plain", "treated"])

@@ -311,7 +311,7 @@ def test_what_has_no_value_names_equation_state_condition_and_time(rates, initia
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "julia"])
+@pytest.mark.parametrize("backend", ["julia"])
 def test_other_backends_say_that_they_cannot(backend):
     if pcb.available_backends()[backend]:
         pytest.skip(f"no {backend}")

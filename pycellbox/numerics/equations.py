@@ -153,6 +153,15 @@ class Equations(ABC):
         """Return dx/dt under several drives of the same conditions, with what they share."""
         return [self.field(parameters, drive) for drive in drives]
 
+    @property
+    def key(self) -> Any:
+        """All that programs made of `rate` and `observe` depend on beside arrays and the drive."""
+        s = self.structure
+        return s.model, s.nodes, s.node_kind, s.layout.parameters
+
+    own_start = False
+    """Whether x(0) depends on parameters: fields have it then, and the drive has not."""
+
     def rate(self, space: Any, x: Any, drive: Any, parameters: Mapping[str, Any]) -> Any:
         """dx/dt at states (c, n) in the functions of an array library.
 
@@ -162,7 +171,10 @@ class Equations(ABC):
         Parameters
         ----------
         space : module
-            ``numpy``, or ``jax.numpy``, which differentiates it.
+            ``numpy``, or what has the functions of ``jax.numpy``, which differentiates it; or takes
+            derivatives as the equations know them, ``space.derived(function, back, along)``: the
+            products of an adjoint with those of a function of a mapping of arrays, as a mapping,
+            and the product with such a mapping of tangents.
         x : array, (c, n)
         drive : Drive
             Like that of `drive`, with the library's arrays in place of its own: a dataclass, named
@@ -182,6 +194,13 @@ class Equations(ABC):
             The equations are for the NumPy backend alone, as by default.
         """
         raise NotImplementedError
+
+    def observe(self, space: Any, states: Any, drive: Any, parameters: Mapping[str, Any]) -> Any:
+        """Return states (c, n) with the nodes that are none, but follow from them.
+
+        By default there are none. Arguments as of `rate`.
+        """
+        return states
 
     def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
         """Effective parameters at which a fit of ``problem`` starts, float64.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -14,11 +14,11 @@ from pycellbox.models import ODE
 from pycellbox.models.declared import starts_of
 from pycellbox.models.formulas import INPUTS, STATE, Formulas
 from pycellbox.models.structure import Structure
+from pycellbox.numerics import replayed
 from pycellbox.numerics.equations import INPUT, Equations, Field
 from pycellbox.numerics.programs import Plan, Program
+from pycellbox.numerics.replayed import ADJOINT, tangent
 from pycellbox.problem import Array, Parameters, Problem
-
-_ADJOINT = "adjoint"
 
 
 class _Programs:
@@ -33,17 +33,28 @@ class _Programs:
         self._parameters = [symbol(name, shape) for name, shape in shapes if name != INPUTS]
 
     def _program(self, outputs: Any, summed: Any = False) -> Program:
-        return Program(outputs, (STATE, INPUTS, _ADJOINT), summed)
+        moving = (STATE, INPUTS, ADJOINT)
+        return Program(outputs, (*moving, *map(tangent, moving)), summed)
 
     def _back(self, node: Any, *, states: bool) -> Program:
         """Products with an adjoint: of the states, inputs and parameters, the last summed."""
         wanted = [*([self._x] if states else []), self._u, *self._parameters]
-        found = derivatives.reverse([node], [symbol(_ADJOINT, node.shape)], wanted)
+        found = derivatives.reverse([node], [symbol(ADJOINT, node.shape)], wanted)
         return self._program(found, [False] * (1 + states) + [True] * len(self._parameters))
+
+    def _along(self, node: Any) -> Program:
+        """Product with tangents of states, inputs and parameters."""
+        moving = [self._x, self._u, *self._parameters]
+        tangents = {one: symbol(tangent(one.data[0]), one.shape) for one in moving}
+        return self._program(derivatives.forward([node], tangents))
 
     @cached_property
     def value(self) -> Program:
         return self._program([self._formulas.rates])
+
+    @cached_property
+    def value_along(self) -> Program:
+        return self._along(self._formulas.rates)
 
     @cached_property
     def pull_back(self) -> Program:
@@ -52,7 +63,7 @@ class _Programs:
     @cached_property
     def transposed(self) -> Program:
         node = self._formulas.rates
-        adjoint = symbol(_ADJOINT, node.shape)
+        adjoint = symbol(ADJOINT, node.shape)
         return self._program(derivatives.reverse([node], [adjoint], [self._x]))
 
     @cached_property
@@ -89,6 +100,10 @@ class _Programs:
     @cached_property
     def observed_back(self) -> Program:
         return self._back(self._formulas.observed, states=True)
+
+    @cached_property
+    def observed_along(self) -> Program:
+        return self._along(self._formulas.observed)
 
 
 @lru_cache(maxsize=16)
@@ -127,11 +142,12 @@ class Expressed(Equations):
         self.inputs = np.array([place[node] for node in model.inputs.values()], np.intp)
         self.held = {f".{n}": one.held for n, one in model.parameters.items() if one.held.any()}
         shapes = [(f".{name}", one.shape) for name, one in model.parameters.items()]
-        self.programs = _programs(model.rates, ((INPUTS, (len(model.inputs),)), *shapes))
+        self.formulas, self.shapes = model.rates, ((INPUTS, (len(model.inputs),)), *shapes)
+        self.programs = _programs(self.formulas, self.shapes)
 
     def drive(self, perturbation: Array) -> Given:
         """See `Equations.drive`."""
-        return Given(perturbation[:, self.inputs], np.zeros_like(perturbation))
+        return Given(perturbation[:, self.inputs], 0 * perturbation)
 
     def field(self, parameters: Parameters, drive: Given) -> ExpressedField:
         """See `Equations.field`."""
@@ -141,6 +157,23 @@ class Expressed(Equations):
         """See `Equations.fields`."""
         plans: dict[str, Plan] | None = {} if len(drives) > 1 else None
         return [ExpressedField(self, parameters, drive, plans) for drive in drives]
+
+    @property
+    def key(self) -> Any:
+        """See `Equations.key`: where parameters start, and their bounds, make no other program."""
+        places = (self.states, self.observed, self.inputs)
+        formulas = self.formulas.rates, self.formulas.observed
+        return formulas, self.shapes, [place.tolist() for place in places]
+
+    own_start = True
+
+    def rate(self, space: Any, x: Any, drive: Any, parameters: Mapping[str, Any]) -> Any:
+        """See `Equations.rate`."""
+        return replayed.rate(self, space, x, drive, parameters)
+
+    def observe(self, space: Any, states: Any, drive: Any, parameters: Mapping[str, Any]) -> Any:
+        """See `Equations.observe`."""
+        return replayed.observe(self, space, states, drive, parameters)
 
     def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
         """See `Equations.start`; what is to be drawn is drawn."""

@@ -87,6 +87,20 @@ def laid(name):
     return model, data, parameters_of(model, nodes, values)
 
 
+def treated(data, model):
+    """Start one state of one condition elsewhere, hold one of another, and change the dose."""
+    begin = np.full(data["perturbation"].shape, np.nan)
+    held = begin.copy()
+    at = data["node"].values.tolist().index(model.states[0])
+    begin[1, at], held[2, at] = 0.6, 0.4
+    u = data["perturbation"].expand_dims(phase=2, axis=1) * xr.DataArray([1.0, 0.5], dims="phase")
+    return data.assign(
+        perturbation=u,
+        initial_state=(("condition", "node"), begin),
+        held=(("condition", "node"), held),
+    ).assign_coords(phase_start=("phase", [0.0, 0.75], {"units": "d"}))
+
+
 def measured():
     model, times = sir(), np.arange(1.0, 13)
     p = parameters_of(model, ["cases", "S", "I", "R"], TRUTH)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from importlib import metadata, util
 
 import jax
-import numpy as np
 
 from pycellbox.backends.forks import started
-from pycellbox.backends.jax import programs
 from pycellbox.backends.jax.course import CoursePlan
 from pycellbox.backends.jax.plan import Plan
 from pycellbox.backends.jax.plans import plan_of
-from pycellbox.backends.jax.session import JaxSession
+from pycellbox.backends.jax.session import JaxSession, solved
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
 from pycellbox.numerics.differences import NOT_OF_INPUTS, FiniteDifferenceSession
@@ -95,13 +93,7 @@ class JaxBackend:
             plan = plan_of(structure, solver, perturbation, times)
         else:
             plan = CoursePlan(structure, solver, treatment, times)
-        with programs.float64():
-            ready = plan.evaluation(parameters, plan.arrays, None, times.size, False)
-            method, steps = ready.method._replace(parts=1), ready.steps
-            found = programs.solution(method, ready.parameters, ready.drive, steps, times.size)
-            states = jax.device_get(found)
-        count = int(np.count_nonzero(steps.sizes))
-        return Solution.integrated(np.array(states, order="C"), count, ready.rested)
+        return solved(plan, plan.arrays, parameters)
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None

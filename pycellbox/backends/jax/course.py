@@ -15,7 +15,7 @@ from pycellbox.backends.jax.treated import Course, Method
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.models import Structure
 from pycellbox.numerics.checks import not_finite
-from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field
+from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Gradients
 from pycellbox.numerics.rest import Pretreatment
 from pycellbox.numerics.segments import Piece, jumps, pieces
 from pycellbox.problem import Array, Parameters
@@ -84,7 +84,10 @@ class CoursePlan:
             drive = course = self._course(treatment, rows)
         rest = self._at_rest(parameters, treatment, given, rows)
         own = np.isnan(given)
-        initial = np.where(own, course.inputs.initial[0], given)
+        first = self._drives[0] if rows is None else self._drives[0].rows(rows)
+        start = self.plan.begun(parameters, first)
+        begin = course.inputs.initial[0] if start is None else start.initial
+        initial = np.where(own, begin, given)
         if rest is not None:
             own = own & ~treatment.pretreated[:, None]
             initial[rest.rows] = rest.rest.states
@@ -95,19 +98,24 @@ class CoursePlan:
         u = treatment.perturbation.swapaxes(0, 1)
 
         def pull_back(slope: Any, to_course: Any) -> Parameters:
-            gradient, (to_inputs, start) = self.plan.gradient(slope, parameters), to_course
-            before = None
+            gradient, (to_inputs, adjoint) = self.plan.gradient(slope, parameters), to_course
+            more, before = Gradients(), None
+            if start is not None:
+                start.start_gradient(np.where(own, adjoint, 0), more)
             if rest is not None:
-                of_rest, start, before = rest.reverse(start, jump, driven)
+                of_rest, adjoint, before = rest.reverse(adjoint, jump, driven)
                 gradient = {n: g + of_rest.get(n, 0) for n, g in gradient.items()}
+            gradient = {n: g + more.get(n, 0) for n, g in gradient.items()}
             if driven:
-                of_inputs = self.plan.input_gradient(to_inputs, u)[INPUT]
-                gradient |= {INPUT: of_inputs.swapaxes(0, 1), START: start}
+                of_inputs = self.plan.input_gradient(to_inputs, u)[INPUT].swapaxes(0, 1)
+                of_inputs[:, 0] += more.get(INPUT, 0)
+                gradient |= {INPUT: of_inputs, START: adjoint}
                 gradient |= {} if before is None else {PRETREATMENT: before}
             return gradient
 
         rested = None if rest is None else rest.rested(len(given))
-        return Evaluation(method, prepared, drive, steps, pull_back, rested)
+        slopes = None if rest is not None else self.plan.start_slopes(start, given.shape, own)
+        return Evaluation(method, prepared, drive, steps, pull_back, rested, slopes)
 
     def _given(self, parameters: Parameters) -> Array:
         """Where the conditions begin; NaN for the model's own state."""
@@ -149,7 +157,9 @@ class CoursePlan:
         """Return the pre-treatment of some conditions as a course of its own."""
         assert self._before is not None
         assert self.treatment.pretreatment is not None
-        given, own = self._given(parameters)[which], self._before.rows(which).initial
+        given, drive = self._given(parameters)[which], self._before.rows(which)
+        start = self.plan.begun(parameters, drive)
+        own = drive.initial if start is None else start.initial
         held = self.treatment.held[which]
         treatment = Treatment(
             starts=np.zeros(1),

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from pycellbox.backends.jax.frames import PLACE, frozen, mapped
 from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.jax.scans import combine
+from pycellbox.backends.jax.space import BACK, FORWARD
 from pycellbox.numerics.equations import Equations
 from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
@@ -89,11 +90,20 @@ class Given:
         arrays = iter(self.arrays)
         return mapped(self.frame.drive, lambda _: next(arrays))
 
-    def rate(self, parameters: Any, drive: Any, x: jax.Array) -> jax.Array:
-        """dx/dt at states (c, n), in their dtype."""
-        found = self.frame.equations.rate(jnp, x, drive, parameters)
+    def rate(
+        self, parameters: Any, drive: Any, x: jax.Array, *, forward: bool = False
+    ) -> jax.Array:
+        """dx/dt at states (c, n), in their dtype; to be differentiated forward, or else back."""
+        found = self.frame.equations.rate(FORWARD if forward else BACK, x, drive, parameters)
         rate = jnp.asarray(found).astype(x.dtype)
         return rate if self.moves is None else jnp.where(self.moves, rate, 0)
+
+    def observe(
+        self, parameters: Any, drive: Any, x: jax.Array, *, forward: bool = False
+    ) -> jax.Array:
+        """States (c, n) with what follows from them."""
+        space = FORWARD if forward else BACK
+        return jnp.asarray(self.frame.equations.observe(space, x, drive, parameters))
 
 
 class _Adjoint(NamedTuple):
@@ -105,6 +115,11 @@ class _Adjoint(NamedTuple):
     state: jax.Array
     parameters: Any
     inputs: Any
+
+    def plus(self, parameters: Any, inputs: Any) -> _Adjoint:
+        """Return it with more of what is collected."""
+        more = jax.tree.map(jnp.add, (self.parameters, self.inputs), (parameters, inputs))
+        return _Adjoint(self.state, *more)
 
     def gradient(self, inputs: Given) -> Any:
         """Gradient with respect to the parameters."""
@@ -120,14 +135,22 @@ class _Adjoint(NamedTuple):
 
 
 class Method(NamedTuple):
-    """As `pycellbox.backends.jax.scans.Method`; the equations come with the inputs."""
+    """As `pycellbox.backends.jax.scans.Method`; the equations come with the inputs.
+
+    Derivatives of its steps are taken ``forward``, or else back.
+    """
 
     tableau: Tableau
     parts: int = 1
+    forward: bool = False
 
     def within(self, steps: int, state: Array, budget: int) -> Method:
         """Return it in as many parts as keep the states of so many steps in ``budget``."""
         return self._replace(parts=max(1, min(steps, -(-steps * state.nbytes // budget))))
+
+    def forwards(self) -> Method:
+        """Return it with derivatives forward."""
+        return self._replace(forward=True, parts=1)
 
     def oriented(self, drive: Given, rows: Any) -> Given:
         """Turn the initial state; the drive is that of the rows already."""
@@ -141,8 +164,36 @@ class Method(NamedTuple):
         drive = inputs.drive(u)
         kh: list[jax.Array] = []
         for weights in self.tableau.A:
-            kh.append(h * inputs.rate(parameters, drive, combine(x, weights, kh).T).T)
+            state = combine(x, weights, kh).T
+            kh.append(h * inputs.rate(parameters, drive, state, forward=self.forward).T)
         return combine(x, self.tableau.b, kh)
+
+    def observe(self, parameters: Any, inputs: Given, steps: Grid, states: jax.Array) -> jax.Array:
+        """See `pycellbox.backends.jax.scans.Method.observe`."""
+        return jax.vmap(lambda x: self.seen(parameters, inputs, None, x))(states)
+
+    def seen(self, parameters: Any, inputs: Given, u: Any, x: jax.Array) -> jax.Array:
+        """Return states, (n, c), with what follows from them."""
+        drive = inputs.drive(u)
+        return inputs.observe(parameters, drive, x.T, forward=self.forward).T
+
+    def observe_back(
+        self,
+        parameters: Any,
+        inputs: Given,
+        steps: Grid,
+        states: jax.Array,
+        due: jax.Array,
+        carry: _Adjoint,
+    ) -> tuple[jax.Array, _Adjoint]:
+        """See `pycellbox.backends.jax.scans.Method.observe_back`."""
+        u = None if carry.inputs is None else inputs.perturbation
+
+        def seen(parameters: Any, u: Any, states: jax.Array) -> jax.Array:
+            return jax.vmap(lambda x: self.seen(parameters, inputs, u, x))(states)
+
+        *more, due = jax.vjp(seen, parameters, u, states)[1](due)
+        return due, carry.plus(*more)
 
     def stepper(self, parameters: Any, inputs: Given) -> Callable[[Grid, jax.Array], Any]:
         """Record the state."""
@@ -162,13 +213,13 @@ class Method(NamedTuple):
             u, h = None if carry.inputs is None else inputs.perturbation, point.sizes
             _, pull = jax.vjp(lambda p, u, x: self._step(p, inputs, u, h, x), parameters, u, x)
             *more, state = pull(adjoint)
-            total = jax.tree.map(jnp.add, (carry.parameters, carry.inputs), tuple(more))
-            return _Adjoint(state, *total)
+            return carry.plus(*more)._replace(state=state)
 
         return step
 
     def at_start(
         self, parameters: Any, inputs: Given, carry: _Adjoint, due: jax.Array, driven: bool
     ) -> Any:
-        """See `pycellbox.backends.jax.scans.Method.at_start`."""
-        return carry.input_gradient(parameters, inputs, carry.state + due) if driven else None
+        """See `pycellbox.backends.jax.scans.Method.at_start`; that of x₀ in any case."""
+        start = carry.state + due
+        return carry.input_gradient(parameters, inputs, start) if driven else (None, start.T)

@@ -192,6 +192,24 @@ class Method(NamedTuple):
 
         return step
 
+    def observe(
+        self, network: Network, inputs: Inputs, steps: Grid, states: jax.Array
+    ) -> jax.Array:
+        """See `pycellbox.backends.jax.scans.Method.observe`: all nodes are states."""
+        return states
+
+    def observe_back(
+        self,
+        network: Network,
+        inputs: Inputs,
+        steps: Grid,
+        states: jax.Array,
+        due: jax.Array,
+        carry: Any,
+    ) -> tuple[jax.Array, Any]:
+        """See `pycellbox.backends.jax.scans.Method.observe_back`."""
+        return due, carry
+
     def nothing(self, network: Network, inputs: Inputs, driven: bool) -> _Adjoint:
         """See `pycellbox.backends.jax.scans.Method.nothing`."""
         x = jnp.zeros_like(inputs.initial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.jax.scans import Method
 from pycellbox.errors import BackendError, DivergenceError
 from pycellbox.numerics.checks import not_finite
-from pycellbox.numerics.equations import Equations
+from pycellbox.numerics.equations import INPUT, Equations, Field, Gradients
 from pycellbox.numerics.steps import check_adaptive, first_step, fixed_steps
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import FixedStep, Solver, Tsit5
@@ -34,6 +35,9 @@ class Evaluation(NamedTuple):
         Makes the gradient by name of what a program returns.
     rested : ndarray of bool, (c,), or None
         As of a `Solution`.
+    start_slopes : callable () or None
+        Makes ∂x(0)/∂θ, (c, n, θ), by the entries of all parameters; None where derivatives forward
+        in time are not to be had.
     """
 
     method: Any
@@ -42,6 +46,7 @@ class Evaluation(NamedTuple):
     steps: Grid
     pull_back: Callable[[Any, Any], Parameters]
     rested: Array | None = None
+    start_slopes: Callable[[], Array] | None = None
 
 
 class Plan(ABC):
@@ -113,14 +118,35 @@ class Plan(ABC):
             Whether the gradient is to have the inputs too.
         """
         prepared, drive = self.prepared(parameters), self.of_rows(drive, rows)
+        start = self.begun(parameters, self.drive if rows is None else self.drive.rows(rows))
+        if start is not None:
+            drive = replace(drive, initial=start.initial)
         method, steps = self.steps(parameters, prepared, drive, rows, prefix)
         u = self.perturbation if rows is None else self.perturbation[rows]
 
         def pull_back(slope: Any, to_drive: Any) -> Parameters:
-            gradient = self.gradient(slope, parameters)
-            return gradient | self.input_gradient(to_drive, u) if driven else gradient
+            gradient = Gradients(self.gradient(slope, parameters))
+            if driven:
+                gradient |= self.input_gradient(to_drive, u)
+            if start is not None:
+                start.start_gradient(to_drive[1], gradient)
+            return {n: g for n, g in gradient.items() if driven or n != INPUT}
 
-        return Evaluation(method, prepared, drive, steps, pull_back)
+        slopes = self.start_slopes(start, u.shape, None)
+        return Evaluation(method, prepared, drive, steps, pull_back, start_slopes=slopes)
+
+    def start_slopes(
+        self, start: Field | None, shape: tuple[int, ...], own: Array | None
+    ) -> Callable[[], Array] | None:
+        """See `Evaluation`; None by default.
+
+        ``own`` says which states begin as the model has them, (c, n); None for all.
+        """
+        return None
+
+    def begun(self, parameters: Parameters, drive: Any) -> Field | None:
+        """Return the field that has x(0); None where the drive has it."""
+        return self.equations.field(parameters, drive) if self.equations.own_start else None
 
     def steps(
         self, parameters: Parameters, prepared: Any, drive: Any, rows: Array | None, prefix: int

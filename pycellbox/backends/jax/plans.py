@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from pycellbox.backends.jax.plan import Plan
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
 from pycellbox.numerics.coefficients import Coefficients, Drive
-from pycellbox.numerics.equations import INPUT, START, Equations
+from pycellbox.numerics.equations import INPUT, START, Equations, Field
 from pycellbox.numerics.lowering import Lowering, equations_of
 from pycellbox.numerics.steps import check_steps
 from pycellbox.numerics.tableaux import TABLEAUX
@@ -70,8 +71,7 @@ class EquationPlan(Plan):
     def __init__(
         self, equations: Equations, solver: Solver, perturbation: Array, times: Array
     ) -> None:
-        s = equations.structure
-        self._key = frozen((s.model, s.nodes, s.node_kind, s.layout.parameters))
+        self._key = frozen(equations.key)
         super().__init__(equations, solver, perturbation, times)
         self.method = generic.Method(TABLEAUX[type(solver)])
         self._check_rate()
@@ -92,11 +92,28 @@ class EquationPlan(Plan):
 
     def gradient(self, slope: Parameters, parameters: Parameters) -> Parameters:
         """See `Plan.gradient`."""
-        return slope
+        fixed = {p.name: p.fixed for p in self.equations.structure.layout.parameters}
+        return {
+            name: array if (held := fixed[name]) is None else np.where(held, 0, array)
+            for name, array in slope.items()
+        }
 
     def input_gradient(self, to_drive: Any, perturbation: Array) -> Parameters:
         """See `Plan.input_gradient`."""
         return dict(zip((INPUT, START), to_drive, strict=True))
+
+    def start_slopes(
+        self, start: Field | None, shape: tuple[int, ...], own: Array | None
+    ) -> Callable[[], Array]:
+        """See `Plan.start_slopes`."""
+
+        def slopes() -> Array:
+            found = None if start is None else start.start_slopes()
+            if found is None:
+                found = np.zeros((*shape, self.equations.structure.layout.size))
+            return found if own is None else np.where(own[:, :, None], found, 0)
+
+        return slopes
 
     def check_steps(self, solver: FixedStep, longest: float, prepared: Parameters) -> None:
         """How fast the equation decays is not known."""

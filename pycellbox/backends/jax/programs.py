@@ -15,7 +15,12 @@ from jax import lax
 
 from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.jax.losses import loss_and_seeds
-from pycellbox.backends.jax.scans import Method, trajectory, trajectory_and_pull_back
+from pycellbox.backends.jax.scans import (
+    Method,
+    trajectory,
+    trajectory_and_pull_back,
+    trajectory_and_tangents,
+)
 from pycellbox.objective import Loss
 
 
@@ -128,3 +133,16 @@ def jacobian(
         return pull_back(jnp.zeros_like(states).at[time, node, condition].set(weight))
 
     return jnp.transpose(states, (2, 0, 1)), lax.map(row, entries)
+
+
+@functools.partial(jax.jit, static_argnames=("method", "times"))
+def tangents(
+    method: Method, parameters: Any, drive: Any, steps: Grid, times: int, basis: Any, start: Any
+) -> tuple[jax.Array, jax.Array]:
+    """States, (c, t, n), and their derivatives along p tangents, (c, t, n, p).
+
+    The tangents are ``basis`` of the parameters and ``start``, (c, n, p), of the initial state.
+    """
+    arguments = method.oriented(drive, None), steps, times, basis, jnp.transpose(start)
+    states, along = trajectory_and_tangents(method, parameters, *arguments)
+    return jnp.transpose(states, (2, 0, 1)), jnp.transpose(along, (3, 1, 2, 0))

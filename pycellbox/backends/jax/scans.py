@@ -38,6 +38,25 @@ class Method(Protocol):
         """Make what steps from a state to the following one, with a record for the way back."""
         ...
 
+    def observe(self, parameters: Any, inputs: Any, steps: Grid, states: jax.Array) -> jax.Array:
+        """Return requested states, (t, n, c), with the nodes that follow from them."""
+        ...
+
+    def observe_back(
+        self,
+        parameters: Any,
+        inputs: Any,
+        steps: Grid,
+        states: jax.Array,
+        due: jax.Array,
+        carry: Any,
+    ) -> tuple[jax.Array, Any]:
+        """Return what seeds, (t, n, c), are of the states before `observe`, and the adjoint.
+
+        That is ``carry``, with what the seeds collect by the way.
+        """
+        ...
+
     def nothing(self, parameters: Any, inputs: Any, driven: bool) -> Any:
         """Make the adjoint of the end, before there are seeds.
 
@@ -58,7 +77,7 @@ class Method(Protocol):
     ) -> Any:
         """Gradient of the inputs and the initial state from the adjoint there.
 
-        ``due`` are the seeds of the initial state. None where nobody has asked.
+        ``due`` are the seeds of the initial state. What nobody has asked for may be None.
         """
         ...
 
@@ -104,7 +123,7 @@ def trajectory(method: Method, parameters: Any, inputs: Any, steps: Grid, times:
     """States at the requested times, (t, n, c)."""
     start = _start(inputs, times)
     _, out, _ = forward(method, parameters, inputs, steps, start, keep=False)
-    return out[:times]
+    return method.observe(parameters, inputs, steps, out[:times])
 
 
 def trajectory_and_pull_back(
@@ -127,6 +146,8 @@ def trajectory_and_pull_back(
         (_, out), starts = lax.scan(onwards, start, parts)
 
     def pull_back(due: jax.Array) -> tuple[Any, Any]:
+        carry = method.nothing(parameters, inputs, driven)
+        due, carry = method.observe_back(parameters, inputs, steps, out[:times], due, carry)
         # A step that reaches no requested time has seeds of zero.
         seeds = jnp.concatenate([due, jnp.zeros_like(start[1][:1])])
 
@@ -135,7 +156,6 @@ def trajectory_and_pull_back(
             _, _, records = forward(method, parameters, inputs, part, (x, start[1]), keep=True)
             return reverse(method, parameters, inputs, part, records, seeds, carry), None
 
-        carry = method.nothing(parameters, inputs, driven)
         if method.parts == 1:
             carry = reverse(method, parameters, inputs, steps, records, seeds, carry)
         else:
@@ -144,7 +164,37 @@ def trajectory_and_pull_back(
         at_start = jnp.where((steps.slots == 0).any(), 0, due[0])
         return carry.gradient(inputs), method.at_start(parameters, inputs, carry, at_start, driven)
 
-    return out[:times], pull_back
+    return method.observe(parameters, inputs, steps, out[:times]), pull_back
+
+
+def trajectory_and_tangents(
+    method: Method, parameters: Any, inputs: Any, steps: Grid, times: int, basis: Any, start: Any
+) -> tuple[jax.Array, jax.Array]:
+    """States at the requested times, (t, n, c), and derivatives of them, (p, t, n, c).
+
+    ``basis`` are p tangents of the parameters, and ``start`` those of the initial state, (p, n, c),
+    that go with them.
+    """
+    x, out = _start(inputs, times)
+
+    def pushed(function: Any, point: Any, tangents: Any) -> Any:
+        """Value of a function of parameters and another argument, and its p derivatives."""
+        along = lambda *moved: jax.jvp(function, (parameters, point), moved)  # noqa: E731
+        return jax.vmap(along, out_axes=(None, 0))(basis, tangents)
+
+    def step(carry: Any, point: Grid) -> tuple[Any, None]:
+        x, X, *found = carry
+        now = pushed(lambda p, x: method.stepper(p, inputs)(point, x)[0], x, X)
+        put = lax.dynamic_update_index_in_dim
+        found = [put(kept, one, point.slots, 0) for kept, one in zip(found, now, strict=True)]
+        return (*now, *found), None
+
+    along = jnp.broadcast_to(start, (times + 1, *start.shape))
+    (*_, out, along), _ = lax.scan(step, (x, start, out, along), steps)
+    tangents = jnp.swapaxes(along[:times], 0, 1)
+    seen = lambda p, x: method.observe(p, inputs, steps, x)  # noqa: E731
+    found: tuple[jax.Array, jax.Array] = pushed(seen, out[:times], tangents)
+    return found
 
 
 def _start(inputs: Any, times: int) -> tuple[jax.Array, jax.Array]:

@@ -72,13 +72,20 @@ class JaxSession(PlainSession):
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `pycellbox.backends.protocol.Session.solution`."""
-        return self._at(parameters)
+        return solved(self._plan, self._data.drive, parameters)
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         if isinstance(self._plan, NetworkPlan):
             return residuals_and_jacobian(self.problem, parameters, self._at)
-        return self._by_reverse(parameters)
+        with programs.float64():
+            used = self.problem.times.size
+            ready = self._plan.evaluation(parameters, self._data.drive, None, used, False)
+        forward = ready.start_slopes is not None
+        states, jacobian = (self._forward if forward else self._by_reverse)(ready)
+        measured, weight = self.problem.weight > 0, self.problem.weight
+        residual = ((states - self.problem.response) * weight)[measured]
+        return residual, jacobian
 
     def _at(self, parameters: Parameters, times: Array | None = None) -> Solution:
         p, grid = self.problem, self.problem.times if times is None else times
@@ -86,24 +93,42 @@ class JaxSession(PlainSession):
             p.structure, self._plan.solver, parameters, p.perturbation, grid, p.treatment
         )
 
-    def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
-        """Jacobian row by row: one reverse sweep for each residual of any equation."""
-        problem, plan, layout = self.problem, self._plan, self.problem.structure.layout
-        measured, times = problem.weight > 0, problem.times.size
-        entries = np.argwhere(measured).astype(np.int32)
+    def _forward(self, ready: Evaluation) -> tuple[Array, Array]:
+        """States, and the Jacobian by derivatives forward in time, along all parameters at once."""
+        problem, layout = self.problem, self.problem.structure.layout
+        dtype, used = problem.response.dtype, problem.times.size
+        assert ready.start_slopes is not None
+        basis = layout.split(np.eye(layout.size, dtype=dtype)[layout.free])
+        start = ready.start_slopes()[:, :, layout.free].astype(dtype, copy=False)
         with programs.float64():
-            ready = plan.evaluation(parameters, self._data.drive, None, times, False)
+            arguments = ready.parameters, ready.drive, ready.steps, used, basis, start
+            found = programs.tangents(ready.method.forwards(), *arguments)
+        states, slopes = jax.tree.map(np.array, found)
+        self._plan.check(np.isfinite(states).all(axis=(1, 2)), used)
+        measured = problem.weight > 0
+        jacobian = slopes[measured] * problem.weight[measured][:, None]
+        bad = np.flatnonzero(~np.isfinite(jacobian).all(axis=0))
+        if bad.size:
+            at = layout.free[bad[0]]
+            name = next(name for name, place in layout.places.items() if at < place.stop)
+            check_gradient({name: np.array(np.nan)}, UNSTABLE)
+        return states, jacobian
+
+    def _by_reverse(self, ready: Evaluation) -> tuple[Array, Array]:
+        """States, and the Jacobian row by row: one reverse sweep for each residual."""
+        problem, layout, used = self.problem, self.problem.structure.layout, self.problem.times.size
+        entries = np.argwhere(problem.weight > 0).astype(np.int32)
+        with programs.float64():
             data = self._data._replace(drive=ready.drive)
             found = programs.jacobian(ready.method, ready.parameters, data, ready.steps, entries)
         states, rows = jax.tree.map(np.array, found)
-        plan.check(np.isfinite(states).all(axis=(1, 2)), times)
+        self._plan.check(np.isfinite(states).all(axis=(1, 2)), used)
         jacobian = np.empty((len(entries), layout.free.size), states.dtype)
         for i, row in enumerate(jacobian):
             gradient = ready.pull_back(*jax.tree.map(lambda array, i=i: array[i], rows))
             check_gradient(gradient, UNSTABLE)
             row[:] = layout.join(gradient)[layout.free]
-        residual = ((states - problem.response) * problem.weight)[measured]
-        return residual, jacobian
+        return states, jacobian
 
     def _run(
         self,
@@ -135,3 +160,15 @@ class JaxSession(PlainSession):
 
 def _index(rows: Sequence[int] | Array | None) -> Array | None:
     return None if rows is None else np.asarray(rows, dtype=np.int32)
+
+
+def solved(plan: Plan | CoursePlan, drive: Any, parameters: Parameters) -> Solution:
+    """Solve the conditions of a plan; ``drive`` are its arrays, maybe on the device."""
+    times = plan.times.size
+    with programs.float64():
+        ready = plan.evaluation(parameters, drive, None, times, False)
+        method, steps = ready.method._replace(parts=1), ready.steps
+        found = programs.solution(method, ready.parameters, ready.drive, steps, times)
+        states = jax.device_get(found)
+    count = int(np.count_nonzero(steps.sizes))
+    return Solution.integrated(np.array(states, order="C"), count, ready.rested)

@@ -78,6 +78,11 @@ class Method(NamedTuple):
         """Return it in as many parts as keep the records of so many steps in ``budget``."""
         return self._replace(parts=self.one.within(steps, state, budget).parts)
 
+    def forwards(self) -> Method:
+        """Return it with derivatives forward, of equations that are no network."""
+        assert isinstance(self.one, generic.Method)
+        return self._replace(one=self.one.forwards(), parts=1)
+
     def oriented(self, course: Course, rows: Any) -> Course:
         """Turn the arrays; they are those of the rows already."""
         inputs = jax.vmap(lambda drive: self.one.oriented(drive, None))(course.inputs)
@@ -94,6 +99,51 @@ class Method(NamedTuple):
             return found
 
         return step
+
+    def observe(self, parameters: Any, course: Course, steps: Grid, states: jax.Array) -> jax.Array:
+        """See `pycellbox.backends.jax.scans.Method.observe`."""
+        if not isinstance(self.one, generic.Method):
+            return states
+        return self._seen(self.one, parameters, course, None, steps, states)
+
+    def _seen(
+        self,
+        one: generic.Method,
+        parameters: Any,
+        course: Course,
+        u: Any,
+        steps: Grid,
+        states: jax.Array,
+    ) -> jax.Array:
+        """Observe each time with the inputs of the segment whose step has reached it."""
+
+        def at(x: jax.Array, segment: Any) -> jax.Array:
+            given = None if u is None else _picked(u, segment)
+            return one.seen(parameters, course.during(segment), given, x)
+
+        segments = jnp.zeros(len(states) + 1, jnp.int32).at[steps.slots].set(steps.segments)
+        return jax.vmap(at)(states, segments[:-1])
+
+    def observe_back(
+        self,
+        parameters: Any,
+        course: Course,
+        steps: Grid,
+        states: jax.Array,
+        due: jax.Array,
+        carry: _Adjoint,
+    ) -> tuple[jax.Array, _Adjoint]:
+        """See `pycellbox.backends.jax.scans.Method.observe_back`."""
+        one = self.one
+        if not isinstance(one, generic.Method):
+            return due, carry
+        u = None if carry.within.inputs is None else course.inputs.perturbation
+
+        def seen(parameters: Any, u: Any, states: jax.Array) -> jax.Array:
+            return self._seen(one, parameters, course, u, steps, states)
+
+        *more, due = jax.vjp(seen, parameters, u, states)[1](due)
+        return due, carry._replace(within=carry.within.plus(*more))
 
     def nothing(self, parameters: Any, course: Course, driven: bool) -> _Adjoint:
         """See `pycellbox.backends.jax.scans.Method.nothing`."""
