@@ -39,10 +39,10 @@ def screen(rng, conditions=24, drugs=4, nodes=5, *, alone=False, missing=0.1, le
     return doses, y
 
 
-def made(rng, ranges=2.0, **options):
+def made(rng, ranges=2.0, weighted=False, **options):
     doses, y = screen(rng, **options)
     design = Design.of(doses, y)
-    nodes = Nodes(design(doses), y)
+    nodes = Nodes(design(doses), y, rng.uniform(0.2, 5, y.shape) if weighted else None)
     nodes.ranges = ranges * nodes.largest
     return design, nodes
 
@@ -107,9 +107,10 @@ def test_conditions_left_out_in_closed_form_are_those_left_out():
     assert (errors[~nodes.measured] == 0).all()
 
 
-def test_leverage_is_that_of_the_linear_model():
+@pytest.mark.parametrize("weighted", [False, True])
+def test_leverage_is_that_of_the_linear_model(weighted):
     rng = np.random.default_rng(4)
-    _, nodes = made(rng)
+    _, nodes = made(rng, weighted=weighted)
     m, p = len(nodes.outputs), nodes.columns.shape[1]
     penalties = np.column_stack([np.exp(rng.normal(size=(m, p))), np.full(m, 1e14)])
     settled(nodes, np.full(m, 1e5), penalties)
@@ -384,3 +385,16 @@ def test_what_stands_in_the_way(options, said):
     problem.perturbation[0, -1] = 1.0
     problem.weight[:, :, [0, 1, 3, 4]] = 0
     assert "no node on which drugs act" in obstacle(problem)
+
+
+def test_responses_count_by_the_inverse_square_of_their_standard_deviations():
+    rng = np.random.default_rng(8)
+    doses, y = screen(rng)
+    problem = problem_of(doses, y)
+    sigma = rng.uniform(0.5, 2, problem.weight.shape)
+    found = estimate_of(dataclasses.replace(problem, weight=problem.weight / sigma))
+    for criterion, where in ((found.acted, [0, 1, 3, 4]), (found.read, [2])):
+        inverse = np.where(np.isnan(y), 0, 1 / sigma[:, 0, : y.shape[1]] ** 2).T[where]
+        share = criterion.nodes.weights / np.maximum(inverse, 1e-300)
+        for one, measured in zip(share, inverse > 0, strict=True):
+            np.testing.assert_allclose(one[measured], one[measured][0])

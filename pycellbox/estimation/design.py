@@ -102,9 +102,9 @@ class Design:
     @property
     def kinds(self) -> Array:
         """Kind of each column, (p,): seen drugs, the common effect, the shared columns."""
-        drugs = [_of(DRUG, one) for one in self.classes[self.seen]]
+        drugs = [kind_of(DRUG, one) for one in self.classes[self.seen]]
         common = [COMMON] if self.parts.common else []
-        return np.array([*drugs, *common, *(_of(SHARED, one) for one in self.sharing)])
+        return np.array([*drugs, *common, *(kind_of(SHARED, one) for one in self.sharing)])
 
     @property
     def sharing(self) -> list[str]:
@@ -131,7 +131,7 @@ class Design:
         V: Array = theta[:, : classes.size].copy()
         for one in self.sharing:
             of_class = classes == one
-            shared = theta[:, kinds == _of(SHARED, one)]
+            shared = theta[:, kinds == kind_of(SHARED, one)]
             V[:, of_class] += shared * self.sign[self.seen][of_class]
         return V / self.unit
 
@@ -141,7 +141,8 @@ def base(kind: str) -> str:
     return kind.partition(" of ")[0]
 
 
-def _of(kind: str, one: str) -> str:
+def kind_of(kind: str, one: str) -> str:
+    """Return the kind of a column of a class of drugs."""
     return f"{kind} of {one}" if one else kind
 
 

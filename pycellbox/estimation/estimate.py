@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,6 +49,12 @@ class Estimate:
         How much of what the others of its class have in common an unseen drug is, 0 to 1.
     leaves_out : bool
         Whether strengths were chosen by conditions left out, or by evidence.
+    acted : Criterion
+        With the nodes on which drugs act, at their optimum.
+    read : Criterion or None
+        With the phenotypes that are read from others, at theirs.
+    basis : ndarray, (acted, r)
+        Directions of states that are their columns.
     """
 
     design: Design
@@ -62,6 +69,9 @@ class Estimate:
     thresholds: Array
     pooled: dict[str, float]
     leaves_out: bool
+    acted: Criterion = field(repr=False)
+    read: Criterion | None = field(repr=False)
+    basis: Array = field(repr=False)
 
     def predict(self, doses: Array) -> Array:
         """Responses (c, m) to doses (c, drug)."""
@@ -84,6 +94,8 @@ def estimate(
     read: Array | None = None,
     classes: Array | None = None,
     parts: Parts | None = None,
+    strengths: Mapping[str, float] | None = None,
+    phenotypes: Mapping[str, float] | None = None,
 ) -> Estimate:
     """Estimate nodes, strengths included.
 
@@ -101,6 +113,8 @@ def estimate(
         What drugs have in common, and how strongly effects are penalized, stays inside a class.
     parts : Parts, optional
         By default all.
+    strengths, phenotypes : mapping of str to float, optional
+        Those of an `Estimate`, instead of strengths that the screen chooses.
     """
     m, parts = outputs.shape[1], parts or Parts()
     read = np.zeros(m, dtype=bool) if read is None else read
@@ -109,23 +123,23 @@ def estimate(
     design = Design.of(doses, outputs[:, acted], parts, classes)
     given = doses[:, design.seen]
     nodes = Nodes(design(doses), outputs[:, acted], weights[:, acted])
-    first = _optimum(nodes, design.kinds, given, parts)
+    first = _optimum(nodes, design.kinds, given, parts, strengths)
     V, pooled = of_all_drugs(design.effects(nodes.theta[:, :-1]), design)
 
     made = {name: np.zeros(m) for name in ("common", "point", "ranges", "own", "thresholds")}
     effects, between = np.zeros((m, doses.shape[1])), np.zeros((m, m))
     effects[acted] = V
     _put(made, acted, first, design.kinds)
-    second = None
+    second, basis = None, np.zeros((int(acted.sum()), 0))
     if read.any():
         x = nodes.states(nodes.theta, nodes.columns).T
         basis = directions(x)
         states = x @ basis
         kinds = np.repeat([PROTEINS, COMMON], [basis.shape[1], int(parts.common)])
         columns = [states, treated(doses)[:, None]] if parts.common else [states]
-        phenotypes = Nodes(np.concatenate(columns, axis=1), outputs[:, read], weights[:, read])
-        second = _optimum(phenotypes, kinds, given, parts)
-        between[np.ix_(read, acted)] = phenotypes.theta[:, : basis.shape[1]] @ basis.T
+        own = Nodes(np.concatenate(columns, axis=1), outputs[:, read], weights[:, read])
+        second = _optimum(own, kinds, given, parts, phenotypes)
+        between[np.ix_(read, acted)] = own.theta[:, : basis.shape[1]] @ basis.T
         _put(made, read, second, kinds)
     return Estimate(
         design=design,
@@ -135,6 +149,9 @@ def estimate(
         phenotypes=second.strengths if second else {},
         pooled=pooled,
         leaves_out=first.leaves_out,
+        acted=first,
+        read=second,
+        basis=basis,
         **made,
     )
 
@@ -173,10 +190,19 @@ def typical(effects: Array) -> tuple[Array, float]:
     return middle, float(np.clip(slope, 0, 1))
 
 
-def _optimum(nodes: Nodes, kinds: Array, doses: Array, parts: Parts) -> Criterion:
-    """Take nodes to the optimum for the strengths that the screen chooses."""
+def _optimum(
+    nodes: Nodes,
+    kinds: Array,
+    doses: Array,
+    parts: Parts,
+    known: Mapping[str, float] | None = None,
+) -> Criterion:
+    """Take nodes to the optimum for strengths that are known, or that the screen chooses."""
     criterion = Criterion(nodes, kinds, doses, parts)
-    search(criterion, criterion.names)
+    if known:
+        criterion(dict(known))
+    else:
+        search(criterion, criterion.names)
     nodes.polish()
     return criterion
 

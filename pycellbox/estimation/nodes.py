@@ -39,17 +39,20 @@ class Normal:
         The derivative of x, times how much each residual counts.
     matrix : ndarray, (m, p + 1, p + 1)
         Gauss and Newton's, with the penalties.
+    weights : ndarray, (m, c)
+        Those of the nodes.
     """
 
     residual: Array
     weighted: Array
     matrix: Array
+    weights: Array
 
     def leverage(self) -> Array:
         """How much of itself each response predicts, (m, c)."""
         solved = np.linalg.solve(self.matrix, np.swapaxes(self.weighted, 1, 2))
         own: Array = np.einsum("inp,ipn->in", self.weighted, solved)
-        return own
+        return own / np.where(self.weights > 0, self.weights, 1)
 
 
 class Nodes:
@@ -97,12 +100,13 @@ class Nodes:
         x: Array = A * (np.tanh(theta[:, :-1] @ columns.T / A + b) - np.tanh(b))
         return x
 
-    def slopes(self, theta: Array) -> tuple[Array, Array]:
-        """Return x and its derivative by θ, (m, c, p + 1)."""
+    def slopes(self, theta: Array, columns: Array | None = None) -> tuple[Array, Array]:
+        """Return x and its derivative by θ, (m, c, p + 1), of conditions (c, p), or its own."""
+        columns = self.columns if columns is None else columns
         A, b = self.ranges[:, None], theta[:, -1:]
-        at_rest, phi = np.tanh(b), np.tanh(theta[:, :-1] @ self.columns.T / A + b)
+        at_rest, phi = np.tanh(b), np.tanh(theta[:, :-1] @ columns.T / A + b)
         slope = 1 - phi**2
-        by_V = slope[:, :, None] * self.columns
+        by_V = slope[:, :, None] * columns
         by_b = A * (slope - 1 + at_rest**2)
         return A * (phi - at_rest), np.concatenate([by_V, by_b[:, :, None]], axis=2)
 
@@ -129,7 +133,7 @@ class Nodes:
         matrix = np.swapaxes(weighted, 1, 2) @ slope
         k = np.arange(matrix.shape[1])
         matrix[:, k, k] += self.penalties
-        return Normal(residual, weighted, matrix)
+        return Normal(residual, weighted, matrix, self.weights)
 
     def settle(
         self, ranges: Array, penalties: Array, tolerance: float = 1e-5, most: int = _ITERATIONS

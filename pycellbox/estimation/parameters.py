@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -72,10 +73,13 @@ def estimated(problem: Problem) -> Array:
     return np.asarray(measured & ~problem.structure.is_drug)
 
 
-def estimate_of(problem: Problem, *, classes: Array | None = None, robust: bool = True) -> Estimate:
+def estimate_of(
+    problem: Problem, *, classes: Array | None = None, robust: bool = True, **known: Any
+) -> Estimate:
     """Estimate the nodes of a problem that has no `obstacle`; without ``robust`` by squares.
 
-    ``classes`` are those of the drugs, str (drug,).
+    ``classes`` are those of the drugs, str (drug,). The strengths may be ``known``, as `estimate`
+    takes them.
     """
     structure = problem.structure
     model = structure.model
@@ -91,9 +95,11 @@ def estimate_of(problem: Problem, *, classes: Array | None = None, robust: bool 
     outputs = np.where(measured, problem.response[:, -1].astype(np.float64), np.nan)
     doses = problem.perturbation[:, structure.is_drug].astype(np.float64)
     nodes = estimated(problem)
-    weights = problem.weight[:, -1].astype(np.float64)[:, nodes]
+    weights = problem.weight[:, -1].astype(np.float64)[:, nodes] ** 2
     read = read_from_others(structure)[nodes]
-    return estimate(doses, outputs[:, nodes], weights, read=read, classes=classes, parts=parts)
+    return estimate(
+        doses, outputs[:, nodes], weights, read=read, classes=classes, parts=parts, **known
+    )
 
 
 def fixed(model: CellBox) -> float | None:

@@ -70,7 +70,7 @@ class Criterion:
     """
 
     def __init__(self, nodes: Nodes, kinds: Array, doses: Array, parts: Parts) -> None:
-        self.nodes, self._kinds = nodes, kinds
+        self.nodes, self.kinds = nodes, kinds
         chosen = [*kinds, "range", *(["operating_point"] if parts.operating_point else [])]
         order = list(PRIORS)
         self.names = tuple(sorted(set(chosen), key=lambda name: (order.index(base(name)), name)))
@@ -87,7 +87,7 @@ class Criterion:
 
     def penalties(self, strengths: dict[str, float]) -> Array:
         """Λ of every node, (m, p + 1)."""
-        by_column = np.array([strengths[kind] for kind in self._kinds])
+        by_column = np.array([strengths[kind] for kind in self.kinds])
         of_columns = by_column * np.exp(self.own)[:, None]
         of_points = strengths.get("operating_point", _NONE) * self.nodes.square
         return np.column_stack([of_columns, of_points])
