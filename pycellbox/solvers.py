@@ -170,16 +170,19 @@ def _algorithm(given: object) -> object:
 )
 @dataclass(frozen=True)
 class Adaptive(Method):
-    """Any adaptive solver of OrdinaryDiffEq, on the Julia backend.
+    """An adaptive solver by the name that OrdinaryDiffEq has for it.
 
-    Gradients are continuous adjoints of SciMLSensitivity or forward sensitivities: those of the
-    exact solution to within the tolerances.
+    The Julia backend has all of them. Its gradients are continuous adjoints of SciMLSensitivity or
+    forward sensitivities: those of the exact solution to within the tolerances. The NumPy backend
+    has "KenCarp4" and "Kvaerno5", implicit methods of order 4 and 5 for stiff equations, with
+    exact derivatives of the steps taken.
 
     Parameters
     ----------
     algorithm : str or Julia object
-        "Tsit5", "DP5", "Vern7", for stiff networks "Rodas5P" or "TRBDF2"; or an algorithm made
-        with juliacall or diffeqpy, such as ``de.Tsit5()``.
+        For stiff equations "KenCarp4" or "Kvaerno5"; with Julia also "Rodas5P" or "TRBDF2", for
+        others "Tsit5", "DP5", "Vern7"; or an algorithm made with juliacall or diffeqpy, such as
+        ``de.Tsit5()``.
     rtol, atol : float
         Tolerances of the solution and of the adjoint equation.
     max_steps : int

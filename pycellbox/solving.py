@@ -81,7 +81,8 @@ def solve(
         `pycellbox.validate`.
     solver : Euler, Midpoint, Heun, RK4, Tsit5, Adaptive or SteadyState
         The method; fixed-step methods take equal steps of at most ``dt`` between requested times.
-        `Adaptive` needs the Julia backend; `SteadyState` gives steady states, at a ``horizon``, on
+        `Adaptive` has two implicit methods on the NumPy backend and all of OrdinaryDiffEq's on
+        Julia; `SteadyState` gives steady states, at a ``horizon``, on
         the NumPy and Julia backends.
     horizon : float, optional
         End of the integration, for steady states.
@@ -211,8 +212,9 @@ def value_and_gradient(
         times are their own.
     gradient : str, optional
         How to differentiate. Default: "discrete", the exact derivative of the computed
-        trajectory, for fixed steps and `Tsit5`; "implicit", that of the fixed point, for
-        `SteadyState`; "adjoint", the continuous one, for `Adaptive`. Julia has for `Tsit5` and
+        trajectory, for fixed steps, `Tsit5`, and `Adaptive` on the NumPy backend; "implicit", that
+        of the fixed point, for `SteadyState`; "adjoint", the continuous one, for `Adaptive` on
+        Julia. Julia has for `Tsit5` and
         `Adaptive` also "gauss" (which "adjoint" is), "interpolating" and "quadrature" adjoints and
         "forward" sensitivities; NumPy and JAX have "finite-difference", to check by.
     backend, dtype : str

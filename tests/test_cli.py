@@ -330,15 +330,17 @@ def test_fit_takes_a_purpose(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["HEUN", "tsit5", "steadystate"])
+@pytest.mark.parametrize("name", ["HEUN", "tsit5", "steadystate", "kencarp4"])
 def test_a_solver_by_name_is_that_of_the_fit(name: str, tables: Path, tmp_path: Path) -> None:
     """With its own options where none are given, and as long steps as one hundredth."""
-    kind = {key.lower(): kind for key, kind in SOLVERS.items()}[name.lower()]
+    kind = {key.lower(): kind for key, kind in SOLVERS.items()}.get(name.lower(), pcb.Adaptive)
     words = ["fit", "--data", f"{tables}/data.nc", "--iterations", "1", "--solver", name]
     assert main([*words, "--horizon", "4", "--out", str(tmp_path / "fit.nc")]) == 0
     solver = pcb.load(tmp_path / "fit.nc").solver
     if kind is pcb.SteadyState:
         assert solver == pcb.SteadyState()
+    elif kind is pcb.Adaptive:
+        assert solver == pcb.Adaptive("KenCarp4", rtol=1e-4, atol=1e-6)
     elif kind is pcb.Tsit5:
         proteins = pcb.open_data(tables / "data.nc")
         proteins["node_kind"] = ("node", ["protein"] * 10)

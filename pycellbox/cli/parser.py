@@ -179,8 +179,8 @@ def _training(parser: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     training.add_argument(
         "--solver", metavar="NAME",
-        help="euler, midpoint, heun, rk4, tsit5 or steadystate (default: by the data; heun "
-        "where --dt is given)",
+        help="euler, midpoint, heun, rk4, tsit5, steadystate, or for stiff equations kencarp4 "
+        "or kvaerno5 (default: by the data; heun where --dt is given)",
     )  # fmt: skip
     training.add_argument(
         "--dt", type=float,

@@ -12,6 +12,7 @@ from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
 from pycellbox.fitting.prediction import AS_ESTIMATED, COURSES, FROM_ESTIMATE, predicting
 from pycellbox.growing import Grow
+from pycellbox.numerics.tableaux import IMPLICIT
 from pycellbox.objective import Penalty
 from pycellbox.problem import structure_of
 from pycellbox.recipe import Recipe
@@ -184,7 +185,7 @@ def named_solver(name: str, data: xr.Dataset, horizon: float | None, **options: 
     Parameters
     ----------
     name : str
-        One of `SOLVERS` but Adaptive, whose algorithms are for scripts.
+        One of `SOLVERS` but Adaptive, or one of `IMPLICIT`.
     data : Dataset
     horizon : float, optional
         As for `pycellbox.fit`; fixed steps are the hundredth part of the time to be integrated.
@@ -197,13 +198,15 @@ def named_solver(name: str, data: xr.Dataset, horizon: float | None, **options: 
         There is no such solver, or it has no such option.
     """
     kinds = {key.lower(): kind for key, kind in SOLVERS.items() if kind is not Adaptive}
+    implicit = {key.lower(): key for key in IMPLICIT}
+    kinds |= dict.fromkeys(implicit, Adaptive)
     kind = kinds.get(name.lower())
     if kind is None:
         raise OptionError(
             f"solver {name!r} is unknown{did_you_mean(name, kinds)}; choose one of "
             f"{', '.join(sorted(kinds))}."
         )
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = [field.name for field in dataclasses.fields(kind) if field.name != "algorithm"]
     for option in options:
         if option not in known:
             raise OptionError(
@@ -211,8 +214,10 @@ def named_solver(name: str, data: xr.Dataset, horizon: float | None, **options: 
                 + ("." if "dt" in known else ", and chooses its own steps.")
             )
     own: dict[str, Any] = {}
-    if kind is Tsit5:
+    if kind in (Tsit5, Adaptive):
         own = dataclasses.asdict(adaptive_solver(data))
+    if kind is Adaptive:
+        own["algorithm"] = implicit[name.lower()]
     elif "dt" in known:
         own = {"dt": time_span(data, horizon, default_time_scale(data)) / _FIXED_STEPS}
     return kind(**own | options)

@@ -74,6 +74,7 @@ UNSTABLE = "the network is unstable over this horizon; shorten it, use a smaller
 def not_finite(which: str, end: float, fault: str = "") -> str:
     """Say that the trajectory of a condition left the finite numbers, and which fault it was."""
     why = fault or (
-        "the network is unstable or the step too long; use a smaller dt, Tsit5, or smaller W."
+        "the equations are unstable or the step too long; use a smaller dt, Tsit5, "
+        "pcb.Adaptive('KenCarp4') for stiff ones, or smaller W."
     )
     return f"the trajectory of condition {which} is not finite by t = {end:g}: {why}"

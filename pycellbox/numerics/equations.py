@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from pycellbox.models import Structure
 from pycellbox.numerics.parametrization import Parametrization
+from pycellbox.numerics.scripts import Scalars
 from pycellbox.problem import Array, Parameters, Problem
 
 INPUT, START, PRETREATMENT = "perturbation", "initial_state", "pretreatment"
@@ -30,6 +32,23 @@ class Drive(Protocol):
     def rows(self, index: Array | slice) -> Any:
         """Return that of some of the conditions."""
         ...
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """A field as functions of floats, which raise where NumPy has infinities or NaN.
+
+    Attributes
+    ----------
+    places : ndarray of int, (k,)
+        Nodes that are states; the others stay where they are.
+    rates, jacobians : list of callable
+        For each condition: dx/dt, and its Jacobian row by row, of the states.
+    """
+
+    places: Array
+    rates: list[Scalars]
+    jacobians: list[Scalars]
 
 
 class Field(ABC):
@@ -106,6 +125,20 @@ class Field(ABC):
             unit[:, i] = 1
             rows.append(self.pull_back(x, unit, Gradients()))
         return np.stack(rows, axis=1)
+
+    def repeated(self, times: int) -> Field | None:
+        """Return it with all its conditions so many times one after the other.
+
+        None by default: what could be asked for many states at once is then asked one by one.
+        """
+        return None
+
+    def scripts(self) -> Scripts | None:
+        """Return it as functions of floats; None by default, and where calls of NumPy are faster.
+
+        It is never faster for systems that are large, or for many conditions.
+        """
+        return None
 
     def step_bound(self) -> tuple[float, float] | None:
         """Longest step of Tsit5 that is stable for every state, and a bound of |λ|.

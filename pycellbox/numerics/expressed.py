@@ -15,10 +15,15 @@ from pycellbox.models.declared import starts_of
 from pycellbox.models.formulas import INPUTS, STATE, Formulas
 from pycellbox.models.structure import Structure
 from pycellbox.numerics import replayed
-from pycellbox.numerics.equations import INPUT, Equations, Field
+from pycellbox.numerics.equations import INPUT, Equations, Field, Scripts
 from pycellbox.numerics.programs import Plan, Program
 from pycellbox.numerics.replayed import ADJOINT, tangent
+from pycellbox.numerics.scripts import FAULTS, Script, operations
 from pycellbox.problem import Array, Parameters, Problem
+
+# A step on floats: stages that it has, about, and operations, with those for all conditions, up to
+# which it is faster than one of NumPy, which takes about 200 calls.
+_STAGES, _MOST_OPERATIONS, _MOST_STATES = 6, 6000, 30
 
 
 class _Programs:
@@ -69,6 +74,19 @@ class _Programs:
     @cached_property
     def jacobian(self) -> Program:
         return self._program([derivatives.jacobian(self._formulas.rates, [self._x])])
+
+    @cached_property
+    def scripts(self) -> tuple[Script, Script, int] | None:
+        """The rates and their Jacobian for floats, and the operations of both; None of many."""
+        rates, n = self._formulas.rates, self._x.size
+        if n > _MOST_STATES or operations(rates, self._x) > _MOST_OPERATIONS:
+            return None
+        jacobian = derivatives.jacobian(rates, [self._x])
+        count = _STAGES * operations(rates, self._x) + operations(jacobian, self._x)
+        count += n * (_STAGES**2 + 3 * n)  # weighted sums of stages, and the bound of the step
+        if count > _MOST_OPERATIONS:
+            return None
+        return Script(rates, self._x), Script(jacobian, self._x), count
 
     @cached_property
     def slopes(self) -> Program:
@@ -202,6 +220,7 @@ class ExpressedField(Field):
         plans: dict[str, Plan] | None = None,
     ) -> None:
         self._equations, self._programs = equations, equations.programs
+        self._parameters, self._drive = parameters, drive
         self._shape, self._dtype = drive.initial.shape, drive.initial.dtype
         self._given = {name: parameters[name[1:]] for name in self._programs.names}
         self._given[INPUTS] = drive.inputs
@@ -253,6 +272,23 @@ class ExpressedField(Field):
         J, states = np.zeros((*x.shape, x.shape[1]), x.dtype), self._equations.states
         J[:, states[:, None], states] = self._run("jacobian", x=self._at(x))[0]
         return J
+
+    def repeated(self, times: int) -> ExpressedField:
+        """See `Field.repeated`."""
+        drive = self._drive.rows(np.tile(np.arange(self._shape[0]), times))
+        return self._equations.field(self._parameters, drive)
+
+    def scripts(self) -> Scripts | None:
+        """See `Field.scripts`."""
+        found, c = self._programs.scripts, self._shape[0]
+        if found is None or found[2] * c > _MOST_OPERATIONS or self._dtype != np.float64:
+            return None
+        given = [self._given | {INPUTS: self._given[INPUTS][i]} for i in range(c)]
+        try:
+            rates, jacobians = ([script.bind(one) for one in given] for script in found[:2])
+        except FAULTS:
+            return None
+        return Scripts(self._equations.states, rates, jacobians)
 
     def slopes(self, x: Array) -> tuple[Array, Array]:
         """See `Field.slopes`."""

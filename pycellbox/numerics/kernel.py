@@ -51,6 +51,10 @@ class Kernel(Field):
         """Return it for some of the conditions."""
         return self.driven(self.drive.rows(index))
 
+    def repeated(self, times: int) -> Kernel:
+        """See `Field.repeated`."""
+        return self.rows(np.tile(np.arange(len(self.initial)), times))
+
     def gradient(self, slopes: Coefficients, inside: Array | None) -> Parameters:
         """Gradient with respect to the parameters from that to the coefficients and to p.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pycellbox.data.units import SAME_TIME
-from pycellbox.numerics.equations import Equations, Field
+from pycellbox.numerics.equations import Equations, Field, Scripts
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.problem import Array
 from pycellbox.treatment import Treatment
@@ -122,6 +122,18 @@ class Restrained(Field):
             return found
         of_states, of_parameters = (np.where(self._moves[:, :, None], part, 0) for part in found)
         return of_states, of_parameters
+
+    def repeated(self, times: int) -> Field | None:
+        """See `Field.repeated`."""
+        many = self._field.repeated(times)
+        if many is None:
+            return None
+        moves = None if self._moves is None else np.tile(self._moves, (times, 1))
+        return Restrained(many, np.tile(self.initial, (times, 1)), moves)
+
+    def scripts(self) -> Scripts | None:
+        """See `Field.scripts`; there are none where nodes stay."""
+        return self._field.scripts() if self._moves is None else None
 
     def start_slopes(self) -> Array | None:
         """See `Field.start_slopes`."""

@@ -10,8 +10,10 @@ from pycellbox.errors import DivergenceError, SolverError
 from pycellbox.numerics.coefficients import Coefficients
 from pycellbox.numerics.envelopes import EnvelopeKernel
 from pycellbox.problem import Array
-from pycellbox.solvers import FixedStep, Tsit5
+from pycellbox.solvers import Adaptive, FixedStep, Tsit5
 
+IMPLICIT = "pcb.Adaptive('KenCarp4')"
+"""What is recommended where equations are stiff."""
 # Of one integration with fixed steps: seconds for the smallest networks.
 MOST_STEPS = 1_000_000
 # Tsit5's region of stability holds |hλ| up to the first within 72° of the negative real axis and up
@@ -44,8 +46,8 @@ def fixed_steps(solver: FixedStep, times: Array) -> list[tuple[int, float]]:
     return steps
 
 
-def first_step(solver: Tsit5, largest: float) -> float:
-    """First step of Tsit5 from a bound of |λ|.
+def first_step(solver: Tsit5 | Adaptive, largest: float) -> float:
+    """First step of an adaptive method of order 5 from a bound of |λ|.
 
     The trajectory starts at rest, where the usual estimate from x/f has nothing to go by. Along a
     mode e^λt, which leaves rest as hλ does, the relative error is of order (hλ)⁵.
@@ -122,7 +124,7 @@ def check_step_count(solver: FixedStep, end: float) -> None:
         )
 
 
-def check_adaptive(solver: Tsit5, longest: float, end: float) -> None:
+def check_adaptive(solver: Tsit5 | Adaptive, longest: float, end: float) -> None:
     """Raise at once if even the longest stable steps are more than the solver may take.
 
     Raises
@@ -135,5 +137,5 @@ def check_adaptive(solver: Tsit5, longest: float, end: float) -> None:
             f"Tsit5 would give up: no step is stable beyond {longest:.3g}, so that t = {end:g} "
             f"takes {end / longest if longest else math.inf:.3g} steps or more, and max_steps is "
             f"{solver.max_steps:,}; the network is stiff or unstable: shorten the horizon, shrink "
-            "W, or raise max_steps."
+            f"W, raise max_steps, or use {IMPLICIT}, whose steps have no such bound."
         )

@@ -14,7 +14,7 @@ from pycellbox.models import Structure
 from pycellbox.numerics.differences import NOT_OF_INPUTS, FiniteDifferenceSession
 from pycellbox.numerics.lowering import Lowering, equations_of
 from pycellbox.numerics.solution import Solution
-from pycellbox.numerics.tableaux import TABLEAUX
+from pycellbox.numerics.tableaux import IMPLICIT, TABLEAUX, tableau_of
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver, SteadyState
@@ -42,10 +42,12 @@ class NumpyBackend:
         """See `pycellbox.backends.protocol.Backend.supports`."""
         if isinstance(solver, SteadyState):
             exact, why, who = "implicit", "the implicit function theorem", "SteadyState"
-        elif type(solver) in TABLEAUX:
+        elif tableau_of(solver) is not None:
             exact, why, who = "discrete", "exact", "the numpy backend"
         else:
-            known = ", ".join(kind.__name__ for kind in TABLEAUX)
+            known = ", ".join(
+                [kind.__name__ for kind in TABLEAUX] + [f"Adaptive({name!r})" for name in IMPLICIT]
+            )
             return (
                 f"the numpy backend has no solver {solver!r}; it has {known}. backend='julia' has "
                 "every algorithm of OrdinaryDiffEq."

@@ -16,7 +16,7 @@ from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.rest import Pretreatment
 from pycellbox.numerics.segments import Piece, begun, jumps, pieces
 from pycellbox.numerics.steps import fixed_steps
-from pycellbox.numerics.tableaux import TABLEAUX
+from pycellbox.numerics.tableaux import stages_of
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import FixedStep, Solver
 from pycellbox.treatment import Treatment
@@ -221,7 +221,7 @@ class Course:
         place = segment if self._keep else 0
         if place not in self._tapes:
             with_z = isinstance(self.equations, Lowering) and self.equations.envelope.needs_z
-            stages = TABLEAUX[type(self.solver)].stages
+            stages = stages_of(self.solver)
             c, n = self.treatment.initial.shape
             self._tapes[place] = Tape(stages, c, n, x.dtype, self._keep, with_z)
         return self._tapes[place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pycellbox.backends.numpy import bulk
 from pycellbox.backends.numpy.kernel import Stepper
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.errors import DivergenceError
@@ -55,14 +56,26 @@ class FieldStepper(Stepper):
 
 
 def reverse_field(
-    stepper: FieldStepper, tape: Tape, due: dict[int, Array], gradient: dict[str, Array]
+    field: Field, tableau: Tableau, tape: Tape, due: dict[int, Array], gradient: dict[str, Array]
 ) -> tuple[dict[str, Array], Array]:
     """Exact gradient of a loss with seeds (c, n) after numbers of steps, and that of x(0).
 
     It is added to what ``gradient`` has.
     """
-    gradient[INPUT] = gradient[INPUT] + np.zeros_like(stepper.field.initial)
-    A, b, field = stepper.tableau.A, stepper.tableau.b, stepper.field
+    gradient[INPUT] = gradient[INPUT] + np.zeros_like(field.initial)
+    small = field.initial.shape[1] <= bulk.MOST_NODES and field.repeated(1) is not None
+    way_back = bulk.backward if tableau.implicit or small else _backward
+    adjoint = way_back(field, tableau, tape, due, gradient)
+    if not all(np.isfinite(array).all() for array in (adjoint, *gradient.values())):
+        _say_where(field, tape)
+    return gradient, adjoint
+
+
+def _backward(
+    field: Field, tableau: Tableau, tape: Tape, due: dict[int, Array], gradient: dict[str, Array]
+) -> Array:
+    """As `bulk.backward`, of explicit methods stage by stage."""
+    A, b = tableau.A, tableau.b
     adjoint = np.zeros_like(field.initial)
     for step in range(len(tape.sizes) - 1, -1, -1):
         if step + 1 in due:
@@ -76,11 +89,7 @@ def reverse_field(
                     kappa = kappa + h * A[r][s] * bar
             bars[s] = field.pull_back(states[s], kappa, gradient)
         adjoint = adjoint + sum(bars.values())
-    if 0 in due:
-        adjoint = adjoint + due[0]
-    if not all(np.isfinite(array).all() for array in (adjoint, *gradient.values())):
-        _say_where(field, tape)
-    return gradient, adjoint
+    return adjoint + due[0] if 0 in due else adjoint
 
 
 def _say_where(field: Field, tape: Tape) -> None:

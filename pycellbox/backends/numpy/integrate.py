@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from pycellbox.backends.numpy.control import Attempts, Control
 from pycellbox.backends.numpy.folded import FoldedStepper, pays
 from pycellbox.backends.numpy.generic import FieldStepper, reverse_field
+from pycellbox.backends.numpy.implicit import ImplicitSteps
 from pycellbox.backends.numpy.kernel import Reverser, Stepper
+from pycellbox.backends.numpy.straight import StraightSteps
 from pycellbox.backends.numpy.tape import Record
 from pycellbox.backends.numpy.tape import Tape as Tape
-from pycellbox.errors import DivergenceError
+from pycellbox.errors import DivergenceError, NumericsWarning, warn
 from pycellbox.numerics.checks import not_finite
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.equations import INPUT, START, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
-from pycellbox.numerics.steps import (
-    check_adaptive,
-    check_steps,
-    first_step,
-    fixed_steps,
-)
-from pycellbox.numerics.tableaux import TABLEAUX
+from pycellbox.numerics.scripts import FAULTS
+from pycellbox.numerics.steps import IMPLICIT, check_steps, fixed_steps
+from pycellbox.numerics.tableaux import Tableau, tableau_of
 from pycellbox.problem import Array
-from pycellbox.solvers import FixedStep, Solver, Tsit5
+from pycellbox.solvers import FixedStep, Solver
 
-# The elementary controller (Hairer, Nørsett, Wanner I, II.4): the bound on the step is what the
-# smoother ones are for, and they take a third more steps to grow from those of the beginning.
-_SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
+# Steps bound by stability, of one integration, from which on an implicit method is recommended.
+_MANY = 5_000
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """States at the requested times, (c, t, n), and after how many steps each was reached."""
+    """States at the requested times, (c, t, n), and after how many steps each was reached.
+
+    Of explicit methods over networks there is also what stepped.
+    """
 
     field: Field
     states: Array
     steps_at: tuple[int, ...]
-    stepper: Stepper | FoldedStepper
+    tableau: Tableau
     tape: Tape
-    control: _Adaptive | None = None
+    stepper: Stepper | FoldedStepper | None = None
+    control: Control | None = None
 
 
 def integrate(
@@ -71,42 +75,22 @@ def integrate(
     DivergenceError
         A state is not finite and ``strict``, steps are too long for a node's decay, or the adaptive
         step vanishes or takes too many attempts.
+
+    Warns
+    -----
+    NumericsWarning
+        Stability alone asks for very many steps.
     """
-    c, n = field.initial.shape
-    tape.begin(c)
-    states = np.empty((c, times.size, n), field.initial.dtype)
-    plan = control = None
-    if isinstance(solver, FixedStep):
-        plan = fixed_steps(solver, times)
-    tableau = TABLEAUX[type(solver)]
-    stepper: Stepper | FoldedStepper
+    states = np.empty((len(field.initial), times.size, field.initial.shape[1]), field.initial.dtype)
+    tableau = tableau_of(solver)
+    assert tableau is not None
+    stepper, control, last = None, None, None if before is None else before.control
+    tape.begin(len(states))
     with np.errstate(over="ignore", invalid="ignore"):
-        if not isinstance(field, Kernel):
-            stepper = FieldStepper(tableau, field)
+        if isinstance(field, Kernel) and not tableau.implicit:
+            steps_at, stepper = _through_kernel(solver, tableau, field, times, tape, states)
         else:
-            k, drive, envelope = field.coefficients, field.drive, field.envelope
-            if plan is not None:
-                check_steps(solver, max(h for _, h in plan), k.c)  # type: ignore[arg-type]
-            # Products are written in place, which takes arrays of one kind: that of the states.
-            M, a, b, decay = (x.astype(states.dtype, copy=False) for x in (k.M, k.a, k.b, k.c))
-            parts = (tableau, envelope, Coefficients(M, a, b, decay), drive)
-            counts = [] if plan is None else [count for count, _ in plan]
-            if plan and drive.moves is None and pays(envelope, c, n, counts):
-                stepper = FoldedStepper(*parts, tape.folded)
-            else:
-                stepper = Stepper(*parts)
-        if isinstance(stepper, FoldedStepper):
-            assert plan is not None
-            steps_at = _run_folded(stepper, tape, plan, states)
-        else:
-            tape[0].state[0][...] = field.initial
-            if plan is not None:
-                steps_at = _run_fixed(stepper, tape, plan, states)
-            else:
-                assert isinstance(solver, Tsit5)
-                last = None if before is None else before.control
-                control = _Adaptive(stepper, field, tape, solver, last)
-                steps_at = _run_adaptive(control, times, states)
+            steps_at, control = _through_field(solver, tableau, field, times, tape, states, last)
     field.observe(states)
     if strict and not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
@@ -114,7 +98,64 @@ def integrate(
         raise DivergenceError(
             not_finite(f"number {row + 1}", float(times[late]), field.faults.get(row, ""))
         )
-    return Trajectory(field, states, tuple(steps_at), stepper, tape, control)
+    return Trajectory(field, states, tuple(steps_at), tableau, tape, stepper, control)
+
+
+def _through_kernel(
+    solver: Any, tableau: Tableau, field: Kernel, times: Array, tape: Tape, states: Array
+) -> tuple[list[int], Stepper | FoldedStepper]:
+    k, drive, envelope, (c, _, n) = field.coefficients, field.drive, field.envelope, states.shape
+    plan = fixed_steps(solver, times) if isinstance(solver, FixedStep) else None
+    if plan is not None:
+        check_steps(solver, max(h for _, h in plan), k.c)  # type: ignore[arg-type]
+    # Products are written in place, which takes arrays of one kind: that of the states.
+    M, a, b, decay = (x.astype(states.dtype, copy=False) for x in (k.M, k.a, k.b, k.c))
+    parts = (tableau, envelope, Coefficients(M, a, b, decay), drive)
+    counts = [] if plan is None else [count for count, _ in plan]
+    if plan and drive.moves is None and pays(envelope, c, n, counts):
+        folded = FoldedStepper(*parts, tape.folded)
+        return _run_folded(folded, tape, plan, states), folded
+    stepper = Stepper(*parts)
+    tape[0].state[0][...] = field.initial
+    if plan is not None:
+        return _run_fixed(stepper, tape, plan, states), stepper
+    control = Control(TapeSteps(stepper, field, tape, states, solver), solver)
+    return control.through(times), stepper
+
+
+def _through_field(
+    solver: Any,
+    tableau: Tableau,
+    field: Field,
+    times: Array,
+    tape: Tape,
+    states: Array,
+    before: Control | None,
+) -> tuple[list[int], Control | None]:
+    plan = fixed_steps(solver, times) if isinstance(solver, FixedStep) else None
+    scripts = None if tableau.implicit else field.scripts()
+    if scripts is not None:
+        with contextlib.suppress(*FAULTS):
+            steps = StraightSteps(tableau, field, scripts, tape, solver)
+            if plan is not None:
+                control, steps_at = None, steps.run(plan)
+            else:
+                control = Control(steps, solver, before)
+                steps_at = _run_adaptive(control, times)
+            steps.finish(states)
+            return steps_at, control
+        tape.sizes.clear()
+    tape[0].state[0][...] = field.initial
+    attempts: TapeSteps | ImplicitSteps
+    if tableau.implicit:
+        attempts = ImplicitSteps(tableau, field, tape, states, solver)
+    else:
+        stepper = FieldStepper(tableau, field)
+        if plan is not None:
+            return _run_fixed(stepper, tape, plan, states), None
+        attempts = TapeSteps(stepper, field, tape, states, solver)
+    control = Control(attempts, solver, before)
+    return _run_adaptive(control, times), control
 
 
 def reverse(trajectory: Trajectory, seeds: Array, inputs: bool = False) -> dict[str, Array]:
@@ -150,8 +191,8 @@ def reverse_to_start(
     for k, step in enumerate(trajectory.steps_at):
         due[step] = due[step] + seeds[:, k, :] if step in due else seeds[:, k, :]
     with np.errstate(over="ignore", invalid="ignore"):
-        if isinstance(stepper, FieldStepper):
-            return reverse_field(stepper, tape, due, gradient)
+        if stepper is None:
+            return reverse_field(field, trajectory.tableau, tape, due, gradient)
         assert isinstance(field, Kernel)
         return _reverse_kernel(field, stepper, tape, due, inputs)
 
@@ -222,101 +263,68 @@ def _run_fixed(
     return steps_at
 
 
-def _run_adaptive(run: _Adaptive, times: Array, states: Array) -> list[int]:
-    steps_at, now, tape = list[int](), 0.0, run.tape
-    if run.everywhere:
-        check_adaptive(run.solver, run.longest, float(times[-1]))
-    for k, end in enumerate(map(float, times)):
-        run.advance(now, end)
-        steps_at.append(len(tape.sizes))
-        states[:, k, :] = tape[len(tape.sizes)].state[0]
-        now = end
+def _run_adaptive(control: Control, times: Array) -> list[int]:
+    steps_at = control.through(times)
+    if control.bounded > _MANY:
+        warn(
+            f"{control.name} took {steps_at[-1]:,} steps to t = {times[-1]:g}, most as long "
+            f"as stability allows: the equations are stiff, and {IMPLICIT} takes long steps.",
+            NumericsWarning,
+        )
     return steps_at
 
 
-class _Adaptive:
-    """Step control for Tsit5 across the requested times."""
+class TapeSteps:
+    """Attempts steps in place, of networks and of any field; see `control.Attempts`."""
 
     def __init__(
-        self,
-        stepper: Stepper,
-        field: Field,
-        tape: Tape,
-        solver: Tsit5,
-        before: _Adaptive | None = None,
+        self, stepper: Stepper, field: Field, tape: Tape, states: Array, solver: Any
     ) -> None:
         self.stepper, self.field, self.tape, self.solver = stepper, field, tape, solver
+        self._states = states
+        self.tableau, self.faults = stepper.tableau, field.faults
         self._scale = np.empty_like(field.initial)
         self._error = np.empty_like(field.initial)
-        bound = field.step_bound()
-        self.everywhere = bound is not None
-        self._attempts = 0
-        self.h = 0.0
-        if bound is not None:
-            self.longest, self._largest = bound
-        elif before is None or not before.h:
-            self.longest, self._largest = self._here(0)
-        else:
-            assert isinstance(stepper, FieldStepper)
-            stepper.go_on(before.stepper)
-            self.h, self.longest, self._largest = before.h, before.longest, before._largest
-            self._first_stage()
+        self._bound = field.step_bound()
+        self.everywhere = self._bound is not None
 
-    def _here(self, step: int) -> tuple[float, float]:
-        """Bound the steps near the state after so many, where there is no bound for all states."""
+    def bound(self) -> tuple[float, float]:
+        """See `Attempts.bound`."""
+        if self._bound is not None:
+            return self._bound
         assert isinstance(self.stepper, FieldStepper)
-        return self.stepper.bound(self.tape[step].state[0])
+        return self.stepper.bound(self.tape[len(self.tape.sizes)].state[0])
 
-    def advance(self, start: float, end: float) -> None:
-        if end == start:
-            return
-        now = start
-        if self.h == 0.0:
-            self.h = self._first_step(end)
-        while now < end:
-            i = len(self.tape.sizes)
-            record, following = self.tape[i], self.tape[i + 1]
-            h = min(self.h, self.longest)
-            last = h >= (end - now) * (1 - 1e-9)
-            if last:
-                h = end - now
-            elif h > 0.5 * (end - now):
-                h = 0.5 * (end - now)  # two even steps instead of a long one and a sliver
-            self._guard(h, now, end)
-            self.stepper.set_step(h)
-            # The first stage stands in the record: the last evaluation of the step before.
-            self.stepper.step(record, following.state[0], first_known=True)
-            error = self._error_norm(record, following)
-            if error <= 1:
-                self.tape.sizes.append(h)
-                if not self.everywhere:
-                    self.longest, self._largest = self._here(len(self.tape.sizes))
-                now = end if last else now + h
-                grown = h * self._factor(error)
-                # A step cut short to meet a requested time says nothing against a longer one.
-                self.h = min(self.longest, max(grown, self.h) if h < self.h else grown)
-            else:
-                factor = self._factor(error) if math.isfinite(error) else _SHRINK
-                self.h = h * min(factor, _SAFETY)
+    def follow(self, before: Attempts) -> None:
+        """See `Attempts.follow`."""
+        if isinstance(before, TapeSteps):
+            assert isinstance(self.stepper, FieldStepper)
+            self.stepper.go_on(before.stepper)
 
-    def _guard(self, h: float, now: float, end: float) -> None:
-        self._attempts += 1
-        if self._attempts > self.solver.max_steps:
-            raise DivergenceError(
-                f"Tsit5 gave up at t = {now:g} after {self.solver.max_steps} steps; the network is "
-                "stiff or unstable: loosen rtol and atol, raise max_steps, or shrink W."
-            )
-        if h <= 16 * np.finfo(float).eps * max(now, 1e-8 * end):
-            why = "the trajectory leaves the finite numbers or the tolerances are below rounding."
-            for row, fault in self.field.faults.items():
-                why = f"of condition number {row + 1}, {fault}"
-            raise DivergenceError(f"Tsit5's step vanished at t = {now:g}: {why}")
+    def begin(self) -> None:
+        """See `Attempts.begin`; the first stage goes into the record."""
+        st, record = self.stepper, self.tape[0]
+        st.set_step(1.0)
+        z = None if record.z is None else record.z[0]
+        st.increment(record.state[0], record.phi[0], z, st.kh[0])
 
-    def _factor(self, error: float) -> float:
-        if error == 0:
-            return _GROW
-        factor: float = _SAFETY * error ** (-1 / 5)
-        return min(_GROW, max(_SHRINK, factor))
+    def attempt(self, h: float) -> float:
+        """See `Attempts.attempt`."""
+        i = len(self.tape.sizes)
+        record, following = self.tape[i], self.tape[i + 1]
+        self.stepper.set_step(h)
+        # The first stage stands in the record: the last evaluation of the step before.
+        self.stepper.step(record, following.state[0], first_known=True)
+        return self._error_norm(record, following)
+
+    def accept(self, h: float) -> float:
+        """See `Attempts.accept`."""
+        self.tape.sizes.append(h)
+        return self.bound()[0]
+
+    def keep(self, k: int) -> None:
+        """See `Attempts.keep`."""
+        self._states[:, k] = self.tape[len(self.tape.sizes)].state[0]
 
     def _error_norm(self, record: Record, following: Record) -> float:
         st, error, scale = self.stepper, self._error, self._scale
@@ -328,17 +336,6 @@ class _Adaptive:
         np.add(scale, self.solver.atol, out=scale)
         np.divide(error, scale, out=error)
         return _rms(error)
-
-    def _first_step(self, end: float) -> float:
-        """Evaluate the first stage into the record, and choose a step."""
-        self._first_stage()
-        return min(end, first_step(self.solver, self._largest))
-
-    def _first_stage(self) -> None:
-        st, record = self.stepper, self.tape[0]
-        st.set_step(1.0)
-        z = None if record.z is None else record.z[0]
-        st.increment(record.state[0], record.phi[0], z, st.kh[0])
 
 
 def zero_like(drive: Drive) -> Drive:

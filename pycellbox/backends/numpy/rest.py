@@ -8,7 +8,7 @@ from pycellbox.backends.numpy.integrate import Trajectory, integrate, reverse_to
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.numerics.equations import Field
 from pycellbox.numerics.kernel import Kernel
-from pycellbox.numerics.tableaux import TABLEAUX
+from pycellbox.numerics.tableaux import stages_of
 from pycellbox.problem import Array
 from pycellbox.solvers import Solver
 
@@ -25,7 +25,7 @@ class FieldIntegration:
             field = field.rows(rows)
             with_z = field.envelope.needs_z
         (c, n), dtype = field.initial.shape, field.initial.dtype
-        tape = Tape(TABLEAUX[type(self._solver)].stages, c, n, dtype, keep, with_z)
+        tape = Tape(stages_of(self._solver), c, n, dtype, keep, with_z)
         return integrate(self._solver, field, np.array([time]), tape)
 
     def reached(self, rows: Array, time: float) -> tuple[Array, int]:

@@ -21,7 +21,7 @@ from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steps import fixed_steps
-from pycellbox.numerics.tableaux import TABLEAUX
+from pycellbox.numerics.tableaux import stages_of
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import FixedStep, Solver
@@ -29,6 +29,10 @@ from pycellbox.solvers import FixedStep, Solver
 
 class NumpySession(PlainSession):
     """A problem with its buffers, its input constant from 0 on."""
+
+    # The last whole trajectory of an equation, with its parameters, while its steps are on the
+    # tape: least squares ask for residuals first, and for their derivative only where it is used.
+    _last: tuple[Parameters, Any] | None = None
 
     def __init__(self, problem: Problem, solver: Solver, loss: Loss) -> None:
         self.problem, self.solver, self.error = problem, solver, loss
@@ -74,7 +78,8 @@ class NumpySession(PlainSession):
         if isinstance(self.equations, Lowering):
             return residuals_and_jacobian(self.problem, parameters, self._solve)
         with evaluation(*self.problem.perturbation.shape):
-            trajectory = self._forward(parameters, None, True)[2]
+            trajectory = self._whole(parameters)
+            self._ended(trajectory).check(self.problem.conditions, self.problem.times)
             slopes = along(trajectory)
         if slopes is None:
             return self._by_reverse(parameters)
@@ -85,7 +90,26 @@ class NumpySession(PlainSession):
             raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
         return residual, rows * problem.weight[measured][:, None]
 
+    def _whole(self, parameters: Parameters) -> Any:
+        """Integrate all conditions, finite or not, with what derivatives need."""
+        if self._last is not None:
+            known = self._last[0]
+            if all(np.array_equal(array, known[name]) for name, array in parameters.items()):
+                return self._last[1]
+        self._last = None
+        found = self._through(parameters, self.problem.times, None, True, strict=False)
+        self._last = {name: array.copy() for name, array in parameters.items()}, found
+        return found
+
+    def _ended(self, trajectory: Any) -> Solution:
+        """Return what a trajectory comes to."""
+        found = Solution.integrated(trajectory.states, len(trajectory.tape.sizes))
+        return replace(found, faults=trajectory.field.faults)
+
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
+        if times is None and not isinstance(self.equations, Lowering):
+            with evaluation(*self.problem.perturbation.shape):
+                return self._ended(self._whole(parameters))
         times = self.problem.times if times is None else times
         return trajectories(
             self.equations, self.solver, parameters, self.drive, times, self._running
@@ -110,7 +134,7 @@ class NumpySession(PlainSession):
         self, parameters: Parameters, trajectory: Any, seeds: Array, inputs: bool = False
     ) -> Parameters:
         gradient = self._back(trajectory, seeds, inputs)
-        if isinstance(self.equations, Lowering):
+        if parameters.keys() <= gradient.keys():
             return gradient
         # A time of 0 takes no steps, and what they do not reach has a derivative of zero.
         return {name: np.zeros_like(array) for name, array in parameters.items()} | gradient
@@ -119,12 +143,19 @@ class NumpySession(PlainSession):
         return reverse(trajectory, seeds, inputs)
 
     def _through(
-        self, parameters: Parameters, times: Array, index: Array | None, keep: bool
+        self,
+        parameters: Parameters,
+        times: Array,
+        index: Array | None,
+        keep: bool,
+        *,
+        strict: bool = True,
     ) -> Any:
         """Integrate some of the conditions, or all, with what `_back` needs if ``keep``."""
         drive = self.drive if index is None else self.drive.rows(index)
         field = self.equations.field(parameters, drive)
-        return integrate(self.solver, field, times, self._kept if keep else self._running)
+        tape = self._kept if keep else self._running
+        return integrate(self.solver, field, times, tape, strict=strict)
 
     def _forward(
         self,
@@ -139,6 +170,8 @@ class NumpySession(PlainSession):
         if rows is not None:
             index = np.asarray(rows)
             response, weight = response[index], weight[index]
+        if keep:
+            self._last = None
         trajectory = self._through(parameters, times, index, keep)
         with np.errstate(over="ignore", invalid="ignore"):
             value, seeds = loss_and_seeds(self.error, trajectory.states, response, weight)
@@ -168,4 +201,4 @@ def tape_for(equations: Equations, solver: Solver, initial: Array, *, keep: bool
     """Return a tape for the steps of a problem, kept for the way back or not."""
     with_z = isinstance(equations, Lowering) and equations.envelope.needs_z
     conditions, nodes = initial.shape
-    return Tape(TABLEAUX[type(solver)].stages, conditions, nodes, initial.dtype, keep, with_z)
+    return Tape(stages_of(solver), conditions, nodes, initial.dtype, keep, with_z)

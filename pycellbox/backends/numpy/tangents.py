@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pycellbox.backends.numpy import bulk
 from pycellbox.backends.numpy.course import Passage
 from pycellbox.backends.numpy.integrate import Trajectory
 from pycellbox.problem import Array
@@ -35,24 +36,14 @@ def along(trajectory: Trajectory | Passage) -> Array | None:
 
 def _through(trajectory: Trajectory, X: Array) -> tuple[Array, Array]:
     """Carry dx/dθ, (c, n, θ), through the steps: at the times, and at the end."""
-    tape, field, tableau = trajectory.tape, trajectory.field, trajectory.stepper.tableau
-    A, b = tableau.A, tableau.b
+    field, asked = trajectory.field, dict[int, list[int]]()
+    for k, step in enumerate(trajectory.steps_at):
+        asked.setdefault(step, []).append(k)
     found = np.empty((*trajectory.states.shape, X.shape[2]), X.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(len(tape.sizes) + 1):
-            for k in np.flatnonzero(np.array(trajectory.steps_at) == step):
+        after = bulk.forward(field, trajectory.tableau, trajectory.tape, X)
+        for step in range(len(trajectory.tape.sizes) + 1):
+            X = next(after) if step else X
+            for k in asked.get(step, ()):
                 found[:, k] = field.observe_slopes(trajectory.states[:, k], X)
-            if step == len(tape.sizes):
-                break
-            h, states, K = tape.sizes[step], tape[step].state, list[Array]()
-            for s in range(len(b)):
-                at = X
-                for weight, slope in zip(A[s], K, strict=False):
-                    at = at + (h * weight) * slope
-                found_there = field.slopes(states[s])
-                assert found_there is not None  # where the start has one
-                of_states, of_parameters = found_there
-                K.append(of_states @ at + of_parameters)
-            for weight, slope in zip(b, K, strict=True):
-                X = X + (h * weight) * slope
     return found, X

@@ -34,15 +34,19 @@ class Block:
         arrays = [row[: math.prod(shape)].reshape(shape) for row in room]
         self.state, self.phi = arrays[0], arrays[1]
         self.z = arrays[2] if len(arrays) == 3 else None
-        flat = self.state.reshape(*shape[:2], -1)
-        self.records = [
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Step by step."""
+        flat = self.state.reshape(*self.state.shape[:2], -1)
+        return [
             Record(
                 tuple(self.state[i]),
                 tuple(self.phi[i]),
                 None if self.z is None else tuple(self.z[i]),
                 tuple(flat[i]),
             )
-            for i in range(shape[0])
+            for i in range(len(self.state))
         ]
 
 
@@ -79,7 +83,7 @@ class Tape:
     def __init__(
         self, stages: int, conditions: int, nodes: int, dtype: np.dtype, keep: bool, with_z: bool
     ) -> None:
-        self._stages, self._nodes, self._keep, self._dtype = stages, nodes, keep, dtype
+        self._stages, self._nodes, self.keep, self._dtype = stages, nodes, keep, dtype
         size = stages * conditions * nodes
         fitting = _BLOCK_BYTES // max(size * np.dtype(dtype).itemsize, 1)
         self.steps_per_block = max(fitting, 1) if keep else 2
@@ -109,7 +113,7 @@ class Tape:
 
     def __getitem__(self, step: int) -> Record:
         block, index = divmod(step, self.steps_per_block)
-        return self.block(block if self._keep else 0).records[index]
+        return self.block(block if self.keep else 0).records[index]
 
     def block(self, index: int) -> Block:
         """Return the steps from ``index * steps_per_block`` on."""
@@ -127,4 +131,4 @@ class Tape:
     @cached_property
     def folded(self) -> FoldedTape:
         """The tape of small networks."""
-        return FoldedTape(self._stages, self._nodes, self._c, self._dtype, self._keep)
+        return FoldedTape(self._stages, self._nodes, self._c, self._dtype, self.keep)
