@@ -67,7 +67,7 @@ from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine
 from pycellbox.result import Fit
 from pycellbox.schedule import LBFGS, LM, AdamW, Stage
-from pycellbox.simulation import simulate
+from pycellbox.simulation import environment, simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
 from pycellbox.splits import Split
@@ -116,6 +116,7 @@ __all__ = [
     "available_backends",
     "datasets",
     "drive",
+    "environment",
     "exp",
     "expit",
     "fit",

@@ -5,7 +5,7 @@ Arrays are matched by label, never by position.
 
 from __future__ import annotations
 
-from pycellbox.metrics.agreement import By, compare, mae, mse, pearson
+from pycellbox.metrics.agreement import By, compare, mae, mse, pearson, unexplained
 from pycellbox.metrics.differences import over_splits, paired_by_condition
 from pycellbox.metrics.edges import rate_recovery, recovery
 from pycellbox.metrics.tables import format_table, html_table
@@ -22,4 +22,5 @@ __all__ = [
     "pearson",
     "rate_recovery",
     "recovery",
+    "unexplained",
 ]

@@ -113,6 +113,45 @@ def mae(
     return _apply(lambda p, o, m: _mean_rows(np.abs(p - o), m), predicted, observed, by)
 
 
+@overload
+def unexplained(predicted: xr.DataArray, observed: xr.DataArray, by: None = None) -> float: ...
+@overload
+def unexplained(predicted: xr.DataArray, observed: xr.DataArray, by: By) -> xr.DataArray: ...
+@_BY
+def unexplained(
+    predicted: xr.DataArray, observed: xr.DataArray, by: By | None = None
+) -> float | xr.DataArray:
+    """Mean squared error as a fraction of the variance of what was observed, which is 1 − R².
+
+    Parameters
+    ----------
+    predicted, observed : DataArray (condition[, time], node)
+        As for `pearson`.
+    by : {None, "node", "condition"}
+        As for `pearson`; the variance is then that of each node or condition.
+
+    Returns
+    -------
+    float, or DataArray (``by``)
+        0 where predictions are exact, 1 where they are no better than the mean of what was
+        observed, more where they are worse; NaN where that is constant or nothing was measured.
+
+    Raises
+    ------
+    DataError
+        As for `pearson`.
+    """
+
+    def rows(p: Floats, o: Floats, measured: Bools) -> Floats:
+        mean = _mean_rows(o, measured)[:, None]
+        variance = _mean_rows((o - mean) ** 2, measured)
+        # Of equal values the mean is rounded, and so they seem to vary.
+        variance[variance <= (1e-14 * mean[:, 0]) ** 2] = np.nan
+        return _mean_rows((p - o) ** 2, measured) / variance
+
+    return _apply(rows, predicted, observed, by)
+
+
 @checked(predictions=instance(Mapping, "a mapping of names to predictions"))
 def compare(predictions: Mapping[str, xr.DataArray], observed: xr.DataArray) -> pd.DataFrame:
     """Score several predictions of the same measurements, side by side.

@@ -465,6 +465,44 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 **numpy,
             },
         ),
+        "environment": (
+            pcb.environment,
+            {
+                "kind": "light",
+                "conditions": 2,
+                "times": [0.0, 1.0, 2.0],
+                "target": "x",
+                "units": "h",
+                "input": "sun",
+                "noise": 0.1,
+                "delay": 0.5,
+                "transform": np.tanh,
+                "skip": 1.0,
+                "seed": 0,
+                "low": -1.0,
+                "high": 1.0,
+                "period": 4.0,
+                "period_jitter": 0.5,
+                "phase_jitter": 0.5,
+                "random_phase": False,
+                "day": 1.0,
+                "day_jitter": 0.1,
+                "present": 2.0,
+                "absent": 2.0,
+                "follow": "light",
+            },
+        ),
+        "environment of noise": (
+            pcb.environment,
+            {
+                "kind": "ou",
+                "times": [0.0, 1.0],
+                "target": "x",
+                "mean": 0.0,
+                "sd": 1.0,
+                "correlation_time": 2.0,
+            },
+        ),
         "truth": (simulation.truth, {"data": simulated}),
         "true_model": (simulation.true_model, {"data": simulated}),
         "ji_experiment": (
@@ -677,7 +715,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
         del calls["to_ode_problem"]
     for one in (pcb.Euler, pcb.Midpoint, pcb.Heun, pcb.RK4):
         calls[one.__name__] = (one, {"dt": 0.1})
-    for name in ("mae", "mse", "pearson"):
+    for name in ("mae", "mse", "pearson", "unexplained"):
         scored = {"predicted": fit.predictions, "observed": y, "by": "node"}
         calls[f"metrics.{name}"] = (getattr(pcb.metrics, name), scored)
     return calls
