@@ -59,7 +59,7 @@ from pycellbox.growing import Grow
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import ODE, CellBox, NeuralODE
-from pycellbox.models.declared import Parameter, normal, uniform
+from pycellbox.models.declared import Parameter, lognormal, loguniform, normal, uniform
 from pycellbox.networks import Network
 from pycellbox.objective import Loss, Penalty
 from pycellbox.pruning import Pruned, prune
@@ -125,6 +125,8 @@ __all__ = [
     "knockout",
     "load",
     "log",
+    "lognormal",
+    "loguniform",
     "maximum",
     "metrics",
     "minimum",

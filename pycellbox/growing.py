@@ -40,7 +40,8 @@ class Grow:
     Parameters
     ----------
     optimizer : AdamW, LBFGS or LM
-        Of every window.
+        Of every window. By default LM with a tolerance of 1e-3: the minimum of a window is but the
+        start of the next.
     windows : int or sequence of float
         How many, each with as many more measured times as the others, or times at which they end,
         in the unit of the data. The last window is the whole course in any case.
@@ -52,10 +53,10 @@ class Grow:
     Examples
     --------
     >>> import pycellbox as pcb
-    >>> schedule = [pcb.Grow(pcb.LM(), windows=8), pcb.Stage(50, optimizer=pcb.LM())]
+    >>> schedule = [pcb.Grow(windows=8), pcb.Stage(50, optimizer=pcb.LM())]
     """
 
-    optimizer: Optimizer = field(default_factory=LM)
+    optimizer: Optimizer = field(default_factory=lambda: LM(tolerance=1e-3))
     windows: Any = 8
     iterations: int = 20
     learning_rate: Any = 0.01

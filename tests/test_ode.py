@@ -211,7 +211,7 @@ def test_bounds_and_scales_hold_and_have_the_right_slope(declared, values):
         ({"fixed": True}, "needs a start"),
         ({"start": pcb.uniform(0, 1), "fixed": True}, "number as its start"),
         ({"start": pcb.uniform(-1, 1), "positive": True}, "within its bounds"),
-        ({"start": pcb.normal(0, 1), "lower": 0}, "no bounds"),
+        ({"start": pcb.normal(0, 1), "lower": 0}, "beyond the bounds"),
         ({"start": [1, 2], "shape": 3}, "shape"),
         ({"start": np.nan}, "start="),
         ({"start": "a"}, "start="),

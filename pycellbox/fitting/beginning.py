@@ -9,6 +9,7 @@ import xarray as xr
 
 from pycellbox.fitting import lm
 from pycellbox.fitting.clock import Clock
+from pycellbox.fitting.priors import doubt_noise
 from pycellbox.fitting.run import check_stage_horizons
 from pycellbox.initialization import Initialization
 from pycellbox.models.structure import LEVEL
@@ -24,6 +25,7 @@ def problem_of(recipe: Recipe, data: xr.Dataset) -> Problem:
     problem = Problem.from_dataset(data, structure, recipe.horizon, np.dtype(recipe.dtype))
     check_stage_horizons(recipe.stages, problem)
     lm.check(recipe, problem.structure)
+    doubt_noise(problem.structure.layout, data)
     return problem
 
 

@@ -41,7 +41,7 @@ def check(recipe: Recipe, structure: Structure) -> None:
 
 
 class Squares:
-    """Residuals of training conditions and of the penalty, as functions of the free entries of θ.
+    """Residuals of training conditions, penalty and priors, as functions of the free entries of θ.
 
     Parameters
     ----------
@@ -69,6 +69,7 @@ class Squares:
         strengths = objective.strengths[1].astype(np.float64)
         self._some = np.flatnonzero(strengths)
         self._roots = np.sqrt(strengths[self._some] * self._per)
+        self._of_priors = np.sqrt(objective.of_priors * self._per)
 
     def point(self, x: Array) -> Array:
         """θ of its free entries."""
@@ -85,7 +86,7 @@ class Squares:
             states = self.objective.session.solution(parameters).states
         with np.errstate(over="ignore", invalid="ignore"):
             r = ((states - problem.response) * problem.weight)[self._measured][self._rows]
-            return np.concatenate([r, self._roots * self._penalized(point)], dtype=np.float64)
+            return np.concatenate([r, self._beside(point)], dtype=np.float64)
 
     def jacobian(self, x: Array) -> tuple[Array, float, float, float]:
         """Return that of the residuals, the objective, its loss, and the norm of the gradient."""
@@ -93,10 +94,10 @@ class Squares:
         r, J = self.objective.residuals_and_jacobian(point)
         r, J = r[self._rows], J[self._rows]
         value, near = self._loss(r)
-        of_penalty = self._roots * self._penalized(point)
-        whole = np.concatenate([J, self._roots[:, None] * self._slopes(point)])
-        gradient = whole.T @ np.concatenate([near, 2 * of_penalty * self._count / self._per])
-        total = value + float(of_penalty @ of_penalty) / self._per
+        beside = self._beside(point)
+        whole = np.concatenate([J, self._beside_slopes(point)])
+        gradient = whole.T @ np.concatenate([near, 2 * beside * self._count / self._per])
+        total = value + float(beside @ beside) / self._per
         return whole, total, value, float(np.linalg.norm(gradient)) / self._count
 
     def _loss(self, r: Array) -> tuple[float, Array]:
@@ -105,6 +106,36 @@ class Squares:
             return float(r @ r) / self._count, 2 * r
         near = np.clip(r, -self.loss.delta, self.loss.delta)
         return float(near @ (r - near / 2)) / self._count, near
+
+    def robust(self, squares: Array) -> Array:
+        """Huber's function of squared residuals and its derivative, as SciPy asks for them, (3, m).
+
+        What is beside the measurements, penalty and priors, stays square. The second derivative is
+        given as zero, so that residuals far off weigh little: with its true value they would weigh
+        nothing, for which SciPy puts a number next to rounding, and steps lose their digits.
+        """
+        found = np.stack([squares, np.ones_like(squares), np.zeros_like(squares)])
+        far = squares > self.loss.delta**2
+        far[int(self._rows.sum()) :] = False
+        root = np.sqrt(squares[far])
+        found[0, far] = self.loss.delta * (2 * root - self.loss.delta)
+        found[1, far] = self.loss.delta / root
+        return found
+
+    def _beside(self, point: Array) -> Array:
+        """Residuals of the penalty and of priors."""
+        off = np.zeros(0)
+        if self.objective.priors.size:
+            off = self.objective.priors.distances(self.objective.parametrization.constrain(point))
+        return np.concatenate([self._roots * self._penalized(point), self._of_priors * off])
+
+    def _beside_slopes(self, point: Array) -> Array:
+        pair, priors = self.objective.parametrization, self.objective.priors
+        slopes = self._roots[:, None] * self._slopes(point)
+        if priors.size:
+            of_priors = pair.pull_back(point, priors.jacobian(pair.constrain(point)))
+            slopes = np.concatenate([slopes, self._of_priors * of_priors[:, self.free]])
+        return slopes
 
     def _penalized(self, point: Array) -> Array:
         pair = self.objective.parametrization
@@ -155,7 +186,7 @@ def minimize(
     problem, pair = squares.problem, squares.objective.parametrization
     found = squares.objective.session.solution(pair.constrain(raw))
     found.check(problem.conditions, problem.times)
-    robust = {} if squares.loss.name == "mse" else {"loss": "huber", "f_scale": squares.loss.delta}
+    robust = {} if squares.loss.name == "mse" else {"loss": squares.robust}
     with contextlib.suppress(_EnoughError):
         least_squares(
             squares.residuals,

@@ -1,4 +1,4 @@
-"""The training objective on raw parameters: loss through a backend, plus penalties."""
+"""The training objective on raw parameters: loss through a backend, plus penalties and priors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from pycellbox.backends import Session
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
+from pycellbox.fitting.priors import Priors
 from pycellbox.models import Layout
 from pycellbox.numerics.parametrization import Parametrization
 from pycellbox.objective import PENALIZED, Penalty
@@ -21,7 +22,7 @@ _ROWS = 64  # of a Jacobian at a time
 
 @dataclass
 class Objective:
-    """Loss plus penalty as a function of raw parameters, θ.
+    """Loss plus penalty and priors as a function of raw parameters, θ.
 
     Attributes
     ----------
@@ -30,13 +31,18 @@ class Objective:
     parametrization : Parametrization
     penalty : Penalty
     n_entries : int
-        Measured training entries, for penalties on the sum's scale.
+        Measured training entries, for penalties on the sum's scale, and priors.
+    priors : Priors
+    of_priors : float
+        Weight of their squares.
     """
 
     session: Session
     parametrization: Parametrization
     penalty: Penalty
     n_entries: int
+    priors: Priors
+    of_priors: float
 
     @cached_property
     def strengths(self) -> tuple[Array, Array]:
@@ -65,13 +71,17 @@ class Objective:
         pair = self.parametrization
         effective = pair.constrain(raw)
         loss, slope = self.session.loss_and_gradient(effective, rows, prefix)
-        layout = self._layout
+        layout, total = self._layout, loss
+        if self.priors.size:
+            squares, of_priors = self.priors.squares(effective)
+            total += self.of_priors * squares
+            slope = slope | {n: slope[n] + self.of_priors * g for n, g in of_priors.items()}
         if self.penalty.of == "raw":
             values, gradient = raw, pair.pull_back(raw, slope)
         else:
             values, gradient = layout.join(effective), layout.join(slope)
         l1, l2 = self.strengths
-        total, each = loss, layout.split(l1 * np.abs(values) + l2 * values**2)
+        each = layout.split(l1 * np.abs(values) + l2 * values**2)
         for name in self._penalized:  # one sum for each, as in the groups' definition
             total += float(np.sum(each[name]))
         gradient = (gradient + l1 * np.sign(values) + 2 * l2 * values).astype(raw.dtype)

@@ -19,6 +19,7 @@ from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs, lm
 from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.objective import Objective
+from pycellbox.fitting.priors import Priors, weight_of
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Array, Problem
 from pycellbox.schedule import LBFGS, LM, AdamW, Stage
@@ -42,12 +43,14 @@ class StageRun:
         session = session_of(
             training.backend, self.problem, clock.solver(training.solver), training.loss
         )
-        train_weight = problem.weight[training.train]
+        measured = max(int(np.count_nonzero(problem.weight[training.train])), 1)
         objective = Objective(
             session,
             training.parametrization,
             stage.penalty or training.penalty,
-            max(int(np.count_nonzero(train_weight)), 1),
+            measured,
+            Priors(training.parametrization.structure.layout),
+            weight_of(training.loss, measured),
         )
         self.judge = Judge(
             objective,
@@ -94,7 +97,8 @@ class StageRun:
         rates = self.t.parametrization.layout.spread(self.stage.rates())
         judge, start = self.judge, self.t.kept.raw
         own = None
-        if judge.objective.penalty.of == "raw":  # all that backends know
+        # All that backends know.
+        if judge.objective.penalty.of == "raw" and not judge.objective.priors.size:
             own = judge.objective.session.training_run(judge.plan(options, start, rates))
         return AdamWRun(judge, options, start, rates) if own is None else own
 

@@ -16,6 +16,7 @@ from pycellbox.common.options import (
     checked,
     choice,
     flag,
+    instance,
     integer,
     number,
     optional,
@@ -31,13 +32,14 @@ MOST = 1_000_000
 
 @dataclass(frozen=True)
 class Draw:
-    """Starts that are drawn, anew for every seed of a fit.
+    """A distribution: of starts, drawn anew for every seed of a fit, or of what is known before.
 
     Attributes
     ----------
-    kind : {"uniform", "normal"}
+    kind : {"uniform", "normal", "loguniform", "lognormal"}
     first, second : float
-        Bounds, or mean and standard deviation.
+        Bounds, or mean and standard deviation; of a lognormal the median, and the standard
+        deviation of the logarithm.
     """
 
     kind: str
@@ -46,13 +48,39 @@ class Draw:
 
     @property
     def middle(self) -> float:
-        """Mean."""
+        """Median."""
+        if self.kind == "loguniform":
+            return math.sqrt(self.first) * math.sqrt(self.second)
         return (self.first + self.second) / 2 if self.kind == "uniform" else self.first
+
+    @property
+    def by_factors(self) -> bool:
+        """Whether it is one of logarithms, and so of positive numbers."""
+        return self.kind.startswith("log")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Between which its numbers lie."""
+        if self.kind in ("uniform", "loguniform"):
+            return self.first, self.second
+        return 0.0 if self.by_factors else -math.inf, math.inf
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         """Draw entries of a shape."""
-        drawn: Array = getattr(rng, self.kind)(self.first, self.second, shape)
-        return drawn
+        first, second = self.first, self.second
+        if not self.by_factors:
+            drawn: Array = getattr(rng, self.kind)(first, second, shape)
+            return drawn
+        if self.kind == "loguniform":
+            return np.clip(
+                np.exp(rng.uniform(math.log(first), math.log(second), shape)), *self.ends
+            )
+        with np.errstate(over="ignore"):
+            return first * np.exp(rng.normal(0, second, shape))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"draw": self.kind, "numbers": [self.first, self.second]}
 
     def __repr__(self) -> str:
         return f"pcb.{self.kind}({self.first:g}, {self.second:g})"
@@ -60,7 +88,7 @@ class Draw:
 
 @checked(low=number(), high=number())
 def uniform(low: float, high: float) -> Draw:
-    """Draw the start of a parameter between two numbers, for each seed of a fit anew.
+    """Make the uniform distribution between two numbers, of a start or a prior.
 
     Parameters
     ----------
@@ -70,21 +98,53 @@ def uniform(low: float, high: float) -> Draw:
     Returns
     -------
     Draw
-        For ``pcb.Parameter(start=...)``.
+        For ``pcb.Parameter(start=..., prior=...)``; as a prior it bounds the parameter.
 
     Raises
     ------
     OptionError
         ``high`` is not larger than ``low``.
     """
+    return _between("uniform", low, high)
+
+
+@checked(low=number(0, above=True), high=number(0, above=True))
+def loguniform(low: float, high: float) -> Draw:
+    """Make the distribution whose logarithm is uniform between those of two numbers.
+
+    Parameters
+    ----------
+    low, high : float
+        In the parameter's unit, positive; ``low`` is the smaller.
+
+    Returns
+    -------
+    Draw
+        For ``pcb.Parameter(start=..., prior=...)``; as a prior it bounds the parameter.
+
+    Raises
+    ------
+    OptionError
+        ``high`` is not larger than ``low``.
+
+    Examples
+    --------
+    >>> import pycellbox as pcb
+    >>> pcb.Parameter(pcb.loguniform(1e-3, 1e3), scale="log")
+    Parameter(start=pcb.loguniform(0.001, 1000), scale='log')
+    """
+    return _between("loguniform", low, high)
+
+
+def _between(kind: str, low: float, high: float) -> Draw:
     if not low < high:
-        raise OptionError(f"uniform({low:g}, {high:g}): the second number needs to be larger.")
-    return Draw("uniform", low, high)
+        raise OptionError(f"{kind}({low:g}, {high:g}): the second number needs to be larger.")
+    return Draw(kind, low, high)
 
 
 @checked(mean=number(), sd=number(0, above=True))
 def normal(mean: float, sd: float) -> Draw:
-    """Draw the start of a parameter from a normal distribution, for each seed of a fit anew.
+    """Make a normal distribution, of a start or a prior.
 
     Parameters
     ----------
@@ -94,9 +154,48 @@ def normal(mean: float, sd: float) -> Draw:
     Returns
     -------
     Draw
-        For ``pcb.Parameter(start=...)``; it needs a parameter without bounds.
+        For ``pcb.Parameter(start=..., prior=...)``; as a start it needs a parameter without bounds.
     """
     return Draw("normal", mean, sd)
+
+
+@checked(median=number(0, above=True), sd=number(0, above=True))
+def lognormal(median: float, sd: float) -> Draw:
+    """Make the distribution whose logarithm is normal, of a start or a prior.
+
+    Parameters
+    ----------
+    median : float
+        In the parameter's unit, positive.
+    sd : float
+        Standard deviation of the natural logarithm: two thirds of the numbers lie within a factor
+        of e^sd around the median.
+
+    Returns
+    -------
+    Draw
+        For ``pcb.Parameter(start=..., prior=...)`` of a parameter that may be any positive number.
+
+    Examples
+    --------
+    >>> import pycellbox as pcb
+    >>> pcb.Parameter(prior=pcb.lognormal(0.5, 1), scale="log")
+    Parameter(scale='log', prior=pcb.lognormal(0.5, 1))
+    """
+    return Draw("lognormal", median, sd)
+
+
+_MAKERS = {one.__name__: one for one in (uniform, normal, loguniform, lognormal)}
+
+
+def _draw_from(name: str, given: Any) -> Any:
+    """Rebuild a distribution from its `to_dict`; whatever else is given stays as it is."""
+    if not isinstance(given, Mapping):
+        return given
+    numbers, kind = given.get("numbers"), given.get("draw")
+    if kind not in tuple(_MAKERS) or not isinstance(numbers, list) or len(numbers) != 2:
+        raise OptionError(f"Parameter: {name}={shown(given)} is none.")
+    return _MAKERS[kind](*numbers)
 
 
 def _read_entries(given: object) -> Any:
@@ -141,6 +240,7 @@ def _read_shape(given: object) -> tuple[int, ...]:
     scale=choice("linear", "log"),
     fixed=Value(_read_fixed, "True, False, or an array of these"),
     shape=optional(Value(_read_shape, "a size, or one or two of them")),
+    prior=optional(instance(Draw, "a distribution, such as pcb.normal(0, 1)")),
 )
 @dataclass(frozen=True)
 class Parameter:
@@ -150,7 +250,8 @@ class Parameter:
     ----------
     start : float, array-like or Draw, optional
         Value from which a fit starts, in the parameter's own unit, or `pycellbox.uniform` or
-        `pycellbox.normal`, from which it is drawn. Default: between its bounds where it has both
+        `pycellbox.normal` and the like, from which it is drawn. Default: the median of the prior;
+        between its bounds where it has both
         (in the middle, of the logarithms with ``scale="log"``), else 1 above or below its bound, or
         1 where it has none.
     lower, upper : float, optional
@@ -164,6 +265,14 @@ class Parameter:
         Whether it is kept at its start; an array for some of the entries.
     shape : int or tuple of int, optional
         Of a vector or a matrix; by default that of the start.
+    prior : Draw, optional
+        What is known of each of its entries before: `pycellbox.normal`, `lognormal`, or `uniform`
+        and `loguniform`, which are bounds. A fit minimizes −log of the posterior density, as its
+        objective counts: the sum over measurements of (predicted − observed)²/(2 sigma²), and of
+        the squared distances to the priors' means in standard deviations, halved, both divided by
+        half the number of measurements (Huber's loss and "mae": by their number). Of a lognormal
+        these are distances of logarithms, so that its median is the most probable. Where the data
+        have no ``sigma``, the noise counts as 1 in the unit of the response, with a warning.
 
     Raises
     ------
@@ -186,6 +295,7 @@ class Parameter:
     scale: Literal["linear", "log"] = "linear"
     fixed: Any = False
     shape: Any = None
+    prior: Draw | None = None
 
     def __post_init__(self) -> None:
         if self.shape is None:
@@ -197,12 +307,21 @@ class Parameter:
             raise OptionError(f"Parameter: lower={low:g} of a parameter that is positive.")
         if not low < high:
             raise OptionError(f"Parameter: lower={low:g} is not below upper={high:g}.")
+        prior = self.prior
+        if prior is not None and prior.by_factors and low < 0:
+            raise OptionError(
+                f"Parameter: prior={prior} of one that may be negative; positive=True."
+            )
         if isinstance(self.start, Draw):
-            if self.start.kind == "normal" and (low, high) != (-math.inf, math.inf):
-                raise OptionError("Parameter: a normal start has no bounds; use pcb.uniform.")
+            start = self.start
+            if math.isinf(start.ends[1]) and (high < math.inf or low > start.ends[0]):
+                raise OptionError(
+                    f"Parameter: a {start.kind} start goes beyond the bounds; use pcb.uniform or "
+                    "pcb.loguniform."
+                )
             if np.any(self.fixed):
                 raise OptionError("Parameter: what is fixed has a number as its start.")
-            ends = [self.start.first, self.start.second] if self.start.kind == "uniform" else []
+            ends = [end for end in start.ends if math.isfinite(end)]
         else:
             if self.start is None and np.any(self.fixed):
                 raise OptionError(
@@ -213,8 +332,8 @@ class Parameter:
             if not low <= end <= high:
                 bounds = f"{low:g} to {high:g}"
                 raise OptionError(f"Parameter: start={end:g} is not within its bounds, {bounds}.")
-        free = ~self.held
-        if self.scale == "log" and (np.ravel(ends)[: free.size] <= 0).any():
+        free, drawn = ~self.held, isinstance(self.start, Draw) and self.start.by_factors
+        if self.scale == "log" and not drawn and (np.ravel(ends)[: free.size] <= 0).any():
             raise OptionError("Parameter: a start of scale='log' is above 0.")
 
     def _filled(self, name: str, values: Any) -> Array:
@@ -230,7 +349,10 @@ class Parameter:
         """Lower and upper bound, infinite where there is none."""
         positive = self.positive or self.scale == "log"
         low = (0.0 if positive else -math.inf) if self.lower is None else self.lower
-        return low, math.inf if self.upper is None else self.upper
+        high = math.inf if self.upper is None else self.upper
+        if self.prior is not None and math.isfinite(self.prior.ends[1]):
+            return max(low, self.prior.ends[0]), min(high, self.prior.ends[1])
+        return low, high
 
     @property
     def held(self) -> Array:
@@ -244,6 +366,8 @@ class Parameter:
             return self.start.middle
         if self.start is not None:
             return self.start
+        if self.prior is not None:
+            return self.prior.middle
         low, high = self.bounds
         if math.isfinite(low) and math.isfinite(high):
             return math.sqrt(low * high) if self.scale == "log" and low else (low + high) / 2
@@ -261,10 +385,9 @@ class Parameter:
         """
         told = {name: getattr(self, name) for name in ("lower", "upper", "fixed")}
         told |= {"positive": self.positive, "scale": self.scale, "shape": list(self.shape or ())}
-        start = self.start
-        told["start"] = start
-        if isinstance(start, Draw):
-            told["start"] = {"draw": start.kind, "numbers": [start.first, start.second]}
+        for name in ("start", "prior"):
+            one = getattr(self, name)
+            told[name] = one.to_dict() if isinstance(one, Draw) else one
         return {n: v for n, v in told.items() if v is not None and v is not False}
 
     @classmethod
@@ -288,18 +411,15 @@ class Parameter:
             An option is unknown or cannot be.
         """
         given = dict(options)
-        start = given.get("start")
-        if isinstance(start, Mapping):
-            makers = {"uniform": uniform, "normal": normal}
-            numbers, kind = start.get("numbers"), start.get("draw")
-            if kind not in tuple(makers) or not isinstance(numbers, list) or len(numbers) != 2:
-                raise OptionError(f"Parameter: start={shown(start)} is none.")
-            given["start"] = makers[kind](*numbers)
+        for name in ("start", "prior"):
+            if name in given:
+                given[name] = _draw_from(name, given[name])
         return cls(**given)
 
     def __repr__(self) -> str:
         plain = {"start": None, "lower": None, "upper": None, "positive": False,
-                 "scale": "linear", "fixed": False, "shape": np.shape(self.middle)}  # fmt: skip
+                 "scale": "linear", "fixed": False, "shape": np.shape(self.middle),
+                 "prior": None}  # fmt: skip
         given = {name: getattr(self, name) for name in plain}
         words = [f"{n}={shown(v)}" for n, v in given.items() if v != plain[n]]
         return f"Parameter({', '.join(words)})"

@@ -40,6 +40,8 @@ class Parameter:
         Along each of its dims, where these are its own; by default the nodes.
     scale : {"linear", "log"}
         Whether an optimizer moves values with a lower bound by factors, whatever else it does.
+    prior : Draw, optional
+        What is known of each entry before, see `pycellbox.Parameter`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Parameter:
     per_time: bool = False
     labels: tuple[tuple[str, ...], ...] = ()
     scale: str = "linear"
+    prior: Any = None
 
     @property
     def size(self) -> int:

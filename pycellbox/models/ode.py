@@ -298,6 +298,7 @@ class ODE(Model):
         return layout.Parameter(
             name, _dims(name, one.shape), one.shape, "rates", lower, upper,
             held if held.any() else None, declared.starts_of(one), labels=labels, scale=one.scale,
+            prior=one.prior,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
