@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from pycellbox import views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
 from pycellbox.common.labels import counted, listed
-from pycellbox.common.options import checked, instance, shown
+from pycellbox.common.options import checked, instance, optional, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
@@ -27,6 +27,7 @@ from pycellbox.ending import Ending
 from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
+from pycellbox.intervals import INTERVAL, labelled, of_estimate
 from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.solving import states_of
@@ -185,17 +186,35 @@ class Fit:
         tree.attrs = {**tree.attrs, "provenance": text}
         return Fit(tree)
 
-    @checked(
-        perturbation=INPUTS,
-        backend=BACKEND,
-    )
+    @overload
     def predict(
         self,
         perturbation: xr.DataArray | xr.Dataset,
         *,
         times: Any = None,
+        interval: None = None,
         backend: BackendName = "auto",
-    ) -> xr.DataArray:
+    ) -> xr.DataArray: ...
+
+    @overload
+    def predict(
+        self,
+        perturbation: xr.DataArray | xr.Dataset,
+        *,
+        times: Any = None,
+        interval: float,
+        backend: BackendName = "auto",
+    ) -> xr.Dataset: ...
+
+    @checked(perturbation=INPUTS, interval=optional(INTERVAL), backend=BACKEND)
+    def predict(
+        self,
+        perturbation: xr.DataArray | xr.Dataset,
+        *,
+        times: Any = None,
+        interval: float | None = None,
+        backend: BackendName = "auto",
+    ) -> xr.DataArray | xr.Dataset:
         """Predict the response to perturbations, measured or not.
 
         Parameters
@@ -210,6 +229,11 @@ class Fit:
             Times at which the response is wanted, in the fit's unit; by default the fit's own: the
             horizon for steady states, the measured times for time courses. A fit of `SteadyState`
             reaches them by that solver's integrator.
+        interval : float, optional
+            Share of new measurements, such as 0.9, for which intervals are asked, of an estimated
+            fit of a screen: by what its conditions leave open, the noise of each node, and the
+            errors of leaving conditions out. Of drugs that the fit has not seen, and of
+            combinations where it has seen none, no calibration inside its rows can be sure.
         backend : str
             A backend by name, or "auto": the backend of the fit where it is ready, else, with a
             warning, the best that is.
@@ -217,7 +241,10 @@ class Fit:
         Returns
         -------
         DataArray, (condition, node) or (condition, time, node)
-            The response x, as log-ratio to the unperturbed control.
+            The response x, as log-ratio to the unperturbed control. With ``interval`` a Dataset:
+            ``response``; ``lower`` and ``upper``, the ends of the intervals; ``sd``, the standard
+            deviation of a new measurement, and ``sd_state``, that of the response itself. NaN where
+            nothing is known of a node's noise.
 
         Raises
         ------
@@ -259,7 +286,31 @@ class Fit:
         predicted = with_signs(predicted, sign)
         if "time" in predicted.dims and "time" in self._group("data").coords:
             predicted["time"].attrs.update(self._group("data")["time"].attrs)
-        return predicted
+        if interval is None:
+            return predicted
+        return self._with_interval(predicted, inputs, given, interval)
+
+    def _with_interval(
+        self, predicted: xr.DataArray, inputs: Inputs, given: Any, interval: float
+    ) -> xr.Dataset:
+        if not self.estimated or "time" in predicted.dims:
+            raise ModelError(
+                "intervals are for steady states of a fit whose nodes were estimated, as a default "
+                "fit of a drug screen is; this one was trained."
+                if not self.estimated
+                else "intervals are for steady states, and times= asks for a course."
+            )
+        data = self._group("data")
+        fitted = data.isel(condition=data["role"].values == "train")
+        sigma = None
+        if isinstance(given, xr.Dataset) and "sigma" in given:
+            sigma = given["sigma"].sel(node=predicted["node"]).transpose("condition", "node").values
+        spreads = of_estimate(
+            fitted, self._provenance["estimate"], structure_of(data, self.model), inputs,
+            self._group("predictions")["response"].sel(condition=fitted["condition"].values),
+            predicted, sigma, self.recipe.loss is None,
+        )  # fmt: skip
+        return labelled(predicted, spreads, interval)
 
     def _known(self, inputs: Inputs) -> Inputs:
         """Return inputs with the levels that were fitted."""

@@ -1,0 +1,192 @@
+"""Intervals of predictions: their spread, their calibration, how many measurements they hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import pycellbox as pcb
+from pycellbox.estimation import estimate
+from pycellbox.estimation.design import Parts
+from pycellbox.estimation.spread import Spread
+from pycellbox.intervals.spreads import Calibration
+
+FAR = {"drugs": 0.7, "common": 0.3, "shared": 2.0, "range": 1e6, "operating_point": 1e9}
+
+
+def screen(rng, conditions=30, drugs=4, nodes=6, noise=0.2):
+    """Doses and responses of nodes that saturate: from the model, noise included."""
+    doses = np.zeros((conditions, drugs))
+    for row in doses:
+        which = rng.choice(drugs, 1 if rng.random() < 0.3 else 2, replace=False)
+        row[which] = rng.choice([0.5, 1.0, 2.0], which.size)
+    effects, b = rng.normal(0, 1, (nodes, drugs)), rng.normal(0, 0.3, nodes)
+    x = 2 * (np.tanh(doses @ effects.T / 2 + b) - np.tanh(b))
+    return doses, x + rng.normal(0, noise, x.shape)
+
+
+def dataset(doses, responses, kinds=None):
+    nodes = [f"p{i}" for i in range(responses.shape[1])]
+    drugs = [f"D{k}" for k in range(doses.shape[1])]
+    u = np.concatenate([np.zeros_like(responses), doses], axis=1)
+    y = np.concatenate([responses, np.full_like(doses, np.nan)], axis=1)
+    kinds = [*(kinds or ["protein"] * len(nodes)), *["drug"] * len(drugs)]
+    dims = ("condition", "node")
+    return pcb.validate(
+        xr.Dataset(
+            {"perturbation": (dims, u), "response": (dims, y)},
+            {
+                "condition": [f"c{i}" for i in range(len(doses))],
+                "node": [*nodes, *drugs],
+                "node_kind": ("node", kinds),
+            },
+        )
+    )
+
+
+def linear(rng, weights=None):
+    """An estimate far from saturation, where it is ridge regression."""
+    doses, y = screen(rng)
+    y[rng.random(y.shape) < 0.1] = np.nan
+    parts = Parts(robust=False, saturation=0.0)
+    found = estimate(doses, y, weights, parts=parts, strengths=FAR)
+    return found, y
+
+
+def of_node(found, i):
+    """Columns, weights and penalties of a node's ridge regression, over its own rows."""
+    nodes = found.acted.nodes
+    measured = nodes.measured[i]
+    return nodes.columns[measured], nodes.weights[i, measured], nodes.penalties[i, :-1]
+
+
+def test_far_from_saturation_states_spread_as_in_ridge_regression():
+    rng = np.random.default_rng(0)
+    found, _ = linear(rng, rng.uniform(0.3, 3, (30, 6)))
+    spread, new = Spread(found.acted), rng.normal(size=(5, found.acted.nodes.columns.shape[1]))
+    variance, _ = spread.of_states(new)
+    for i in range(len(variance)):
+        D, w, penalty = of_node(found, i)
+        inverse = np.linalg.inv((D * w[:, None]).T @ D + np.diag(penalty))
+        wanted = spread.noise[i] * np.einsum("cp,pq,cq->c", new, inverse, new)
+        np.testing.assert_allclose(variance[i], wanted, rtol=1e-4)
+
+
+def test_errors_of_conditions_left_out_are_those_of_leaving_them_out():
+    rng = np.random.default_rng(1)
+    found, y = linear(rng, rng.uniform(0.3, 3, (30, 6)))
+    nodes, spread = found.acted.nodes, Spread(found.acted)
+    together = np.array([2, 3, 11])
+    of_one, of_all = spread.left_out(), spread.left_out_together(together)
+    for i in range(y.shape[1]):
+        D, w, penalty = of_node(found, i)
+        rows = np.flatnonzero(nodes.measured[i])
+        for out, got in ((np.array([rows[4]]), of_one[i, rows[4:5]]), (together, of_all[i])):
+            kept = ~np.isin(rows, out)
+            gram = (D[kept] * w[kept, None]).T @ D[kept] + np.diag(penalty)
+            effects = np.linalg.solve(gram, (D[kept] * w[kept, None]).T @ y[rows[kept], i])
+            for k, row in enumerate(out):
+                if not nodes.measured[i, row]:
+                    assert np.isnan(got[k])
+                    continue
+                column = nodes.columns[row]
+                open_ = column @ np.linalg.solve(gram, column)
+                sd = np.sqrt(spread.noise[i] * (1 / nodes.weights[i, row] + open_))
+                wanted = (y[row, i] - column @ effects) / sd
+                assert got[k] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+
+
+def test_a_calibration_reaches_as_far_as_its_errors():
+    calibration = Calibration(np.arange(1.0, 20.0), "")
+    assert calibration.reach(0.5) == 10
+    assert calibration.reach(0.95) == 19
+    assert calibration.reach(0.96) == np.inf
+
+
+def test_intervals_hold_as_many_new_measurements_as_they_say():
+    held = []
+    for seed in range(7):
+        doses, y = screen(np.random.default_rng(seed), conditions=130)
+        data = dataset(doses, y)
+        fit = pcb.fit(data.isel(condition=slice(30)), progress=False)
+        test = data.isel(condition=slice(30, None))
+        row = []
+        for share in (0.5, 0.8, 0.9):
+            found = fit.predict(test, interval=share)
+            inside = (test["response"] >= found["lower"]) & (test["response"] <= found["upper"])
+            row.append(float(inside.where(test["response"].notnull()).mean()))
+        held.append(row)
+    mean, error = np.mean(held, axis=0), np.std(held, axis=0, ddof=1) / np.sqrt(len(held))
+    assert (np.abs(mean - [0.5, 0.8, 0.9]) < 2 * error).all(), (mean, error)
+    assert (error < 0.03).all()
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(5)
+    doses, y = screen(rng)
+    doses = np.column_stack([doses, np.zeros(30)])  # with a drug that the fit has not seen
+    kinds = ["protein", "protein", "protein", "phenotype", "protein", "protein"]
+    data = dataset(doses, y, kinds)
+    return data, pcb.fit(data, progress=False)
+
+
+def test_intervals_are_about_the_prediction_and_wider_the_more_they_hold(fitted):
+    data, fit = fitted
+    half, most = (fit.predict(data, interval=share) for share in (0.5, 0.95))
+    xr.testing.assert_identical(half["response"], fit.predict(data))
+    seen = data["response"].notnull().any("condition")
+    assert half["sd"].sel(node="D0").isnull().all()  # which nobody measured
+    for found in (half, most):
+        middle = (found["upper"] + found["lower"]) / 2
+        np.testing.assert_allclose(middle.where(seen), found["response"].where(seen), atol=1e-12)
+        assert bool((found["sd"] >= found["sd_state"]).where(seen, True).all())
+    wider = (most["upper"] - most["lower"] > half["upper"] - half["lower"]).where(seen, True)
+    assert bool(wider.all())
+    assert half.attrs["interval"] == 0.5
+
+
+def test_a_drug_that_was_not_seen_is_less_sure(fitted):
+    data, fit = fitted
+    known = data.isel(condition=[0])
+    doses = known["perturbation"].copy()
+    doses.loc[{"node": "D4"}] = 1.0
+    with pytest.warns(pcb.DataWarning):
+        found = fit.predict(known.assign(perturbation=doses), interval=0.9)
+    proteins = [f"p{i}" for i in range(6)]
+    before = fit.predict(known, interval=0.9)["sd_state"].sel(node=proteins)
+    assert bool((found["sd_state"].sel(node=proteins) > before).all())
+    assert "with a drug" in found.attrs["calibrated_by"]
+
+
+def test_a_fit_that_was_read_gives_the_same_intervals(fitted, tmp_path):
+    data, fit = fitted
+    again = pcb.load(fit.save(tmp_path / "fit.nc"))
+    xr.testing.assert_identical(again.predict(data, interval=0.8), fit.predict(data, interval=0.8))
+
+
+def test_measurements_of_less_precision_have_wider_intervals(fitted):
+    data, _ = fitted
+    sigma = xr.full_like(data["response"], 0.2)
+    fit = pcb.fit(data.assign(sigma=sigma), progress=False)
+    plain, rough = (
+        fit.predict(data.assign(sigma=factor * sigma), interval=0.8)["sd"] for factor in (1, 3)
+    )
+    measured = data["response"].notnull()
+    assert bool((rough > plain).where(measured, True).all())
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 90, "much", True])
+def test_a_share_is_between_0_and_1(fitted, share):
+    data, fit = fitted
+    with pytest.raises(pcb.OptionError, match="interval="):
+        fit.predict(data, interval=share)
+
+
+def test_what_was_trained_says_that_it_has_none_yet():
+    doses, y = screen(np.random.default_rng(2), conditions=8)
+    data = dataset(doses, y)
+    fit = pcb.fit(data, schedule=pcb.Stage(1, learning_rate=0.01), progress=False)
+    with pytest.raises(pcb.ModelError, match="this one was trained"):
+        fit.predict(data, interval=0.9)
