@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -27,7 +28,7 @@ from pycellbox.ending import Ending
 from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
-from pycellbox.intervals import INTERVAL, labelled, of_estimate
+from pycellbox.intervals import INTERVAL, Screen
 from pycellbox.problem import parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.solving import states_of
@@ -295,22 +296,29 @@ class Fit:
     ) -> xr.Dataset:
         if not self.estimated or "time" in predicted.dims:
             raise ModelError(
-                "intervals are for steady states of a fit whose nodes were estimated, as a default "
-                "fit of a drug screen is; this one was trained."
-                if not self.estimated
-                else "intervals are for steady states, and times= asks for a course."
+                "intervals are for steady states of a fit whose nodes were estimated, as those of "
+                "a default fit of a drug screen are; "
+                + ("times= asks for a course." if self.estimated else "this one was trained.")
             )
-        data = self._group("data")
-        fitted = data.isel(condition=data["role"].values == "train")
         sigma = None
         if isinstance(given, xr.Dataset) and "sigma" in given:
-            sigma = given["sigma"].sel(node=predicted["node"]).transpose("condition", "node").values
-        spreads = of_estimate(
-            fitted, self._provenance["estimate"], structure_of(data, self.model), inputs,
-            self._group("predictions")["response"].sel(condition=fitted["condition"].values),
-            predicted, sigma, self.recipe.loss is None,
-        )  # fmt: skip
-        return labelled(predicted, spreads, interval)
+            ordered = given["sigma"].sel(node=predicted["node"].values)
+            sigma = ordered.transpose("condition", "node").values
+        spreads = self._screen.spreads(inputs.perturbation, predicted.values, sigma)
+        return spreads.about(predicted, interval)
+
+    @cached_property
+    def _screen(self) -> Screen:
+        """Its nodes at their optimum once more."""
+        data = self._group("data")
+        rows = data["role"].values == "train"
+        return Screen(
+            data.isel(condition=rows),
+            self._group("predictions")["response"].isel(condition=rows),
+            structure_of(data, self.model),
+            self._provenance["estimate"],
+            self.recipe.loss is None,
+        )
 
     def _known(self, inputs: Inputs) -> Inputs:
         """Return inputs with the levels that were fitted."""

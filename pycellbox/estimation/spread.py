@@ -53,15 +53,18 @@ class Spread:
         return self.noise[:, None] * open_, slopes
 
     def of_a_drug(self, one: str) -> Array:
-        """Variance of the own effect of a drug of a class, by its prior, per squared unit, (m,).
+        """Variance of the own effect of a drug of a class, per squared unit of its column, (m,).
 
-        The unit is that of its column; of a class that was not seen, it is that of all drugs.
+        The mean square of the effects of those that were seen, as far as the screen knows them; of
+        a class that was not seen, of all drugs.
         """
         kinds = list(self._found.kinds)
-        own = [kind == kind_of(DRUG, one) for kind in kinds]
-        if not any(own):
-            own = [base(kind) == DRUG for kind in kinds]
-        variance: Array = self.noise / self._nodes.penalties[:, :-1][:, own].mean(axis=1)
+        own = np.array([kind == kind_of(DRUG, one) for kind in kinds])
+        if not own.any():
+            own = np.array([base(kind) == DRUG for kind in kinds])
+        k = np.flatnonzero(own)
+        open_ = self.noise[:, None] * self._inverse[:, k, k]
+        variance: Array = (self._nodes.theta[:, k] ** 2 + open_).mean(axis=1)
         return variance
 
     def left_out(self) -> Array:
@@ -70,16 +73,26 @@ class Spread:
         size = np.sqrt(nodes.weights / (self.noise[:, None] * self._left))
         return np.where(nodes.measured, self._residual * size, np.nan)
 
-    def left_out_together(self, rows: Array) -> Array:
-        """Return the same of conditions that are left out together, (m, rows)."""
-        nodes = self._nodes
+    def without_drug(self, column: int) -> Array:
+        """Return the same of leaving out all conditions with a drug together, (m, rows).
+
+        What the drug does by itself then has the variance of any drug of its class.
+        """
+        nodes, kind = self._nodes, str(self._found.kinds[column])
+        rows = np.flatnonzero(nodes.columns[:, column])
         _, slopes = nodes.slopes(nodes.theta)
         root = np.sqrt(nodes.weights[:, rows])
         J, r = slopes[:, rows] * root[:, :, None], self._residual[:, rows] * root
         # Rows that were not measured stand alone in 1 − H, with an error of 0.
-        left = np.eye(len(rows)) - J @ self._inverse @ np.swapaxes(J, 1, 2)
+        left = np.eye(rows.size) - J @ self._inverse @ np.swapaxes(J, 1, 2)
         values, vectors = np.linalg.eigh(left)
         inverse = (vectors / np.maximum(values, LEAST_SHARE)[:, None]) @ np.swapaxes(vectors, 1, 2)
-        errors: Array = (inverse @ r[:, :, None])[:, :, 0]
-        size = np.sqrt(self.noise[:, None] * np.diagonal(inverse, axis1=1, axis2=2))
-        return np.where(nodes.measured[:, rows], errors / size, np.nan)
+        errors = (inverse @ r[:, :, None])[:, :, 0]
+        variance = self.noise[:, None] * np.diagonal(inverse, axis1=1, axis2=2)
+        # Without its conditions the drug's effect is known by its penalty alone.
+        by_penalty = self.noise / nodes.penalties[:, column]
+        change = self.of_a_drug(kind.partition(" of ")[2]) - by_penalty
+        variance = variance + change[:, None] * J[:, :, column] ** 2
+        size = np.sqrt(np.maximum(variance, self.noise[:, None]))
+        found: Array = np.where(nodes.measured[:, rows], errors / size, np.nan)
+        return found

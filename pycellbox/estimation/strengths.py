@@ -85,6 +85,16 @@ class Criterion:
             medians = {name: PRIORS[base(name)].median for name in self.names}
             nodes.thresholds = thresholds(nodes, self.penalties(medians)[:, :-1])
 
+    @property
+    def drugs(self) -> list[int]:
+        """Columns of drugs that stand in some conditions and not in all."""
+        given = self.nodes.columns != 0
+        return [
+            k
+            for k, kind in enumerate(self.kinds)
+            if base(kind) == "drugs" and given[:, k].any() and not given[:, k].all()
+        ]
+
     def penalties(self, strengths: dict[str, float]) -> Array:
         """Λ of every node, (m, p + 1)."""
         by_column = np.array([strengths[kind] for kind in self.kinds])

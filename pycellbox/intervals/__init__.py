@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycellbox.intervals.about import labelled, of_estimate
-from pycellbox.intervals.spreads import INTERVAL
+from pycellbox.intervals.screens import Screen
+from pycellbox.intervals.spreads import INTERVAL, Spreads
 
-__all__ = ["INTERVAL", "labelled", "of_estimate"]
+__all__ = ["INTERVAL", "Screen", "Spreads"]

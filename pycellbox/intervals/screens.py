@@ -2,113 +2,141 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
 
-from pycellbox.estimation.design import saturated
-from pycellbox.estimation.estimate import Estimate
+import numpy as np
+import xarray as xr
+
+from pycellbox.estimation.design import COMMON, saturated
 from pycellbox.estimation.parameters import estimate_of, estimated, read_from_others
 from pycellbox.estimation.spread import Spread
 from pycellbox.estimation.strengths import stand_once
 from pycellbox.intervals.spreads import Calibration, Spreads
+from pycellbox.models import Structure
 from pycellbox.problem import Array, Problem
 
 _LEAST_ROWS = 10  # conditions whose drugs stand elsewhere too, from which on only those calibrate
 
 
-def of_screen(
-    problem: Problem,
-    strengths: dict[str, dict[str, float]],
-    classes: Array | None,
-    robust: bool,
-    residuals: Array,
-    doses: Array,
-    predicted: Array,
-    weights: Array,
-) -> Spreads:
-    """Return the spreads of predictions.
-
-    Errors of leaving out conditions, one by one, say how large errors are beside their standard
-    deviations; where a drug is new, those of leaving out all conditions with a drug.
+class Screen:
+    """The nodes of a fit at their optimum, and the errors of leaving out conditions.
 
     Parameters
     ----------
-    problem : Problem
-        Of the conditions that were fitted.
-    strengths : dict
-        ``strengths`` and ``phenotypes`` of the estimate.
-    classes : ndarray of str, (drug,), optional
+    data : Dataset
+        The conditions that were fitted.
+    predictions : DataArray, (condition, node)
+        For them.
+    structure : Structure
+    chosen : mapping
+        The estimate in the fit's provenance.
     robust : bool
         Whether the loss is Huber's.
-    residuals : ndarray, (fitted c, n)
-        Of the conditions that were fitted.
-    doses : ndarray, (c, drug)
-        Of the conditions predicted.
-    predicted : ndarray, (c, n)
-    weights : ndarray, (c, n)
-        Of new measurements, 1 for those like the fit's.
     """
-    found = estimate_of(problem, classes=classes, robust=robust, **strengths)
-    nodes, drugs = np.flatnonzero(estimated(problem)), problem.structure.is_drug
-    read = read_from_others(problem.structure)[nodes]
-    given = problem.perturbation[:, drugs].astype(np.float64)
-    acted, others = Spread(found.acted), None
-    state, noise = np.full((2, *predicted.shape), np.nan)
-    of_acted, _ = acted.of_states(found.design(doses))
-    new = (doses != 0) & ~found.design.seen
-    of_acted = of_acted + _of_new_drugs(found, acted, doses, predicted[:, nodes[~read]].T)
-    state[:, nodes[~read]] = of_acted.T
-    noise[:, nodes[~read]] = acted.noise
-    left_out = [acted.left_out()]
-    if found.read is not None:
-        others = Spread(found.read)
-        columns = predicted[:, nodes[~read]] @ found.basis
-        if "common" in found.read.kinds:
-            columns = np.column_stack([columns, (doses != 0).any(axis=1)])
-        of_read, slopes = others.of_states(columns)
-        through = slopes[:, :, : found.basis.shape[1]] @ found.basis.T
-        state[:, nodes[read]] = (of_read + np.einsum("icj,jc->ic", through**2, of_acted)).T
-        noise[:, nodes[read]] = others.noise
-        left_out.append(others.left_out())
-    # Drugs' own states follow from the doses; what is measured of them is off by their residuals.
-    measured = problem.weight[:, -1, drugs] > 0
-    state[:, drugs] = 0
-    squares = (residuals[:, drugs] ** 2 * measured).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        noise[:, drugs] = squares / measured.sum(axis=0)
-    counted = ~stand_once(given)
-    if counted.sum() < _LEAST_ROWS:
-        counted[:] = True
-    calibrations = [
-        _calibration([each[:, counted] for each in left_out], "conditions of the fit, left out")
-    ]
-    if new.any():
-        together = [
-            spread.left_out_together(np.flatnonzero(given[:, drug]))
-            for drug in np.flatnonzero(found.design.seen)
-            for spread in (acted, *([others] if others else []))
-            if not given[:, drug].all()
-        ]
-        calibrations.append(_calibration(together, "all conditions with a drug, left out"))
-    return Spreads(
-        np.sqrt(state),
-        np.sqrt(noise / weights),
-        tuple(calibrations),
-        new.any(axis=1).astype(np.intp),
-    )
 
+    def __init__(
+        self,
+        data: xr.Dataset,
+        predictions: xr.DataArray,
+        structure: Structure,
+        chosen: Mapping[str, Any],
+        robust: bool,
+    ) -> None:
+        self._problem = problem = Problem.from_dataset(data, structure, 1.0)
+        self._drugs = drugs = structure.is_drug
+        classes = data["group"].values[drugs].astype(str) if "group" in data.variables else None
+        self._found = estimate_of(
+            problem, classes=classes, robust=robust, strengths=chosen["strengths"],
+            phenotypes=chosen.get("phenotypes"),
+        )  # fmt: skip
+        nodes = np.flatnonzero(estimated(problem))
+        read = read_from_others(structure)[nodes]
+        self._acted, self._read = nodes[~read], nodes[read]
+        self._doses = problem.perturbation[:, drugs].astype(np.float64)
+        self._sigma = "sigma" in data
+        measured = problem.weight[:, -1, drugs] > 0
+        residuals = (predictions.values - data["response"].values)[:, drugs]
+        squares = np.where(measured, residuals, 0) ** 2
+        with np.errstate(invalid="ignore"):  # of drugs that nobody measured nothing is known
+            self._noise_of_drugs = squares.sum(axis=0) / measured.sum(axis=0)
 
-def _of_new_drugs(found: Estimate, spread: Spread, doses: Array, states: Array) -> Array:
-    """Variance of states, (m, c), by what drugs that were not seen may do by themselves."""
-    design, acted = found.design, found.acted.nodes
-    at = states / acted.ranges[:, None] + np.tanh(acted.theta[:, -1:])
-    slope = 1 - np.clip(at, -1, 1) ** 2
-    squares = np.where(design.seen, 0, saturated(doses, design.saturation) / design.unit) ** 2
-    open_ = np.zeros_like(states)
-    for one in np.unique(design.classes[~design.seen]):
-        of_class = squares[:, design.classes == one].sum(axis=1)
-        open_ += np.outer(spread.of_a_drug(str(one)), of_class)
-    variance: Array = open_ * slope**2
-    return variance
+    @cached_property
+    def _spreads(self) -> tuple[Spread, ...]:
+        """Of nodes on which drugs act, and of phenotypes that are read from these."""
+        found = self._found
+        return tuple(Spread(one) for one in (found.acted, found.read) if one is not None)
+
+    @cached_property
+    def _one_by_one(self) -> Calibration:
+        counted = ~stand_once(self._doses)
+        if counted.sum() < _LEAST_ROWS:
+            counted[:] = True
+        errors = [spread.left_out()[:, counted] for spread in self._spreads]
+        return _calibration(errors, "conditions of the fit, left out one by one")
+
+    @cached_property
+    def _by_drug(self) -> Calibration:
+        acted = self._spreads[0]
+        errors = [acted.without_drug(column) for column in self._found.acted.drugs]
+        if not errors:  # of a single drug that is everywhere
+            return self._one_by_one
+        return _calibration(errors, "conditions of the fit, all of a drug left out together")
+
+    def spreads(self, perturbation: Array, predicted: Array, sigma: Array | None) -> Spreads:
+        """Return the spreads of predictions.
+
+        Parameters
+        ----------
+        perturbation, predicted : ndarray, (c, n)
+        sigma : ndarray, (c, n), optional
+            Standard deviations of the new measurements, beside those of the fit; NaN and None: as
+            precise as the fit's.
+        """
+        found, doses = self._found, perturbation[:, self._drugs].astype(np.float64)
+        state, noise = np.full((2, *predicted.shape), np.nan)
+        of_acted, _ = self._spreads[0].of_states(found.design(doses))
+        of_acted = of_acted + self._of_new_drugs(doses, predicted[:, self._acted].T)
+        state[:, self._acted], noise[:, self._acted] = of_acted.T, self._spreads[0].noise
+        if found.read is not None:
+            columns = predicted[:, self._acted] @ found.basis
+            if COMMON in found.read.kinds:
+                columns = np.column_stack([columns, (doses != 0).any(axis=1)])
+            of_read, slopes = self._spreads[1].of_states(columns)
+            through = slopes[:, :, : found.basis.shape[1]] @ found.basis.T
+            of_read += np.einsum("icj,jc->ic", through**2, of_acted)
+            state[:, self._read], noise[:, self._read] = of_read.T, self._spreads[1].noise
+        state[:, self._drugs], noise[:, self._drugs] = 0, self._noise_of_drugs
+        new = ((doses != 0) & ~found.design.seen).any(axis=1)
+        return Spreads(
+            np.sqrt(state),
+            np.sqrt(noise * self._relative(sigma)),
+            (self._one_by_one, self._by_drug) if new.any() else (self._one_by_one,),
+            new.astype(np.intp),
+        )
+
+    def _relative(self, sigma: Array | None) -> Array:
+        """Variance of new measurements over that of the fit's, (c, n) or a number."""
+        if sigma is None or not self._sigma:
+            return np.ones(())
+        own = self._problem.weight[:, -1].astype(np.float64) ** 2
+        with np.errstate(invalid="ignore"):
+            mean = own.sum(axis=0) / (own > 0).sum(axis=0)
+        variance: Array = np.nan_to_num(sigma**2 * mean, nan=1.0)
+        return variance
+
+    def _of_new_drugs(self, doses: Array, states: Array) -> Array:
+        """Variance of states, (m, c), by what drugs that were not seen may do by themselves."""
+        design, nodes = self._found.design, self._found.acted.nodes
+        phi = states / nodes.ranges[:, None] + np.tanh(nodes.theta[:, -1:])
+        slope = 1 - np.clip(phi, -1, 1) ** 2
+        squares = np.where(design.seen, 0, saturated(doses, design.saturation) / design.unit) ** 2
+        found = np.zeros_like(states)
+        for one in np.unique(design.classes[~design.seen]):
+            of_class = squares[:, design.classes == one].sum(axis=1)
+            found += np.outer(self._spreads[0].of_a_drug(str(one)), of_class) * slope**2
+        return found
 
 
 def _calibration(errors: list[Array], said: str) -> Calibration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from pycellbox.common.options import number
 from pycellbox.problem import Array
@@ -69,3 +70,19 @@ class Spreads:
         reach = np.array([one.reach(share) for one in self.calibrations])[self.which]
         half: Array = self.total * reach.reshape(-1, *[1] * (self.total.ndim - 1))
         return half
+
+    def about(self, predicted: xr.DataArray, share: float) -> xr.Dataset:
+        """Return predictions with the ends of their intervals and their standard deviations."""
+        half, plain = self.half(share), predicted.drop_attrs()
+        words = f"of the interval that is to hold {share:.0%} of new measurements"
+        made = {
+            "lower": (predicted.values - half, f"lower end {words}"),
+            "upper": (predicted.values + half, f"upper end {words}"),
+            "sd": (self.total, "standard deviation of a new measurement"),
+            "sd_state": (self.state, "standard deviation of the response, without measuring it"),
+        }
+        found = xr.Dataset({"response": predicted})
+        for name, (values, long_name) in made.items():
+            found[name] = plain.copy(data=values).assign_attrs(long_name=long_name)
+        used = [self.calibrations[k].said for k in np.unique(self.which)]
+        return found.assign_attrs(interval=share, calibrated_by="; ".join(used))
