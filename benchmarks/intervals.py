@@ -201,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--data", type=Path, help="folder with melanoma, crc, hpn, liver, signalling")
     add("--out", type=Path, required=True, help="folder for intervals.jsonl and intervals.md")
     add("--tables", nargs="+", metavar="PART", help="whole names or parts of them (default all)")
+    add("--tasks", nargs="+", metavar="PART", help="likewise")
     add("--seeds", type=int, default=20, help="random splits (default 20)")
     add("--draw", action="store_true", help="run nothing")
     args = parser.parse_args(arguments)
@@ -217,7 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if data is None or data.sizes["condition"] < LEAST:
             continue
         for task, splits in table.tasks(data, args.seeds).items():
-            for split in splits:
+            asked = args.tasks is None or any(part in task for part in args.tasks)
+            for split in splits if asked else ():
                 for method in METHODS:
                     if (table.label, task, split.name, method) in done:
                         continue

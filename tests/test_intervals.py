@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,6 +15,10 @@ from pycellbox.estimation import estimate
 from pycellbox.estimation.design import Parts
 from pycellbox.estimation.spread import Spread
 from pycellbox.intervals.spreads import Calibration
+from tests.support.data import SHARED_DATA
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import intervals
 
 FAR = {"drugs": 0.7, "common": 0.3, "shared": 2.0, "range": 1e6, "operating_point": 1e9}
 
@@ -192,3 +200,18 @@ def test_what_was_trained_says_that_it_has_none_yet():
     fit = pcb.fit(data, schedule=pcb.Stage(1, learning_rate=0.01), progress=False)
     with pytest.raises(pcb.ModelError, match="this one was trained"):
         fit.predict(data, interval=0.9)
+
+
+@pytest.mark.skipif(not SHARED_DATA.exists(), reason="the tables lie beside the checkout")
+def test_the_benchmark_counts_what_intervals_hold(tmp_path):
+    told = ["--data", str(SHARED_DATA), "--out", str(tmp_path), "--tables", "LiverDREAM"]
+    intervals.main([*told, "--seeds", "1", "--tasks", "random"])
+    lines = (tmp_path / "intervals.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = list(map(json.loads, lines))
+    assert {row["method"] for row in rows} == {"CellBox", "ridge"}
+    for row in rows:
+        half, most = (np.nanmean([*row["held"][share].values()]) for share in ("0.5", "0.9"))
+        assert 0.2 < half < most <= 1
+    before = (tmp_path / "intervals.md").read_text()
+    intervals.main([*told, "--seeds", "1", "--tasks", "random"])  # nothing is left to do
+    assert (tmp_path / "intervals.md").read_text() == before

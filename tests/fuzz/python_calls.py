@@ -151,7 +151,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "maximum": (pcb.maximum, two),
         "minimum": (pcb.minimum, two),
         "where": (pcb.where, {"condition": [True, False], **two}),
-        "predict": (fit.predict, {"perturbation": u, "times": None, **numpy}),
+        "predict": (
+            fit.predict,
+            {"perturbation": u, "times": None, "interval": None, **numpy},
+        ),
         "predict a course": (course_fit.predict, {"perturbation": u, "times": [1.0, 3.0], **numpy}),
         "fit a treated course": (pcb.fit, {"data": treated, "schedule": _STAGE, **options}),
         "fit treated steady states": (
