@@ -27,7 +27,18 @@ from pycellbox.models.formulas import Formulas, check_formulas, formulas_of
 from pycellbox.models.model import Model
 from pycellbox.models.structure import LEVEL, LEVEL_OF
 
-_TAKEN = ("condition", "node", "node_kind", "time", "target", "source", "mask", LEVEL, LEVEL_OF)
+_TAKEN = (
+    "condition",
+    "subject",
+    "node",
+    "node_kind",
+    "time",
+    "target",
+    "source",
+    "mask",
+    LEVEL,
+    LEVEL_OF,
+)
 
 
 _EQUATIONS = instance(
@@ -299,6 +310,7 @@ class ODE(Model):
             name, _dims(name, one.shape), one.shape, "rates", lower, upper,
             held if held.any() else None, declared.starts_of(one), labels=labels, scale=one.scale,
             prior=one.prior,
+            along=one.dims or "",
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
