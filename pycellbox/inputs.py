@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +14,9 @@ from pycellbox.common.options import instance
 from pycellbox.data.designs import as_design
 from pycellbox.data.treatments import DIMS
 from pycellbox.errors import DataError
-from pycellbox.models import Structure
 from pycellbox.models.aligning import same_labels
 from pycellbox.models.structure import LEVEL, LEVEL_OF
-from pycellbox.problem import Array, numbers_of, perturbation_array
+from pycellbox.problem import Array, perturbation_array
 from pycellbox.treatment import TREATED, Treatment, treatment_of
 
 INPUTS = instance(
@@ -65,16 +65,12 @@ class Inputs:
         return replace(self, treatment=self.treatment.at(levels))
 
 
-def inputs_of_data(data: xr.Dataset, structure: Structure, dtype: npt.DTypeLike) -> Inputs:
-    """Return the inputs of a valid dataset, over whose nodes the structure is."""
-    numbers = numbers_of(data, structure)
-    conditions, treatment = (
-        tuple(labels_along(data, "condition")),
-        treatment_of(data, dtype, numbers),
-    )
+def inputs_of_data(data: xr.Dataset, dtype: npt.DTypeLike) -> Inputs:
+    """Return the inputs of a valid dataset."""
+    conditions, treatment = tuple(labels_along(data, "condition")), treatment_of(data, dtype)
     if treatment is None:
-        doses = np.concatenate([data["perturbation"].values, numbers], axis=1)
-        return Inputs(conditions, np.ascontiguousarray(doses, dtype))
+        doses = np.ascontiguousarray(data["perturbation"].values, dtype)
+        return Inputs(conditions, doses)
     return Inputs(conditions, treatment.perturbation[:, -1].copy(), treatment)
 
 
@@ -104,9 +100,9 @@ def levels_given(data: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
 
 
 def inputs_of(
-    given: xr.DataArray | xr.Dataset, structure: Structure, dtype: npt.DTypeLike
+    given: xr.DataArray | xr.Dataset, nodes: Sequence[str], dtype: npt.DTypeLike
 ) -> Inputs:
-    """Read the inputs that a user gives, in the order of the nodes of a structure.
+    """Read the inputs that a user gives, in the order of ``nodes``.
 
     Raises
     ------
@@ -120,13 +116,9 @@ def inputs_of(
         data = given[[k for k in ("perturbation", *DIMS) if k in given.variables and k != "group"]]
     else:
         data = given.rename("perturbation").to_dataset()
-    u, nodes = data["perturbation"], structure.nodes[structure.known]
+    u = data["perturbation"]
     if "phase" not in u.dims and not TREATED & set(data.variables):
-        labels, doses = perturbation_array(u, nodes, dtype)
-        if structure.members:
-            numbers = numbers_of(data.assign_coords(condition=list(labels)), structure)
-            doses = np.concatenate([doses, numbers.astype(dtype)], axis=1)
-        return Inputs(labels, doses)
+        return Inputs(*perturbation_array(u, nodes, dtype))
     for dim in ("condition", "node"):
         if dim not in u.dims:
             raise DataError(
@@ -139,6 +131,6 @@ def inputs_of(
         data = data.assign_coords(condition=np.arange(data.sizes["condition"]).astype(np.str_))
     same_labels("perturbation", labels_along(data, "node"), nodes)
     if not data.sizes["condition"]:
-        return Inputs((), np.empty((0, structure.n_nodes), dtype))
+        return Inputs((), np.empty((0, len(nodes)), dtype))
     kept = data.drop_vars(["node_kind", "time"], errors="ignore").sel(node=list(nodes))
-    return inputs_of_data(as_design(kept), structure, dtype)
+    return inputs_of_data(as_design(kept), dtype)

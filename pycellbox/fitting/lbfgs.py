@@ -25,8 +25,7 @@ def minimize(
     ``report`` sees every accepted iterate (raw parameters, objective, loss, norm of the gradient)
     and returns True to stop.
 
-    A trial point at which the trajectory blows up counts as infinitely bad, so that the line
-    search comes back with a shorter step.
+    A trial point at which the trajectory blows up has the line search try half of the step.
 
     Raises
     ------
@@ -47,31 +46,39 @@ def minimize(
         point[free] = x
         return point
 
-    seen: dict[bytes, tuple[Array, float, float, float]] = {}
-    worst = 0.0
+    start = pack(raw)
+    value, loss, gradient = objective.value_and_gradient(raw, rows)
+    at = start.copy(), value, pack(gradient)
+    if report(raw, value, loss, norm(gradient, layout)):
+        return
+    seen: dict[bytes, tuple[Array, float, float, Array]] = {}
 
     def evaluate(x: Array) -> tuple[float, Array]:
-        nonlocal worst
         point = unpack(x)
         try:
             value, loss, gradient = objective.value_and_gradient(point, rows)
         except DivergenceError:
-            # Finite, because the line search interpolates; steep enough to be left at once.
-            return 1e3 * (1.0 + abs(worst)), np.zeros_like(x)
-        worst = max(worst, value)
-        seen[x.tobytes()] = (point, value, loss, norm(gradient, layout))
+            # As high as where the step began and as steep, upwards: a line search, which
+            # interpolates, halves the step. A wall of any height it would but creep away from.
+            origin, value, slope = at
+            step = x - origin
+            rise = abs(float(slope @ step)) / max(float(step @ step), np.finfo(float).tiny)
+            return value, rise * step
+        seen[x.tobytes()] = (point, value, loss, gradient)
         return value, pack(gradient)
 
     def accepted(intermediate_result: object) -> None:
-        update = seen.get(intermediate_result.x.tobytes())  # type: ignore[attr-defined]
+        nonlocal at
+        x: Array = intermediate_result.x  # type: ignore[attr-defined]
+        update = seen.get(x.tobytes())
         seen.clear()
-        if update is not None and report(*update):
+        if update is None:
+            return
+        point, value, loss, gradient = update
+        at = x.copy(), value, pack(gradient)
+        if report(point, value, loss, norm(gradient, layout)):
             raise StopIteration
 
-    start = pack(raw)
-    value, loss, gradient = objective.value_and_gradient(raw, rows)
-    if report(raw, value, loss, norm(gradient, layout)):
-        return
     minimize(
         evaluate,
         start,

@@ -98,6 +98,10 @@ class Squares:
         whole = np.concatenate([J, self._beside_slopes(point)])
         gradient = whole.T @ np.concatenate([near, 2 * beside * self._count / self._per])
         total = value + float(beside @ beside) / self._per
+        if self.objective.steepness is not None:
+            exact = np.zeros(point.size)
+            exact[self.free] = gradient / self._count
+            self.objective.steepness.look(point, total, exact)
         return whole, total, value, float(np.linalg.norm(gradient)) / self._count
 
     def _loss(self, r: Array) -> tuple[float, Array]:

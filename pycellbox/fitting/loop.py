@@ -13,7 +13,7 @@ import numpy as np
 
 from pycellbox.backends import Backend
 from pycellbox.ending import COMPLETED, Ended, Ending, interrupted
-from pycellbox.errors import DivergenceError
+from pycellbox.errors import DivergenceError, once
 from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.history import History
 from pycellbox.fitting.progress import Progress
@@ -86,7 +86,7 @@ class Training:
 
         It may be left by a KeyboardInterrupt, or any other exception, in any line.
         """
-        with self.progress:
+        with once(), self.progress:
             first = 0 if self.begun is None else self.begun.stage
             for number, stage in list(enumerate(schedule))[first:]:
                 self.ended = interrupted(f"in stage {number}")

@@ -12,6 +12,7 @@ from pycellbox.backends import Session
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting.priors import Priors
+from pycellbox.fitting.steepness import Steepness
 from pycellbox.models import Layout
 from pycellbox.numerics.parametrization import Parametrization
 from pycellbox.objective import PENALIZED, Penalty
@@ -35,6 +36,8 @@ class Objective:
     priors : Priors
     of_priors : float
         Weight of their squares.
+    steepness : Steepness, optional
+        What looks at gradients that have grown beyond use.
     """
 
     session: Session
@@ -43,6 +46,7 @@ class Objective:
     n_entries: int
     priors: Priors
     of_priors: float
+    steepness: Steepness | None = None
 
     @cached_property
     def strengths(self) -> tuple[Array, Array]:
@@ -89,6 +93,8 @@ class Objective:
             gradient = pair.pull_back(raw, layout.split(gradient))
         if not np.isfinite(total):
             raise DivergenceError("the penalty is not finite: parameters have grown too large.")
+        if self.steepness is not None:
+            self.steepness.look(raw, total, gradient)
         return total, loss, gradient
 
     def residuals_and_jacobian(self, raw: Array) -> tuple[Array, Array]:

@@ -21,6 +21,7 @@ from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.priors import Priors, weight_of
 from pycellbox.fitting.state import TrainingState
+from pycellbox.fitting.steepness import Steepness
 from pycellbox.problem import Array, Problem
 from pycellbox.schedule import LBFGS, LM, AdamW, Stage
 
@@ -51,6 +52,7 @@ class StageRun:
             measured,
             Priors(training.parametrization.structure.layout),
             weight_of(training.loss, measured),
+            Steepness.of(problem, training.train, training.loss, training.parametrization.layout),
         )
         self.judge = Judge(
             objective,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pycellbox.common.frozen import Frozen
 from pycellbox.common.options import (
     NAMED,
@@ -26,19 +28,9 @@ from pycellbox.models.driven import driven
 from pycellbox.models.formulas import Formulas, check_formulas, formulas_of
 from pycellbox.models.model import Model
 from pycellbox.models.structure import LEVEL, LEVEL_OF
+from pycellbox.models.switches import switches
 
-_TAKEN = (
-    "condition",
-    "subject",
-    "node",
-    "node_kind",
-    "time",
-    "target",
-    "source",
-    "mask",
-    LEVEL,
-    LEVEL_OF,
-)
+_TAKEN = ("condition", "node", "node_kind", "time", "target", "source", "mask", LEVEL, LEVEL_OF)
 
 
 _EQUATIONS = instance(
@@ -238,6 +230,35 @@ class ODE(Model):
                 hint = did_you_mean(name, names)
                 raise ModelError(f"{where} has {shown(name)}, which is no state{hint}.")
 
+    def check(self, structure: Any) -> None:
+        """Refuse a fit of what only decides when something happens, beside what no model can fit.
+
+        Raises
+        ------
+        ModelError
+        """
+        super().check(structure)
+        measured = {n for n, k in zip(structure.nodes, structure.node_kind, strict=True)
+                    if k != "hidden"}  # fmt: skip
+        places = [
+            [i for i, name in enumerate(names) if name in measured]
+            for names in (self.states, self.observe)
+        ]
+        for symbol, entry in switches(self.rates, *places):
+            name = symbol[1:]
+            one = self.parameters[name]
+            if one.held.ravel()[entry]:
+                continue
+            at = [str(i) for i in np.unravel_index(entry, one.shape)]
+            which = f"{name}[{', '.join(at)}]" if at else name
+            raise ModelError(
+                f"{which} is in comparisons alone (where, >, sign): it decides when something "
+                "happens, its derivative is zero, and a fit would leave it where it starts. "
+                f"Write a smooth step, such as expit((t - {which})/width) in place of "
+                f"t > {which}, or fix it: pcb.Parameter({one.middle if not at else '...'}, "
+                "fixed=True)."
+            )
+
     @property
     def equation(self) -> str:
         """The equations, in one line; without them where they were traced."""
@@ -310,7 +331,6 @@ class ODE(Model):
             name, _dims(name, one.shape), one.shape, "rates", lower, upper,
             held if held.any() else None, declared.starts_of(one), labels=labels, scale=one.scale,
             prior=one.prior,
-            along=one.dims or "",
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
