@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +13,10 @@ from pycellbox.common.options import instance
 from pycellbox.data.designs import as_design
 from pycellbox.data.treatments import DIMS
 from pycellbox.errors import DataError
+from pycellbox.models import Structure
 from pycellbox.models.aligning import same_labels
 from pycellbox.models.structure import LEVEL, LEVEL_OF
-from pycellbox.problem import Array, perturbation_array
+from pycellbox.problem import Array, numbers_of, perturbation_array
 from pycellbox.treatment import TREATED, Treatment, treatment_of
 
 INPUTS = instance(
@@ -65,12 +65,16 @@ class Inputs:
         return replace(self, treatment=self.treatment.at(levels))
 
 
-def inputs_of_data(data: xr.Dataset, dtype: npt.DTypeLike) -> Inputs:
-    """Return the inputs of a valid dataset."""
-    conditions, treatment = tuple(labels_along(data, "condition")), treatment_of(data, dtype)
+def inputs_of_data(data: xr.Dataset, structure: Structure, dtype: npt.DTypeLike) -> Inputs:
+    """Return the inputs of a valid dataset, over whose nodes the structure is."""
+    numbers = numbers_of(data, structure)
+    conditions, treatment = (
+        tuple(labels_along(data, "condition")),
+        treatment_of(data, dtype, numbers),
+    )
     if treatment is None:
-        doses = np.ascontiguousarray(data["perturbation"].values, dtype)
-        return Inputs(conditions, doses)
+        doses = np.concatenate([data["perturbation"].values, numbers], axis=1)
+        return Inputs(conditions, np.ascontiguousarray(doses, dtype))
     return Inputs(conditions, treatment.perturbation[:, -1].copy(), treatment)
 
 
@@ -100,9 +104,9 @@ def levels_given(data: xr.Dataset, parameters: xr.Dataset) -> xr.Dataset:
 
 
 def inputs_of(
-    given: xr.DataArray | xr.Dataset, nodes: Sequence[str], dtype: npt.DTypeLike
+    given: xr.DataArray | xr.Dataset, structure: Structure, dtype: npt.DTypeLike
 ) -> Inputs:
-    """Read the inputs that a user gives, in the order of ``nodes``.
+    """Read the inputs that a user gives, in the order of the nodes of a structure.
 
     Raises
     ------
@@ -116,9 +120,13 @@ def inputs_of(
         data = given[[k for k in ("perturbation", *DIMS) if k in given.variables and k != "group"]]
     else:
         data = given.rename("perturbation").to_dataset()
-    u = data["perturbation"]
+    u, nodes = data["perturbation"], structure.nodes[structure.known]
     if "phase" not in u.dims and not TREATED & set(data.variables):
-        return Inputs(*perturbation_array(u, nodes, dtype))
+        labels, doses = perturbation_array(u, nodes, dtype)
+        if structure.members:
+            numbers = numbers_of(data.assign_coords(condition=list(labels)), structure)
+            doses = np.concatenate([doses, numbers.astype(dtype)], axis=1)
+        return Inputs(labels, doses)
     for dim in ("condition", "node"):
         if dim not in u.dims:
             raise DataError(
@@ -131,6 +139,6 @@ def inputs_of(
         data = data.assign_coords(condition=np.arange(data.sizes["condition"]).astype(np.str_))
     same_labels("perturbation", labels_along(data, "node"), nodes)
     if not data.sizes["condition"]:
-        return Inputs((), np.empty((0, len(nodes)), dtype))
+        return Inputs((), np.empty((0, structure.n_nodes), dtype))
     kept = data.drop_vars(["node_kind", "time"], errors="ignore").sel(node=list(nodes))
-    return inputs_of_data(as_design(kept), dtype)
+    return inputs_of_data(as_design(kept), structure, dtype)

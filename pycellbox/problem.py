@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pycellbox.common.labels import labels_along
+from pycellbox.common.labels import label_text, labels_along
 from pycellbox.common.options import as_text, instance
 from pycellbox.data import NODE_KINDS
 from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique, first_of
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import Model, Parameter, Structure, prior_mask
 from pycellbox.models.aligning import aligned, same_labels
-from pycellbox.models.structure import LEVEL, LEVEL_OF
+from pycellbox.models.structure import LEVEL, LEVEL_OF, MEMBERS
 from pycellbox.times import time_grid
 from pycellbox.treatment import Treatment, check_horizon, check_settles, treatment_of
 
@@ -88,7 +88,10 @@ class Problem:
                     "the response."
                 )
         inputs = _narrowed(data["perturbation"].values, dtype, "perturbation", data)
-        treatment = treatment_of(data, dtype)
+        numbers = numbers_of(data, structure)
+        treatment = treatment_of(data, dtype, numbers)
+        if treatment is None and numbers.shape[1]:
+            inputs = np.concatenate([inputs, numbers.astype(dtype)], axis=1)
         if treatment is not None and steady:
             check_settles(treatment)
             check_horizon(treatment, float(times[-1]))
@@ -134,15 +137,27 @@ def structure_of(
     ModelError
         It cannot be laid over them.
     """
-    return structure_over(
-        model, data["node"].values, data["node_kind"].values, data if given is None else given
-    )
+    given = data if given is None else given
+    return structure_over(model, data["node"].values, data["node_kind"].values, given, data)
 
 
 def structure_over(
-    model: Model, nodes: Iterable[Any], node_kind: Iterable[Any], given: xr.Dataset | xr.DataArray
+    model: Model,
+    nodes: Iterable[Any],
+    node_kind: Iterable[Any],
+    given: xr.Dataset | xr.DataArray,
+    members: xr.Dataset,
 ) -> Structure:
     """Lay a model over nodes, and the driving signals that what is given has, if it has any.
+
+    Parameters
+    ----------
+    model : Model
+    nodes, node_kind : iterable of str
+    given : Dataset or DataArray
+        What the conditions are given.
+    members : Dataset
+        Data, or parameters, that have the labels of conditions and subjects by which some differ.
 
     Raises
     ------
@@ -155,7 +170,18 @@ def structure_over(
             raise DataError("drive has no labels along its dim input; give it some.")
         signals = labels_along(given, "input")
         linear = given["drive"].attrs.get("interpolation") == "linear"
-    return Structure.over(model, nodes, node_kind, signals, linear=linear)
+    labels = {dim: labels_along(members, dim) for dim in MEMBERS if dim in members.indexes}
+    if "subject" in members.variables and "subject" not in labels:
+        labels["subject"] = list(dict.fromkeys(map(label_text, members["subject"].values)))
+    return Structure.over(model, nodes, node_kind, signals, linear=linear, labels=labels)
+
+
+def numbers_of(data: xr.Dataset, structure: Structure) -> Array:
+    """Return the numbers of what the conditions of data are members of; see `Structure.numbers`."""
+    subjects = None
+    if "subject" in data.variables:
+        subjects = [label_text(label) for label in data["subject"].values]
+    return structure.numbers(labels_along(data, "condition"), subjects)
 
 
 def levelled(structure: Structure, parameters: xr.Dataset) -> Structure:

@@ -265,8 +265,7 @@ class Fit:
         data, parameters = self._group("data"), self._group("parameters")
         given = meeting(with_nodes(perturbation, self.model.own_nodes), data)
         structure = structure_of(data, self.model, given)  # the kinds of the fit count
-        nodes = structure.nodes[structure.known]
-        inputs = self._known(inputs_of(given, nodes, np.dtype(self.recipe.dtype)))
+        inputs = self._known(inputs_of(given, structure, np.dtype(self.recipe.dtype)))
         u = given["perturbation"] if isinstance(given, xr.Dataset) else given
         doubt_extrapolation(u, data)
         solver, horizon = self.solver, self.horizon

@@ -35,7 +35,6 @@ from pycellbox.problem import (
     kinds_of,
     parameter_arrays,
     parameter_dataset,
-    structure_of,
     structure_over,
 )
 from pycellbox.recipe import Dtype
@@ -114,10 +113,10 @@ def solve(
     grid = time_grid(horizon, times)
     nodes = nodes_of(parameters)
     kinds = kinds_of(nodes, perturbation, parameters)
-    structure = structure_over(model, nodes, kinds, perturbation)
+    structure = structure_over(model, nodes, kinds, perturbation, parameters)
     arrays = parameter_arrays(structure, parameters, precision)
     perturbation = with_nodes(perturbation, model.own_nodes)
-    inputs = inputs_of(perturbation, nodes, precision)
+    inputs = inputs_of(perturbation, structure, precision)
     check_steady(solver, times is None)
     return states_of(
         structure, arrays, inputs, grid, times is None, solver=solver,
@@ -238,7 +237,8 @@ def value_and_gradient(
     precision, objective = np.dtype(dtype), LOSS.read(loss)
     chosen = get_backend(backend, model=model)
     data = with_nodes(validate(data, part=True), model.own_nodes)
-    problem = Problem.from_dataset(data, structure_of(data, model), horizon, precision)
+    of_data = structure_over(model, data["node"].values, data["node_kind"].values, data, parameters)
+    problem = Problem.from_dataset(data, of_data, horizon, precision)
     check_steady(solver, problem.steady)
     structure = problem.structure
     known = structure if LEVEL in parameters else structure.plain

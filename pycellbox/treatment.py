@@ -119,8 +119,17 @@ class Treatment:
         return replace(self, **arrays)
 
 
-def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
+def treatment_of(
+    data: xr.Dataset, dtype: npt.DTypeLike, numbers: Array | None = None
+) -> Treatment | None:
     """Read from valid data how its conditions are treated; None where u is constant from 0 on.
+
+    Parameters
+    ----------
+    data : Dataset
+    dtype : dtype
+    numbers : ndarray, (c, dims), optional
+        What stands behind the perturbation for all time; see `Structure.numbers`.
 
     Raises
     ------
@@ -155,10 +164,14 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
         values, linear = signals.on(grid, phases.begin), signals.linear
         known = {"signals": signals.labels, "linear": linear, "end": signals.end}
         inputs = np.concatenate([inputs, values, np.zeros((*values.shape[:2], int(linear)))], 2)
-        held, initial, fitted = (
-            np.pad(array, ((0, 0), (0, inputs.shape[2] - n)), constant_values=nothing)
-            for array, nothing in ((held, False), (initial, np.nan), (fitted, -1))
-        )
+    before = phases.inputs[:, 0]
+    if numbers is not None and numbers.shape[1]:
+        each = np.broadcast_to(numbers[:, None], (*inputs.shape[:2], numbers.shape[1]))
+        inputs, before = np.concatenate([inputs, each], 2), np.concatenate([before, numbers], 1)
+    held, initial, fitted = (
+        np.pad(array, ((0, 0), (0, inputs.shape[2] - n)), constant_values=nothing)
+        for array, nothing in ((held, False), (initial, np.nan), (fitted, -1))
+    )
     moves = ~(waiting[:, :, None] | held[:, None, :])
     starts_, inputs, moves = _without_repeats(grid, inputs, moves)
     with np.errstate(over="ignore"):
@@ -173,7 +186,7 @@ def treatment_of(data: xr.Dataset, dtype: npt.DTypeLike) -> Treatment | None:
         perturbation=narrow,
         moves=None if moves.all() else np.ascontiguousarray(moves),
         initial=np.ascontiguousarray(initial, dtype),
-        pretreatment=np.ascontiguousarray(phases.inputs[:, 0], dtype) if pretreated.any() else None,
+        pretreatment=np.ascontiguousarray(before, dtype) if pretreated.any() else None,
         pretreated=pretreated,
         held=held,
         fitted=fitted,

@@ -26,7 +26,7 @@ from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.defaults import adaptive_solver, estimates, resolve
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.prediction import Estimated, estimated
-from pycellbox.fitting.roles import split_roles, without_role
+from pycellbox.fitting.roles import check_members, split_roles, without_role
 from pycellbox.fitting.run import carry_out
 from pycellbox.fitting.starts import Setting, from_starts
 from pycellbox.growing import Grow
@@ -218,6 +218,7 @@ def fit(
     chosen = get_backend(backend, model=recipe.model)
     recipe = _feasible(recipe, asked, chosen, data)
     problem, clock = problem_of(recipe, data), Clock.of(recipe)
+    check_members(problem.structure, data, roles)
     train, said = np.flatnonzero(roles == "train"), dict[str, Any]()
     doubt_data(data.isel(condition=train), problem.structure)
     data = data.assign_coords(role=("condition", roles))

@@ -59,7 +59,7 @@ def conclusion(
     labelled = stored_parameters(structure, parameters)
     steady = horizon is not None
     grid = time_grid(horizon, None if steady else data["time"].values)
-    inputs = inputs_of_data(data, np.float64)
+    inputs = inputs_of_data(data, structure, np.float64)
     if structure.levels:
         inputs = inputs.at(parameters[LEVEL])
     structure, parameters = structure.plain, {k: v for k, v in parameters.items() if k != LEVEL}

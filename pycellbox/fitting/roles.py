@@ -15,6 +15,8 @@ from pycellbox.data.cells import as_labels
 from pycellbox.data.joining import joined
 from pycellbox.data.replicates import take_whole, twins_of, warn_of_replicates
 from pycellbox.errors import DataError, OptionError
+from pycellbox.models import Structure
+from pycellbox.problem import numbers_of
 from pycellbox.times import of_same_kind
 
 
@@ -65,6 +67,26 @@ def split_roles(
     judging = roles == "validation"
     warn_of_replicates(data.isel(condition=judging), data.isel(condition=~judging))
     return data, roles
+
+
+def check_members(structure: Structure, data: xr.Dataset, roles: np.ndarray) -> None:
+    """Refuse validation conditions whose own parameters no condition of the training would fit.
+
+    Raises
+    ------
+    OptionError
+    """
+    judging = roles == "validation"
+    numbers = numbers_of(data, structure)
+    for dim, own in zip(structure.members, numbers.T, strict=True):
+        if lost := np.setdiff1d(own[judging], own[~judging]).tolist():
+            names = ", ".join(p.name for p in structure.layout.parameters if p.along == dim)
+            labels = structure.labels_of(dim)
+            raise OptionError(
+                f"validation: parameters ({names}) differ by {dim}, and those of "
+                f"{listed(labels[int(i)] for i in lost)} would not be fitted: validate by "
+                "conditions of subjects that are in the training, or let all share the parameters."
+            )
 
 
 def as_validation(validation: xr.Dataset, data: xr.Dataset) -> xr.Dataset:

@@ -241,6 +241,7 @@ def _read_shape(given: object) -> tuple[int, ...]:
     fixed=Value(_read_fixed, "True, False, or an array of these"),
     shape=optional(Value(_read_shape, "a size, or one or two of them")),
     prior=optional(instance(Draw, "a distribution, such as pcb.normal(0, 1)")),
+    dims=optional(choice("condition", "subject")),
 )
 @dataclass(frozen=True)
 class Parameter:
@@ -273,6 +274,11 @@ class Parameter:
         half the number of measurements (Huber's loss and "mae": by their number). Of a lognormal
         these are distances of logarithms, so that its median is the most probable. Where the data
         have no ``sigma``, the noise counts as 1 in the unit of the response, with a warning.
+    dims : {None, "condition", "subject"}
+        By what it differs: each condition of the data, or each subject (the coordinate ``subject``:
+        an animal, a patient, a cell line), has one of its own, with this start and these bounds.
+        Equations name it as if there were one. Predictions are for conditions, or subjects, of the
+        fit. By default all share one.
 
     Raises
     ------
@@ -296,6 +302,7 @@ class Parameter:
     fixed: Any = False
     shape: Any = None
     prior: Draw | None = None
+    dims: Literal["condition", "subject"] | None = None
 
     def __post_init__(self) -> None:
         if self.shape is None:
@@ -383,7 +390,7 @@ class Parameter:
         dict
             By name.
         """
-        told = {name: getattr(self, name) for name in ("lower", "upper", "fixed")}
+        told = {name: getattr(self, name) for name in ("lower", "upper", "fixed", "dims")}
         told |= {"positive": self.positive, "scale": self.scale, "shape": list(self.shape or ())}
         for name in ("start", "prior"):
             one = getattr(self, name)
@@ -419,7 +426,7 @@ class Parameter:
     def __repr__(self) -> str:
         plain = {"start": None, "lower": None, "upper": None, "positive": False,
                  "scale": "linear", "fixed": False, "shape": np.shape(self.middle),
-                 "prior": None}  # fmt: skip
+                 "prior": None, "dims": None}  # fmt: skip
         given = {name: getattr(self, name) for name in plain}
         words = [f"{n}={shown(v)}" for n, v in given.items() if v != plain[n]]
         return f"Parameter({', '.join(words)})"
@@ -437,9 +444,16 @@ def _read_parameter(given: object) -> Parameter:
 PARAMETER = Value(_read_parameter, "a pcb.Parameter(...), or a number from which it starts")
 
 
-def starts_of(parameter: Parameter, rng: np.random.Generator | None = None) -> Array:
-    """Return starts of all entries; those that are drawn at their mean without a generator."""
-    start, shape = parameter.start, parameter.shape
+def starts_of(
+    parameter: Parameter,
+    rng: np.random.Generator | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Array:
+    """Return starts of all entries; those that are drawn at their mean without a generator.
+
+    Where it differs by something, ``shape`` is with the axis of that.
+    """
+    start, shape = parameter.start, parameter.shape if shape is None else shape
     if isinstance(start, Draw) and rng is not None:
         return start.sample(rng, shape)
     return np.array(np.broadcast_to(np.asarray(parameter.middle), shape), dtype=np.float64)

@@ -42,6 +42,8 @@ class Parameter:
         Whether an optimizer moves values with a lower bound by factors, whatever else it does.
     prior : Draw, optional
         What is known of each entry before, see `pycellbox.Parameter`.
+    along : {"", "condition", "subject"}
+        By what it differs: a `Structure` puts that dimension before its own.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Parameter:
     labels: tuple[tuple[str, ...], ...] = ()
     scale: str = "linear"
     prior: Any = None
+    along: str = ""
 
     @property
     def size(self) -> int:

@@ -30,7 +30,18 @@ from pycellbox.models.model import Model
 from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.models.switches import switches
 
-_TAKEN = ("condition", "node", "node_kind", "time", "target", "source", "mask", LEVEL, LEVEL_OF)
+_TAKEN = (
+    "condition",
+    "subject",
+    "node",
+    "node_kind",
+    "time",
+    "target",
+    "source",
+    "mask",
+    LEVEL,
+    LEVEL_OF,
+)
 
 
 _EQUATIONS = instance(
@@ -331,6 +342,7 @@ class ODE(Model):
             name, _dims(name, one.shape), one.shape, "rates", lower, upper,
             held if held.any() else None, declared.starts_of(one), labels=labels, scale=one.scale,
             prior=one.prior,
+            along=one.dims or "",
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pycellbox.common.labels import label_text
+from pycellbox.common.labels import label_text, listed
+from pycellbox.common.options import did_you_mean
+from pycellbox.errors import DataError, ModelError
 from pycellbox.models.layout import Array, Layout, Parameter
 
 LEVEL, LEVEL_OF = "level", "level_of"
 """Name of the parameter that holds fitted levels, and its dimension."""
+MEMBERS = ("condition", "subject")
+"""What parameters may differ by."""
+_NUMBER = "number of the {}"
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,11 @@ class Structure:
         nodes are held, or states begin.
     internal : int
         How many of the nodes, the last ones, are there for driving signals alone: their values,
-        slopes and time. Labelled results are without them.
+        slopes and time, and for the numbers of what conditions are members of. Labelled results
+        are without them.
+    members : tuple of str
+        Dimensions along which parameters differ, "condition" or "subject". The last nodes have the
+        number of each condition's label along them, in place of a dose.
     """
 
     model: Any
@@ -40,6 +49,7 @@ class Structure:
     layout: Layout
     levels: tuple[str, ...] = ()
     internal: int = 0
+    members: tuple[str, ...] = ()
 
     @classmethod
     def over(
@@ -50,21 +60,36 @@ class Structure:
         signals: Sequence[str] = (),
         *,
         linear: bool = False,
+        labels: Mapping[str, Sequence[str]] | None = None,
     ) -> Structure:
         """Lay ``model`` over nodes of the given kinds, and driving signals; see `Model.driven`.
+
+        Parameters
+        ----------
+        model : Model
+        nodes, node_kind : iterable of str
+        signals : sequence of str
+            Labels of driving signals.
+        linear : bool
+            Whether they are lines.
+        labels : mapping of str to sequence of str, optional
+            Conditions and subjects, where parameters differ by these.
 
         Raises
         ------
         ModelError
-            The model cannot be laid over them.
+            The model cannot be laid over them, or its parameters differ by what is not there.
         """
         names = tuple(label_text(n) for n in nodes)
         kinds, more = tuple(str(k) for k in node_kind), tuple[str, ...]()
         if signals:
             model, more = model.driven(signals, linear=linear)
         names, kinds = (*names, *more), (*kinds, *["hidden"] * len(more))
-        layout = Layout(model.declare(names, kinds))
-        return cls(model, names, kinds, layout, internal=len(more))
+        declared = model.declare(names, kinds)
+        members = tuple(dict.fromkeys(p.along for p in declared if p.along))
+        layout = Layout(tuple(_along(p, labels or {}, names) for p in declared))
+        names, kinds = (*names, *map(_NUMBER.format, members)), (*kinds, *["hidden"] * len(members))
+        return cls(model, names, kinds, layout, internal=len(more) + len(members), members=members)
 
     @property
     def known(self) -> slice:
@@ -115,6 +140,43 @@ class Structure:
         assert fixed is not None
         return ~fixed
 
+    def numbers(self, conditions: Sequence[str], subjects: Sequence[str] | None) -> Array:
+        """Return the number of each condition's label along each of `members`, (c, dims).
+
+        Parameters
+        ----------
+        conditions : sequence of str
+        subjects : sequence of str, optional
+            Of each condition.
+
+        Raises
+        ------
+        DataError
+            A condition has a label for which there are no parameters.
+        """
+        columns = []
+        for dim in self.members:
+            labels, own = self.labels_of(dim), conditions if dim == "condition" else subjects
+            names = ", ".join(p.name for p in self.layout.parameters if p.along == dim)
+            if own is None:
+                raise DataError(
+                    f"parameters ({names}) differ by subject, and nothing says the subject of each "
+                    f"condition: give a coordinate subject(condition) with labels among "
+                    f"{listed(labels)}."
+                )
+            place = {label: i for i, label in enumerate(labels)}
+            for condition, label in zip(conditions, own, strict=True):
+                if label not in place:
+                    of = "" if dim == "condition" else f" of condition {condition!r}"
+                    raise DataError(
+                        f"parameters ({names}) differ by {dim}, and there are none for the {dim} "
+                        f"{label!r}{of}{did_you_mean(label, labels)}; there are for "
+                        f"{listed(labels)}. Fit it too, or name the {dim} whose parameters it is "
+                        "to have."
+                    )
+            columns.append([place[label] for label in own])
+        return np.array(columns, np.float64).reshape(len(columns), len(conditions)).T
+
     def check(self) -> None:
         """Refuse a structure in which there is nothing to fit.
 
@@ -123,3 +185,24 @@ class Structure:
         ModelError
         """
         self.model.check(self)
+
+
+def _along(p: Parameter, labels: Mapping[str, Sequence[str]], nodes: tuple[str, ...]) -> Parameter:
+    """Return a parameter with an entry for each label of what it differs by."""
+    if not p.along:
+        return p
+    own = tuple(labels.get(p.along, ()))
+    if not own or "" in own:
+        lacks = "no such labels" if not own else "conditions without one"
+        raise ModelError(
+            f"the parameter {p.name} differs by {p.along}, and the data have {lacks}: give a "
+            f"coordinate {p.along}(condition), or leave dims out of the parameter."
+        )
+    shape = (len(own), *p.shape)
+    return replace(
+        p,
+        dims=(p.along, *p.dims),
+        shape=shape,
+        labels=(own, *(p.labels or (nodes,) * len(p.dims))),
+        fixed=None if p.fixed is None else np.broadcast_to(p.fixed, shape).copy(),
+    )

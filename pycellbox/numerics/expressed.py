@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from pycellbox.numerics.equations import INPUT, Equations, Field, Scripts
 from pycellbox.numerics.programs import Plan, Program
 from pycellbox.numerics.replayed import ADJOINT, tangent
 from pycellbox.numerics.scripts import FAULTS, Script, operations
+from pycellbox.numerics.shares import Shares
 from pycellbox.problem import Array, Parameters, Problem
+
+Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
 # A step on floats: stages that it has, about, and operations, with those for all conditions, up to
 # which it is faster than one of NumPy, which takes about 200 calls.
@@ -27,10 +30,19 @@ _STAGES, _MOST_OPERATIONS, _MOST_STATES = 6, 6000, 30
 
 
 class _Programs:
-    """The programs of formulas, each made when it is asked for."""
+    """The programs of formulas, each made when it is asked for.
 
-    def __init__(self, formulas: Formulas, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> None:
-        self._formulas = formulas
+    Parameters
+    ----------
+    formulas : Formulas
+    shapes : tuple of (str, tuple of int)
+        Of the inputs and parameters.
+    own : frozenset of str
+        Parameters of which each condition has its own.
+    """
+
+    def __init__(self, formulas: Formulas, shapes: Shapes, own: frozenset[str]) -> None:
+        self._formulas, self._own = formulas, own
         n = formulas.rates.size
         inputs = dict(shapes)[INPUTS]
         self.names = [name for name, _ in shapes if name != INPUTS]
@@ -39,13 +51,15 @@ class _Programs:
 
     def _program(self, outputs: Any, summed: Any = False) -> Program:
         moving = (STATE, INPUTS, ADJOINT)
-        return Program(outputs, (*moving, *map(tangent, moving)), summed)
+        own = (*moving, *self._own)
+        return Program(outputs, (*own, *map(tangent, own)), summed)
 
     def _back(self, node: Any, *, states: bool) -> Program:
-        """Products with an adjoint: of the states, inputs and parameters, the last summed."""
+        """Products with an adjoint: of states, inputs and parameters, of shared ones the sum."""
         wanted = [*([self._x] if states else []), self._u, *self._parameters]
         found = derivatives.reverse([node], [symbol(ADJOINT, node.shape)], wanted)
-        return self._program(found, [False] * (1 + states) + [True] * len(self._parameters))
+        shared = [name not in self._own for name in self.names]
+        return self._program(found, [False] * (1 + states) + shared)
 
     def _along(self, node: Any) -> Program:
         """Product with tangents of states, inputs and parameters."""
@@ -125,8 +139,8 @@ class _Programs:
 
 
 @lru_cache(maxsize=16)
-def _programs(formulas: Formulas, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> _Programs:
-    return _Programs(formulas, shapes)
+def _programs(formulas: Formulas, shapes: Shapes, own: frozenset[str]) -> _Programs:
+    return _Programs(formulas, shapes, own)
 
 
 @dataclass(frozen=True)
@@ -136,16 +150,19 @@ class Given:
     Attributes
     ----------
     inputs : ndarray, (c, inputs)
+    members : ndarray, (c, dims)
+        Numbers of what each condition is a member of, where parameters differ by that.
     initial : ndarray, (c, n)
         Zeros: where states start depends on the parameters, and the field has it.
     """
 
     inputs: Array
+    members: Array
     initial: Array
 
     def rows(self, index: Array | slice) -> Given:
         """Return that of some of the conditions."""
-        return Given(self.inputs[index], self.initial[index])
+        return Given(self.inputs[index], self.members[index], self.initial[index])
 
 
 class Expressed(Equations):
@@ -158,14 +175,16 @@ class Expressed(Equations):
         self.states = np.array([place[state] for state in model.states], np.intp)
         self.observed = np.array([place[name] for name in model.observe], np.intp)
         self.inputs = np.array([place[node] for node in model.inputs.values()], np.intp)
-        self.held = {f".{n}": one.held for n, one in model.parameters.items() if one.held.any()}
+        self.shares = Shares(structure)
         shapes = [(f".{name}", one.shape) for name, one in model.parameters.items()]
         self.formulas, self.shapes = model.rates, ((INPUTS, (len(model.inputs),)), *shapes)
-        self.programs = _programs(self.formulas, self.shapes)
+        own = frozenset(f".{name}" for name in self.shares.along)
+        self.programs = _programs(self.formulas, self.shapes, own)
 
     def drive(self, perturbation: Array) -> Given:
         """See `Equations.drive`."""
-        return Given(perturbation[:, self.inputs], 0 * perturbation)
+        members = self.shares.members(perturbation)
+        return Given(perturbation[:, self.inputs], members, 0 * perturbation)
 
     def field(self, parameters: Parameters, drive: Given) -> ExpressedField:
         """See `Equations.field`."""
@@ -181,7 +200,8 @@ class Expressed(Equations):
         """See `Equations.key`: where parameters start, and their bounds, make no other program."""
         places = (self.states, self.observed, self.inputs)
         formulas = self.formulas.rates, self.formulas.observed
-        return formulas, self.shapes, [place.tolist() for place in places]
+        shared = sorted(self.shares.along.items()), self.structure.members
+        return formulas, self.shapes, [place.tolist() for place in places], shared
 
     own_start = True
 
@@ -195,8 +215,8 @@ class Expressed(Equations):
 
     def start(self, problem: Problem, settings: Any, rng: np.random.Generator) -> Parameters:
         """See `Equations.start`; what is to be drawn is drawn."""
-        declared = self.structure.model.parameters
-        return {name: starts_of(one, rng) for name, one in declared.items()}
+        layout, declared = self.structure.layout, self.structure.model.parameters
+        return {n: starts_of(one, rng, layout[n].shape) for n, one in declared.items()}
 
 
 class ExpressedField(Field):
@@ -224,6 +244,12 @@ class ExpressedField(Field):
         self._shape, self._dtype = drive.initial.shape, drive.initial.dtype
         self._given = {name: parameters[name[1:]] for name in self._programs.names}
         self._given[INPUTS] = drive.inputs
+        self._numbers: dict[str, Array] = {}
+        if equations.shares.along:
+            self._index = equations.shares.index(drive.members)
+            self._numbers = equations.shares.numbers(drive.members)
+            for name, numbers in self._numbers.items():
+                self._given[f".{name}"] = parameters[name][numbers]
         self._moving = {} if plans is None else {INPUTS: drive.inputs}
         self._plans: dict[str, Plan] = {} if plans is None else plans
         self.faults: dict[int, str] = {}
@@ -283,7 +309,8 @@ class ExpressedField(Field):
         found, c = self._programs.scripts, self._shape[0]
         if found is None or found[2] * c > _MOST_OPERATIONS or self._dtype != np.float64:
             return None
-        given = [self._given | {INPUTS: self._given[INPUTS][i]} for i in range(c)]
+        own = [INPUTS, *(f".{name}" for name in self._numbers)]
+        given = [self._given | {name: self._given[name][i] for name in own} for i in range(c)]
         try:
             rates, jacobians = ([script.bind(one) for one in given] for script in found[:2])
         except FAULTS:
@@ -296,13 +323,23 @@ class ExpressedField(Field):
         (found,) = self._run("slopes", x=self._at(x))
         of_states = np.zeros((c, n, n), x.dtype)
         of_states[:, states[:, None], states] = found[:, :, : states.size]
-        of_parameters = np.zeros((c, n, found.shape[2] - states.size), x.dtype)
-        of_parameters[:, states] = found[:, :, states.size :]
+        found = self._whole(found[:, :, states.size :])
+        of_parameters = np.zeros((c, n, found.shape[2]), x.dtype)
+        of_parameters[:, states] = found
         return of_states, of_parameters
+
+    def _whole(self, slopes: Array) -> Array:
+        """Return derivatives by the parameters of each condition as those by all, (c, n, θ)."""
+        if not self._numbers:
+            return slopes
+        size = self._equations.shares.layout.size
+        whole = np.zeros((*slopes.shape[:2], size), slopes.dtype)
+        np.put_along_axis(whole, np.broadcast_to(self._index[:, None], slopes.shape), slopes, 2)
+        return whole
 
     def start_slopes(self) -> Array:
         """See `Field.start_slopes`."""
-        (found,) = self._run("start_slopes")
+        found = self._whole(self._run("start_slopes")[0])
         whole = np.zeros((*self._shape, found.shape[2]), self._dtype)
         whole[:, self._equations.states] = found
         return whole
@@ -314,7 +351,7 @@ class ExpressedField(Field):
             (found,) = self._run("observed_slopes", x=self._at(x))
             of_states = of_states.copy()
             through = found[:, :, : states.size] @ of_states[:, states]
-            of_states[:, where] = through + found[:, :, states.size :]
+            of_states[:, where] = through + self._whole(found[:, :, states.size :])
         return of_states
 
     def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
@@ -377,6 +414,10 @@ class ExpressedField(Field):
             np.add.at(spread, (slice(None), self._equations.inputs), of_inputs)  # type: ignore[arg-type]
             gradient[INPUT] = gradient[INPUT] + spread
         for name, value in zip(self._programs.names, of_parameters, strict=True):
-            held = self._equations.held.get(name)
-            part = value if held is None else np.where(held, 0, value)
-            gradient[name[1:]] = gradient[name[1:]] + part
+            p = self._equations.shares.layout[name[1:]]
+            if p.along:
+                part = np.zeros(p.shape, value.dtype)
+                np.add.at(part, self._numbers[p.name], value)
+                value = part
+            part = value if p.fixed is None else np.where(p.fixed, 0, value)
+            gradient[p.name] = gradient[p.name] + part

@@ -48,6 +48,8 @@ def _values(
     equations: Expressed, x: Any, drive: Any, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
     given = {name: parameters[name[1:]] for name in equations.programs.names}
+    for name, numbers in equations.shares.numbers(drive.members).items():
+        given[f".{name}"] = given[f".{name}"][numbers]
     return {STATE: x[:, equations.states], INPUTS: drive.inputs, **given}
 
 

@@ -32,7 +32,7 @@ from pycellbox.data.hidden import with_nodes
 from pycellbox.data.treatments import DIMS
 from pycellbox.data.units import NO_UNIT
 from pycellbox.errors import DataError, ModelError
-from pycellbox.models import ODE
+from pycellbox.models import ODE, Structure
 from pycellbox.models.declared import starts_of
 from pycellbox.networks.drawing import generators
 from pycellbox.problem import parameter_dataset, structure_over
@@ -140,8 +140,8 @@ def courses(
     labels = labels_along(laid, "node")
     whole = with_nodes(laid, model.own_nodes)
     kinds = whole["node_kind"].values
-    structure = structure_over(model, labels_along(whole, "node"), kinds, whole)
-    true = parameter_dataset(structure, _truth(model, parameters))
+    structure = structure_over(model, labels_along(whole, "node"), kinds, whole, whole)
+    true = parameter_dataset(structure, _truth(structure, model, parameters))
     clean = solve(
         model, true, laid, solver=EXACT if solver is None else solver, times=times,
         backend=backend,
@@ -178,7 +178,7 @@ def _measured(model: ODE, given: object) -> list[str]:
     return names
 
 
-def _truth(model: ODE, given: Mapping[str, Any]) -> dict[str, Array]:
+def _truth(structure: Structure, model: ODE, given: Mapping[str, Any]) -> dict[str, Array]:
     """Parameters in their shapes."""
     for name in given:
         if name not in model.parameters:
@@ -186,15 +186,16 @@ def _truth(model: ODE, given: Mapping[str, Any]) -> dict[str, Array]:
             raise ModelError(f"parameters have {shown(name)}, which the model has not{hint}.")
     found = {}
     for name, one in model.parameters.items():
+        shape = structure.layout[name].shape  # with an axis for what it differs by
         if name in given:
             values = np.asarray(given[name], dtype=np.float64)
-            if values.shape != one.shape:
+            if values.shape != shape:
                 raise ModelError(
-                    f"parameters[{name!r}] has the shape {values.shape}; it needs {one.shape}."
+                    f"parameters[{name!r}] has the shape {values.shape}; it needs {shape}."
                 )
             found[name] = values
         elif one.held.all():
-            found[name] = starts_of(one)
+            found[name] = np.broadcast_to(starts_of(one), shape)
         else:
             raise ModelError(f"parameters lack {name!r}, whose value the model does not fix.")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
@@ -25,7 +26,13 @@ def with_truth(
     data: xr.Dataset, model: Model, parameters: xr.Dataset, response: xr.DataArray
 ) -> xr.Dataset:
     """Add the model, its parameters and the response without error to a dataset."""
-    named = {f"{_PREFIX}{name}": parameters[name] for name in _names(data, model)}
+    named = {}
+    for name, along in _names(data, model).items():
+        values = parameters[name]
+        if along == "subject":  # which is a coordinate of the conditions already
+            labels = xr.DataArray(data["subject"].values.astype(str), dims="condition")
+            values = values.sel(subject=labels).drop_vars("subject")
+        named[f"{_PREFIX}{name}"] = values
     data = data.assign({**named, _RESPONSE: response.variable})
     for name in (*named, _RESPONSE):
         long_name = "response without noise and gaps" if name == _RESPONSE else name[len(_PREFIX) :]
@@ -59,7 +66,7 @@ def truth(data: xr.Dataset) -> xr.Dataset:
     --------
     >>> metrics.recovery(fit.parameters["W"], truth(data)["W"])  # doctest: +SKIP
     """
-    names: tuple[str, ...] = ("W",)
+    names = {"W": ""}
     if _MODEL in data.attrs:
         model = true_model(data)
         data = with_nodes(data, model.own_nodes)
@@ -74,6 +81,11 @@ def truth(data: xr.Dataset) -> xr.Dataset:
         for name, array in data.data_vars.items()
         if str(name).startswith(_PREFIX) and name != _RESPONSE
     }
+    for name in [name for name, along in names.items() if along == "subject"]:
+        first = np.unique(data["subject"].values, return_index=True)[1]
+        values = named[name].isel(condition=np.sort(first))
+        data = data.assign_coords(subject=("subject", data["subject"].values[np.sort(first)]))
+        named[name] = xr.Variable(("subject", *values.dims[1:]), values.values, values.attrs)
     dims = [str(dim) for variable in named.values() for dim in variable.dims]
     wanted = list(dict.fromkeys([*dims, "node", "node_kind"]))
     if missing := [name for name in wanted if name not in data.coords]:
@@ -109,8 +121,9 @@ def true_model(data: xr.Dataset) -> Model:
     return model
 
 
-def _names(data: xr.Dataset, model: Model) -> tuple[str, ...]:
-    """Names of the parameters of a model over the nodes of data."""
+def _names(data: xr.Dataset, model: Model) -> dict[str, str]:
+    """Names of the parameters of a model over the nodes of data, and by what each differs."""
     whole = with_nodes(data, model.own_nodes)
     nodes, kinds = labels_along(whole, "node"), whole["node_kind"].values
-    return tuple(structure_over(model, nodes, kinds, data).layout.places)
+    layout = structure_over(model, nodes, kinds, data, data).layout
+    return {p.name: p.along for p in layout.parameters}
