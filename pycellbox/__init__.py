@@ -56,6 +56,7 @@ from pycellbox.graph.functions import (
     where,
 )
 from pycellbox.growing import Grow
+from pycellbox.identifiability import Identifiability
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import ODE, CellBox, NeuralODE
@@ -92,6 +93,7 @@ __all__ = [
     "Fit",
     "Grow",
     "Heun",
+    "Identifiability",
     "Initialization",
     "Loss",
     "Midpoint",

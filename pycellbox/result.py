@@ -27,9 +27,10 @@ from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
 from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
+from pycellbox.identifiability import Identifiability, identifiability
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
 from pycellbox.intervals import INTERVAL, Screen
-from pycellbox.problem import parameter_arrays, structure_of
+from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.solving import states_of
 from pycellbox.summary import is_network, summary
@@ -378,6 +379,54 @@ class Fit:
             name: p.assign_coords(time=given["time"]) for name, p in scores.predictions.items()
         }
         return replace(scores, predictions=as_given)
+
+    @checked(backend=BACKEND)
+    def identifiability(self, *, backend: BackendName = "auto") -> Identifiability:
+        """Say which directions of the parameters the fitted data do not determine.
+
+        The singular values of the derivative of the residuals at the fit. Parameters that are
+        positive count by factors, so that products and ratios of them are directions; others, in
+        multiples of their size, or of that of the parameter's entries together where these are
+        larger. A direction is not determined where the data change by nothing, or by so little
+        that the standard error of a step along it is 1 or more: a factor of e, or all of its size.
+        Penalties and priors are not counted; levels that were fitted stay where they are.
+
+        Parameters
+        ----------
+        backend : str
+            As for `predict`; it needs derivatives of residuals.
+
+        Returns
+        -------
+        Identifiability
+            Prints what is not determined in words, such as "a and b only as the product a*b".
+
+        Raises
+        ------
+        SolverError, BackendError
+            The derivative is too large for the memory, or the backend has none.
+        DivergenceError
+            It is not finite.
+
+        Notes
+        -----
+        The noise is the ``sigma`` of the data, or the root of the mean squared residual, by degrees
+        of freedom. All of it holds near the fit: elsewhere other directions may be open, and
+        separate minima are not seen (see ``starts`` of `pycellbox.fit`).
+
+        Examples
+        --------
+        >>> fit.identifiability()  # doctest: +SKIP
+        <pycellbox.Identifiability: 1 of 3 directions is not determined
+          a and b only as the product a*b>
+        """
+        data, recipe = self._group("data"), self.recipe
+        rows = np.flatnonzero(data["role"].values == "train")
+        structure = levelled(structure_of(data, self.model), self._group("parameters"))
+        problem = Problem.from_dataset(data, structure_of(data, self.model), self.horizon)
+        arrays = parameter_arrays(structure, self._group("parameters"), recipe.dtype)
+        chosen = get_backend(backend, self.backend, self.model)
+        return identifiability(problem.rows(rows), arrays, self.solver, chosen, "sigma" in data)
 
     @checked(path=PATH)
     def save(self, path: str | Path) -> Path:

@@ -66,7 +66,7 @@ class Parametrization:
 
         The arrays of ``gradient`` may have leading axes, which stay.
         """
-        untied, raw = self._pull_back_ties(gradient), self.layout.split(vector)
+        untied, raw = self.pull_back_ties(gradient), self.layout.split(vector)
         return self.layout.join(
             {
                 name: (untied[name] * self.slope(name, raw[name])).astype(vector.dtype, copy=False)
@@ -98,7 +98,8 @@ class Parametrization:
     def _untie(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
         return dict(parameters)
 
-    def _pull_back_ties(self, gradient: Mapping[str, Array]) -> dict[str, Array]:
+    def pull_back_ties(self, gradient: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the derivative by the values that θ stands for, before bounds and after ties."""
         out = {}
         for p in self.layout.parameters:
             if p.name in gradient:
@@ -214,8 +215,9 @@ class NetworkParametrization(Parametrization):
             values["b0"] = b0
         return {**values, "W": W}
 
-    def _pull_back_ties(self, gradient: Mapping[str, Array]) -> dict[str, Array]:
-        out = super()._pull_back_ties(gradient)
+    def pull_back_ties(self, gradient: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Parametrization.pull_back_ties`."""
+        out = super().pull_back_ties(gradient)
         if self.shared:
             out["b0"] = (out["W"] * self.drug_mask).sum(axis=-1)
         if self.held is not None:

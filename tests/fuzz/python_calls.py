@@ -203,6 +203,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "evaluate": (fit.evaluate, {"data": data, "baselines": False}),
         "evaluate beside one": (fit.evaluate, {"data": data, "baselines": ["ridge"]}),
         "evaluate a course": (course_fit.evaluate, {"data": course, "baselines": True}),
+        "identifiability": (fit.identifiability, {"backend": "numpy"}),
         "with_provenance": (fit.with_provenance, {"note": "x"}),
         "save": (fit.save, {"path": folder / "saved.nc"}),
         "Fit": (pcb.Fit, {"tree": fit.tree}),
