@@ -199,7 +199,8 @@ class Adaptive(Method):
     tol=number(0, above=True),
     lead=number(0, above=True),
     integrator=instance(
-        Euler | Midpoint | Heun | RK4 | Tsit5, "one of Euler, Midpoint, Heun, RK4, Tsit5"
+        Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive,
+        "one of Euler, Midpoint, Heun, RK4, Tsit5, Adaptive",
     ),
     max_iterations=integer(),
 )
@@ -221,8 +222,8 @@ class SteadyState(Method):
         The distance to the exact steady state is larger by a factor 1/(1 − contraction).
     lead : float
         Time integrated first, in units of the slowest decay time 1/min α.
-    integrator : Euler, Midpoint, Heun, RK4 or Tsit5
-        What integrates.
+    integrator : Euler, Midpoint, Heun, RK4, Tsit5 or Adaptive
+        What integrates; `Adaptive` on the NumPy backend, for stiff equations.
     max_iterations : int
         Accelerated iterations before Newton's method takes over.
 
@@ -233,11 +234,18 @@ class SteadyState(Method):
     is tried with the slopes that occur near the states found: for all conditions together, and up
     to 256 nodes for each of them and by its eigenvalues. Beyond, where that takes longer than
     integrating, what has no proof is integrated.
+
+    Other equations are integrated longer and longer, up to the horizon, until Newton's method with
+    their Jacobian leads to a root that has no eigenvalue with Re ≥ 0 and is so near that the
+    Jacobian is as good as constant on the way. ``lead`` is then in units of the fastest change at
+    the beginning. Sums of states that an equation conserves keep their values and do not count as
+    directions; where they depend on parameters, or steady states form a line, conditions are
+    integrated.
     """
 
     tol: float = 1e-10
     lead: float = 5.0
-    integrator: Euler | Midpoint | Heun | RK4 | Tsit5 = field(
+    integrator: Euler | Midpoint | Heun | RK4 | Tsit5 | Adaptive = field(
         default_factory=lambda: Tsit5(rtol=1e-6, atol=1e-8)
     )
     max_iterations: int = 100

@@ -35,11 +35,12 @@ def verify(
 ) -> dict[str, Any]:
     """Hold computed states to an integration.
 
-    Settled steady states are integrated over forty times the slowest decay time, by the solver's
-    own integrator on the backend that found them. The states of a method with fixed steps are held
-    to Tsit5 at tolerances of 1e-6 and 1e-8 by the NumPy backend, whatever computed them, with a
-    warning where the difference is more than a hundredth of the largest response: the parameters
-    then belong to those steps and not to the equation.
+    Settled steady states are integrated over forty times the slowest decay time, or up to the
+    horizon where no rate is known, by the solver's own integrator on the backend that found them.
+    The states of a method with fixed steps are held to Tsit5 at tolerances of 1e-6 and 1e-8 by the
+    NumPy backend, whatever computed them, with a warning where the difference is more than a
+    hundredth of the largest response: the parameters then belong to those steps and not to the
+    equation.
 
     Parameters
     ----------
@@ -70,8 +71,8 @@ def verify(
         settled = states["settled"].values
         long = settling_time(structure, exact, inputs.perturbation)
         if long is None:
-            return {}
-        if inputs.treatment is not None:
+            long = float(grid[-1])
+        elif inputs.treatment is not None:
             long += float(inputs.treatment.starts[-1])
         same = inputs.rows(np.flatnonzero(settled)).astype(states.dtype)
         distance = _distance(

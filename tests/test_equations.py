@@ -78,15 +78,13 @@ def test_adaptive_steps_take_a_local_bound(courses, truth):
     np.testing.assert_allclose(tight, fine, atol=1e-8)
 
 
-def test_steady_states_are_integrated(courses, truth):
-    with pytest.warns(pcb.NumericsWarning, match="integrated"):
-        x = pcb.solve(
-            Compartments(), truth, courses["perturbation"], solver=pcb.SteadyState(), horizon=60.0,
-            backend="numpy",
-        )  # fmt: skip
+def test_steady_states_are_found(courses, truth):
+    asked = {"solver": pcb.SteadyState(), "horizon": 60.0, "backend": "numpy"}
+    x = pcb.solve(Compartments(), truth, courses["perturbation"], **asked)
     J = 0.8 * np.roll(np.eye(4), 1, axis=0) - 0.8 * np.eye(4) - np.diag(truth["delta"].values)
     wanted = -np.linalg.solve(J, (truth["gain"].values * courses["perturbation"].values).T).T
-    np.testing.assert_allclose(x, wanted, atol=1e-6)
+    np.testing.assert_allclose(x, wanted, atol=1e-12)
+    assert x["settled"].all()
 
 
 @pytest.mark.parametrize("solver", [pcb.Heun(0.1), pcb.Tsit5(1e-8, 1e-10)], ids=repr)

@@ -18,7 +18,7 @@ from pycellbox.inputs import inputs_of_data
 from pycellbox.models import ENVELOPES, FORMS, CellBox
 from pycellbox.numerics.differences import FiniteDifferenceSession
 from pycellbox.numerics.lowering import Lowering
-from pycellbox.numerics.steady import SteadyEquations, _lead_times
+from pycellbox.numerics.steady import SteadyEquations
 from pycellbox.objective import Loss
 from pycellbox.solvers import RK4, SteadyState, Tsit5, solver_from_dict, solver_to_dict
 from pycellbox.verification import settling_time, verify
@@ -342,7 +342,7 @@ def test_clamped_drugs_set_no_pace():
             p[rate] *= scale
         field = Lowering(structure(model)).field(p, drive)
         equations = SteadyEquations(SteadyState(), field)
-        leads.append([time * scale for time in _lead_times(equations)])
+        leads.append([time * scale for time in equations.lead_times(np.inf)])
     np.testing.assert_allclose(leads, leads[:1] * 3, rtol=1e-12)
 
 

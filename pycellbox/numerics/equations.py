@@ -126,6 +126,10 @@ class Field(ABC):
             rows.append(self.pull_back(x, unit, Gradients()))
         return np.stack(rows, axis=1)
 
+    def rows(self, index: Array) -> Field:
+        """Return it for some of the conditions; by default all are evaluated for them."""
+        return Part(self, index)
+
     def repeated(self, times: int) -> Field | None:
         """Return it with all its conditions so many times one after the other.
 
@@ -154,6 +158,77 @@ class Field(ABC):
         None by default: a steady state is then not held to a longer integration.
         """
         return None
+
+
+class Part(Field):
+    """Some conditions of a field that knows itself only for all of them."""
+
+    def __init__(self, whole: Field, index: Array) -> None:
+        self._whole, self._index, self.initial = whole, index, whole.initial[index]
+
+    @property
+    def faults(self) -> Mapping[int, str]:  # type: ignore[override]
+        """See `Field.faults`."""
+        known = self._whole.faults
+        return {i: known[int(j)] for i, j in enumerate(self._index) if int(j) in known}
+
+    def _spread(self, part: Array, over: Array | float = 0.0) -> Array:
+        shape = (len(self._whole.initial), *part.shape[1:])
+        whole = np.array(np.broadcast_to(over, shape), part.dtype)
+        whole[self._index] = part
+        return whole
+
+    def _states(self, x: Array) -> Array:
+        initial = self._whole.initial
+        return self._spread(x, initial if x.ndim == 2 else initial[:, None])
+
+    def _collect(self, part: dict[str, Any], gradient: dict[str, Array]) -> None:
+        if INPUT in part:
+            part[INPUT] = part[INPUT][self._index]
+        for name, array in part.items():
+            gradient[name] = gradient[name] + array
+
+    def value(self, x: Array) -> Array:
+        """See `Field.value`."""
+        return self._whole.value(self._states(x))[self._index]
+
+    def pull_back(self, x: Array, adjoint: Array, gradient: dict[str, Array]) -> Array:
+        """See `Field.pull_back`."""
+        part = Gradients()
+        found = self._whole.pull_back(self._states(x), self._spread(adjoint), part)
+        self._collect(part, gradient)
+        return found[self._index]
+
+    def start_gradient(self, adjoint: Array, gradient: dict[str, Array]) -> None:
+        """See `Field.start_gradient`."""
+        part = Gradients()
+        self._whole.start_gradient(self._spread(adjoint), part)
+        self._collect(part, gradient)
+
+    def observe(self, states: Array) -> None:
+        """See `Field.observe`."""
+        whole = self._states(states)
+        self._whole.observe(whole)
+        states[...] = whole[self._index]
+
+    def observe_back(self, states: Array, seeds: Array, gradient: dict[str, Array]) -> Array:
+        """See `Field.observe_back`."""
+        part = Gradients()
+        found = self._whole.observe_back(self._states(states), self._spread(seeds), part)
+        self._collect(part, gradient)
+        return found[self._index]
+
+    def jacobian(self, x: Array) -> Array:
+        """See `Field.jacobian`."""
+        return self._whole.jacobian(self._states(x))[self._index]
+
+    def step_bound(self) -> tuple[float, float] | None:
+        """See `Field.step_bound`."""
+        return self._whole.step_bound()
+
+    def slowest_rate(self) -> float | None:
+        """See `Field.slowest_rate`."""
+        return self._whole.slowest_rate()
 
 
 class Gradients(dict[str, Any]):

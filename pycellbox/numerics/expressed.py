@@ -299,10 +299,13 @@ class ExpressedField(Field):
         J[:, states[:, None], states] = self._run("jacobian", x=self._at(x))[0]
         return J
 
+    def rows(self, index: Array) -> ExpressedField:
+        """See `Field.rows`."""
+        return self._equations.field(self._parameters, self._drive.rows(index))
+
     def repeated(self, times: int) -> ExpressedField:
         """See `Field.repeated`."""
-        drive = self._drive.rows(np.tile(np.arange(self._shape[0]), times))
-        return self._equations.field(self._parameters, drive)
+        return self.rows(np.tile(np.arange(self._shape[0]), times))
 
     def scripts(self) -> Scripts | None:
         """See `Field.scripts`."""

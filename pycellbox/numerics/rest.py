@@ -12,8 +12,10 @@ import numpy as np
 
 from pycellbox.numerics.equations import INPUT, Equations, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
+from pycellbox.numerics.search import find
 from pycellbox.numerics.segments import begun
-from pycellbox.numerics.steady import SteadyEquations, find
+from pycellbox.numerics.steady import SteadyEquations
+from pycellbox.numerics.steady_field import SteadyField
 from pycellbox.numerics.steps import SETTLING_TIMES
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import SteadyState
@@ -22,11 +24,9 @@ from pycellbox.treatment import Treatment
 # Their derivatives are to be exact; what swings slowly has come near at the end of the time given.
 SETTLING = SteadyState(tol=1e-13, lead=SETTLING_TIMES / 4)
 """How the steady states are found from which trajectories begin."""
-# How often the time of an equation whose rates are not known is doubled, from that on which its
-# fastest change at the beginning takes.
-_DOUBLINGS = 12
-# How near to the trajectory's end Newton's method has to stay, relative to 1 + |x|.
-_NEWTON_STEPS, _NEAR = 20, 1e-2
+# How often the time of an equation whose rates are not known is made four times as long, beginning
+# with that in which it changes most; and after how many steps no more.
+_LONGEST, _ENOUGH = 30, 3_000
 
 
 class Rest(ABC):
@@ -130,65 +130,41 @@ def _alike(field: Kernel) -> tuple[Array, Array]:
 
 
 class EquationRest(Rest):
-    """Of any equation: integrated until it is still, then Newton's method.
-
-    A root is taken if Newton's method stays near and its Jacobian has no eigenvalue with Re ≥ 0.
-    """
+    """Of any equation: integrated longer and longer, until it is near a steady state."""
 
     def __init__(self, field: Field, integration: Integration) -> None:
         self.field, self._integration = field, integration
-        self._all = np.arange(len(field.initial))
-        rate = field.slowest_rate()
+        self._steady = SteadyField(SETTLING, field)
+        count = len(field.initial)
+        every, rate = np.arange(count), field.slowest_rate()
         known = rate is not None and 0 < rate < math.inf
-        if known:
-            self._span = SETTLING_TIMES / rate  # type: ignore[operator]
-        else:
-            slopes = np.linalg.norm(field.jacobian(field.initial), 2, axis=(1, 2))
-            self._span = 1 / float(slopes.max(initial=0.0) or 1.0)
-        for doubling in range(1 if known else _DOUBLINGS):
-            self._span *= 2 if doubling else 1
-            reached, _ = integration.reached(self._all, self._span)
-            self.states, self.settled = self._roots(reached)
-            if self.settled.all() or not np.isfinite(reached).all():
+        self._span = SETTLING_TIMES / rate if known else self._steady.fastest()  # type: ignore[operator]
+        for _ in range(1 if known else _LONGEST):
+            reached, steps = integration.reached(every, self._span)
+            root, residual = self._steady.roots(reached)
+            good = residual <= 2 * self._steady.tolerance(root)
+            self.settled = self._steady.proven(root, reached, good)
+            self.states = np.where(self.settled[:, None], root, reached)
+            if known or self.settled.all() or steps > _ENOUGH:
                 break
-
-    def _systems(self, x: Array) -> Array:
-        """−J, with 1 on the diagonal of nodes that do not move: (c, n, n)."""
-        systems = -self.field.jacobian(x)
-        stays = (systems == 0).all(axis=2)
-        i = np.arange(x.shape[1])
-        systems[:, i, i] = np.where(stays, 1, systems[:, i, i])
-        return systems
-
-    def _roots(self, reached: Array) -> tuple[Array, Array]:
-        """Steady states near those reached, and which of them are stable."""
-        if not np.isfinite(reached).all():
-            return reached, np.zeros(len(reached), dtype=bool)
-        x, tol = reached.copy(), 1e3 * float(np.finfo(reached.dtype).eps)
-        for _ in range(_NEWTON_STEPS):
-            step = np.linalg.solve(self._systems(x), self.field.value(x)[:, :, None])[:, :, 0]
-            x, change = x + step, np.abs(step).max(axis=1) / (1 + np.abs(x).max(axis=1))
-            if (change < tol).all():
-                break
-        near = np.abs(x - reached).max(axis=1) < _NEAR * (1 + np.abs(x).max(axis=1))
-        stable = np.linalg.eigvals(-self._systems(x)).real.max(axis=1) < 0
-        settled = near & stable & (change < tol)
-        return np.where(settled[:, None], x, reached), settled
+            self._span *= 4
 
     def reverse(self, adjoint: Array, inputs: bool) -> tuple[dict[str, Array], Array]:
         """See `Rest.reverse`."""
         total: dict[str, Array] = Gradients()
-        transposed = self._systems(self.states).transpose(0, 2, 1)
-        solved = np.linalg.solve(transposed, adjoint[:, :, None])[:, :, 0]
-        solved = np.where(self.settled[:, None], solved, 0)
-        self.field.pull_back(self.states, solved, total)
-        start = np.where((self.field.jacobian(self.states) == 0).all(axis=2), solved, 0)
-        if not self.settled.all():
-            rest = np.where(self.settled[:, None], 0, adjoint)
-            gradient, more = self._integration.reverse(self._all, self._span, rest, inputs)
-            start = np.where(self.settled[:, None], start, more)
-            for name, array in gradient.items():
-                total[name] = total[name] + array
+        start = np.zeros_like(adjoint)
+        for rows in (np.flatnonzero(self.settled), np.flatnonzero(~self.settled)):
+            if not rows.size:
+                continue
+            if self.settled[rows[0]]:
+                part = self._steady.rows(rows)
+                solved = part.adjoint(self.states[rows], adjoint[rows], adjoint[rows])
+                gradient, start[rows] = part.gradient_to_start(self.states[rows], solved, inputs)
+            else:
+                gradient, start[rows] = self._integration.reverse(
+                    rows, self._span, adjoint[rows], inputs
+                )
+            _collect(total, gradient, rows, len(adjoint))
         return total, start
 
 

@@ -123,6 +123,11 @@ class Restrained(Field):
         of_states, of_parameters = (np.where(self._moves[:, :, None], part, 0) for part in found)
         return of_states, of_parameters
 
+    def rows(self, index: Array) -> Field:
+        """See `Field.rows`."""
+        moves = None if self._moves is None else self._moves[index]
+        return Restrained(self._field.rows(index), self.initial[index], moves)
+
     def repeated(self, times: int) -> Field | None:
         """See `Field.repeated`."""
         many = self._field.repeated(times)

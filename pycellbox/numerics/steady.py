@@ -15,7 +15,6 @@ Conditions without a proof are integrated instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,6 @@ from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.equations import INPUT
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.proofs import Proofs, parts
-from pycellbox.numerics.solution import Solution
 from pycellbox.problem import Array
 from pycellbox.solvers import SteadyState
 
@@ -81,6 +79,40 @@ class SteadyEquations:
         # See `correct`; one that was made for another network may be given.
         self.correction: Array | None = None
         self.tol = max(solver.tol, 20 * float(np.finfo(dtype).eps))
+        self.initial = drive.initial
+
+    @property
+    def unique(self) -> bool:
+        """Whether there is but one steady state, by proof 1."""
+        return self.solvable and self.proofs.contracting()
+
+    def lead_times(self, horizon: float) -> list[float]:
+        """Return the times from which steady states are looked for."""
+        lead = self.solver.lead / float(self.decay.min())
+        # Not longer: on the divide between two states the exact solution stays, and what leaves it
+        # in the end is rounding.
+        return [lead, 4 * lead]
+
+    def residual(self, x: Array) -> Array:
+        """Return the largest change that G makes to states, (c,)."""
+        image = np.empty_like(x)
+        self.map(x, image)
+        change: Array = np.abs(image - x).max(axis=1)
+        return change
+
+    def proven(self, root: Array, state: Array, candidates: Array) -> Array:
+        """Candidates that the trajectory through ``state`` goes to; bool, (c,)."""
+        proven = np.zeros_like(candidates)
+        index = np.flatnonzero(candidates)
+        if index.size:
+            part, x, distance = self.rows(index), root[index], state[index] - root[index]
+            proven[index] = part.proofs.in_ball(part.input(x, np.empty_like(x)), distance)
+        index = np.flatnonzero(candidates & ~proven)
+        if index.size:
+            part, x, y = self.rows(index), root[index], state[index]
+            there, here = part.slope_of_moving(x), part.slope_of_moving(y)
+            proven[index] = part.proofs.near_and_stable(x, y - x, there, here)
+        return proven
 
     def input(self, x: Array, out: Array) -> Array:
         """Write z = Mx + p to ``out``."""
@@ -234,87 +266,3 @@ def _mean_product(gain: Array, slope: Array) -> Array:
     """Mean over the conditions of gain (n,) or (c, n) times slope (c, n)."""
     mean: Array = gain * slope.mean(axis=0) if gain.ndim == 1 else (gain * slope).mean(axis=0)
     return mean
-
-
-def find(
-    equations: SteadyEquations,
-    horizon: float,
-    reach: Callable[[Array, float], tuple[Array, int]],
-    start: Array | None = None,
-) -> Solution:
-    """Steady states that the trajectories from x(0) reach.
-
-    Parameters
-    ----------
-    equations : SteadyEquations
-    horizon : float
-        Time to which conditions are integrated that have no steady state, or no proven one.
-    reach : callable (rows, time)
-        Integrates some of the conditions; returns their states at a time and the number of steps.
-    start : ndarray, (c, n), optional
-        Where to look first, if there is but one steady state.
-
-    Raises
-    ------
-    DivergenceError
-        A trajectory that has to be integrated is not finite.
-    """
-    initial = equations.drive.initial
-    states = np.empty_like(initial)
-    residual = np.full(len(initial), np.nan, dtype=states.dtype)
-    settled = np.zeros(len(initial), dtype=bool)
-    steps = np.zeros(len(initial), dtype=int)
-
-    def search(left: Array, begin: Array, prove: bool) -> Array:
-        """Keep the roots found from ``begin``, where proven if need be; return what is left."""
-        part = equations if left.size == len(initial) else equations.rows(left)
-        root, found = part.roots(begin)
-        good = np.isfinite(root).all(axis=1) & (found <= 2 * part.tolerance(root))
-        if prove:
-            good = _proven(part, root, begin, good)
-        kept = left[good]
-        states[kept], residual[kept], settled[kept] = root[good], found[good], True
-        return left[~good]
-
-    def reached(left: Array, time: float) -> Array:
-        """States of the conditions ``left`` at a time."""
-        there, count = reach(left, time)
-        steps[left] += count
-        return there
-
-    left = np.arange(len(initial))
-    if equations.solvable:
-        unique = equations.proofs.contracting()
-        if unique:
-            left = search(left, initial if start is None else start, False)
-        for time in _lead_times(equations):
-            if left.size:
-                left = search(left, reached(left, time), not unique)
-    if left.size:
-        states[left] = reached(left, horizon)
-        image = np.empty((left.size, initial.shape[1]), states.dtype)
-        equations.rows(left).map(states[left], image)
-        residual[left] = np.abs(image - states[left]).max(axis=1)
-    return Solution.steady(states, settled, residual, steps)
-
-
-def _lead_times(equations: SteadyEquations) -> tuple[float, ...]:
-    lead = equations.solver.lead / float(equations.decay.min())
-    # Not longer: on the divide between two states the exact solution stays, and what leaves it
-    # in the end is rounding.
-    return (lead, 4 * lead)
-
-
-def _proven(equations: SteadyEquations, root: Array, state: Array, candidates: Array) -> Array:
-    """Candidates that the trajectory through ``state`` goes to; bool, (c,)."""
-    proven = np.zeros_like(candidates)
-    index = np.flatnonzero(candidates)
-    if index.size:
-        part, x, distance = equations.rows(index), root[index], state[index] - root[index]
-        proven[index] = part.proofs.in_ball(part.input(x, np.empty_like(x)), distance)
-    index = np.flatnonzero(candidates & ~proven)
-    if index.size:
-        part, x, y = equations.rows(index), root[index], state[index]
-        there, here = part.slope_of_moving(x), part.slope_of_moving(y)
-        proven[index] = part.proofs.near_and_stable(x, y - x, there, here)
-    return proven

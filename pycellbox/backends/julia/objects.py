@@ -61,6 +61,11 @@ def julia_structure(core: Any, structure: Structure) -> Any:
 def why_not(solver: Solver, gradient: Gradient, inputs: bool = False, treated: bool = False) -> str:
     """Say why a gradient of a solver cannot be had from Julia; empty if it can."""
     known: tuple[str, ...]
+    if isinstance(solver, SteadyState) and isinstance(solver.integrator, Adaptive):
+        return (
+            f"the julia backend has no SteadyState with {solver.integrator!r}: use Tsit5 in it, or "
+            "backend='numpy'."
+        )
     if isinstance(solver, SteadyState):
         known, what = ("implicit",), "SteadyState"
         note = " (the implicit function theorem)"

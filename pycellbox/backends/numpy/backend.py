@@ -12,7 +12,7 @@ from pycellbox.backends.numpy.steady_session import NumpySteadySession
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
 from pycellbox.numerics.differences import NOT_OF_INPUTS, FiniteDifferenceSession
-from pycellbox.numerics.lowering import Lowering, equations_of
+from pycellbox.numerics.lowering import equations_of
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.tableaux import IMPLICIT, TABLEAUX, tableau_of
 from pycellbox.objective import Loss
@@ -40,18 +40,18 @@ class NumpyBackend:
         treated: bool = False,
     ) -> str:
         """See `pycellbox.backends.protocol.Backend.supports`."""
-        if isinstance(solver, SteadyState):
-            exact, why, who = "implicit", "the implicit function theorem", "SteadyState"
-        elif tableau_of(solver) is not None:
-            exact, why, who = "discrete", "exact", "the numpy backend"
-        else:
+        if tableau_of(solver.through_time) is None:
             known = ", ".join(
                 [kind.__name__ for kind in TABLEAUX] + [f"Adaptive({name!r})" for name in IMPLICIT]
             )
             return (
-                f"the numpy backend has no solver {solver!r}; it has {known}. backend='julia' has "
-                "every algorithm of OrdinaryDiffEq."
+                f"the numpy backend has no solver {solver.through_time!r}; it has {known}. "
+                "backend='julia' has every algorithm of OrdinaryDiffEq."
             )
+        if isinstance(solver, SteadyState):
+            exact, why, who = "implicit", "the implicit function theorem", "SteadyState"
+        else:
+            exact, why, who = "discrete", "exact", "the numpy backend"
         if gradient not in (None, exact, "finite-difference"):
             return (
                 f"{who} has no gradient {gradient!r}; it has {exact} ({why}) and finite-difference."
@@ -72,17 +72,14 @@ class NumpyBackend:
         """See `pycellbox.backends.protocol.Backend.solve`."""
         self._check(solver)
         equations = equations_of(structure)
-        # Other equations have no proofs, and are integrated.
-        if isinstance(solver, SteadyState) and isinstance(equations, Lowering):
+        if isinstance(solver, SteadyState):
             end, index = float(times[-1]), np.arange(len(perturbation))
             settling = Settling(equations, solver, perturbation, treatment, end, keep=False)
             with evaluation(*perturbation.shape):
                 return settling.find(parameters, index).solution
-        times = times[-1:] if solver.steady else times
-        integrator = solver.through_time
         if treatment is not None:
-            return through_treatment(equations, integrator, parameters, treatment, times)
-        return trajectories(equations, integrator, parameters, equations.drive(perturbation), times)
+            return through_treatment(equations, solver, parameters, treatment, times)
+        return trajectories(equations, solver, parameters, equations.drive(perturbation), times)
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
@@ -90,13 +87,12 @@ class NumpyBackend:
         """See `pycellbox.backends.protocol.Backend.session`."""
         self._check(solver, gradient)
         session: NumpySession | NumpySteadySession
-        network = isinstance(equations_of(problem.structure), Lowering)
-        if isinstance(solver, SteadyState) and network:
+        if isinstance(solver, SteadyState):
             session = NumpySteadySession(problem, solver, loss)
         elif problem.treatment is not None:
-            session = NumpyCourseSession(problem, solver.through_time, loss)
+            session = NumpyCourseSession(problem, solver, loss)
         else:
-            session = NumpySession(problem, solver.through_time, loss)
+            session = NumpySession(problem, solver, loss)
         return FiniteDifferenceSession(session) if gradient == "finite-difference" else session
 
     def _check(self, solver: Solver, gradient: Gradient | None = None) -> None:

@@ -20,9 +20,8 @@ class FieldIntegration:
         self._field, self._solver = field, solver
 
     def _run(self, rows: Array, time: float, keep: bool) -> Trajectory:
-        field, with_z = self._field, False
+        field, with_z = self._field.rows(rows), False
         if isinstance(field, Kernel):
-            field = field.rows(rows)
             with_z = field.envelope.needs_z
         (c, n), dtype = field.initial.shape, field.initial.dtype
         tape = Tape(stages_of(self._solver), c, n, dtype, keep, with_z)

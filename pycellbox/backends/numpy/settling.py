@@ -11,13 +11,20 @@ from pycellbox.backends.numpy.course import Course, Passage
 from pycellbox.backends.numpy.course_session import through_treatment
 from pycellbox.backends.numpy.session import trajectories
 from pycellbox.backends.numpy.steady import find, integration_of
-from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Gradients
+from pycellbox.numerics.equations import (
+    INPUT,
+    PRETREATMENT,
+    START,
+    Equations,
+    Field,
+    Gradients,
+)
 from pycellbox.numerics.kernel import Kernel
-from pycellbox.numerics.lowering import Lowering
-from pycellbox.numerics.proofs import Proofs
+from pycellbox.numerics.search import steady_equations
 from pycellbox.numerics.segments import begun
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steady import SteadyEquations
+from pycellbox.numerics.steady_field import SteadyField
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import SteadyState
 from pycellbox.treatment import Treatment, check_horizon
@@ -29,7 +36,7 @@ class Settled:
 
     Attributes
     ----------
-    equations : SteadyEquations
+    equations : SteadyEquations or SteadyField
     solution : Solution
     index : ndarray of int
         Which conditions.
@@ -39,7 +46,7 @@ class Settled:
         The state where the integration starts, of a treatment.
     """
 
-    equations: SteadyEquations
+    equations: SteadyEquations | SteadyField
     solution: Solution
     index: Array
     passage: Passage | None
@@ -51,7 +58,7 @@ class Settling:
 
     Parameters
     ----------
-    lowering : Lowering
+    equations : Equations
     solver : SteadyState
     perturbation : ndarray, (c, n)
         In the last segment.
@@ -64,7 +71,7 @@ class Settling:
 
     def __init__(
         self,
-        lowering: Lowering,
+        equations: Equations,
         solver: SteadyState,
         perturbation: Array,
         treatment: Treatment | None,
@@ -72,15 +79,15 @@ class Settling:
         *,
         keep: bool,
     ) -> None:
-        self.lowering, self.solver, self.treatment = lowering, solver, treatment
-        self.drive = lowering.drive(perturbation)
+        self.equations, self.solver, self.treatment = equations, solver, treatment
+        self.drive = equations.drive(perturbation)
         self.span, self._lead = horizon, None
         if treatment is None:
             return
         check_horizon(treatment, horizon)
         self.span = horizon - float(treatment.starts[-1])
         if treatment.segments > 1 or treatment.pretreated.any():
-            self._lead = Course(lowering, solver.integrator, treatment, keep=keep)
+            self._lead = Course(equations, solver.integrator, treatment, keep=keep)
 
     def find(
         self,
@@ -92,38 +99,38 @@ class Settling:
         """Find the steady states of some conditions; see `steady.find`."""
         every = np.array_equal(index, np.arange(len(self.drive.initial)))
         drive = self.drive if every else self.drive.rows(index)
-        field = self.lowering.field(parameters, drive)
+        field = self.equations.field(parameters, drive)
         if self.treatment is None:
-            equations = self._equations(field, None, correction)
+            equations = self._steady(field, None, correction)
             return Settled(equations, find(equations, self.span, start), index, None, None)
         given = parameters.get(START, self.treatment.initial)[index]
         stays = self.treatment.held[index]
         moves = ~stays if stays.any() else None
         begins = begun(field, np.where(np.isnan(given), drive.initial, given), moves)
-        equations = self._equations(begins, None, correction)
-        if self._lead is None or (equations.solvable and equations.proofs.contracting()):
+        equations = self._steady(begins, None, correction)
+        if self._lead is None or equations.unique:
             found = find(equations, self.span, start)
             if self._lead is None or found.settled.all():
                 return Settled(equations, found, index, None, given)
         passage = self._lead.forward(parameters, self.treatment.starts[-1:], index)
         begins = begun(field, passage.end, moves)
-        equations = self._equations(begins, equations.proofs, correction)
+        equations = self._steady(begins, equations, correction)
         return Settled(equations, find(equations, self.span, start), index, passage, given)
 
     def through(self, parameters: Parameters, times: Array) -> Solution:
         """Integrate all conditions through times."""
         if self.treatment is None:
             integrator = self.solver.integrator
-            return trajectories(self.lowering, integrator, parameters, self.drive, times)
+            return trajectories(self.equations, integrator, parameters, self.drive, times)
         return through_treatment(
-            self.lowering, self.solver.integrator, parameters, self.treatment, times
+            self.equations, self.solver.integrator, parameters, self.treatment, times
         )
 
-    def _equations(
-        self, field: Field, proofs: Proofs | None, correction: Array | None
-    ) -> SteadyEquations:
-        assert isinstance(field, Kernel)
-        equations = SteadyEquations(self.solver, field, proofs)
+    def _steady(
+        self, field: Field, before: SteadyEquations | SteadyField | None, correction: Array | None
+    ) -> SteadyEquations | SteadyField:
+        proofs = before.proofs if isinstance(before, SteadyEquations) else None
+        equations = steady_equations(self.solver, field, proofs)
         equations.correction = correction
         return equations
 
@@ -155,7 +162,7 @@ class Settling:
             if not whole and not rows.size:
                 continue
             if there:
-                part = equations if whole else equations.rows(rows)
+                part: Any = equations if whole else equations.rows(rows)
                 states = found.solution.states[rows, -1]
                 adjoint = part.adjoint(states, seeds[rows], begin[rows])
                 begin[rows] = adjoint.mu
@@ -181,7 +188,7 @@ class Settling:
         """Carry the derivative with respect to where the last segment begins back to the first."""
         field, treatment = found.equations.field, self.treatment
         if treatment is None:
-            if inputs:
+            if inputs or not isinstance(field, Kernel):
                 total[INPUT] = of_input
                 field.start_gradient(at_start, total)
                 total[START] = at_start

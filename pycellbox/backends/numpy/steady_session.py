@@ -10,9 +10,9 @@ from pycellbox.backends.numpy.course_session import of_interest
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.settling import Settled, Settling
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import check_arrays, check_gradient
+from pycellbox.numerics.checks import UNSTABLE, check_arrays, check_gradient
 from pycellbox.numerics.losses import loss_and_seeds
-from pycellbox.numerics.lowering import Lowering
+from pycellbox.numerics.lowering import Lowering, equations_of
 from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
@@ -30,9 +30,9 @@ class NumpySteadySession(PlainSession):
 
     def __init__(self, problem: Problem, solver: SteadyState, loss: Loss) -> None:
         self.problem, self.solver, self.error = problem, solver, loss
-        self.lowering = Lowering(problem.structure)
+        self.equations = equations_of(problem.structure)
         self._settling = Settling(
-            self.lowering,
+            self.equations,
             solver,
             problem.perturbation,
             problem.treatment,
@@ -97,7 +97,25 @@ class NumpySteadySession(PlainSession):
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
-        return residuals_and_jacobian(self.problem, parameters, self._solve)
+        if isinstance(self.equations, Lowering):
+            return residuals_and_jacobian(self.problem, parameters, self._solve)
+        return self._by_reverse(parameters)
+
+    def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
+        """Jacobian row by row, each from the implicit derivative."""
+        problem, layout = self.problem, self.problem.structure.layout
+        measured = np.argwhere(problem.weight[:, -1] > 0)
+        with evaluation(*problem.perturbation.shape):
+            _, _, found = self._forward(parameters, None)
+            rows = np.empty((len(measured), layout.free.size))
+            for row, (c, n) in zip(rows, measured, strict=True):
+                seeds = np.zeros_like(self.drive.initial)
+                seeds[c, n] = problem.weight[c, -1, n]
+                gradient = self._settling.reverse(found, seeds, np.zeros_like(seeds), False)
+                row[:] = layout.join(gradient)[layout.free]
+        check_gradient({"the residuals": rows}, UNSTABLE)
+        residual = (found.solution.states[:, -1] - problem.response[:, -1]) * problem.weight[:, -1]
+        return residual[problem.weight[:, -1] > 0], rows
 
     def warm(self) -> Parameters:
         """See `pycellbox.backends.protocol.Session.warm`."""
