@@ -13,7 +13,7 @@ from pycellbox.common import starting  # noqa: F401  # Ctrl-C has no traceback f
 # The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
 from pycellbox import datasets, metrics, networks, plot, splits
 from pycellbox.backends import available_backends
-from pycellbox.data import from_tables, open_data, read_csv, save_data, validate
+from pycellbox.data import from_tables, open_data, read_courses, read_csv, save_data, validate
 from pycellbox.data.drives import drive
 from pycellbox.data.regimens import (
     knockdown,
@@ -140,6 +140,7 @@ __all__ = [
     "pretreat",
     "prune",
     "pulse",
+    "read_courses",
     "read_csv",
     "refine",
     "regimen",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 import xarray as xr
@@ -17,15 +17,16 @@ from pycellbox import views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
 from pycellbox.common.labels import counted, listed
-from pycellbox.common.options import checked, instance, optional, shown
+from pycellbox.common.options import checked, choice, instance, optional, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
 from pycellbox.data.hidden import with_nodes
+from pycellbox.data.transforms import as_measured, center_of
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
-from pycellbox.errors import DataWarning, ModelError, warn
+from pycellbox.errors import DataWarning, ModelError, OptionError, warn
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.identifiability import Identifiability, identifiability
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
@@ -36,6 +37,8 @@ from pycellbox.solving import states_of
 from pycellbox.summary import is_network, summary
 from pycellbox.times import of_same_kind, time_grid
 from pycellbox.unseen import turned, with_signs
+
+Scale: TypeAlias = Literal["fitted", "measured"]
 
 FORMAT = "pycellbox.Fit"
 FORMAT_VERSION = 2
@@ -196,6 +199,7 @@ class Fit:
         times: Any = None,
         interval: None = None,
         backend: BackendName = "auto",
+        scale: Scale = "fitted",
     ) -> xr.DataArray: ...
 
     @overload
@@ -206,9 +210,15 @@ class Fit:
         times: Any = None,
         interval: float,
         backend: BackendName = "auto",
+        scale: Scale = "fitted",
     ) -> xr.Dataset: ...
 
-    @checked(perturbation=INPUTS, interval=optional(INTERVAL), backend=BACKEND)
+    @checked(
+        perturbation=INPUTS,
+        interval=optional(INTERVAL),
+        backend=BACKEND,
+        scale=choice("fitted", "measured"),
+    )
     def predict(
         self,
         perturbation: xr.DataArray | xr.Dataset,
@@ -216,6 +226,7 @@ class Fit:
         times: Any = None,
         interval: float | None = None,
         backend: BackendName = "auto",
+        scale: Scale = "fitted",
     ) -> xr.DataArray | xr.Dataset:
         """Predict the response to perturbations, measured or not.
 
@@ -239,6 +250,9 @@ class Fit:
         backend : str
             A backend by name, or "auto": the backend of the fit where it is ready, else, with a
             warning, the best that is.
+        scale : {"fitted", "measured"}
+            That of the fit's data, on which the equations are, or that on which they were measured,
+            where these data are transformed: see `pycellbox.data.transformed`.
 
         Returns
         -------
@@ -288,7 +302,11 @@ class Fit:
         if "time" in predicted.dims and "time" in self._group("data").coords:
             predicted["time"].attrs.update(self._group("data")["time"].attrs)
         if interval is None:
+            if scale == "measured":
+                return cast(xr.DataArray, as_measured(predicted, data))
             return predicted
+        if scale == "measured" and center_of(data) is not None:
+            raise OptionError("predict: an interval is on the scale of the fit: scale='fitted'.")
         return self._with_interval(predicted, inputs, given, interval)
 
     def _with_interval(

@@ -11,6 +11,7 @@ import xarray as xr
 from pycellbox.common.arrays import unmasked
 from pycellbox.common.options import HORIZON, shown
 from pycellbox.data.cells import as_numbers
+from pycellbox.data.transforms import in_scale_of
 from pycellbox.data.units import meeting
 from pycellbox.errors import DataError, OptionError
 
@@ -51,7 +52,9 @@ def time_grid(horizon: float | None, times: Any = None) -> npt.NDArray[np.float6
 
 
 def of_same_kind(data: xr.Dataset, own: xr.Dataset, what: str) -> xr.Dataset:
-    """Return data in the fit's unit of time; refuse steady states where it has courses, or reverse.
+    """Return data in the fit's unit of time and on its scale.
+
+    Steady states are refused where it has courses, and the reverse.
 
     Raises
     ------
@@ -72,6 +75,10 @@ def of_same_kind(data: xr.Dataset, own: xr.Dataset, what: str) -> xr.Dataset:
             "measured by pcb.metrics."
         )
     try:
-        return meeting(data, own)
+        data = meeting(data, own)
     except DataError as error:
         raise DataError(f"{what} have times in another unit than the fit: {error}") from None
+    try:
+        return in_scale_of(data, own)
+    except DataError as error:
+        raise DataError(f"{what} have another scale than the fit: {error}") from None

@@ -134,7 +134,7 @@ def read_csv(
                 "conditions was given without nodes; tables that name their conditions need "
                 "neither, bare matrices need nodes."
             )
-        tables = {name: _labelled_frame(file) for name, file in files.items()}
+        tables = {name: labelled_frame(file) for name, file in files.items()}
         beside = Beside(None, None, time)
     else:
         names, arrays = _bare_matrices(files, nodes)
@@ -176,7 +176,7 @@ def read_perturbation(
     file = read_rows(PATH("path", path), header=nodes is None)
     table: Table
     if nodes is None:
-        table, beside = _labelled_frame(file), Beside(None, None, None)
+        table, beside = labelled_frame(file), Beside(None, None, None)
     else:
         names, arrays = _bare_matrices({"perturbation": file}, nodes)
         table = arrays["perturbation"]
@@ -212,7 +212,7 @@ def _numbers(
     return as_numbers(plain, describe)
 
 
-def _labelled_frame(file: Rows) -> pd.DataFrame:
+def labelled_frame(file: Rows) -> pd.DataFrame:
     """Read a table with a header as it stands: text columns as text, all others as numbers."""
     header = file.rows[0]
     _check_header(file)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
-from pycellbox.data import read_csv, validate
+from pycellbox.common.options import checked, choice, optional
+from pycellbox.data import read_courses, read_csv, transformed
+from pycellbox.data.transforms import TRANSFORMS, Transform
 
 FILES = Path(__file__).parent / "files"
 
@@ -48,8 +49,15 @@ def melanoma() -> xr.Dataset:
     )
 
 
-def lynx_hare() -> xr.Dataset:
+@checked(transform=optional(choice(*TRANSFORMS)))
+def lynx_hare(transform: Transform | None = None) -> xr.Dataset:
     """Read the pelts of hare and lynx in Canada, a classic of populations that cycle.
+
+    Parameters
+    ----------
+    transform : {"log", "log-center"}, optional
+        Take logarithms, with "log-center" minus their mean over both species, as
+        `pycellbox.data.transformed` does.
 
     Returns
     -------
@@ -71,26 +79,11 @@ def lynx_hare() -> xr.Dataset:
     >>> dict(pcb.datasets.lynx_hare().sizes)
     {'condition': 1, 'time': 91, 'node': 2}
     """
-    table = np.loadtxt(
-        FILES / "lynx_hare" / "lynx_hare_data.csv", delimiter=",", skiprows=1, encoding="utf-8-sig"
+    data = read_courses(
+        FILES / "lynx_hare" / "lynx_hare_data.csv", attrs={"transform": "thousands of pelts"}
     )
-    years = table[:, 0] - table[0, 0]
-    time = xr.Variable("time", years, {"units": "y"})
-    return validate(
-        xr.Dataset(
-            {
-                "perturbation": (("condition", "node"), np.zeros((1, 2))),
-                "response": (("condition", "time", "node"), table[None, :, 1:]),
-            },
-            {
-                "condition": ["Canada"],
-                "time": time,
-                "node": ["Hare", "Lynx"],
-                "node_kind": ("node", ["protein", "protein"]),
-            },
-            {"transform": "thousands of pelts"},
-        )
-    )
+    data["condition"] = ("condition", ["Canada"], data["condition"].attrs)
+    return data if transform is None else transformed(data, transform)
 
 
 #: By the name that the command line knows.

@@ -12,13 +12,32 @@ from pycellbox import baselines, ji, simulation
 from pycellbox.backends import get_backend
 from pycellbox.backends.julia.project import readiness
 from pycellbox.cli.tables import write_table
-from pycellbox.data import condition_labels, drugs_of, in_unit, pooled_sigma
+from pycellbox.data import (
+    as_measured,
+    condition_labels,
+    drugs_of,
+    in_unit,
+    pooled_sigma,
+    transformed,
+)
 from pycellbox.refinement import standard_errors
 from tests.fuzz.calls import Call
 from tests.support.problems import dataset
 
 _EULER = pcb.Euler(0.5)
 _STAGE = pcb.Stage(2)
+
+
+def _plain_courses(folder: Path) -> Path:
+    """Write a plain table of courses."""
+    path = folder / "courses.csv"
+    rows = [f"x,{m},{r},{t},1,2,0.1,0.2" for m in "ab" for r in (1, 2) for t in range(3)]
+    path.write_text("\n".join(["dish,mouse,rep,hours,A,B,A_sd,B_sd", *rows]))
+    return path
+
+
+def _positive(data: xr.Dataset) -> xr.Dataset:
+    return data.assign(response=np.abs(data["response"]) + 1)
 
 
 def _regimen(instruction=None, **given):
@@ -139,6 +158,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "fixed": [True, False],
                 "shape": (2,),
                 "prior": pcb.lognormal(1.0, 1.0),
+                "dims": "subject",
             },
         ),
         "Parameter.from_dict": (pcb.Parameter.from_dict, {"options": {"start": 1.0}}),
@@ -153,7 +173,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "where": (pcb.where, {"condition": [True, False], **two}),
         "predict": (
             fit.predict,
-            {"perturbation": u, "times": None, "interval": None, **numpy},
+            {"perturbation": u, "times": None, "interval": None, "scale": "measured", **numpy},
         ),
         "predict a course": (course_fit.predict, {"perturbation": u, "times": [1.0, 3.0], **numpy}),
         "fit a treated course": (pcb.fit, {"data": treated, "schedule": _STAGE, **options}),
@@ -384,6 +404,28 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "start_as_measured": (
             pcb.start_as_measured,
             {"nodes": None, "fitted": True, "conditions": None},
+        ),
+        "read_courses": (
+            pcb.read_courses,
+            {
+                "path": _plain_courses(folder),
+                "time": "hours",
+                "condition": "dish",
+                "subject": "mouse",
+                "replicate": "rep",
+                "species": ["A", "B"],
+                "sigma": {"A": "A_sd", "B": "B_sd"},
+                "time_units": "min",
+                "origin": 0.0,
+                "transform": "log",
+                "attrs": {"source": "nowhere"},
+            },
+        ),
+        "lynx_hare": (pcb.datasets.lynx_hare, {"transform": "log"}),
+        "transformed": (transformed, {"data": _positive(course), "transform": "log-center"}),
+        "as_measured": (
+            as_measured,
+            {"given": course["response"], "data": transformed(_positive(course), "log")},
         ),
         "in_unit": (in_unit, {"data": course, "unit": "min"}),
         "pooled_sigma": (pooled_sigma, {"data": twice, "by_time": False, "floor": 0.1}),
