@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import xarray as xr
 
 import pycellbox as pcb
-from pycellbox.models.declared import starts_of
 from pycellbox.models.model import model_from_dict, model_to_dict
 from pycellbox.numerics.shares import Shares
-from pycellbox.problem import parameter_dataset, structure_of
-from tests.support.equations import MODELS, courses, laid
-
-SUBJECTS = ["m1", "m2", "m1"]
-
-
-def differing(name, dims):
-    """A model of which every other parameter differs, or all, with data and parameters."""
-    model, data, _ = laid(name)
-    data = data.assign_coords(subject=("condition", SUBJECTS))
-    own = list(model.parameters)[:: 1 if name == "neural" else 2]
-    parameters = {
-        n: dataclasses.replace(one, dims=dims if n in own else None)
-        for n, one in model.parameters.items()
-    }
-    made = object.__new__(pcb.ODE)
-    pcb.ODE.__init__(
-        made, model.rates, model.states, parameters, model.observe, model.initial, model.inputs
-    )
-    structure, rng = structure_of(data, made), np.random.default_rng(3)
-    arrays = {}
-    for n, one in parameters.items():
-        values = starts_of(one, None, structure.layout[n].shape)
-        moved = values * rng.uniform(0.8, 1.2, values.shape) + 0.1
-        arrays[n] = np.where(one.held, values, moved)
-    return made, model, data, parameter_dataset(structure, arrays), structure
+from tests.support.equations import MODELS, SUBJECTS, courses, differing
 
 
 def of_condition(parameters, condition, subject):

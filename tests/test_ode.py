@@ -310,15 +310,6 @@ def test_what_has_no_value_names_equation_state_condition_and_time(rates, initia
     assert "condition number 1" in str(caught.value)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["julia"])
-def test_other_backends_say_that_they_cannot(backend):
-    if pcb.available_backends()[backend]:
-        pytest.skip(f"no {backend}")
-    with pytest.raises(pcb.PycellboxError, match="numpy"):
-        pcb.fit(measured(), sir(), backend=backend, progress=False)
-
-
 def test_pictures_of_courses_are_drawn():
     fit = pcb.fit(measured(), sir(), solver=pcb.RK4(0.5), **FIT)
     for draw in (pcb.plot.trajectories, pcb.plot.loss_history, pcb.plot.observed_against_predicted):

@@ -3,8 +3,9 @@ module PycellboxCoreSciMLExt
 
 using PycellboxCore
 using PycellboxCore:
-    Adaptive, AnyLoss, Coefficients, Course, DivergenceError, InputGradient, Inputs, Kernel, Lowering,
-    Loss, Model, SolverError, Stops, Structure, Treatment, TreatmentGradient, check_inputs,
+    Adaptive, AnyLoss, Coefficients, Course, DivergenceError, EquationReverse, EquationRun,
+    EquationSession, InputGradient, Inputs, Kernel, Lowering,
+    Loss, Model, Program, SolverError, Stops, Structure, Treatment, TreatmentGradient, add_seeds!, call!, check_inputs,
     coefficients!, drive!, each_jump, initial_state, keep_start!, load_coefficients!, loaded!, masked,
     moving, nodes, pack!, penalty, penalty_slope, pull_back!, pull_back_drive!, reverse_start!, rhs!,
     segment, set_off!, shifts, slope, start!, starts_of, unpack!, value, vjp_coefficients!, vjp_state!, write_moves!,
@@ -19,6 +20,7 @@ using SciMLSensitivity:
 include("network.jl")
 include("session.jl")
 include("gradient.jl")
+include("equations.jl")
 
 # The first gradient by Tsit5 and GaussAdjoint, compiled at installation where that solver is there:
 # with drugs and without, and with the transposes that Python's W is here.

@@ -72,13 +72,19 @@ function reverse_leg(session::AdaptiveSession{T}, leg::Leg, solution, seeds, min
         length_ = length(session.p) + (inputs === nothing ? 0 : 2 * length(adjoint))
         return reshape(dx0, size(adjoint)), zeros(T, length_)
     end
+    more, dp = adjoint_of(solution, session.solver, session.algorithm, leg.times, due, moving_)
+    return reshape(dx0 + more, size(adjoint)), dp
+end
+
+"Derivatives with respect to the state at the start and the parameter vector, of what is `due` at times."
+function adjoint_of(solution, solver::Adaptive, algorithm, times, due, moving_)
     seed!(out, u, p, t, i) = (vec(out) .= view(due, :, moving_[i]); nothing)
     more, dp = Base.invokelatest(
-        adjoint_sensitivities, solution, session.algorithm; t=leg.times[moving_], dgdu_discrete=seed!,
-        sensealg=sense_algorithm(session.solver), abstol=session.solver.atol,
-        reltol=session.solver.rtol, maxiters=session.solver.maxiters,
+        adjoint_sensitivities, solution, algorithm; t=times[moving_], dgdu_discrete=seed!,
+        sensealg=sense_algorithm(solver), abstol=solver.atol, reltol=solver.rtol,
+        maxiters=solver.maxiters,
     )
-    return reshape(dx0 + vec(collect(more)), size(adjoint)), vec(dp)
+    return vec(collect(more)), vec(dp)
 end
 
 "Write the derivatives with respect to u of a leg and to x₀; that with respect to the end of the leg before."

@@ -55,9 +55,8 @@ struct Leg
 end
 
 "The legs that lead through the requested times of a session."
-function legs(session::AdaptiveSession)
-    starts = starts_of(session.u)
-    stops = Stops(session.times, starts)
+legs(session::AdaptiveSession) = legs(Stops(session.times, starts_of(session.u)), starts_of(session.u))
+function legs(stops::Stops, starts)
     found, first = Leg[], 1
     for k in eachindex(stops.since)
         over = k == length(stops.since) || stops.begins[k] != 0
@@ -86,16 +85,20 @@ end
 function integrate(
     session::AdaptiveSession{T}, net::Network, p, leg::Leg, start; dense::Bool
 ) where {T}
-    times, solver = leg.times, session.solver
-    times[end] == 0 && return nothing
+    leg.times[end] == 0 && return nothing
     problem = ODEProblem(
         ode_function(net; one_condition=session.one_by_one),
-        session.one_by_one ? vec(start) : start, (zero(T), T(times[end])), p,
+        session.one_by_one ? vec(start) : start, (zero(T), T(leg.times[end])), p,
     )
+    return solve_leg(problem, session.solver, session.algorithm, leg; dense=dense)
+end
+
+function solve_leg(problem, solver::Adaptive, algorithm, leg::Leg; dense::Bool)
+    times = leg.times
     keep = dense ? (;) : (; saveat=times, dense=false, save_start=false)
     # The algorithm's package may have been loaded only just now, by its name: newer methods.
     solution = Base.invokelatest(
-        SciMLBase.solve, problem, session.algorithm; abstol=solver.atol, reltol=solver.rtol,
+        SciMLBase.solve, problem, algorithm; abstol=solver.atol, reltol=solver.rtol,
         maxiters=solver.maxiters, tstops=times[times .> 0], keep...,
     )
     SciMLBase.successful_retcode(solution) || throw(

@@ -74,7 +74,62 @@ function workload(drugs::Bool)
     return nothing
 end
 
+const Place = Ptr{Float64}
+
+"dx/dt = −x in place of generated code, and nothing of parameters: which programs it is, addresses tell."
+function decay(from::Int, to::Int, x, u, p, a, o1, o2, o3, w)
+    o1 == C_NULL && return nothing
+    for j in from:to
+        of = a != C_NULL ? a : x
+        unsafe_store!(o1, of == C_NULL ? 1.0 : -unsafe_load(of, j), j)
+    end
+    return nothing
+end
+
+"An equation of the user's own, by each solver."
+function equations_workload()
+    entry = @cfunction(
+        decay, Cvoid, (Int, Int, Place, Place, Place, Place, Place, Place, Place, Place)
+    )
+    one_, none, times = Int64[0], Int64[], [1.0, 2.0]
+    u, initial, y, weight = zeros(1, 1, 2), fill(NaN, 1, 2), ones(1, 2, 2), ones(1, 2, 2)
+    parameters, of_p, of_u, of_start = ones(1, 2), zeros(1, 2), zeros(0, 2, 1), zeros(1, 2)
+    out, residuals, jacobian, rows = zeros(1, 2, 2), zeros(4), zeros(1, 4), Int64[1 3; 2 4]
+    wish, found = zeros(Int64, 6), zeros(1)
+    at(array) = Int(pointer(array))
+    GC.@preserve one_ none times u initial y weight parameters of_p of_u of_start out residuals jacobian rows wish found begin
+        equation = python_equation("float64", 1, 1, (at(one_), 1), (at(none), 0), (at(none), 0))
+        for name in (:value, :transposed, :pull_back, :start, :start_back)
+            setfield!(equation, name, Program(entry, nothing, 0))
+        end
+        for solver in (fixed_step("Heun", 0.5), fixed_step("RK4", 0.5), Tsit5()), starts in (0, 1)
+            begins = [0.0]
+            GC.@preserve begins begin
+                session = on_errand(
+                    python_equation_session, equation, (2, 1), starts * at(begins),
+                    (at(u), 0, at(initial), at(parameters), at(y), at(weight)), (at(times), 2), solver,
+                    Loss("mse"),
+                )
+                wish .= (0, -1, 0, at(of_p), at(of_u), at(of_start))
+                on_errand(python_evaluate, session, at(wish), at(found))
+                wish .= (at(one_), 1, 1, 0, 0, 0)
+                on_errand(python_evaluate, session, at(wish), at(found))
+                on_errand(python_equation_states, session, at(out), at(found))
+                on_errand(
+                    python_equation_jacobian, session, at(residuals), at(jacobian), at(rows),
+                    (at(one_), 1),
+                )
+                python_fault(session, at(found))
+            end
+        end
+    end
+    return nothing
+end
+
 @compile_workload begin
     workload(true)
     workload(false)
+    equations_workload()
 end
+# Not to be run here: what it compiles is for the process at hand.
+precompile(python_program, (Equation{Float64}, String, String))

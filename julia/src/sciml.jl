@@ -61,7 +61,11 @@ const ALGORITHMS = Dict(
     "DP5" => (:OrdinaryDiffEqLowOrderRK, false),
     "Vern7" => (:OrdinaryDiffEqVerner, false),
     "Rodas5P" => (:OrdinaryDiffEqRosenbrock, true),
+    "Rodas4" => (:OrdinaryDiffEqRosenbrock, true),
+    "Rosenbrock23" => (:OrdinaryDiffEqRosenbrock, true),
     "TRBDF2" => (:OrdinaryDiffEqSDIRK, true),
+    "KenCarp4" => (:OrdinaryDiffEqSDIRK, true),
+    "Kvaerno5" => (:OrdinaryDiffEqSDIRK, true),
 )
 
 """
@@ -75,3 +79,6 @@ function ode_problem end
 
 # Made by the extension: the states at the times of a session made with an `Adaptive`.
 function states end
+
+# Of generated equations: states lie on the tape one time after the other, none is kept.
+stages(::EquationRun{<:Any,<:Adaptive}) = 1

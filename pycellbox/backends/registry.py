@@ -14,7 +14,7 @@ from pycellbox.backends import forks
 from pycellbox.backends.protocol import Backend
 from pycellbox.common.options import Value, checked, choice
 from pycellbox.errors import BackendError, BackendWarning, OptionError, warn
-from pycellbox.models import CellBox, Model
+from pycellbox.models import ODE, CellBox, Model
 
 BackendName: TypeAlias = Literal["auto", "numpy", "julia", "jax"]
 OLDEST_JAX = "0.6.2"
@@ -141,7 +141,8 @@ def get_backend(
     own : str, optional
         The backend of a fit, which "auto" means wherever it is ready.
     model : Model, optional
-        The equation. "auto" means NumPy where it is no ``CellBox``: Julia has networks alone.
+        The equation. "auto" means NumPy where it is neither a ``CellBox`` nor an ``ODE``, which
+        Julia has alone.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def get_backend(
             )
             return chosen
     if name == "auto":
-        return _choose(os.getpid()) if isinstance(model, CellBox | None) else _numpy()
+        return _choose(os.getpid()) if isinstance(model, CellBox | ODE | None) else _numpy()
     return _BACKENDS[name].make()
 
 

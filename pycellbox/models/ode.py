@@ -126,7 +126,7 @@ class ODE(Model):
     -----
     Equations are kept as a graph of operations: files keep that, and reading them runs none of the
     user's code. Time does not enter equations; a state with the equation ``"1"`` is time. Gradients
-    are exact; the NumPy and JAX backends solve them.
+    are exact, in every backend; Julia compiles the equations, and takes the least time by far.
 
     Examples
     --------

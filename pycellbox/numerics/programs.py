@@ -35,7 +35,9 @@ class Program:
         self.outputs, self.by_condition = tuple(outputs), frozenset(by_condition)
         if isinstance(summed, bool):
             summed = [summed] * len(self.outputs)
-        self.terms = [_terms(node) if s else None for node, s in zip(outputs, summed, strict=True)]
+        self.terms = [
+            terms_of(node) if s else None for node, s in zip(outputs, summed, strict=True)
+        ]
         needed: list[Node] = []
         for node, terms in zip(outputs, self.terms, strict=True):
             for _, term in [(1, node)] if terms is None else terms:
@@ -228,7 +230,7 @@ class Plan:
         return value.reshape(self._c, *(1,) * missing, *node.shape)
 
 
-def _terms(node: Node) -> list[tuple[int, Node]]:
+def terms_of(node: Node) -> list[tuple[int, Node]]:
     """Take a sum apart: signs and terms."""
     found, stack = [], [(1, node)]
     while stack:

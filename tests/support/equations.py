@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.models import Structure
 from pycellbox.models.declared import starts_of
-from pycellbox.problem import parameter_dataset
+from pycellbox.problem import parameter_dataset, structure_of
 
 TRUTH = {"N": 763.0, "beta": 1.7, "gamma": 0.45, "rho": 0.95, "I0": 1.0}
 SIR = {"S": "-beta*S*I/N", "I": "beta*S*I/N - gamma*I", "R": "gamma*I"}
@@ -108,3 +110,28 @@ def measured():
     x = pcb.solve(model, p, data["perturbation"], solver=pcb.RK4(0.1), times=times)
     data["response"][...] = x.sel(node=["cases"]).values
     return data
+
+
+SUBJECTS = ["m1", "m2", "m1"]
+
+
+def differing(name, dims):
+    """A model of which every other parameter differs, or all, with data and parameters."""
+    model, data, _ = laid(name)
+    data = data.assign_coords(subject=("condition", SUBJECTS))
+    own = list(model.parameters)[:: 1 if name == "neural" else 2]
+    parameters = {
+        n: dataclasses.replace(one, dims=dims if n in own else None)
+        for n, one in model.parameters.items()
+    }
+    made = object.__new__(pcb.ODE)
+    pcb.ODE.__init__(
+        made, model.rates, model.states, parameters, model.observe, model.initial, model.inputs
+    )
+    structure, rng = structure_of(data, made), np.random.default_rng(3)
+    arrays = {}
+    for n, one in parameters.items():
+        values = starts_of(one, None, structure.layout[n].shape)
+        moved = values * rng.uniform(0.8, 1.2, values.shape) + 0.1
+        arrays[n] = np.where(one.held, values, moved)
+    return made, model, data, parameter_dataset(structure, arrays), structure

@@ -10,6 +10,8 @@ struct PythonSession{S,P,G}
     gradient::G
 end
 
+release!(s::PythonSession) = release!(s.session)
+
 """
     python_session(dtype, structure, sizes, addresses, times, solver, loss, parameters, gradient)
 
@@ -53,7 +55,7 @@ Free the buffers of sessions that nobody uses any more, at once, and collect the
 worth it.
 """
 function python_release(sessions)
-    foreach(s -> release!(s.session), sessions)
+    foreach(release!, sessions)
     Base.gc_live_bytes() > ALIVE[] + SPARE || return nothing
     GC.gc(true)
     ALIVE[] = Base.gc_live_bytes()

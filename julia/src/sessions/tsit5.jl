@@ -71,7 +71,7 @@ function _evaluate!(
         Gradient && clear!(session.backward[1])
         return 0.0
     end
-    count_ = first_times(run.stops, prefix)
+    count_ = last_stop(run.stops, prefix)
     times = prefix === nothing ? length(run.stops.times) : Int(prefix)
     entries = max(sum(row -> session.measured[times, row], index), 1)
     begin!(run, parameters, index, Gradient)

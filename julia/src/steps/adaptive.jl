@@ -20,12 +20,22 @@ function AdaptiveBlock(
 end
 
 """
+An integration with one step size for all conditions. It has the `solver`, the `sizes` of the steps
+made, and of the step control `longest`, `largest`, `h`, `attempts` and `began`; `attempt!(run, h)` tries
+a step, `accepted!(run)` follows one that is taken, `first_step!(run, stop)` begins.
+"""
+abstract type AdaptiveRun end
+
+"What is due when a step has been taken; by default nothing."
+accepted!(run::AdaptiveRun) = nothing
+
+"""
 What all integrations of a problem with [`Tsit5`](@ref) share.
 
 The blocks lie one after the other in `blocks`; the first `used` of them have conditions, and
 `threads` threads take a range of them each.
 """
-mutable struct Ensemble{T,E,U<:Inputs{T},B}
+mutable struct Ensemble{T,E,U<:Inputs{T},B} <: AdaptiveRun
     lowering::Lowering
     network::Network{T,E}
     solver::Tsit5
@@ -169,7 +179,7 @@ function check_reach(run::Ensemble, count::Int)
     )
 end
 
-function advance!(run::Ensemble, start::Float64, stop::Float64)
+function advance!(run::AdaptiveRun, start::Float64, stop::Float64)
     stop == start && return nothing  # a first requested time of 0
     now = start
     run.h == 0.0 && (run.h = first_step!(run, stop))
@@ -185,6 +195,7 @@ function advance!(run::Ensemble, start::Float64, stop::Float64)
         error = attempt!(run, h)
         if error <= 1
             push!(run.sizes, h)
+            accepted!(run)
             now = last ? stop : now + h
             grown = h * step_factor(error)
             # A step cut short to meet a requested time says nothing against a longer one.
@@ -197,7 +208,7 @@ function advance!(run::Ensemble, start::Float64, stop::Float64)
     return nothing
 end
 
-function guard!(run::Ensemble, h, now, stop)
+function guard!(run::AdaptiveRun, h, now, stop)
     check_interrupt()
     run.attempts += 1
     run.attempts > run.solver.max_steps && throw(

@@ -145,9 +145,9 @@ function since_last(stops::Stops, k)
     return fresh ? stops.since[k] : stops.since[k] - stops.since[k - 1]
 end
 
-"The stops up to the `prefix`-th requested time; all of them for `nothing`."
-first_times(stops::Stops, ::Nothing) = length(stops.since)
-function first_times(stops::Stops, prefix::Integer)
+"Number of the stop at the `prefix`-th requested time; of the last one for `nothing`."
+last_stop(stops, ::Nothing) = length(stops.asked)
+function last_stop(stops, prefix::Integer)
     1 <= prefix <= length(stops.times) || throw(
         SolverError("prefix=$prefix; there are $(length(stops.times)) times to take it from.")
     )
@@ -195,10 +195,7 @@ nsteps(grid::Grid) = grid.steps_at[end]
 first_times(grid::Grid, ::Nothing) = grid
 function first_times(grid::Grid, prefix::Integer)
     prefix == length(grid.times) && return grid
-    1 <= prefix <= length(grid.times) || throw(
-        SolverError("prefix=$prefix; there are $(length(grid.times)) times to take it from.")
-    )
-    stops = 1:findfirst(==(prefix), grid.asked)
+    stops = 1:last_stop(grid, prefix)
     return Grid(
         grid.times[1:prefix], grid.steps_at[stops], grid.h[stops], grid.asked[stops],
         grid.begins[stops],

@@ -8,6 +8,7 @@ import numpy as np
 
 from pycellbox.backends.julia import runtime
 from pycellbox.backends.julia.calls import address, call
+from pycellbox.backends.julia.expressed import ExpressedCourse, JuliaExpressedSession, solution
 from pycellbox.backends.julia.objects import (
     default_gradient,
     in_order,
@@ -19,6 +20,8 @@ from pycellbox.backends.julia.session import JuliaSession
 from pycellbox.backends.julia.treatments import JuliaTreatment
 from pycellbox.errors import BackendError
 from pycellbox.models import Structure
+from pycellbox.numerics.expressed import Expressed
+from pycellbox.numerics.lowering import equations_of
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
@@ -61,6 +64,15 @@ class JuliaBackend:
         """See `pycellbox.backends.protocol.Backend.solve`."""
         if why := self.supports(solver, treated=treatment is not None):
             raise BackendError(why)
+        equations = equations_of(structure)
+        if isinstance(equations, Expressed):
+            times = times[-1:] if solver.steady else times
+            through = solver.through_time
+            gradient = default_gradient(through)
+            held = ExpressedCourse(
+                self._core, equations, through, gradient, perturbation, times, treatment
+            )
+            return solution(held, parameters)
         dtype, (c, n) = perturbation.dtype, perturbation.shape
         laid = julia_structure(self._core, structure)
         chosen = julia_solver(self._core, solver, default_gradient(solver))
@@ -106,9 +118,14 @@ class JuliaBackend:
 
     def session(
         self, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
-    ) -> JuliaSession:
+    ) -> JuliaSession | JuliaExpressedSession:
         """See `pycellbox.backends.protocol.Backend.session`."""
         chosen = default_gradient(solver) if gradient is None else gradient
         if why := why_not(solver, chosen, treated=problem.treatment is not None):
             raise BackendError(why)
+        equations = equations_of(problem.structure)
+        if isinstance(equations, Expressed):
+            through = solver.through_time
+            chosen = default_gradient(through) if solver.steady else chosen
+            return JuliaExpressedSession(self._core, problem, equations, through, loss, chosen)
         return JuliaSession(self._core, problem, solver, loss, chosen, self.solve)

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from pycellbox.backends.julia.calls import address, call, call_locked
 from pycellbox.errors import BackendError
 from pycellbox.models import CellBox, Structure
+from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Adaptive, Gradient, Solver, SteadyState, Tsit5
 
@@ -20,6 +21,21 @@ _ADJOINTS = {
     "quadrature": "quadrature",
     "forward": "forward",
 }
+
+
+# Julia's sessions of which Python's counterpart is gone.
+_GONE: list[Any] = []
+
+
+def released(session: Any = None) -> tuple[Any, ...]:
+    """Note that a session is of no use any more, or return all that have not been freed."""
+    gone = []
+    if session is not None:
+        _GONE.append(session)
+    else:
+        while _GONE:
+            gone.append(_GONE.pop())
+    return tuple(gone)
 
 
 def default_gradient(solver: Solver) -> Gradient:
@@ -39,8 +55,8 @@ def julia_structure(core: Any, structure: Structure) -> Any:
     """Lay the model over the nodes in Julia; raises BackendError for another than `CellBox`."""
     if not isinstance(structure.model, CellBox):
         raise BackendError(
-            f"the julia backend has the equation of CellBox, not {structure.model.equation}; use "
-            "backend='numpy' for a model of your own."
+            "the julia backend has the equations of CellBox and pcb.ODE, not "
+            f"{structure.model.equation}; use backend='numpy' for a class of your own."
         )
     is_drug = np.ascontiguousarray(structure.is_drug, dtype=np.uint8)
     mask = np.ascontiguousarray(structure.mask, dtype=np.uint8)
@@ -110,3 +126,12 @@ def julia_solver(core: Any, solver: Solver, gradient: Gradient) -> Any:
             _ADJOINTS[gradient],
         )
     return call_locked(core.fixed_step, type(solver).__name__, solver.dt)
+
+
+def julia_loss(core: Any, loss: Loss | None) -> Any:
+    """Return Julia's counterpart of a loss; of none, what hands weights on as derivatives."""
+    return (
+        call_locked(core.HandOn)
+        if loss is None
+        else call_locked(core.python_loss, loss.name, loss.delta)
+    )

@@ -16,7 +16,7 @@ from pycellbox.backends.julia.calls import (
     located,
     row_numbers,
 )
-from pycellbox.backends.julia.objects import julia_solver, julia_structure
+from pycellbox.backends.julia.objects import julia_loss, julia_solver, julia_structure, released
 from pycellbox.backends.julia.training import JuliaTrainingRun
 from pycellbox.backends.julia.treatments import JuliaTreatment
 from pycellbox.backends.protocol import TrainingPlan
@@ -27,16 +27,6 @@ from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver
-
-# Julia's sessions of which Python's counterpart is gone.
-_GONE: list[Any] = []
-
-
-def _left_behind() -> tuple[Any, ...]:
-    gone = []
-    while _GONE:
-        gone.append(_GONE.pop())
-    return tuple(gone)
 
 
 class JuliaSession:
@@ -66,7 +56,7 @@ class JuliaSession:
         u, y, w = self._shared
         times = np.ascontiguousarray(problem.times, dtype=np.float64)
         self._structure = julia_structure(core, structure)
-        call_locked(core.python_release, _left_behind())
+        call_locked(core.python_release, released())
         self._treatment: JuliaTreatment | None = None
         if problem.treatment is not None:
             self._treatment = JuliaTreatment(core, self._structure, solver, problem.treatment)
@@ -79,14 +69,14 @@ class JuliaSession:
             (given, address(y), address(w)),
             (address(times), times.size),
             julia_solver(core, solver, gradient),
-            call_locked(core.python_loss, loss.name, loss.delta),
+            julia_loss(core, loss),
             tuple(address(v) for v in self._parameters.values()),
             tuple(address(v) for v in self._gradient.values()),
         )
         # Address and number of rows, the prefix, three addresses; what comes of them.
         self._wish, self._value = np.zeros(6, np.int64), np.zeros(1)
         # Not there and then: an object may go in any thread, and while Julia is at work.
-        weakref.finalize(self, _GONE.append, self._session)
+        weakref.finalize(self, released, self._session)
         places = (self._session, address(self._wish), address(self._value))
         self._to_value = Errand(core.python_write_value, *places)
         self._to_gradient = Errand(core.python_write_value_and_gradient, *places)

@@ -1,0 +1,104 @@
+"""Expressions printed as Julia source, from a fixed list of operations and numbers alone.
+
+A program reads the states x, inputs u and parameters p of a condition and an adjoint a, and writes
+to up to three places o1, o2, o3. Small ones are straight-line code, in which what is computed twice
+is a variable; large ones are loops over arrays, which compile in a time that does not grow with
+them. Names of users do not enter: symbols are places in x, u, p and a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pycellbox.backends.julia.loops import Loops
+from pycellbox.backends.julia.scalars import Scalars, TooLongError
+from pycellbox.graph import Node
+
+MOST_STATEMENTS = 1500
+"""Of straight-line code; beyond, compiling it takes longer than it ever saves."""
+
+ARRAYS = ("x", "u", "p", "a", "o1", "o2", "o3")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where an expression is written.
+
+    Attributes
+    ----------
+    node : Node
+    array : {"o1", "o2", "o3"}
+    offset : int
+        Of its first entry.
+    added : bool
+        Whether it is added to what is there.
+    """
+
+    node: Node
+    array: str
+    offset: int = 0
+    added: bool = False
+
+
+def source(
+    outputs: Sequence[Output],
+    places: Mapping[str, tuple[str, int]],
+    sizes: Mapping[str, int],
+    dtype: str,
+    loops: bool | None = None,
+) -> str:
+    """Return a program as Julia source: a function, and what Julia hands to who asks for it.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+    places : mapping of str to (str, int)
+        For each symbol its array and the offset of its first entry.
+    sizes : mapping of str to int
+        Entries of each array for one condition.
+    dtype : {"float64", "float32"}
+    loops : bool, optional
+        Whether it consists of loops; by default where straight-line code would be too long.
+    """
+    body: list[str] | None = None
+    constants: list[str] = []
+    room = 0
+    if not loops:
+        try:
+            most = MOST_STATEMENTS if loops is None else None
+            body = Scalars(places, dtype, most).body(outputs)
+        except TooLongError:
+            pass
+    if body is None:
+        made = Loops(places, dtype)
+        body = made.body(outputs)
+        constants, room = made.constants, made.room
+    number = "Float64" if dtype == "float64" else "Float32"
+    arrays = (*ARRAYS, "w")
+    bases = [f"i{array} = (j - 1) * {sizes.get(array, 0)}" for array in ARRAYS]
+    lines = [
+        *constants,
+        f"const P = Ptr{{{number}}}",
+        f"function program!(from, to, {', '.join(arrays)})",
+        "    @inbounds for j in from:to",
+        *(f"        {line}" for line in (*bases, *body)),
+        "    end",
+        "    return nothing",
+        "end",
+        f"entry(from::Int, to::Int, {', '.join(f'{a}::P' for a in arrays)}) =",
+        f"    program!(from, to, {', '.join(f'At({a})' for a in arrays)})",
+        f"const ADDRESS = @cfunction(entry, Cvoid, (Int, Int{', P' * len(arrays)}))",
+        f"Program(ADDRESS, program!, {room})",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def straight(outputs: Sequence[Output], places: Any, sizes: Any, dtype: str) -> str | None:
+    """Return a program as straight-line code; None where that is too long."""
+    try:
+        Scalars(places, dtype, MOST_STATEMENTS).body(outputs)
+    except TooLongError:
+        return None
+    return source(outputs, places, sizes, dtype, loops=False)
