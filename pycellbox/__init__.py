@@ -27,6 +27,7 @@ from pycellbox.data.regimens import (
     washout,
 )
 from pycellbox.ending import Ending
+from pycellbox.ensembles import Ensemble, ensemble
 from pycellbox.errors import (
     BackendError,
     BackendWarning,
@@ -87,6 +88,7 @@ __all__ = [
     "DataWarning",
     "DivergenceError",
     "Ending",
+    "Ensemble",
     "Euler",
     "Evaluation",
     "FileWarning",
@@ -118,6 +120,7 @@ __all__ = [
     "available_backends",
     "datasets",
     "drive",
+    "ensemble",
     "environment",
     "exp",
     "expit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,8 @@ from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import read_datasets
 from pycellbox.ending import Ending
+from pycellbox.ensembles.result import FORMAT as FORMAT_OF_ENSEMBLES
+from pycellbox.ensembles.result import Ensemble
 from pycellbox.errors import ResultFileError
 from pycellbox.problem import levelled, parameter_arrays, structure_of
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
@@ -30,8 +33,8 @@ _TOLD: dict[str, type | tuple[type, ...]] = {
 
 
 @checked(path=PATH)
-def load(path: str | Path) -> Fit:
-    """Read a fit written by `Fit.save`; it predicts to the same bits.
+def load(path: str | Path) -> Any:
+    """Read a fit written by `Fit.save`, or an ensemble by `Ensemble.save`, with the same bits.
 
     Parameters
     ----------
@@ -40,7 +43,7 @@ def load(path: str | Path) -> Fit:
 
     Returns
     -------
-    Fit
+    Fit or Ensemble
         As it was saved.
 
     Raises
@@ -50,7 +53,8 @@ def load(path: str | Path) -> Fit:
     """
     groups = read_datasets(path)
     attrs = groups.get("", xr.Dataset()).attrs
-    if attrs.get("format") != FORMAT:
+    ensemble = attrs.get("format") == FORMAT_OF_ENSEMBLES and "members" in groups
+    if attrs.get("format") != FORMAT and not ensemble:
         raise ResultFileError(
             f"{path} is a NetCDF file, but not one that Fit.save wrote; datasets are read with "
             "pcb.open_data."
@@ -68,9 +72,11 @@ def load(path: str | Path) -> Fit:
             raise ResultFileError(f"{path} lacks the group(s) {', '.join(missing)}: it is damaged.")
         if version == 1:
             _to_version_2(groups)
+        members = groups.pop("members") if ensemble else None
+        attrs["format"] = FORMAT
         fit = Fit(xr.DataTree.from_dict(groups))
         _check_whole(fit)
-        return fit
+        return fit if members is None else Ensemble(fit, members)
     except ResultFileError:
         raise
     except Exception as error:  # whatever else than a fit can be in a file

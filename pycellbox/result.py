@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.identifiability import Identifiability, identifiability
 from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
 from pycellbox.intervals import INTERVAL, Screen
+from pycellbox.models import Structure
 from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.solving import states_of
@@ -277,18 +278,46 @@ class Fit:
         NumericsWarning
             Conditions do not settle; see `SteadyState`.
         """
-        data, parameters = self._group("data"), self._group("parameters")
-        given = meeting(with_nodes(perturbation, self.model.own_nodes), data)
-        structure = structure_of(data, self.model, given)  # the kinds of the fit count
-        inputs = self._known(inputs_of(given, structure, np.dtype(self.recipe.dtype)))
+        given = meeting(with_nodes(perturbation, self.model.own_nodes), self._group("data"))
+        structure, inputs = self._laid(given)
         u = given["perturbation"] if isinstance(given, xr.Dataset) else given
-        doubt_extrapolation(u, data)
+        doubt_extrapolation(u, self._group("data"))
+        signs = self._provenance.get("estimate", {}).get("unseen_signs", {})
+        parameters = self._group("parameters")
+        predicted = self._solved(parameters, signs, structure, inputs, times, backend)
+        if interval is None:
+            if scale == "measured":
+                return cast(xr.DataArray, as_measured(predicted, self._group("data")))
+            return predicted
+        if scale == "measured" and center_of(self._group("data")) is not None:
+            raise OptionError("predict: an interval is on the scale of the fit: scale='fitted'.")
+        return self._with_interval(predicted, inputs, given, interval)
+
+    def _laid(self, given: xr.DataArray | xr.Dataset) -> tuple[Structure, Inputs]:
+        """Return what was done to conditions, and the structure of the fit for them."""
+        structure = structure_of(self._group("data"), self.model, given)  # the fit's kinds count
+        return structure, self._known(inputs_of(given, structure, np.dtype(self.recipe.dtype)))
+
+    def _solved(
+        self,
+        parameters: xr.Dataset,
+        signs: Mapping[str, float],
+        structure: Structure,
+        inputs: Inputs,
+        times: Any,
+        backend: BackendName,
+    ) -> xr.DataArray:
+        """Solve the equation at parameters of this fit or of a member of its ensemble.
+
+        ``signs`` are those of the doses of drugs that were not seen.
+        """
+        data = self._group("data")
         solver, horizon = self.solver, self.horizon
         if times is not None:
             solver, horizon = solver.through_time, None
         elif horizon is None:
             times = data["time"].values
-        inputs, sign = turned(inputs, structure, self._provenance)
+        inputs, sign = turned(inputs, structure, signs)
         predicted = states_of(
             structure,
             parameter_arrays(structure, parameters, self.recipe.dtype),
@@ -299,15 +328,9 @@ class Fit:
             backend=get_backend(backend, self.backend, self.model),
         )
         predicted = with_signs(predicted, sign)
-        if "time" in predicted.dims and "time" in self._group("data").coords:
-            predicted["time"].attrs.update(self._group("data")["time"].attrs)
-        if interval is None:
-            if scale == "measured":
-                return cast(xr.DataArray, as_measured(predicted, data))
-            return predicted
-        if scale == "measured" and center_of(data) is not None:
-            raise OptionError("predict: an interval is on the scale of the fit: scale='fitted'.")
-        return self._with_interval(predicted, inputs, given, interval)
+        if "time" in predicted.dims and "time" in data.coords:
+            predicted["time"].attrs.update(data["time"].attrs)
+        return predicted
 
     def _with_interval(
         self, predicted: xr.DataArray, inputs: Inputs, given: Any, interval: float
@@ -327,7 +350,7 @@ class Fit:
 
     @cached_property
     def _screen(self) -> Screen:
-        """Its nodes at their optimum once more."""
+        """Of an estimated fit, its nodes at their optimum once more."""
         data = self._group("data")
         rows = data["role"].values == "train"
         return Screen(

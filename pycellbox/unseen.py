@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -21,7 +20,7 @@ from pycellbox.problem import Array
 
 
 def turned(
-    inputs: Inputs, structure: Structure, provenance: Mapping[str, Any]
+    inputs: Inputs, structure: Structure, signs: Mapping[str, float]
 ) -> tuple[Inputs, Array]:
     """Turn doses of drugs that a fit has not seen to the sign that it takes them for.
 
@@ -31,8 +30,8 @@ def turned(
     ----------
     inputs : Inputs
     structure : Structure
-    provenance : mapping
-        Of the fit.
+    signs : mapping of str to float
+        By drug, of those that the fit has not seen.
 
     Returns
     -------
@@ -40,7 +39,6 @@ def turned(
     sign : ndarray, (c, n)
         By which states are to be multiplied.
     """
-    signs = provenance.get("estimate", {}).get("unseen_signs", {})
     sign = np.ones_like(inputs.perturbation)
     if not signs:
         return inputs, sign[:, structure.known]

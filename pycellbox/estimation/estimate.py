@@ -96,6 +96,7 @@ def estimate(
     parts: Parts | None = None,
     strengths: Mapping[str, float] | None = None,
     phenotypes: Mapping[str, float] | None = None,
+    own: Array | None = None,
 ) -> Estimate:
     """Estimate nodes, strengths included.
 
@@ -115,6 +116,8 @@ def estimate(
         By default all.
     strengths, phenotypes : mapping of str to float, optional
         Those of an `Estimate`, instead of strengths that the screen chooses.
+    own : ndarray, (m,), optional
+        Likewise, by what factor each node is penalized more.
     """
     m, parts = outputs.shape[1], parts or Parts()
     read = np.zeros(m, dtype=bool) if read is None else read
@@ -123,7 +126,9 @@ def estimate(
     design = Design.of(doses, outputs[:, acted], parts, classes)
     given = doses[:, design.seen]
     nodes = Nodes(design(doses), outputs[:, acted], weights[:, acted])
-    first = _optimum(nodes, design.kinds, given, parts, strengths)
+    first = _optimum(
+        nodes, design.kinds, given, parts, strengths, None if own is None else own[acted]
+    )
     V, pooled = of_all_drugs(design.effects(nodes.theta[:, :-1]), design)
 
     made = {name: np.zeros(m) for name in ("common", "point", "ranges", "own", "thresholds")}
@@ -137,9 +142,11 @@ def estimate(
         states = x @ basis
         kinds = np.repeat([PROTEINS, COMMON], [basis.shape[1], int(parts.common)])
         columns = [states, treated(doses)[:, None]] if parts.common else [states]
-        own = Nodes(np.concatenate(columns, axis=1), outputs[:, read], weights[:, read])
-        second = _optimum(own, kinds, given, parts, phenotypes)
-        between[np.ix_(read, acted)] = own.theta[:, : basis.shape[1]] @ basis.T
+        phenotype_nodes = Nodes(np.concatenate(columns, axis=1), outputs[:, read], weights[:, read])
+        second = _optimum(
+            phenotype_nodes, kinds, given, parts, phenotypes, None if own is None else own[read]
+        )
+        between[np.ix_(read, acted)] = phenotype_nodes.theta[:, : basis.shape[1]] @ basis.T
         _put(made, read, second, kinds)
     return Estimate(
         design=design,
@@ -196,9 +203,10 @@ def _optimum(
     doses: Array,
     parts: Parts,
     known: Mapping[str, float] | None = None,
+    own: Array | None = None,
 ) -> Criterion:
     """Take nodes to the optimum for strengths that are known, or that the screen chooses."""
-    criterion = Criterion(nodes, kinds, doses, parts)
+    criterion = Criterion(nodes, kinds, doses, parts, own)
     if known:
         criterion(dict(known))
     else:

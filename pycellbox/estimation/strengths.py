@@ -58,6 +58,8 @@ class Criterion:
         Of drugs that are given.
     parts : Parts
         Whether nodes have operating points, and whether the loss is robust.
+    own : ndarray, (m,), optional
+        By what factor each node is penalized more than the others, if that is known.
 
     Attributes
     ----------
@@ -69,7 +71,14 @@ class Criterion:
         Those of the last evaluation.
     """
 
-    def __init__(self, nodes: Nodes, kinds: Array, doses: Array, parts: Parts) -> None:
+    def __init__(
+        self,
+        nodes: Nodes,
+        kinds: Array,
+        doses: Array,
+        parts: Parts,
+        own: Array | None = None,
+    ) -> None:
         self.nodes, self.kinds = nodes, kinds
         chosen = [*kinds, "range", *(["operating_point"] if parts.operating_point else [])]
         order = list(PRIORS)
@@ -78,8 +87,8 @@ class Criterion:
         self.leaves_out = by_leaving_out(doses)
         self._number: float | None = None
         self.strengths: dict[str, float] = {}
-        self.own = np.zeros(len(nodes.theta))
-        if self.leaves_out:
+        self.own = np.zeros(len(nodes.theta)) if own is None else np.log(own)
+        if self.leaves_out and own is None:
             self.own = own_strengths(nodes, kinds, self._counted)
         if parts.robust:
             medians = {name: PRIORS[base(name)].median for name in self.names}

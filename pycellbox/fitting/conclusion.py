@@ -63,7 +63,8 @@ def conclusion(
     if structure.levels:
         inputs = inputs.at(parameters[LEVEL])
     structure, parameters = structure.plain, {k: v for k, v in parameters.items() if k != LEVEL}
-    inputs, sign = turned(inputs, structure, provenance)
+    signs = provenance.get("estimate", {}).get("unseen_signs", {})
+    inputs, sign = turned(inputs, structure, signs)
     predicted = states_of(
         structure, parameters, inputs.astype(recipe.dtype), grid, steady, solver=solver,
         backend=backend,

@@ -103,10 +103,11 @@ def estimated(
     *,
     robust: bool,
     rng: np.random.Generator,
+    **known: Any,
 ) -> Estimated | str:
     """Estimate the nodes of some of the conditions, or say why that cannot be.
 
-    Rates are per time scale.
+    Rates are per time scale. Of screens the strengths may be ``known``, as `estimate` takes them.
     """
     part = problem.rows(train)
     if why := obstacle(part):
@@ -114,7 +115,7 @@ def estimated(
     drugs = problem.structure.is_drug
     if part.steady:
         classes = data["group"].values[drugs].astype(str) if "group" in data.variables else None
-        screen = estimate_of(part, classes=classes, robust=robust)
+        screen = estimate_of(part, classes=classes, robust=robust, **known)
         design = screen.design
     else:
         courses, design = estimate_of_courses(clock.problem(part))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from pycellbox.intervals.screens import Screen
-from pycellbox.intervals.spreads import INTERVAL, Spreads
+from pycellbox.intervals.spreads import INTERVAL, Calibration, Spreads
 
-__all__ = ["INTERVAL", "Screen", "Spreads"]
+__all__ = ["INTERVAL", "Calibration", "Screen", "Spreads"]

@@ -62,6 +62,12 @@ class Screen:
         with np.errstate(invalid="ignore"):  # of drugs that nobody measured nothing is known
             self._noise_of_drugs = squares.sum(axis=0) / measured.sum(axis=0)
 
+    @property
+    def known(self) -> dict[str, Any]:
+        """All strengths, as `estimate` takes them."""
+        found = self._found
+        return {"strengths": found.strengths, "phenotypes": found.phenotypes, "own": found.own}
+
     @cached_property
     def _spreads(self) -> tuple[Spread, ...]:
         """Of nodes on which drugs act, and of phenotypes that are read from these."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import xarray as xr
@@ -24,10 +25,13 @@ class Calibration:
         Of errors over their standard deviations, without sign.
     said : str
         Which errors these are.
+    normal : bool
+        Whether errors are taken to be those of a normal distribution, whatever the sizes.
     """
 
     sizes: Array
     said: str
+    normal: bool = False
 
     def reach(self, share: float) -> float:
         """Return by how many standard deviations a share of the errors is at most off.
@@ -35,6 +39,8 @@ class Calibration:
         With one more error than there are, which may be of any size, as in conformal prediction:
         infinite where there are too few for the share.
         """
+        if self.normal:
+            return NormalDist().inv_cdf((1 + share) / 2)
         count = self.sizes.size
         rank = int(np.ceil(share * (count + 1)))
         return float(np.sort(self.sizes)[rank - 1]) if rank <= count else float("inf")

@@ -432,6 +432,17 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "open_data": (pcb.open_data, {"path": written}),
         "save_data": (pcb.save_data, {"dataset": data, "path": folder / "copy.nc"}),
         "load": (pcb.load, {"path": open_fit}),
+        "ensemble": (
+            pcb.ensemble,
+            {
+                "data": fit,
+                "members": 2,
+                "resample": None,
+                "seed": 0,
+                "progress": False,
+                **numpy,
+            },
+        ),
         "LM": (pcb.LM, {"tolerance": 1e-6}),
         "Grow": (
             pcb.Grow,

@@ -1,0 +1,159 @@
+"""`ensemble`: fit, draw the data again, fit again, many times."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pycellbox import many
+from pycellbox.backends import BACKEND, BackendName
+from pycellbox.common.files import PATH
+from pycellbox.common.labels import counted
+from pycellbox.common.options import SEED, checked, choice, flag, instance, integer, optional
+from pycellbox.ensembles.members import Setting, member
+from pycellbox.ensembles.resampling import Resample
+from pycellbox.ensembles.result import Ensemble
+from pycellbox.ensembles.store import Store
+from pycellbox.errors import NumericsWarning, PycellboxError, warn
+from pycellbox.fitting import fit
+from pycellbox.fitting.progress import Progress
+from pycellbox.models import Model
+from pycellbox.recipe import Recipe
+from pycellbox.result import Fit
+
+
+@checked(
+    data=instance(xr.Dataset | Fit, "a dataset, or a fit of one"),
+    members=integer(2, 100_000),
+    resample=optional(choice("conditions", "residuals")),
+    seed=SEED,
+    executor=optional(many.EXECUTOR),
+    store=optional(PATH),
+    backend=BACKEND,
+    progress=flag(),
+)
+def ensemble(
+    data: xr.Dataset | Fit,
+    model: Model | Recipe | None = None,
+    *,
+    members: int = 50,
+    resample: Resample | None = "conditions",
+    seed: int = 0,
+    executor: Executor | None = None,
+    store: str | os.PathLike[str] | None = None,
+    backend: BackendName = "auto",
+    progress: bool = True,
+) -> Ensemble:
+    """Fit data, and fit them again as if the experiment had been made once more, many times.
+
+    Parameters
+    ----------
+    data : Dataset or Fit
+        What `pycellbox.fit` takes; or a fit, which is not made again.
+    model : Model or Recipe, optional
+        As of `pycellbox.fit`; none with a fit.
+    members : int
+        How many times.
+    resample : {"conditions", "residuals"} or None
+        What is drawn again, with replacement: conditions, replicates together; within each node the
+        residuals of the fit, which are added to its predictions; or nothing, so that members differ
+        by their seeds alone.
+    seed : int
+        Of the draws. Member k is the same whatever carries it out.
+    executor : Executor, optional
+        Of ``concurrent.futures``, or one like it (``client.get_executor()`` of Dask), which fits
+        the members. None: here, one after the other.
+    store : path, optional
+        A folder to which each member is written once it is fitted. A call with the same data and
+        options goes on where another one was stopped.
+    backend : str
+        As of `pycellbox.fit`; of each member.
+    progress : bool
+        Show how many members are fitted.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    OptionError, DataError, ModelError
+        Something given does not fit.
+    ResultFileError
+        The store holds the members of other data or options, or cannot be written.
+    PycellboxError
+        Fewer than two members could be fitted.
+
+    Warns
+    -----
+    NumericsWarning
+        Some members could not be fitted; ``failures`` names them.
+
+    Notes
+    -----
+    Members of an estimated fit keep the strengths that it has chosen.
+
+    Examples
+    --------
+    >>> import pycellbox as pcb
+    >>> members = pcb.ensemble(pcb.datasets.melanoma(), members=20)  # doctest: +SKIP
+    >>> members.predict(pcb.datasets.melanoma())["sd"]  # doctest: +SKIP
+    """
+    whole = _fitted(data, model, backend, progress)
+    known = whole._screen.known if whole.estimated else {}
+    setting = Setting(whole, resample, members, seed, backend, known)
+    kept = Store.of(store, setting) if store is not None else None
+    found = kept.read() if kept else {}
+    todo = [number for number in range(members) if number not in found]
+    lost: dict[int, str] = {}
+    with Progress(members, progress, "members") as shown:
+        for _ in found:
+            shown.step(lambda: "read")
+        for one in many.outcomes(_of_those, (setting, todo), len(todo), executor):
+            number = todo[one.number]
+            if one.value is None:
+                lost[number] = one.failure
+            else:
+                found[number] = one.value
+                if kept:
+                    kept.write(number, one.value)
+            shown.step(lambda: f"{len(lost)} failed" if lost else "")
+    if len(found) < 2:
+        why = next(iter(lost.values()), "")
+        raise PycellboxError(
+            f"{counted(len(lost), 'member')} of {members} could not be fitted; the first: {why}"
+        )
+    if lost:
+        first = min(lost)
+        warn(
+            f"{counted(len(lost), 'member')} of {members} could not be fitted, and are in "
+            f"failures; member {first}: {lost[first]}",
+            NumericsWarning,
+        )
+    numbers = sorted(found)
+    together = xr.concat([found[k] for k in numbers], "member", coords="minimal", compat="override")
+    failures = [[number, lost[number]] for number in sorted(lost)]
+    return Ensemble(
+        whole,
+        together.assign_coords(member=np.array(numbers)).assign_attrs(
+            failures=json.dumps(failures), resample=str(resample), seed=seed
+        ),
+    )
+
+
+def _fitted(data: Any, model: Any, backend: BackendName, progress: bool) -> Fit:
+    if isinstance(data, Fit):
+        if model is not None:
+            raise PycellboxError("a fit has its own model: leave one of the two out.")
+        return data
+    return fit(data, model, backend=backend, progress=progress)
+
+
+def _of_those(shared: tuple[Setting, list[int]], number: int) -> xr.Dataset:
+    setting, todo = shared
+    return member(setting, todo[number])
