@@ -156,6 +156,13 @@ def test_seeds_conditions_and_names():
     assert not {"drive", "drive_time", "input"} & set(alone.variables)
 
 
+def test_a_tolerance_is_the_sigma_of_what_is_followed():
+    data = pcb.environment("walk", 2, times=TIMES, target="x", skip=2.0, tolerance=0.2)
+    assert data["sigma"].dims == data["response"].dims
+    assert (data["sigma"].values == 0.2).all()
+    assert data["response"].sizes["time"] == 4
+
+
 OU = {"kind": "ou", "correlation_time": 3.0}
 LIGHT = {"kind": "light", "period": 24.0}
 
@@ -176,6 +183,7 @@ LIGHT = {"kind": "light", "period": 24.0}
         (OU | {"skip": 31}, "after the last of the times, 30"),
         (OU | {"delay": 31}, "longer than all times, 30"),
         (OU | {"noise": -1}, "noise=-1"),
+        (OU | {"tolerance": 0}, "tolerance=0"),
         (OU | {"input": "x"}, "both 'x'"),
         (OU | {"transform": 3}, "a function of an array"),
         (OU | {"transform": np.mean}, "a finite number for each entry"),
@@ -208,10 +216,10 @@ def tracker():
 
 
 def test_equations_learn_to_follow_environments_they_have_not_seen(tmp_path):
-    options = {"times": np.arange(0, 31.0), "target": "x", "correlation_time": 10.0, "skip": 5.0}
+    options = {"times": np.arange(0, 21.0), "target": "x", "correlation_time": 10.0, "skip": 5.0}
     options["noise"] = 0.6
     fit = pcb.fit(
-        pcb.environment("ou", 8, seed=1, **options),
+        pcb.environment("ou", 6, seed=1, **options),
         tracker(),
         schedule=pcb.Stage(6, optimizer=pcb.LM()),
         backend="numpy",
@@ -229,6 +237,28 @@ def test_equations_learn_to_follow_environments_they_have_not_seen(tmp_path):
     np.testing.assert_array_equal(again.predict(unseen).sel(node=["x"]), followed)
     pcb.save_data(unseen, tmp_path / "unseen.nc")
     assert pcb.open_data(tmp_path / "unseen.nc").identical(unseen)
+
+
+def test_a_clock_is_set_by_light_whose_phase_it_has_not_seen():
+    options = {"times": np.arange(0, 61, 3.0), "target": "level", "period": 24.0, "skip": 24.0}
+    model = pcb.ODE(
+        {"x": "a*y - d*x", "y": "w*(signal - 0.5) - d*y - c*x"},
+        parameters={"a": 0.3, "c": 0.3, "d": 0.2, "w": 0.3},
+        observe={"level": "x + 0.5"},
+        inputs=["signal"],
+    )
+    light = pcb.environment("light", 4, seed=1, **options)
+    fit = pcb.fit(
+        light,
+        model,
+        schedule=pcb.Stage(8, optimizer=pcb.LM()),
+        solver=pcb.RK4(1.0),
+        backend="numpy",
+        progress=False,
+    )
+    unseen = pcb.environment("light", 20, seed=2, **options)
+    found = fit.predict(unseen).sel(node=["level"])
+    assert pcb.metrics.unexplained(found, unseen["response"]) < 0.1
 
 
 def test_unexplained_is_one_minus_r_squared():

@@ -61,6 +61,7 @@ _ABOVE = number(0, above=True)
     delay=number(0),
     transform=Value(_read_transform, "a function of an array, such as numpy.tanh"),
     skip=number(0),
+    tolerance=optional(_ABOVE),
     seed=SEED,
     mean=optional(number()),
     sd=optional(_ABOVE),
@@ -89,6 +90,7 @@ def environment(
     delay: float = 0.0,
     transform: Callable[[Array], Any] | None = None,
     skip: float = 0.0,
+    tolerance: float | None = None,
     seed: int = 0,
     mean: float | None = None,
     sd: float | None = None,
@@ -138,6 +140,9 @@ def environment(
         What the node is to be, as a function of the signal: of an array, entry by entry.
     skip : float
         Time from which on the node is measured; before it, whatever it does is right.
+    tolerance : float, optional
+        Distance from what is to be followed that counts as one standard deviation, ``sigma`` of the
+        dataset: against it the priors of parameters are weighed, where they have some.
     seed : int
         Of the generator.
     mean : float
@@ -238,6 +243,9 @@ def environment(
         "perturbation": (("condition", "node"), np.zeros((conditions, 1))),
         "response": (("condition", "time", "node"), response[:, :, None]),
     }
+    if tolerance is not None:
+        dims, shape = variables["response"][0], (conditions, response.shape[1], 1)
+        variables["sigma"] = (dims, np.full(shape, tolerance))
     if input is not None:
         attrs = {"interpolation": signal.interpolation}
         variables["drive"] = (("condition", "drive_time", "input"), driven[:, :, None], attrs)
