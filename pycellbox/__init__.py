@@ -61,7 +61,8 @@ from pycellbox.identifiability import Identifiability
 from pycellbox.interop import to_ode_problem
 from pycellbox.loading import load
 from pycellbox.models import ODE, CellBox, NeuralODE
-from pycellbox.models.declared import Parameter, lognormal, loguniform, normal, uniform
+from pycellbox.models.declared import Parameter
+from pycellbox.models.draws import lognormal, loguniform, normal, uniform
 from pycellbox.networks import Network
 from pycellbox.objective import Loss, Penalty
 from pycellbox.pruning import Pruned, prune

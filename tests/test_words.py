@@ -47,14 +47,14 @@ def test_unknown_options_suggest_the_nearest(
 @pytest.mark.parametrize(
     ("words", "missing"),
     [
-        ("fit", "--out, --perturbation and --response (or --data, or --dataset)"),
-        ("fit --out f.nc", "--perturbation and --response (or --data, or --dataset)"),
+        ("fit", "--out, --perturbation and --response (or --data, --courses, or --dataset)"),
+        ("fit --out f.nc", "--perturbation and --response (or --data, --courses, or --dataset)"),
         ("fit --perturbation p.csv", "--out, --response"),
         ("fit --pert=p.csv --out f.nc", "--response"),
         ("fit --dataset melanoma", "--out"),
         ("predict", "FIT.nc, --perturbation (or --data), --out"),
         ("predict f.nc --times 1,2", "--perturbation (or --data), --out"),
-        ("evaluate", "FIT.nc, --perturbation and --response (or --data, or --dataset)"),
+        ("evaluate", "FIT.nc, --perturbation and --response (or --data, --courses, or --dataset)"),
         ("run", "CONFIG"),
         ("run -i 3", "CONFIG"),
         ("julia", "action (install, status, remove)"),

@@ -15,17 +15,19 @@ from pycellbox.cli import inputs, outcome, tables
 from pycellbox.common import interrupts
 from pycellbox.data import open_data
 from pycellbox.data.container import write_datasets
+from pycellbox.data.hidden import with_nodes
 from pycellbox.data.joining import treatments
 from pycellbox.errors import DataError, OptionError
 from pycellbox.evaluation import UNSEEN, roles_in_fit
 from pycellbox.result import Fit
+from pycellbox.summary import is_network
 
 
 def fit(args: argparse.Namespace) -> int:
     """Fit a network, save it, and judge it by held-out conditions if there are any."""
     if args.resume is not None:
         return _go_on(args)
-    sources = [*inputs.sources_of(args), args.node_kind, args.test]
+    sources = [*inputs.sources_of(args), args.node_kind, args.test, args.equations]
     _prepare(args, args.checkpoint, sources)
     if args.checkpoint is not None:
         tables.prepare_file(args.checkpoint, (".nc",), sources)
@@ -86,7 +88,8 @@ def _prepare(
     outcome.check_apart(args.out, checkpoint)
     tables.prepare_file(args.out, (".nc",), sources)
     if args.csv is not None:
-        tables.prepare_tables(args.csv, tables.FIT_TABLES, sources)
+        names = tables.FIT_TABLES if args.equations is None else tables.EQUATION_TABLES
+        tables.prepare_tables(args.csv, names, sources)
 
 
 def _seconds(args: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +99,8 @@ def _seconds(args: argparse.Namespace) -> dict[str, Any]:
 
 def _tables(args: argparse.Namespace, fitted: Fit, data: xr.Dataset) -> str:
     """Write the tables of ``--csv``, unless better ones are there, and say where they are."""
-    if args.csv is None or not outcome.deserves(fitted, args.csv / tables.FIT_TABLES[0]):
+    first = (tables.FIT_TABLES if is_network(fitted.parameters) else tables.EQUATION_TABLES)[0]
+    if args.csv is None or not outcome.deserves(fitted, args.csv / first):
         return ""
     roles = dict.fromkeys(map(str, data["condition"].values), "test")
     used = fitted.data
@@ -153,7 +157,7 @@ def evaluate(args: argparse.Namespace) -> int:
         kinds = dict(zip(parameters["node"].values, parameters["node_kind"].values, strict=True))
     own = fitted.data
     units = own["time"].attrs["units"] if "time" in own["response"].dims else None
-    data = inputs.read_dataset(args, kinds, units)
+    data = with_nodes(inputs.read_dataset(args, kinds, units), fitted.model.own_nodes)
     used = roles_in_fit(data, own) != UNSEEN
     if args.new_only:
         if used.all():

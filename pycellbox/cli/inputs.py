@@ -14,12 +14,12 @@ import xarray as xr
 from pycellbox import splits
 from pycellbox.common.labels import label_text, labels_along, listed
 from pycellbox.common.options import did_you_mean, nearest
-from pycellbox.data import open_data, read_csv, textfiles
+from pycellbox.data import open_data, read_courses, read_csv, textfiles, transformed
 from pycellbox.data.delimited import read_rows
 from pycellbox.datasets.shipped import DATASETS
 from pycellbox.errors import DataError, ModelError, SolverError
 from pycellbox.fitting.defaults import default_schedule, named_solver
-from pycellbox.models import CellBox
+from pycellbox.models import ODE, CellBox
 from pycellbox.objective import Penalty
 from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
@@ -41,12 +41,14 @@ def read_dataset(
     tables = [
         f"--{name.replace('_', '-')}" for name in _TABLES if words.get(name) not in (None, False)
     ]
-    whole = [f"--{name}" for name in ("data", "dataset") if words[name] is not None]
+    whole = [f"--{name}" for name in ("data", "dataset", "courses") if words[name] is not None]
     if len(whole + tables) > 1 and whole:
         raise DataError(
             f"{', '.join(whole + tables)} do not go together: give either --data or tables "
-            "(--perturbation, --response, …) or --dataset."
+            "(--perturbation, --response, …), --courses or --dataset."
         )
+    if args.transform is not None and not args.courses and args.dataset is None:
+        raise DataError("--transform goes with --courses; --data are what they are.")
     if args.data is not None:
         return open_data(args.data)
     if args.dataset is not None:
@@ -56,7 +58,11 @@ def read_dataset(
                 f"is {', '.join(DATASETS)}. Files of yours are given with --perturbation and "
                 "--response, or --data."
             )
-        return DATASETS[args.dataset]()
+        data = DATASETS[args.dataset]()
+        return data if args.transform is None else transformed(data, args.transform)
+    if args.courses is not None:
+        given = words.get("time_units") or time_units
+        return read_courses(args.courses, time_units=given, transform=args.transform)
     return read_csv(
         args.perturbation,
         args.response,
@@ -74,7 +80,7 @@ def read_dataset(
 def sources_of(args: argparse.Namespace) -> list[Path | None]:
     """Name the files that `read_dataset` reads."""
     tables = [args.perturbation, args.response, args.sigma, args.held, args.initial_state]
-    return [args.data, *tables, args.nodes]
+    return [args.data, args.courses, *tables, args.nodes]
 
 
 def node_kind_of(text: str | None) -> Any:
@@ -164,11 +170,15 @@ def _listed_split(data: xr.Dataset, test: str) -> splits.Split:
     return splits.Split(f"as listed in {path.name}", **parts)
 
 
-def model_of(args: argparse.Namespace) -> CellBox:
+def model_of(args: argparse.Namespace) -> CellBox | ODE:
     """Make the model of the options given; the others keep their defaults."""
     names = ("envelope", "form", "degree", "order", "drugs")
     flags = ("operating_point", "common_effect", "drugs_on_phenotypes")
     options = {name: getattr(args, name) for name in (*names, *flags)}
+    if args.equations is not None:
+        if given := [f"--{name.replace('_', '-')}" for name, one in options.items() if one]:
+            raise ModelError(f"--equations is the model; leave {', '.join(given)} out.")
+        return ODE.from_toml(args.equations)
     if args.form in ("0", "1", "2"):
         options["form"] = int(args.form)
     return CellBox(**{name: value for name, value in options.items() if value is not None})

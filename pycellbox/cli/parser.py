@@ -101,7 +101,8 @@ def _fit(parser: Parser) -> None:
     )
     out.add_argument(
         "--csv", type=Path, metavar="DIR",
-        help="also write W.csv, rates.csv, history.csv, predictions.csv and conditions.csv there",
+        help="also write W.csv and rates.csv (of --equations parameters.csv), history.csv, "
+        "predictions.csv and conditions.csv there",
     )  # fmt: skip
     long = parser.add_argument_group("long fits")
     long.add_argument(
@@ -124,6 +125,11 @@ def _fit(parser: Parser) -> None:
 
 def _model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
+    model.add_argument(
+        "--equations", type=Path, metavar="MODEL.toml",
+        help="equations of your own in place of the network: [equations] with an expression for "
+        "each state, [parameters], [observe], [initial], [inputs]",
+    )  # fmt: skip
     model.add_argument(
         "--envelope", default=None,
         help="the saturating function φ: tanh, polynomial, hill, linear, clip or sigmoid "
@@ -301,13 +307,23 @@ def _data(parser: Parser) -> None:
     )
     _nodes(data)
     data.add_argument(
+        "--courses", type=Path, metavar="FILE",
+        help="time courses alone, instead of the tables: a column of times, one for each species, "
+        "and where there are several courses one that names them",
+    )  # fmt: skip
+    data.add_argument(
+        "--transform", metavar="HOW",
+        help="take logarithms of --courses or a --dataset: log, or log-center, which subtracts "
+        "their mean",
+    )  # fmt: skip
+    data.add_argument(
         "--data", type=Path, metavar="FILE.nc",
         help="a dataset saved by pycellbox, instead of the tables",
     )  # fmt: skip
     data.add_argument(
         "--dataset", metavar="NAME",
         help="public data that come with pycellbox: melanoma (Korkut et al. 2015; 89 conditions, "
-        "99 nodes)",
+        "99 nodes), or lynx_hare (pelts of 91 years)",
     )  # fmt: skip
 
 

@@ -19,13 +19,15 @@ from pycellbox.data import NODE_KINDS
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
-from pycellbox.summary import interactions, of_estimate
+from pycellbox.summary import interactions, is_network, of_estimate, what_was_found
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation
 
 
 FIT_TABLES = ("W.csv", "rates.csv", "history.csv", "predictions.csv", "conditions.csv")
+EQUATION_TABLES = ("parameters.csv", *FIT_TABLES[2:])
+"""Of equations of one's own."""
 SCORE_TABLES = ("scores.csv", "by_node.csv", "by_condition.csv", "predictions.csv")
 
 
@@ -115,21 +117,39 @@ def write_fit_tables(
     W.csv (a row for each target, a column for each source), rates.csv (and what else nodes have,
     operating points and common effects), history.csv,
     predictions.csv for all conditions, and conditions.csv with the role of each, which
-    ``--test`` reads.
+    ``--test`` reads. Of equations of one's own parameters.csv, a row for each entry, in place of
+    the first two.
     """
     prepare_folder(folder)
     parameters = fit.parameters
-    W = _matrix(parameters["W"].transpose("target", "source"))
-    W.index.name = "target"
-    rates = parameters.drop_vars(["W", "target", "source"]).to_dataframe()
-    kinds = ["node_kind"] if "node_kind" in rates else []
-    rates = rates[[*kinds, *fit.model.rates, *fit.model.shifts]]
     part = pd.DataFrame({"condition": list(roles), "role": list(roles.values())})
-    write_table(W, folder / "W.csv")
-    write_table(rates, folder / "rates.csv")
+    if is_network(parameters):
+        W = _matrix(parameters["W"].transpose("target", "source"))
+        W.index.name = "target"
+        rates = parameters.drop_vars(["W", "target", "source"]).to_dataframe()
+        kinds = ["node_kind"] if "node_kind" in rates else []
+        write_table(W, folder / "W.csv")
+        write_table(rates[[*kinds, *fit.model.rates, *fit.model.shifts]], folder / "rates.csv")
+    else:
+        entries = [
+            (name, label, value)
+            for name in fit.model.parameters
+            for label, value in _entries(parameters[name])
+        ]
+        frame = pd.DataFrame(entries, columns=["parameter", "entry", "value"])
+        write_table(frame, folder / "parameters.csv", index=False)
     write_table(fit.history.to_dataframe(), folder / "history.csv")
     write_table(wide(predictions), folder / "predictions.csv")
     write_table(part, folder / "conditions.csv", index=False)
+
+
+def _entries(values: xr.DataArray) -> list[tuple[str, float]]:
+    """Return labels and numbers of all entries of a parameter."""
+    found = []
+    for place in np.ndindex(values.shape):
+        labels = [str(values[d].values[i]) for d, i in zip(values.dims, place, strict=True)]
+        found.append((" ".join(labels), float(values.values[place])))
+    return found
 
 
 def write_scores(folder: Path, evaluation: Evaluation) -> None:
@@ -181,11 +201,15 @@ def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
     lines = {
         "data": f"{data.sizes['condition']} conditions × {len(kinds)} nodes ({nodes}), {shape}",
         "conditions": used,
-        "model": f"{fit.model.equation}, φ = {fit.model.envelope}",
+        "model": fit.model.equation,
         "fit": f"{went}, {seconds:.1f} s on the {fit.backend} backend",
-        "W": interactions(fit.parameters),
-        "strongest": _strongest(fit.parameters["W"]),
     }
+    if is_network(fit.parameters):
+        lines["model"] += f", φ = {fit.model.envelope}"
+        lines["W"] = interactions(fit.parameters)
+        lines["strongest"] = _strongest(fit.parameters["W"])
+    else:
+        lines |= [what_was_found(fit.model, fit.parameters)]
     lines |= dict(of_estimate(fit.provenance))
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 

@@ -50,6 +50,23 @@ examples
   pycellbox fit --perturbation pert.csv --response expr.csv --nodes node_Index.csv \\
       --node-kind protein=82,phenotype=5,drug=12 --test 0.3 --seed 1000 --out melanoma.nc
 
+  Time courses of one plain table and equations of your own; model.toml holds, say,
+
+      [equations]
+      S = "-beta*S*I/N"
+      I = "beta*S*I/N - gamma*I"
+
+      [parameters]
+      N = { start = 763, fixed = true }
+      beta = { start = 1, scale = "log" }
+      gamma = { start = 1, positive = true }
+
+      [initial]
+      S = "N - 1"
+      I = 1
+
+  pycellbox fit --courses cases.csv --equations model.toml --out sir.nc
+
   A long fit that outlives crashes, kills and interrupts, and how to go on with it:
   pycellbox fit --dataset melanoma --iterations 5000 --checkpoint run.nc --out melanoma.nc
   pycellbox fit --resume run.nc --out melanoma.nc

@@ -144,8 +144,8 @@ class Parser(argparse.ArgumentParser):
             for a in self._actions
             if a in groups or (a.required and a.option_strings and a.dest not in given)
         ]
-        if self.wants_data and not given & {"data", "dataset", *self.instead}:
+        if self.wants_data and not given & {"data", "dataset", "courses", *self.instead}:
             tables = [f"--{name}" for name in ("perturbation", "response") if name not in given]
-            both = [" and ".join(tables) + " (or --data, or --dataset)"]
+            both = [" and ".join(tables) + " (or --data, --courses, or --dataset)"]
             missing += both if len(tables) == 2 else tables
         return missing

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pycellbox.common.options import checked, integer
-from pycellbox.models.declared import Parameter, normal
+from pycellbox.models.declared import Parameter
+from pycellbox.models.draws import normal
 from pycellbox.models.ode import INPUT_NAMES, NAMES, ODE
 
 

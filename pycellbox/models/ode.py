@@ -5,10 +5,12 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pycellbox.common.files import PATH
 from pycellbox.common.frozen import Frozen
 from pycellbox.common.options import (
     NAMED,
@@ -29,6 +31,7 @@ from pycellbox.models.formulas import Formulas, check_formulas, formulas_of
 from pycellbox.models.model import Model
 from pycellbox.models.structure import LEVEL, LEVEL_OF
 from pycellbox.models.switches import switches
+from pycellbox.models.toml import read_toml
 
 _TAKEN = (
     "condition",
@@ -363,6 +366,56 @@ class ODE(Model):
             "texts": list(formulas.texts),
             "graph": to_lists((formulas.rates, formulas.start, formulas.observed)),
         }
+
+    @classmethod
+    @checked(path=PATH)
+    def from_toml(cls, path: str | Path) -> ODE:
+        """Read equations from a TOML file, which is parsed and never evaluated.
+
+        Parameters
+        ----------
+        path : str or Path
+            With a table ``[equations]``, an expression in quotes for each state; and, where there
+            are any, ``[parameters]``, ``[observe]``, ``[initial]`` and ``[inputs]``, as the
+            arguments of the same names are. A parameter is the number from which it starts, or a
+            table with the options of `pycellbox.Parameter`; a start or prior may be a
+            distribution, ``{ uniform = [0, 1] }``.
+
+        Returns
+        -------
+        ODE
+
+        Raises
+        ------
+        ModelError
+            There is no file, or it is no such model: with the file, the table and the option.
+
+        Examples
+        --------
+        A file with these lines is read by ``pcb.ODE.from_toml("sir.toml")``::
+
+            [equations]
+            S = "-beta*S*I/N"
+            I = "beta*S*I/N - gamma*I"
+
+            [parameters]
+            N = { start = 763, fixed = true }
+
+            [parameters.beta]
+            start = { loguniform = [0.1, 10] }
+            scale = "log"
+
+            [parameters.gamma]
+            positive = true
+
+            [observe]
+            cases = "I"
+
+            [initial]
+            S = "N - 1"
+            I = 1
+        """
+        return read_toml(ODE, Path(path))
 
     @classmethod
     @checked()

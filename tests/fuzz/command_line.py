@@ -76,6 +76,9 @@ def command_lines(folder: Path) -> dict[str, Call]:
     of_course = pcb.fit(course, schedule=pcb.Stage(2), **options).save(place / "course.nc")
     saved = pcb.save_data(data, place / "data.nc")
     json_config, yaml_configs = _configurations(place)
+    plain, equations = place / "courses.csv", place / "model.toml"
+    plain.write_text("time,x\n0,1.5\n1,1.2\n2,0.9\n")
+    equations.write_text('[equations]\nx = "-k*x"\n[parameters]\nk = 1.0\n')
     numpy = {"backend": "numpy"}
     short: dict[str, Any] = {"iterations": 2, "out": folder / "cli.nc", "no_baselines": True}
     calls: dict[str, dict[str, Any]] = {
@@ -106,6 +109,15 @@ def command_lines(folder: Path) -> dict[str, Call]:
             **numpy,
         },
         "fit tables": {**tables, "node_kind": kinds, "solver": "heun", **short, **numpy},
+        "fit courses": {
+            "courses": plain,
+            "equations": equations,
+            "transform": "log",
+            "solver": "heun",
+            "dt": 0.5,
+            **short,
+            **numpy,
+        },
         "predict": {
             "_fit": fit,
             "perturbation": tables["perturbation"],

@@ -36,6 +36,13 @@ def _plain_courses(folder: Path) -> Path:
     return path
 
 
+def _equations(folder: Path) -> Path:
+    """Write equations in TOML."""
+    path = folder / "model.toml"
+    path.write_text('[equations]\nx = "-k*x"\n[parameters]\nk = 1.0\n')
+    return path
+
+
 def _positive(data: xr.Dataset) -> xr.Dataset:
     return data.assign(response=np.abs(data["response"]) + 1)
 
@@ -162,6 +169,8 @@ def python_calls(folder: Path) -> dict[str, Call]:
             },
         ),
         "Parameter.from_dict": (pcb.Parameter.from_dict, {"options": {"start": 1.0}}),
+        "ODE.from_toml": (pcb.ODE.from_toml, {"path": _equations(folder)}),
+        "NeuralODE.from_toml": (pcb.NeuralODE.from_toml, {"path": _equations(folder)}),
         "ODE.from_dict": (pcb.ODE.from_dict, {"options": equations.to_dict(), "mask": None}),
         "NeuralODE.from_dict": (pcb.NeuralODE.from_dict, {"options": small, "mask": None}),
         "uniform": (pcb.uniform, {"low": 0.0, "high": 1.0}),
@@ -522,6 +531,14 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "parameters": {"k": 0.5},
                 "times": [0.0, 1.0],
                 "initial": {"x": [1.0, 2.0]},
+                "design": 2,
+                "measured": ["x"],
+                "noise": 0.1,
+                "noise_kind": "absolute",
+                "missing": 0.1,
+                "units": "h",
+                "solver": _EULER,
+                "seed": 1,
                 **numpy,
             },
         ),
