@@ -16,7 +16,10 @@ def _read(given: object) -> Any:
         return given
     if isinstance(given, list | tuple) and any(isinstance(one, Expression) for one in given):
         return Expression(as_node(given))
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except TypeError:  # of a Dataset
+        raise ValueError from None
     if array.dtype.kind not in "biuf":
         raise ValueError
     return array[()]
