@@ -150,6 +150,21 @@ def test_a_cellbox_of_ones_own_has_the_gradient_of_the_kernel(backends):
         np.testing.assert_allclose(mine, wanted, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("rate", "initial", "words"),
+    [
+        ("log(a)", 1.0, "number 1 is not finite by t = 2: the equation of b has no value at a = -"),
+        ("k*sqrt(0.5 - a)", 0.5, "not finite at t = 0: the equation of b has no derivative at a ="),
+    ],
+)
+def test_what_has_no_value_names_equation_state_condition_and_time(rate, initial, words):
+    model = pcb.ODE({"a": "-1", "b": rate}, parameters={"k": 1.5}, initial={"a": initial})
+    data = courses(["a", "b"], [0.5, 1.0, 2.0])
+    p = parameters_of(model, ["a", "b"], {"k": 1.5})
+    with pytest.raises(pcb.DivergenceError, match=words):
+        pcb.value_and_gradient(model, p, data, solver=EULER, backend="jax")
+
+
 @pytest.mark.filterwarnings("ignore:the steps of Euler.*leave")
 def test_a_second_fit_of_an_equal_equation_compiles_nothing(tmp_path):
     """Wherever its parameters start; and files, predictions and resumed fits are the same."""

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from harness.report import Row
 
-MODULES = ("lynx", "tracking")
+MODULES = ("lynx", "tracking", "speed")
 
 
 def best(rows: list[Row]) -> str:

@@ -38,6 +38,8 @@ class Evaluation(NamedTuple):
     start_slopes : callable () or None
         Makes ∂x(0)/∂θ, (c, n, θ), by the entries of all parameters; None where derivatives forward
         in time are not to be had.
+    start : Field or None
+        What has x(0), where that depends on the parameters and nothing is done to the conditions.
     """
 
     method: Any
@@ -47,6 +49,7 @@ class Evaluation(NamedTuple):
     pull_back: Callable[[Any, Any], Parameters]
     rested: Array | None = None
     start_slopes: Callable[[], Array] | None = None
+    start: Field | None = None
 
 
 class Plan(ABC):
@@ -133,7 +136,7 @@ class Plan(ABC):
             return {n: g for n, g in gradient.items() if driven or n != INPUT}
 
         slopes = self.start_slopes(start, u.shape, None)
-        return Evaluation(method, prepared, drive, steps, pull_back, start_slopes=slopes)
+        return Evaluation(method, prepared, drive, steps, pull_back, None, slopes, start)
 
     def start_slopes(
         self, start: Field | None, shape: tuple[int, ...], own: Array | None

@@ -14,7 +14,8 @@ from pycellbox.backends.jax.course import CoursePlan
 from pycellbox.backends.jax.plan import Evaluation, Plan
 from pycellbox.backends.jax.plans import NetworkPlan, plan_of
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import UNSTABLE, check_gradient
+from pycellbox.numerics.checks import UNSTABLE, check_gradient, not_finite
+from pycellbox.numerics.faults import check_derivatives, fault
 from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
@@ -56,9 +57,10 @@ class JaxSession(PlainSession):
             self._plan.check_inputs()
         program = functools.partial(programs.value_and_gradient, driven=inputs)
         ready, (outcome, *found) = self._run(program, parameters, rows, prefix, inputs)
-        value = self._checked(outcome, prefix)
+        value = self._checked(ready, outcome, prefix)
         gradient = ready.pull_back(*found)
-        check_gradient(gradient, UNSTABLE)
+        at_start = [] if ready.start is None else [found[1][1]]
+        _check_derivatives(ready, gradient, *at_start)
         return value, gradient
 
     def loss(
@@ -68,7 +70,7 @@ class JaxSession(PlainSession):
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
-        return self._checked(self._run(programs.value, parameters, rows, prefix)[1], prefix)
+        return self._checked(*self._run(programs.value, parameters, rows, prefix), prefix)
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `pycellbox.backends.protocol.Session.solution`."""
@@ -104,14 +106,14 @@ class JaxSession(PlainSession):
             arguments = ready.parameters, ready.drive, ready.steps, used, basis, start
             found = programs.tangents(ready.method.forwards(), *arguments)
         states, slopes = jax.tree.map(np.array, found)
-        self._plan.check(np.isfinite(states).all(axis=(1, 2)), used)
+        self._check(ready, np.isfinite(states).all(axis=(1, 2)), used)
         measured = problem.weight > 0
         jacobian = slopes[measured] * problem.weight[measured][:, None]
         bad = np.flatnonzero(~np.isfinite(jacobian).all(axis=0))
         if bad.size:
             at = layout.free[bad[0]]
             name = next(name for name, place in layout.places.items() if at < place.stop)
-            check_gradient({name: np.array(np.nan)}, UNSTABLE)
+            _check_derivatives(ready, {name: np.array(np.nan)})
         return states, jacobian
 
     def _by_reverse(self, ready: Evaluation) -> tuple[Array, Array]:
@@ -122,13 +124,22 @@ class JaxSession(PlainSession):
             data = self._data._replace(drive=ready.drive)
             found = programs.jacobian(ready.method, ready.parameters, data, ready.steps, entries)
         states, rows = jax.tree.map(np.array, found)
-        self._plan.check(np.isfinite(states).all(axis=(1, 2)), used)
+        self._check(ready, np.isfinite(states).all(axis=(1, 2)), used)
         jacobian = np.empty((len(entries), layout.free.size), states.dtype)
         for i, row in enumerate(jacobian):
             gradient = ready.pull_back(*jax.tree.map(lambda array, i=i: array[i], rows))
-            check_gradient(gradient, UNSTABLE)
+            _check_derivatives(ready, gradient)
             row[:] = layout.join(gradient)[layout.free]
         return states, jacobian
+
+    def _check(self, ready: Evaluation, finite: Array, used: int) -> None:
+        """Raise if a condition's states are not finite, and say which equation had no value."""
+        if ready.start is not None and not finite.all():
+            row, end = int(np.argmin(finite)), float(self.problem.times[used - 1])
+            sizes = np.asarray(ready.steps.sizes)
+            why = fault(ready.start, ready.method.tableau, sizes, row)
+            raise DivergenceError(not_finite(f"number {row + 1}", end, why))
+        self._plan.check(finite, used)
 
     def _run(
         self,
@@ -150,12 +161,20 @@ class JaxSession(PlainSession):
         """Return how many times count; a prefix is meant as the end of a slice."""
         return len(range(self.problem.times.size)[:prefix])
 
-    def _checked(self, outcome: programs.Outcome, prefix: int | None) -> float:
+    def _checked(self, ready: Evaluation, outcome: programs.Outcome, prefix: int | None) -> float:
         value = float(outcome.value)
         if not np.isfinite(value):
-            self._plan.check(np.asarray(outcome.finite), self._used(prefix))
+            self._check(ready, np.asarray(outcome.finite), self._used(prefix))
             raise DivergenceError("the loss is not finite: the trajectory is finite but too large.")
         return value
+
+
+def _check_derivatives(ready: Evaluation, gradient: Parameters, *others: Array) -> None:
+    """Raise if one is not finite, and say which equation has none where that can be found."""
+    fine = all(np.isfinite(array).all() for array in (*gradient.values(), *others))
+    if ready.start is not None and not fine:
+        check_derivatives(ready.start, ready.method.tableau, np.asarray(ready.steps.sizes))
+    check_gradient(gradient, UNSTABLE)
 
 
 def _index(rows: Sequence[int] | Array | None) -> Array | None:
