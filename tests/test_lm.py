@@ -8,6 +8,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.backends import get_backend
+from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem, parameter_arrays, structure_of
 from tests.support.equations import MODELS, TRUTH, courses, laid, measured, sir, treated
@@ -125,3 +126,23 @@ def test_what_is_no_sum_of_squares_is_refused(options, message):
 def test_it_takes_all_of_the_data(option):
     with pytest.raises(pcb.OptionError, match="LM needs"):
         pcb.Stage(2, optimizer=pcb.LM(), **{option: 2})
+
+
+def test_logarithms_go_no_further_than_a_factor_in_one_step(monkeypatch):
+    """From where the data say next to nothing of a rate, Gauss and Newton's step is endless."""
+    tried, solution = [], NumpySession.solution
+
+    def watched(self, parameters):
+        tried.append(float(parameters["k"]))
+        return solution(self, parameters)
+
+    monkeypatch.setattr(NumpySession, "solution", watched)
+    times = [0.5, 1.0, 1.5]
+    data = courses(["a"], times)
+    data["response"][0, :, 0] = np.exp(-np.array(times))
+    slow, idle = (pcb.Parameter(start, scale="log") for start in (1e-2, 1e8))
+    model = pcb.ODE({"a": "-k*a"}, parameters={"k": slow, "idle": idle}, initial={"a": 1})
+    fit = pcb.fit(data, model, schedule=stage(30), penalty=pcb.Penalty(), progress=False,
+                  backend="numpy")  # fmt: skip
+    assert float(fit.parameters["k"]) == pytest.approx(1, rel=1e-4)
+    assert max(tried) < 10

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from harness.report import Row
 
-MODULES = ("lynx", "tracking", "speed")
+MODULES = ("lynx", "oscillators", "tracking", "speed")
 
 
 def best(rows: list[Row]) -> str:

@@ -15,6 +15,9 @@ from pycellbox.problem import Array, Problem
 from pycellbox.recipe import Recipe
 from pycellbox.schedule import LM
 
+_LONGEST = 2.0
+"""Change of a logarithm in one step: e² times as large."""
+
 
 class _EnoughError(Exception):
     """Ends SciPy's loop."""
@@ -61,6 +64,8 @@ class Squares:
     ) -> None:
         self.objective, self.loss, self.problem, self._raw = objective, loss, problem, raw
         self.free = objective.parametrization.layout.free
+        self._logarithms = objective.parametrization.logarithms[self.free]
+        self._at: Array | None = None
         self._measured = problem.weight > 0
         self._rows = np.isin(np.argwhere(self._measured)[:, 0], train)
         self._count = max(int(self._rows.sum()), 1)
@@ -78,10 +83,17 @@ class Squares:
         return point
 
     def residuals(self, x: Array) -> Array:
-        """Return all of them; NaN where a trajectory blows up: the next step is shorter then."""
+        """Return all of them; NaN where a trajectory blows up: the next step is shorter then.
+
+        So it is where a step is too long for anybody to believe in: on the way a rate that the
+        data hardly determine may become so fast that its trajectory takes minutes.
+        """
         point, problem = self.point(x), self.problem
         states = np.full(problem.response.shape, np.nan)
+        step = np.zeros(0) if self._at is None else np.abs(x - self._at)[self._logarithms]
         with contextlib.suppress(DivergenceError, SolverError):
+            if (step > _LONGEST).any():
+                raise SolverError("the step is too long")
             parameters = self.objective.parametrization.constrain(point)
             states = self.objective.session.solution(parameters).states
         with np.errstate(over="ignore", invalid="ignore"):
@@ -90,7 +102,7 @@ class Squares:
 
     def jacobian(self, x: Array) -> tuple[Array, float, float, float]:
         """Return that of the residuals, the objective, its loss, and the norm of the gradient."""
-        point = self.point(x)
+        point, self._at = self.point(x), x.copy()
         r, J = self.objective.residuals_and_jacobian(point)
         r, J = r[self._rows], J[self._rows]
         value, near = self._loss(r)
@@ -191,7 +203,8 @@ def minimize(
     found = squares.objective.session.solution(pair.constrain(raw))
     found.check(problem.conditions, problem.times)
     robust = {} if squares.loss.name == "mse" else {"loss": squares.robust}
-    with contextlib.suppress(_EnoughError):
+    # A trial step may lead anywhere; SciPy takes what is not finite for a step too long.
+    with contextlib.suppress(_EnoughError), np.errstate(over="ignore", invalid="ignore"):
         least_squares(
             squares.residuals,
             start,

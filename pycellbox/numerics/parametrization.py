@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -90,6 +91,15 @@ class Parametrization:
         # softplus' is the logistic function, written so that it cannot overflow.
         slope = np.exp(raw) if self._by_factors(name) else 0.5 * (1 + np.tanh(raw / 2))
         return -slope if upper < math.inf else slope
+
+    @cached_property
+    def logarithms(self) -> Array:
+        """Which entries of θ, (size,), are logarithms of how far values are from a bound."""
+        parts = [
+            np.full(p.size, self._bounded(p.name) and self._by_factors(p.name))
+            for p in self.layout.parameters
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, bool)
 
     def _tie(self, values: dict[str, Array]) -> Parameters:
         """Make the effective parameters of values in the order of θ."""
