@@ -25,6 +25,7 @@ from pycellbox.errors import (
 from pycellbox.inputs import Inputs, inputs_of
 from pycellbox.models import MODEL, Model, Structure
 from pycellbox.models.structure import LEVEL
+from pycellbox.numerics.checks import labelled
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import LOSS, Loss, LossName
 from pycellbox.problem import (
@@ -148,7 +149,8 @@ def states_of(
     if treatment is not None:
         check_end(treatment.end, float(grid[-1]), "the last time asked for is")
     if conditions:
-        found = backend.solve(structure, solver, parameters, u, grid, treatment)
+        with labelled(conditions):
+            found = backend.solve(structure, solver, parameters, u, grid, treatment)
     else:
         found = Solution.integrated(np.empty((0, grid.size, structure.n_nodes), u.dtype))
     found.check(conditions, grid)
@@ -160,11 +162,11 @@ def states_of(
             "first phase start at a finite time.",
             NumericsWarning,
         )
-    labelled = label_states(found.states, structure, conditions, None if steady else grid)
+    states = label_states(found.states, structure, conditions, None if steady else grid)
     if not solver.steady:
-        return labelled
+        return states
     _warn_unsettled(conditions, found.settled, float(grid[-1]))
-    return labelled.assign_coords(
+    return states.assign_coords(
         residual=("condition", found.residual), settled=("condition", found.settled)
     )
 

@@ -307,7 +307,7 @@ def test_what_has_no_value_names_equation_state_condition_and_time(rates, initia
     with pytest.raises(pcb.DivergenceError, match=words) as caught:
         pcb.value_and_gradient(model, p, data, solver=solver)
     assert "t = " in str(caught.value)
-    assert "condition number 1" in str(caught.value)
+    assert "condition 'c0'" in str(caught.value)
 
 
 def test_pictures_of_courses_are_drawn():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -69,6 +70,57 @@ def check_arrays(
 
 
 UNSTABLE = "the network is unstable over this horizon; shorten it, use a smaller step, or shrink W."
+
+
+class ConditionError(DivergenceError):
+    """What went wrong in one condition, which has a number until someone knows its label.
+
+    Parameters
+    ----------
+    row : int
+    before, after : str
+        What is said before and after "condition ...".
+    """
+
+    def __init__(self, row: int, before: str, after: str) -> None:
+        super().__init__(row, before, after)
+        self.row, self._before, self._after = row, before, after
+
+    def __str__(self) -> str:
+        return self.of(f"number {self.row + 1}")
+
+    def of(self, which: str) -> str:
+        """Return the message about a condition by any name."""
+        return f"{self._before} condition {which} {self._after}"
+
+    def at(self, row: int) -> ConditionError:
+        """Return it for another number."""
+        return ConditionError(row, self._before, self._after)
+
+
+@contextmanager
+def labelled(conditions: Sequence[str], index: Array | None = None) -> Iterator[None]:
+    """Name the condition of a `ConditionError` by its label; with ``index`` of some of them."""
+    try:
+        yield
+    except ConditionError as error:
+        row = error.row if index is None else int(index[error.row])
+        raise DivergenceError(error.of(repr(conditions[row]))) from None
+
+
+@contextmanager
+def renumbered(index: Array) -> Iterator[None]:
+    """Count the condition of a `ConditionError` among all, where some were asked for."""
+    try:
+        yield
+    except ConditionError as error:
+        raise error.at(int(index[error.row])) from None
+
+
+def lost(row: int, end: float, fault: str = "") -> ConditionError:
+    """Return the error of `not_finite` for a condition by its number."""
+    before, after = not_finite("\0", end, fault).split(" condition \0 ")
+    return ConditionError(row, before, after)
 
 
 def not_finite(which: str, end: float, fault: str = "") -> str:

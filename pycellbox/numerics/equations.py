@@ -64,7 +64,7 @@ class Field(ABC):
 
     initial: Array
     faults: Mapping[int, str] = {}
-    """By the number of a condition, which equation had no value, and where, if one had not."""
+    """By the number of a condition, which equation, observable or start had no value, and where."""
 
     @abstractmethod
     def value(self, x: Array) -> Array:
@@ -103,7 +103,11 @@ class Field(ABC):
         return of_states
 
     def breaks(self, x: Array) -> dict[int, str]:
-        """Say, by the number of a condition, which equation has no derivative at states (c, n)."""
+        """Say, by the number of a condition, what has no derivative at states (c, n)."""
+        return {}
+
+    def start_breaks(self) -> dict[int, str]:
+        """Say, by the number of a condition, which start has no derivative."""
         return {}
 
     def observe(self, states: Array) -> None:

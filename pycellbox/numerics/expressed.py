@@ -27,6 +27,7 @@ Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 # A step on floats: stages that it has, about, and operations, with those for all conditions, up to
 # which it is faster than one of NumPy, which takes about 200 calls.
 _STAGES, _MOST_OPERATIONS, _MOST_STATES = 6, 6000, 30
+_HUGE = 1e100
 
 
 class _Programs:
@@ -257,7 +258,10 @@ class ExpressedField(Field):
     @cached_property
     def initial(self) -> Array:  # type: ignore[override]
         """See `Field`."""
-        return self._spread(self._run("start")[0], np.zeros(self._shape, self._dtype))
+        (start,) = self._run("start")
+        if not np.isfinite(start).all():
+            self._say_which(np.zeros_like(start), start, "start")
+        return self._spread(start, np.zeros(self._shape, self._dtype))
 
     def _run(self, program: str, **moving: Array) -> list[Array]:
         moving |= self._moving
@@ -278,7 +282,7 @@ class ExpressedField(Field):
     def value(self, x: Array) -> Array:
         """See `Field.value`."""
         (rates,) = self._run("value", x=self._at(x))
-        if np.isnan(rates).any():
+        if not np.isfinite(rates).all():
             self._say_which(self._at(x), rates)
         return self._spread(rates, x)
 
@@ -366,7 +370,10 @@ class ExpressedField(Field):
         where = self._equations.observed
         if where.size:
             for k in range(states.shape[1]):
-                states[:, k, where] = self._run("observed", x=self._at(states[:, k]))[0]
+                x = self._at(states[:, k])
+                states[:, k, where] = found = self._run("observed", x=x)[0]
+                if not np.isfinite(found).all():
+                    self._say_which(x, found, "observable")
 
     def observe_back(self, states: Array, seeds: Array, gradient: dict[str, Array]) -> Array:
         """See `Field.observe_back`."""
@@ -383,30 +390,49 @@ class ExpressedField(Field):
                 self._add(others, gradient)
         return seeds
 
-    def _say_which(self, states: Array, rates: Array) -> None:
-        """Keep which equation of a condition had no value at finite states, the last time."""
-        for row in np.flatnonzero(np.isnan(rates).any(axis=1) & np.isfinite(states).all(axis=1)):
-            equation = int(np.isnan(rates[row]).argmax())
-            self.faults[int(row)] = self._fault(equation, states[row], "value")
+    def _say_which(self, states: Array, values: Array, kind: str = "equation") -> None:
+        """Keep what of a condition had no value at finite states, the last time."""
+        bad = np.logical_not(np.isfinite(values))
+        # What is infinite at huge states has grown there.
+        fine = np.asarray(np.abs(states).max(axis=1, initial=0.0) < _HUGE)
+        for row in np.flatnonzero(bad.any(axis=1) & fine):
+            one = int(bad[row].argmax())
+            self.faults[int(row)] = self._fault(kind, one, states[row], "value")
 
     def breaks(self, x: Array) -> dict[int, str]:
         """See `Field.breaks`."""
         states = self._at(x)
-        (slopes,) = self._run("slopes", x=states)
+        found = self._breaking("equation", self._run("slopes", x=states)[0], states)
+        if self._equations.observed.size:
+            slopes = self._run("observed_slopes", x=states)[0]
+            found = self._breaking("observable", slopes, states) | found
+        return found
+
+    def start_breaks(self) -> dict[int, str]:
+        """See `Field.start_breaks`."""
+        slopes = self._run("start_slopes")[0]
+        return self._breaking("start", slopes, self._at(self.initial))
+
+    def _breaking(self, kind: str, slopes: Array, states: Array) -> dict[int, str]:
         fine = np.asarray(np.isfinite(states).all(axis=1))[:, None]
         bad = np.asarray(fine & np.logical_not(np.isfinite(slopes).all(axis=2)))
         return {
-            int(row): self._fault(int(bad[row].argmax()), states[row], "derivative")
+            int(row): self._fault(kind, int(bad[row].argmax()), states[row], "derivative")
             for row in np.flatnonzero(bad.any(axis=1))
         }
 
-    def _fault(self, equation: int, state: Array, what: str) -> str:
-        names = self._equations.structure.model.states
-        at = ", ".join(f"{n} = {v:.4g}" for n, v in zip(names[:8], state, strict=False))
+    def _fault(self, kind: str, number: int, state: Array, what: str) -> str:
+        model = self._equations.structure.model
+        names, values = list(model.states), state
+        of = list(model.observe if kind == "observable" else names)[number]
+        if kind == "start":
+            given = {n: v for n, v in self._parameters.items() if np.ndim(v) == 0}
+            names, values = list(given), np.array(list(given.values()))
+        at = ", ".join(f"{n} = {v:.4g}" for n, v in zip(names[:8], values, strict=False))
         return (
-            f"the equation of {names[equation]} has no {what} at {at}: look for powers, roots and "
-            "logarithms of what is not positive there, and for divisions by 0; keep it positive "
-            "with pcb.maximum, or bound the parameters."
+            f"the {kind} of {of} has no {what} at {at}: look for powers, roots and logarithms of "
+            "what is not positive there, and for divisions by 0; keep it positive with "
+            "pcb.maximum, or bound the parameters."
         )
 
     def _add(self, found: list[Array], gradient: dict[str, Array]) -> None:

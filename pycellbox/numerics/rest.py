@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pycellbox.numerics.checks import renumbered
 from pycellbox.numerics.equations import INPUT, Equations, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.search import find
@@ -229,7 +230,8 @@ class Pretreatment:
         start = np.where(own, field.initial, given[rows])
         moves = ~stays if treatment.held.any() else None
         field = begun(field, start, moves)
-        return cls(rows, at_rest(field, integration(rows, field)), own)
+        with renumbered(rows):
+            return cls(rows, at_rest(field, integration(rows, field)), own)
 
     def rested(self, conditions: int) -> Array:
         """Which of so many conditions had settled, those that did not have to among them."""

@@ -152,6 +152,10 @@ class Restrained(Field):
         """See `Field.breaks`."""
         return self._field.breaks(x)
 
+    def start_breaks(self) -> dict[int, str]:
+        """See `Field.start_breaks`."""
+        return self._field.start_breaks()
+
     def observe(self, states: Array) -> None:
         """See `Field.observe`."""
         self._field.observe(states)

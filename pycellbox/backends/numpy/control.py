@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pycellbox.errors import DivergenceError
+from pycellbox.numerics.checks import ConditionError
 from pycellbox.numerics.steps import IMPLICIT, check_adaptive, first_step
 from pycellbox.numerics.tableaux import Tableau, method_of
 from pycellbox.problem import Array
@@ -58,6 +59,10 @@ class Attempts(Protocol):
         """Go on to where the last attempt led; return the longest step from there."""
         ...
 
+    def worst(self) -> int:
+        """Return which condition had the largest error in the last attempt."""
+        ...
+
     def keep(self, k: int) -> None:
         """Keep the states that were reached, (c, n), as those at time k of those asked for."""
         ...
@@ -73,6 +78,8 @@ class Control:
     before : Control, optional
         Of the same equation under other inputs, with whose steps this one goes on where they have
         no bound for all states.
+    began : float
+        Time of the first step, for what is said.
 
     Attributes
     ----------
@@ -81,12 +88,16 @@ class Control:
     """
 
     def __init__(
-        self, attempts: Attempts, solver: Tsit5 | Adaptive, before: Control | None = None
+        self,
+        attempts: Attempts,
+        solver: Tsit5 | Adaptive,
+        before: Control | None = None,
+        began: float = 0.0,
     ) -> None:
         self.attempts, self.solver = attempts, solver
         self.name, self.bounded = method_of(solver), 0
         self._exponent = -1 / attempts.tableau.order
-        self._tried = 0
+        self._tried, self._began = 0, began
         self._h = 0.0
         attempts.begin()
         if attempts.everywhere or before is None or not before._h:
@@ -141,15 +152,19 @@ class Control:
         if self._tried > self.solver.max_steps:
             implicit = "" if self.attempts.tableau.implicit else f"use {IMPLICIT} for stiff ones, "
             raise DivergenceError(
-                f"{self.name} gave up at t = {now:g} after {self.solver.max_steps} steps; the "
-                f"equations are stiff or unstable: {implicit}loosen rtol and atol, raise "
-                "max_steps, or shrink W."
+                f"{self.name} gave up at t = {self._began + now:g} after {self.solver.max_steps} "
+                f"steps; the equations are stiff or unstable: {implicit}loosen rtol and atol, "
+                "raise max_steps, or shrink W."
             )
         if h <= _VANISHED * max(now, 1e-8 * end):
-            why = "the trajectory leaves the finite numbers or the tolerances are below rounding."
+            when = f"has a step of {self.name} that vanishes at t = {self._began + now:g}: "
             for row, fault in self.attempts.faults.items():
-                why = f"of condition number {row + 1}, {fault}"
-            raise DivergenceError(f"{self.name}'s step vanished at t = {now:g}: {why}")
+                raise ConditionError(row, "the trajectory of", when + fault)
+            raise ConditionError(
+                self.attempts.worst(),
+                "the trajectory of",
+                f"{when}it leaves the finite numbers, or the tolerances are below rounding.",
+            )
 
     def _factor(self, error: float) -> float:
         if error == 0:

@@ -9,8 +9,7 @@ import numpy as np
 from pycellbox.backends.numpy.integrate import Trajectory, integrate, reverse_to_start
 from pycellbox.backends.numpy.rest import FieldIntegration
 from pycellbox.backends.numpy.tape import Tape
-from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import check_memory, not_finite
+from pycellbox.numerics.checks import check_memory, lost
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Equations, Gradients
 from pycellbox.numerics.lowering import Lowering
 from pycellbox.numerics.rest import Pretreatment
@@ -55,6 +54,20 @@ class Passage:
     def steps(self) -> int:
         """Steps of all pieces together."""
         return sum(trajectory.steps_at[-1] for trajectory in self.trajectories)
+
+    def check(self) -> None:
+        """Raise if a state is not finite."""
+        for piece, trajectory in zip(self.cut, self.trajectories, strict=True):
+            lost_at = np.argwhere(~np.isfinite(trajectory.states).all(axis=2))
+            if len(lost_at):
+                row, late = map(int, lost_at[lost_at[:, 1].argmin()])
+                end = trajectory.began + float(piece.times[late])
+                raise lost(row, end, trajectory.field.faults.get(row, ""))
+
+    def check_derivatives(self) -> None:
+        """See `Trajectory.check_derivatives`."""
+        for trajectory in self.trajectories:
+            trajectory.check_derivatives()
 
     @property
     def rested(self) -> Array | None:
@@ -152,19 +165,20 @@ class Course:
             tape = self._tape(piece.segment, x)
             before = trajectories[-1] if trajectories else None
             trajectory = integrate(
-                self.solver, there, piece.times, tape, strict=False, before=before
+                self.solver,
+                there,
+                piece.times,
+                tape,
+                strict=False,
+                before=before,
+                began=float(treatment.starts[piece.segment]),
             )
             states[:, piece.asked] = trajectory.states[:, : piece.count]
             x = trajectory.states[:, -1]
             trajectories.append(trajectory)
         passage = Passage(states, x, treatment, rest, cut, trajectories, own, jump)
-        if strict and not (np.isfinite(states).all() and np.isfinite(x).all()):
-            bad = ~(np.isfinite(states).all(axis=(1, 2)) & np.isfinite(x).all(axis=1))
-            row = int(bad.argmax())
-            faults = [t.field.faults[row] for t in trajectories if row in t.field.faults]
-            raise DivergenceError(
-                not_finite(f"number {row + 1}", float(times[-1]), faults[0] if faults else "")
-            )
+        if strict:
+            passage.check()
         return passage
 
     def reverse(
@@ -213,6 +227,8 @@ class Course:
             more[PRETREATMENT] = before
             for name, array in of_rest.items():
                 total[name] = total[name] + array
+        if not all(np.isfinite(array).all() for array in total.values()):
+            passage.check_derivatives()
         found = dict(total) | {START: adjoint}
         return found | {INPUT: of_inputs} | more if inputs else found
 

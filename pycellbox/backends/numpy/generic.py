@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from pycellbox.backends.numpy import bulk
 from pycellbox.backends.numpy.kernel import Stepper
 from pycellbox.backends.numpy.tape import Tape
-from pycellbox.errors import DivergenceError
+from pycellbox.numerics.checks import ConditionError
 from pycellbox.numerics.equations import INPUT, Field
 from pycellbox.numerics.steps import POWER_STEPS, REACH_87
 from pycellbox.numerics.tableaux import Tableau
@@ -41,16 +43,20 @@ class FieldStepper(Stepper):
         np.multiply(phi, self.h, out)
 
     def bound(self, x: Array) -> tuple[float, float]:
-        """Longest stable step at states, and a bound of |λ| there: by the power method on Jᵀ."""
+        """Longest stable step at states, and a bound of |λ| there: by the power method on Jᵀ.
+
+        Conditions without a finite Jacobian there, as that of a root has none at 0, do not count.
+        """
         v = self._seen
         largest = 0.0
         for _ in range(POWER_STEPS):
             w = self.field.transposed(x, v)
             size, before = np.linalg.norm(w, axis=1), np.linalg.norm(v, axis=1)
-            largest = float((size / np.maximum(before, 1e-300)).max(initial=0.0))
+            growth = size / np.maximum(before, 1e-300)
+            largest = float(np.where(np.isfinite(growth), growth, 0).max(initial=0.0))
             v = w / np.maximum(size, 1e-300)[:, None]
         # A little of everything, so that no mode is lost for ever.
-        self._seen = v + 1e-3
+        self._seen = np.where(np.isfinite(v).all(axis=1, keepdims=True), v, 1) + 1e-3
         largest = max(largest, float(np.finfo(float).tiny))
         return REACH_87 / largest, largest
 
@@ -65,10 +71,7 @@ def reverse_field(
     gradient[INPUT] = gradient[INPUT] + np.zeros_like(field.initial)
     small = field.initial.shape[1] <= bulk.MOST_NODES and field.repeated(1) is not None
     way_back = bulk.backward if tableau.implicit or small else _backward
-    adjoint = way_back(field, tableau, tape, due, gradient)
-    if not all(np.isfinite(array).all() for array in (adjoint, *gradient.values())):
-        _say_where(field, tape)
-    return gradient, adjoint
+    return gradient, way_back(field, tableau, tape, due, gradient)
 
 
 def _backward(
@@ -92,12 +95,27 @@ def _backward(
     return adjoint + due[0] if 0 in due else adjoint
 
 
-def _say_where(field: Field, tape: Tape) -> None:
-    """Raise if an equation has no derivative at a state of the steps."""
-    time = 0.0
+def say_where(field: Field, tape: Tape, states: Array, began: float) -> None:
+    """Raise if an equation, observable or start has no derivative on the way of the steps.
+
+    Parameters
+    ----------
+    field, tape
+        What was stepped, and the steps.
+    states : ndarray, (c, t, n)
+        At the times asked for, of which the last is looked at too.
+    began : float
+        Time of the first step.
+
+    Raises
+    ------
+    ConditionError
+    """
+    time, looks = began, [(began, field.start_breaks)]
     for step, h in enumerate(tape.sizes):
-        for row, fault in field.breaks(tape[step].state[0]).items():
-            raise DivergenceError(
-                f"the gradient of condition number {row + 1} is not finite at t = {time:g}: {fault}"
-            )
+        looks.append((time, partial(field.breaks, tape[step].state[0])))
         time += h
+    looks.append((time, partial(field.breaks, states[:, -1])))
+    for time, look in looks:
+        for row, fault in look().items():
+            raise ConditionError(row, "the gradient of", f"is not finite at t = {time:g}: {fault}")

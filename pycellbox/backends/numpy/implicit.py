@@ -7,6 +7,7 @@ which `bulk` takes, is that of the computed one.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,16 +50,25 @@ class ImplicitSteps:
         states: Array,
         solver: Any,
     ) -> None:
-        self.tableau, self.faults, self.tape = tableau, field.faults, tape
+        self.tableau, self.tape = tableau, tape
         self._field, self._states, self._rtol, self._atol = (
             field, states, solver.rtol, solver.atol
         )  # fmt: skip
         self._eye = np.eye(field.initial.shape[1], dtype=field.initial.dtype)
 
+    @property
+    def faults(self) -> Mapping[int, str]:
+        """See `Attempts.faults`; what has no derivative where it is cannot be stepped either."""
+        return {
+            **self._field.breaks(self.tape[len(self.tape.sizes)].state[0]),
+            **self._field.faults,
+        }
+
     def begin(self) -> None:
         """See `Attempts.begin`."""
         self._slope = self._last = self._field.value(self._field.initial)
         self._jacobian = self._field.jacobian(self._field.initial)
+        self._worst = np.zeros(len(self._slope))
 
     def follow(self, before: object) -> None:
         """See `Attempts.follow`."""
@@ -97,6 +107,7 @@ class ImplicitSteps:
         error /= self._atol + self._rtol * np.maximum(np.abs(x), np.abs(states[-1]))
         self.tape[i + 1].state[0][...] = states[-1]
         self._last = K[-1]
+        self._worst = (error**2).max(axis=1, initial=0.0)
         return math.sqrt(float(np.mean(error**2)))
 
     def accept(self, h: float) -> float:
@@ -105,6 +116,10 @@ class ImplicitSteps:
         self._slope = self._last
         self._jacobian = self._field.jacobian(self.tape[len(self.tape.sizes)].state[0])
         return math.inf
+
+    def worst(self) -> int:
+        """See `Attempts.worst`."""
+        return int(self._worst.argmax())
 
     def keep(self, k: int) -> None:
         """See `Attempts.keep`."""
@@ -122,7 +137,8 @@ class ImplicitSteps:
             rest = known + own * self._field.value(x) - x
             change = (inverse @ rest[..., None])[..., 0]
             x = x + change
-            size = float((np.abs(change) / scale).max(initial=0.0))
+            self._worst = (np.abs(change) / scale).max(axis=1, initial=0.0)
+            size = float(self._worst.max(initial=0.0))
             if size <= _SOLVED or _STILL * before < size < _ROUNDED:
                 out[...] = x
                 return True

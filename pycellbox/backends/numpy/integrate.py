@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pycellbox.backends.numpy.control import Attempts, Control
 from pycellbox.backends.numpy.folded import FoldedStepper, pays
-from pycellbox.backends.numpy.generic import FieldStepper, reverse_field
+from pycellbox.backends.numpy.generic import FieldStepper, reverse_field, say_where
 from pycellbox.backends.numpy.implicit import ImplicitSteps
 from pycellbox.backends.numpy.kernel import Reverser, Stepper
 from pycellbox.backends.numpy.straight import StraightSteps
 from pycellbox.backends.numpy.tape import Record
 from pycellbox.backends.numpy.tape import Tape as Tape
-from pycellbox.errors import DivergenceError, NumericsWarning, warn
-from pycellbox.numerics.checks import not_finite
+from pycellbox.errors import NumericsWarning, warn
+from pycellbox.numerics.checks import lost
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.equations import INPUT, START, Field, Gradients
 from pycellbox.numerics.kernel import Kernel
@@ -46,6 +48,11 @@ class Trajectory:
     tape: Tape
     stepper: Stepper | FoldedStepper | None = None
     control: Control | None = None
+    began: float = 0.0
+
+    def check_derivatives(self) -> None:
+        """Raise, of equations whose derivatives are not finite, where they have none."""
+        say_where(self.field, self.tape, self.states, self.began)
 
 
 def integrate(
@@ -56,6 +63,7 @@ def integrate(
     *,
     strict: bool = True,
     before: Trajectory | None = None,
+    began: float = 0.0,
 ) -> Trajectory:
     """Integrate from t = 0 through ``times``; every requested time is the end of a step.
 
@@ -69,6 +77,8 @@ def integrate(
     before : Trajectory, optional
         Of the same equation under other inputs, which this one goes on with: its steps are where
         those begin that have no bound for all states.
+    began : float
+        What of time has passed before, for what is said.
 
     Raises
     ------
@@ -90,15 +100,15 @@ def integrate(
         if isinstance(field, Kernel) and not tableau.implicit:
             steps_at, stepper = _through_kernel(solver, tableau, field, times, tape, states)
         else:
-            steps_at, control = _through_field(solver, tableau, field, times, tape, states, last)
+            chosen: Any = solver
+            begin = partial(Control, solver=chosen, before=last, began=began)
+            steps_at, control = _through_field(chosen, tableau, field, times, tape, states, begin)
     field.observe(states)
     if strict and not np.isfinite(states).all():
         row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
         late = int(np.argmax(~np.isfinite(states[row]).all(axis=1)))
-        raise DivergenceError(
-            not_finite(f"number {row + 1}", float(times[late]), field.faults.get(row, ""))
-        )
-    return Trajectory(field, states, tuple(steps_at), tableau, tape, stepper, control)
+        raise lost(row, began + float(times[late]), field.faults.get(row, ""))
+    return Trajectory(field, states, tuple(steps_at), tableau, tape, stepper, control, began)
 
 
 def _through_kernel(
@@ -130,7 +140,7 @@ def _through_field(
     times: Array,
     tape: Tape,
     states: Array,
-    before: Control | None,
+    begin: Callable[[Attempts], Control],
 ) -> tuple[list[int], Control | None]:
     plan = fixed_steps(solver, times) if isinstance(solver, FixedStep) else None
     scripts = None if tableau.implicit else field.scripts()
@@ -140,7 +150,7 @@ def _through_field(
             if plan is not None:
                 control, steps_at = None, steps.run(plan)
             else:
-                control = Control(steps, solver, before)
+                control = begin(steps)
                 steps_at = _run_adaptive(control, times)
             steps.finish(states)
             return steps_at, control
@@ -154,7 +164,7 @@ def _through_field(
         if plan is not None:
             return _run_fixed(stepper, tape, plan, states), None
         attempts = TapeSteps(stepper, field, tape, states, solver)
-    control = Control(attempts, solver, before)
+    control = begin(attempts)
     return _run_adaptive(control, times), control
 
 
@@ -167,6 +177,8 @@ def reverse(trajectory: Trajectory, seeds: Array, inputs: bool = False) -> dict[
     gradient, start = reverse_to_start(trajectory, seeds, inputs)
     if inputs or not isinstance(trajectory.field, Kernel):
         trajectory.field.start_gradient(start, gradient)
+        if not all(np.isfinite(array).all() for array in gradient.values()):
+            trajectory.check_derivatives()
     wanted = (INPUT, START) if inputs else ()
     gradient[START] = start
     return {n: g for n, g in gradient.items() if n in wanted or n not in (INPUT, START)}
@@ -192,7 +204,10 @@ def reverse_to_start(
         due[step] = due[step] + seeds[:, k, :] if step in due else seeds[:, k, :]
     with np.errstate(over="ignore", invalid="ignore"):
         if stepper is None:
-            return reverse_field(field, trajectory.tableau, tape, due, gradient)
+            found, start = reverse_field(field, trajectory.tableau, tape, due, gradient)
+            if not all(np.isfinite(array).all() for array in (start, *found.values())):
+                trajectory.check_derivatives()
+            return found, start
         assert isinstance(field, Kernel)
         return _reverse_kernel(field, stepper, tape, due, inputs)
 
@@ -321,6 +336,10 @@ class TapeSteps:
         """See `Attempts.accept`."""
         self.tape.sizes.append(h)
         return self.bound()[0]
+
+    def worst(self) -> int:
+        """See `Attempts.worst`."""
+        return int(np.abs(self._error).max(axis=1, initial=0.0).argmax())
 
     def keep(self, k: int) -> None:
         """See `Attempts.keep`."""

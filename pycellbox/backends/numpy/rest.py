@@ -6,6 +6,7 @@ import numpy as np
 
 from pycellbox.backends.numpy.integrate import Trajectory, integrate, reverse_to_start
 from pycellbox.backends.numpy.tape import Tape
+from pycellbox.numerics.checks import renumbered
 from pycellbox.numerics.equations import Field
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.tableaux import stages_of
@@ -25,7 +26,8 @@ class FieldIntegration:
             with_z = field.envelope.needs_z
         (c, n), dtype = field.initial.shape, field.initial.dtype
         tape = Tape(stages_of(self._solver), c, n, dtype, keep, with_z)
-        return integrate(self._solver, field, np.array([time]), tape)
+        with renumbered(rows):
+            return integrate(self._solver, field, np.array([time]), tape)
 
     def reached(self, rows: Array, time: float) -> tuple[Array, int]:
         """See `Integration.reached`."""
@@ -36,4 +38,6 @@ class FieldIntegration:
         self, rows: Array, time: float, adjoint: Array, inputs: bool
     ) -> tuple[dict[str, Array], Array]:
         """See `Integration.reverse`."""
-        return reverse_to_start(self._run(rows, time, keep=True), adjoint[:, None], inputs)
+        trajectory = self._run(rows, time, keep=True)
+        with renumbered(rows):
+            return reverse_to_start(trajectory, adjoint[:, None], inputs)

@@ -11,6 +11,7 @@ from pycellbox.backends.numpy.course import Course, Passage
 from pycellbox.backends.numpy.course_session import through_treatment
 from pycellbox.backends.numpy.session import trajectories
 from pycellbox.backends.numpy.steady import find, integration_of
+from pycellbox.numerics.checks import ConditionError
 from pycellbox.numerics.equations import (
     INPUT,
     PRETREATMENT,
@@ -51,6 +52,12 @@ class Settled:
     index: Array
     passage: Passage | None
     given: Array | None
+
+    def check_derivatives(self) -> None:
+        """Raise if an equation or observable has no derivative at a state that was found."""
+        for row, fault in self.equations.field.breaks(self.solution.states[:, -1]).items():
+            after = f"is not finite at its end: {fault}"
+            raise ConditionError(row, "the gradient of", after)
 
 
 class Settling:
@@ -172,6 +179,8 @@ class Settling:
                 gradient, at_start[rows] = integration_of(equations).reverse(
                     rows, self.span, seeds[rows], inputs
                 )
+            if not all(np.isfinite(array).all() for array in gradient.values()):
+                found.check_derivatives()
             of_input[rows] = gradient.pop(INPUT, 0.0)
             for name, array in gradient.items():
                 total[name] = total[name] + array if name in total else array

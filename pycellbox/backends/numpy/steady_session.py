@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from pycellbox.backends.numpy.course_session import of_interest
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.backends.numpy.settling import Settled, Settling
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import UNSTABLE, check_arrays, check_gradient
+from pycellbox.numerics.checks import UNSTABLE, check_arrays, check_gradient, labelled
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering, equations_of
 from pycellbox.numerics.residuals import residuals_and_jacobian
@@ -58,7 +59,7 @@ class NumpySteadySession(PlainSession):
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
-        with evaluation(*self.problem.perturbation.shape):
+        with self._evaluation(rows):
             return self._forward(parameters, rows)[0]
 
     def loss_and_gradient(
@@ -70,7 +71,7 @@ class NumpySteadySession(PlainSession):
         inputs: bool = False,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
-        with evaluation(*self.problem.perturbation.shape):
+        with self._evaluation(rows):
             value, seeds, found = self._forward(parameters, rows)
             if self._adjoint is None:
                 self._adjoint = np.zeros_like(self.drive.initial)
@@ -90,7 +91,7 @@ class NumpySteadySession(PlainSession):
         return self._solve(parameters)
 
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
-        with evaluation(*self.problem.perturbation.shape):
+        with self._evaluation():
             if times is None:
                 return self._settling.find(parameters, self._all).solution
             return self._settling.through(parameters, times)
@@ -101,11 +102,19 @@ class NumpySteadySession(PlainSession):
             return residuals_and_jacobian(self.problem, parameters, self._solve)
         return self._by_reverse(parameters)
 
+    @contextmanager
+    def _evaluation(self, rows: Sequence[int] | Array | None = None) -> Iterator[None]:
+        """Prepare BLAS, and name conditions by their labels; with rows of some of them."""
+        index = None if rows is None else np.asarray(rows)
+        shape = self.problem.perturbation.shape
+        with labelled(self.problem.conditions, index), evaluation(*shape):
+            yield
+
     def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
         """Jacobian row by row, each from the implicit derivative."""
         problem, layout = self.problem, self.problem.structure.layout
         measured = np.argwhere(problem.weight[:, -1] > 0)
-        with evaluation(*problem.perturbation.shape):
+        with self._evaluation():
             _, _, found = self._forward(parameters, None)
             rows = np.empty((len(measured), layout.free.size))
             for row, (c, n) in zip(rows, measured, strict=True):

@@ -130,6 +130,10 @@ class StraightSteps:
             largest = max(size, largest)
         return largest
 
+    def worst(self) -> int:
+        """See `Attempts.worst`."""
+        return int(np.argmax([one[3] for one in self._tried]))
+
     def keep(self, k: int) -> None:
         """See `Attempts.keep`; `finish` writes them."""
         self._asked.append(self._states)
