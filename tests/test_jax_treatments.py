@@ -20,7 +20,7 @@ from pycellbox.numerics.equations import START
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem
 from pycellbox.solvers import Solver
-from tests.support.compartments import Compartments, Ring, RingEquations
+from tests.support.compartments import Compartments, RingEquations
 from tests.support.problems import OSCILLATOR, assert_same_gradient, random_parameters
 
 pytest.importorskip("jax", reason='needs JAX: pip install "pycellbox[jax]"')
@@ -149,15 +149,8 @@ def test_residuals_have_their_jacobian(backend):
     np.testing.assert_allclose(mean, layout.join(gradient)[layout.free], atol=1e-13)
 
 
-class Hasty(Ring):
-    """Says that it settles much sooner than it does."""
-
-    def slowest_rate(self):
-        return 20.0
-
-
 @pytest.mark.parametrize("kind", ["network", "equation"])
-def test_what_does_not_settle_before_is_integrated(backend, monkeypatch, kind):
+def test_what_does_not_settle_before_is_integrated(backend, kind):
     if kind == "network":
         # Of the two pre-treated conditions one has a node of the oscillator held.
         rng = np.random.default_rng(6)
@@ -166,8 +159,8 @@ def test_what_does_not_settle_before_is_integrated(backend, monkeypatch, kind):
         W[:2, :2] = 3 * np.array(OSCILLATOR)
         p = {"W": W, "alpha": np.full(7, 4.0), "epsilon": np.full(7, 4.0)}
     else:
-        monkeypatch.setattr(RingEquations, "field", lambda *arguments: Hasty(*arguments))
-        problem, p = of_compartments(6, **KINDS["pre-treated"]), ring()
+        problem = of_compartments(6, **KINDS["pre-treated"])
+        p = ring() | {"delta": np.full(7, -0.002)}  # it grows, slowly
     session = compare(backend, problem, p, HEUN, [([0, 2], None), ([2, 2], 2), ([1, 2], 3)])
     found = session._plan._at_rest(p, problem.treatment, problem.treatment.initial, None)
     assert not found.rest.settled.all()
