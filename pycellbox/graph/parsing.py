@@ -63,7 +63,7 @@ def parse(text: str, names: Mapping[str, Node], where: str) -> Node:
             warnings.simplefilter("ignore")  # of texts such as "1if x"
             tree = ast.parse(text.strip(), mode="eval")
         known = {unicodedata.normalize("NFKC", name): node for name, node in names.items()}
-        return _Reader(known, f"{where}, {shown(text)},").read(tree.body)
+        return Reader(known, f"{where}, {shown(text)},").read(tree.body)
     except SyntaxError as error:
         raise ModelError(
             f"{where}, {shown(text)}, is no expression ({error.msg}): it needs one such as "
@@ -77,21 +77,22 @@ def parse(text: str, names: Mapping[str, Node], where: str) -> Node:
         raise ModelError(f"{where}, {shown(text)}, cannot be read: {error}.") from None
 
 
-class _Reader:
+class Reader:
     """Turns the tree of an expression into nodes."""
 
     def __init__(self, names: Mapping[str, Node], where: str) -> None:
         self._names, self._where = names, where
 
     def read(self, tree: ast.expr) -> Node:
+        """Return the node of a tree."""
         if isinstance(tree, ast.Constant):
             return self._number(tree.value)
         if isinstance(tree, ast.Name):
-            return self._named(tree.id)
+            return self.named(tree.id)
         if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
             return self._made(_OPERATORS[type(tree.op)], tree.left, tree.right)
         if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitXor):
-            raise self._wrong("has ^, which is written ** here")
+            raise self.wrong("has ^, which is written ** here")
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
             return self._made(b.neg, tree.operand)
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.UAdd):
@@ -104,7 +105,7 @@ class _Reader:
             return self._called(tree)
         if isinstance(tree, ast.Subscript):
             return self._indexed(tree)
-        raise self._wrong(
+        raise self.wrong(
             f"has {shown(ast.unparse(tree))}, which is no part of an equation: it may have "
             "numbers, names, + - * / ** @, comparisons, indices and functions"
         )
@@ -114,29 +115,30 @@ class _Reader:
         try:
             made: Node = function(*nodes)  # type: ignore[operator]
         except ModelError as error:
-            raise self._wrong(f"does not work out: {str(error).rstrip('.')}") from None
+            raise self.wrong(f"does not work out: {str(error).rstrip('.')}") from None
         return made
 
     def _number(self, value: object) -> Node:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._wrong(f"has {shown(value)}, which is no number")
+            raise self.wrong(f"has {shown(value)}, which is no number")
         if (isinstance(value, int) and abs(value) > 10**300) or not math.isfinite(value):
-            raise self._wrong("has a number that is too large")
+            raise self.wrong("has a number that is too large")
         return constant(float(value))
 
-    def _named(self, name: str) -> Node:
+    def named(self, name: str) -> Node:
+        """Return what has a name."""
         if name in self._names:
             return self._names[name]
         if name == "pi":
             return constant(math.pi)
         if name == "t" or name == "time":
-            raise self._wrong(
+            raise self.wrong(
                 f"names {name}, and time does not enter equations: write it as a state with the "
                 "equation '1' that starts at 0"
             )
         hint = did_you_mean(name, self._names)
         listed = ", ".join(list(self._names)[:20])
-        raise self._wrong(f"names {name!r}, which is unknown{hint}; known: {listed}")
+        raise self.wrong(f"names {name!r}, which is unknown{hint}; known: {listed}")
 
     def _called(self, tree: ast.Call) -> Node:
         name = tree.func.id if isinstance(tree.func, ast.Name) else ast.unparse(tree.func)
@@ -145,10 +147,10 @@ class _Reader:
             if name in self._names:
                 hint = " (a product is written with *)"
             listed = ", ".join(sorted(FUNCTIONS))
-            raise self._wrong(f"calls {shown(name)}, which is unknown{hint}; known: {listed}")
+            raise self.wrong(f"calls {shown(name)}, which is unknown{hint}; known: {listed}")
         count, function = FUNCTIONS[name]
         if len(tree.args) != count or tree.keywords:
-            raise self._wrong(f"calls {name}, which takes {count} argument(s) and nothing else")
+            raise self.wrong(f"calls {name}, which takes {count} argument(s) and nothing else")
         return self._made(function, *tree.args)
 
     def _indexed(self, tree: ast.Subscript) -> Node:
@@ -160,14 +162,15 @@ class _Reader:
             except (ValueError, TypeError):
                 number = None
             if isinstance(number, bool) or not isinstance(number, int):
-                raise self._wrong(f"has the index {shown(ast.unparse(one))}; indices are numbers")
+                raise self.wrong(f"has the index {shown(ast.unparse(one))}; indices are numbers")
             numbers.append(number)
         try:
             return Expression(self.read(tree.value))[tuple(numbers)]._node
         except ModelError as error:
             if str(error).startswith(self._where):
                 raise
-            raise self._wrong(f"does not work out: {str(error).rstrip('.')}") from None
+            raise self.wrong(f"does not work out: {str(error).rstrip('.')}") from None
 
-    def _wrong(self, what: str) -> ModelError:
+    def wrong(self, what: str) -> ModelError:
+        """Make an error that says where it is."""
         return ModelError(f"{self._where} {what}.")

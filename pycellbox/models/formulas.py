@@ -14,6 +14,7 @@ from pycellbox.errors import ModelError
 from pycellbox.graph import Named, Node, constant, parse, symbol, trace
 from pycellbox.graph.building import join, reshape, take
 from pycellbox.graph.nodes import symbols
+from pycellbox.graph.symbolic import from_symbols, is_symbolic
 from pycellbox.models.declared import Parameter
 
 STATE, INPUTS = "x", "u"
@@ -65,7 +66,10 @@ def formulas_of(
     arguments: list[Any] = [x, Named(p)] + ([u] if inputs else [])
 
     def scalar(text: Any, names: Mapping[str, Node], what: str) -> Node:
-        node = trace(text, *arguments) if callable(text) else parse(text, names, what)
+        if is_symbolic(text):
+            node = from_symbols(text, names, what)
+        else:
+            node = trace(text, *arguments) if callable(text) else parse(text, names, what)
         if node.size != 1:
             raise ModelError(f"{what} has the shape {node.shape}; it needs to be one number.")
         return reshape(node, ())
@@ -86,7 +90,7 @@ def formulas_of(
         given, what = initial.get(state, 0.0), f"initial[{state!r}]"
         if isinstance(given, Parameter):
             begin.append(p[f"{state}_0"])
-        elif isinstance(given, str):
+        elif isinstance(given, str) or is_symbolic(given):
             begin.append(scalar(given, fixed, what))
         elif (value := as_number(given)) is not None and np.isfinite(value):
             begin.append(constant(value))

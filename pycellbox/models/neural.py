@@ -10,7 +10,8 @@ import numpy as np
 from pycellbox.common.options import checked, integer
 from pycellbox.models.declared import Parameter
 from pycellbox.models.draws import normal
-from pycellbox.models.ode import INPUT_NAMES, NAMES, ODE
+from pycellbox.models.naming import INPUT_NAMES, NAMES
+from pycellbox.models.ode import ODE
 
 
 class NeuralODE(ODE):

@@ -2,86 +2,45 @@
 
 from __future__ import annotations
 
-import keyword
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pycellbox.common.files import PATH
 from pycellbox.common.frozen import Frozen
 from pycellbox.common.options import (
-    NAMED,
     Value,
     checked,
-    did_you_mean,
-    instance,
     settle,
     shown,
 )
-from pycellbox.common.plain import several
 from pycellbox.errors import ModelError, OptionError
-from pycellbox.graph import from_lists, to_lists
-from pycellbox.models import declared, layout
-from pycellbox.models.declared import PARAMETER
+from pycellbox.graph.symbolic import name_of, text_of
+from pycellbox.models import layout
 from pycellbox.models.driven import driven
 from pycellbox.models.formulas import Formulas, check_formulas, formulas_of
+from pycellbox.models.kept import plain, unpacked
+from pycellbox.models.laying import check_nodes, declared_by
 from pycellbox.models.model import Model
-from pycellbox.models.structure import LEVEL, LEVEL_OF
-from pycellbox.models.switches import switches
+from pycellbox.models.naming import (
+    EQUATIONS,
+    INPUT_NAMES,
+    NAMES,
+    WRITTEN,
+    all_parameters,
+    check_names,
+)
+from pycellbox.models.switches import refuse_switches
 from pycellbox.models.toml import read_toml
-
-_TAKEN = (
-    "condition",
-    "subject",
-    "node",
-    "node_kind",
-    "time",
-    "target",
-    "source",
-    "mask",
-    LEVEL,
-    LEVEL_OF,
-)
-
-
-_EQUATIONS = instance(
-    Mapping | Callable | Formulas,  # type: ignore[arg-type]
-    "equations by the names of states, {'S': '-beta*S*I'}, or a callable of x and p",
-)
-
-
-def _read_names(given: object) -> tuple[str, ...]:
-    names = tuple(several(given))
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError
-    if len(set(names)) < len(names):
-        raise ValueError("a name is there twice")
-    return tuple(map(str, names))
-
-
-def _read_inputs(given: object) -> Frozen[str]:
-    if not isinstance(given, Mapping):
-        given = {name: name for name in (_read_names(given) if several(given) else ())}
-    if not all(isinstance(one, str) and one for pair in given.items() for one in pair):
-        raise ValueError
-    return Frozen(given)
-
-
-NAMES = Value(_read_names, "a list of different names")
-INPUT_NAMES = Value(
-    _read_inputs, "names of nodes, or a mapping to them from the names that equations use"
-)
 
 
 @checked(
-    rates=_EQUATIONS,
+    rates=EQUATIONS,
     states=Value(lambda given: None if given is None else NAMES.read(given), NAMES.needs),
-    parameters=NAMED,
-    observe=NAMED,
-    initial=NAMED,
+    parameters=WRITTEN,
+    observe=WRITTEN,
+    initial=WRITTEN,
     inputs=INPUT_NAMES,
 )
 @dataclass(frozen=True, repr=False)
@@ -93,7 +52,9 @@ class ODE(Model):
     rates : mapping of str to str, or callable
         The equations. A text for each state, in the names of states, parameters and inputs: an
         expression of Python with ``+ - * / ** @``, comparisons, indices and functions such as
-        ``exp``, ``log``, ``tanh``, ``where(S > 1, S, 0)``. It is parsed, never evaluated. Or a
+        ``exp``, ``log``, ``tanh``, ``where(S > 1, S, 0)``. It is parsed, never evaluated. Or an
+        expression of SymPy for each, in symbols that have these names, which may stand for the
+        names themselves, here and in what follows; states may be functions of t. Or a
         callable of the states x, a vector, of the parameters, ``p.k``, and with ``inputs`` of
         these, u, a vector; it returns dx/dt, a vector or a list. It is called once, with symbols
         in place of numbers.
@@ -159,26 +120,10 @@ class ODE(Model):
     def __post_init__(self) -> None:
         settle(self, "inputs", INPUT_NAMES("ODE: inputs", self.inputs))
         self._settle_states()
-        entries = {
-            name: PARAMETER(f"ODE: parameters[{name!r}]", one)
-            for name, one in self.parameters.items()
-        }
         starts = dict(self.initial)
-        self._known("initial", starts, self.states)
-        for state, given in starts.items():
-            if isinstance(given, declared.Parameter):
-                if given.shape:
-                    raise ModelError(
-                        f"initial[{state!r}] has the shape {given.shape}; it is one number."
-                    )
-                if f"{state}_0" in entries:
-                    raise ModelError(
-                        f"initial[{state!r}] is fitted as {state}_0, and parameters has that too: "
-                        f"leave it out there, or write initial={{{state!r}: '{state}_0'}}."
-                    )
-                entries[f"{state}_0"] = given
+        entries = all_parameters(self.parameters, starts, self.states)
         settle(self, "parameters", Frozen(entries))
-        self._check_names()
+        check_names(self)
         if not isinstance(self.rates, Formulas):
             made = formulas_of(
                 self.rates, self.states, self.parameters, self.observe, starts, list(self.inputs)
@@ -187,17 +132,18 @@ class ODE(Model):
         settle(
             self,
             "initial",
-            Frozen({s: g if isinstance(g, str) else None for s, g in starts.items()}),
+            Frozen({s: text_of(g) for s, g in starts.items()}),
         )
         settle(self, "own_nodes", (*self.states, *self.observe))
         settle(
             self,
             "observe",
-            Frozen({n: g if isinstance(g, str) else "" for n, g in self.observe.items()}),
+            Frozen({n: text_of(g) or "" for n, g in self.observe.items()}),
         )
 
     def _settle_states(self) -> None:
         if isinstance(self.rates, Mapping):
+            settle(self, "rates", {name_of(key): one for key, one in self.rates.items()})
             given = NAMES("ODE: the states in equations", list(self.rates))
             if self.states is not None and set(self.states) != set(given):
                 raise ModelError(
@@ -210,40 +156,6 @@ class ODE(Model):
                 "ODE: a callable needs states=, the names of the entries of x in order."
             )
 
-    def _check_names(self) -> None:
-        for name in self.parameters:
-            if not name.isidentifier() or keyword.iskeyword(name) or name in _TAKEN:
-                raise ModelError(
-                    f"a parameter cannot have the name {shown(name)}: it needs letters, digits "
-                    f"and _, and to be no word of Python and none of {', '.join(_TAKEN)}."
-                )
-            for dim in _dims(name, self.parameters[name].shape):
-                if dim in self.parameters:
-                    raise ModelError(
-                        f"the parameter {dim!r} has the name of a dimension of {name!r}."
-                    )
-        lists = {"states": self.states, "observe": self.observe}
-        written = [*self.observe.values(), *self.initial.values()]
-        if isinstance(self.rates, Mapping) or (
-            callable(self.rates) and any(isinstance(one, str) for one in written)
-        ):  # a text names them all alike
-            lists |= {"parameters": self.parameters, "inputs": self.inputs}
-        places: dict[str, str] = {}
-        for place, names in lists.items():
-            for name in names:
-                if name in places:
-                    hint = ""
-                    if place == "inputs":
-                        hint = f"; name it otherwise: inputs={{'u_{name}': {name!r}}}"
-                    raise ModelError(f"{name!r} is in {places[name]} and in {place}{hint}.")
-                places[name] = place
-
-    def _known(self, where: str, given: Iterable[str], names: Iterable[str]) -> None:
-        for name in given:
-            if name not in names:
-                hint = did_you_mean(name, names)
-                raise ModelError(f"{where} has {shown(name)}, which is no state{hint}.")
-
     def check(self, structure: Any) -> None:
         """Refuse a fit of what only decides when something happens, beside what no model can fit.
 
@@ -252,26 +164,7 @@ class ODE(Model):
         ModelError
         """
         super().check(structure)
-        measured = {n for n, k in zip(structure.nodes, structure.node_kind, strict=True)
-                    if k != "hidden"}  # fmt: skip
-        places = [
-            [i for i, name in enumerate(names) if name in measured]
-            for names in (self.states, self.observe)
-        ]
-        for symbol, entry in switches(self.rates, *places):
-            name = symbol[1:]
-            one = self.parameters[name]
-            if one.held.ravel()[entry]:
-                continue
-            at = [str(i) for i in np.unravel_index(entry, one.shape)]
-            which = f"{name}[{', '.join(at)}]" if at else name
-            raise ModelError(
-                f"{which} is in comparisons alone (where, >, sign): it decides when something "
-                "happens, its derivative is zero, and a fit would leave it where it starts. "
-                f"Write a smooth step, such as expit((t - {which})/width) in place of "
-                f"t > {which}, or fix it: pcb.Parameter({one.middle if not at else '...'}, "
-                "fixed=True)."
-            )
+        refuse_switches(self, structure)
 
     @property
     def equation(self) -> str:
@@ -285,23 +178,8 @@ class ODE(Model):
         self, nodes: Sequence[str], node_kind: Sequence[str]
     ) -> tuple[layout.Parameter, ...]:
         """Return the parameters, and refuse nodes that the equations do not have."""
-        known = set(self.own_nodes) | set(self.inputs.values())
-        for node in nodes:
-            if node not in known:
-                raise ModelError(
-                    f"the data have the node {node!r}, and the equations have none of that name"
-                    f"{did_you_mean(node, known)}: add a state, an observable or an input, or "
-                    "leave the node out of the data."
-                )
-        lacking = [node for node in known if node not in nodes]
-        if lacking:
-            hint = ""
-            if set(lacking) <= set(self.inputs.values()):
-                hint = " Inputs are nodes with a perturbation, or driving signals: see pcb.drive."
-            raise ModelError(
-                f"the data lack the node(s) {', '.join(sorted(lacking))} of the equations.{hint}"
-            )
-        return tuple(self._declared(name, one) for name, one in self.parameters.items())
+        check_nodes(self, nodes)
+        return tuple(declared_by(self, name) for name in self.parameters)
 
     def driven(self, signals: Sequence[str], *, linear: bool) -> tuple[Model, tuple[str, ...]]:
         """Return the model under driving signals, and nodes that it has for them.
@@ -335,19 +213,6 @@ class ODE(Model):
         )  # fmt: skip
         return made, tuple(nodes)
 
-    def _declared(self, name: str, one: declared.Parameter) -> layout.Parameter:
-        labels = tuple(
-            self.states if size == len(self.states) else tuple(map(str, range(size)))
-            for size in one.shape
-        )
-        (lower, upper), held = one.bounds, one.held
-        return layout.Parameter(
-            name, _dims(name, one.shape), one.shape, "rates", lower, upper,
-            held if held.any() else None, declared.starts_of(one), labels=labels, scale=one.scale,
-            prior=one.prior,
-            along=one.dims or "",
-        )  # fmt: skip
-
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values: the graph of the equations, and what they are of.
 
@@ -356,16 +221,7 @@ class ODE(Model):
         dict
             By name.
         """
-        formulas = self.rates
-        return {
-            "states": list(self.states),
-            "parameters": {name: one.to_dict() for name, one in self.parameters.items()},
-            "inputs": dict(self.inputs),
-            "observe": dict(self.observe),
-            "initial": dict(self.initial),
-            "texts": list(formulas.texts),
-            "graph": to_lists((formulas.rates, formulas.start, formulas.observed)),
-        }
+        return plain(self)
 
     @classmethod
     @checked(path=PATH)
@@ -439,28 +295,12 @@ class ODE(Model):
         OptionError
             It is no stored model.
         """
-        given = NAMED("model", options)
-        wanted = {"states", "parameters", "inputs", "observe", "initial", "texts", "graph"}
-        if set(given) != wanted or mask is not None:
-            raise OptionError(f"a stored {cls.__name__} has {', '.join(sorted(wanted))}.")
-        outputs, texts = from_lists(given.pop("graph")), given.pop("texts")
-        if len(outputs) != 3 or not isinstance(texts, list):
-            raise OptionError("a stored model has rates, start and observables, and its equations.")
-        parameters = {
-            name: declared.Parameter.from_dict(NAMED(f"parameters[{name!r}]", one))
-            for name, one in NAMED("parameters", given.pop("parameters")).items()
-        }
+        formulas, given = unpacked(cls.__name__, options, mask)
         made: ODE = object.__new__(cls)
-        formulas = Formulas(outputs[0], outputs[1], outputs[2], tuple(map(str, texts)))
-        ODE.__init__(made, formulas, parameters=parameters, **given)
-        check_formulas(formulas, made.states, parameters, list(made.observe), list(made.inputs))
+        ODE.__init__(made, formulas, **given)
+        parameters, observe, inputs = given["parameters"], list(made.observe), list(made.inputs)
+        check_formulas(formulas, made.states, parameters, observe, inputs)
         return made
 
     def __repr__(self) -> str:
         return f"<pycellbox.{type(self).__name__}: {self.equation}>"
-
-
-def _dims(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Dimensions of a parameter in labelled data."""
-    ends = ("entry",) if len(shape) == 1 else ("row", "column")
-    return tuple(f"{name}_{end}" for end in ends[: len(shape)])

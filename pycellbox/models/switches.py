@@ -3,9 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pycellbox.errors import ModelError
 from pycellbox.graph.influence import Entry, entries, parts
 from pycellbox.models.formulas import STATE, Formulas
+from pycellbox.models.structure import Structure
+
+if TYPE_CHECKING:
+    from pycellbox.models.ode import ODE
+
+
+def refuse_switches(model: ODE, structure: Structure) -> None:
+    """Refuse a fit of parameters that only decide when something happens.
+
+    Raises
+    ------
+    ModelError
+    """
+    measured = {n for n, k in zip(structure.nodes, structure.node_kind, strict=True)
+                if k != "hidden"}  # fmt: skip
+    places = [
+        [i for i, name in enumerate(names) if name in measured]
+        for names in (model.states, model.observe)
+    ]
+    for symbol, entry in switches(model.rates, *places):
+        name = symbol[1:]
+        one = model.parameters[name]
+        if one.held.ravel()[entry]:
+            continue
+        at = [str(i) for i in np.unravel_index(entry, one.shape)]
+        which = f"{name}[{', '.join(at)}]" if at else name
+        raise ModelError(
+            f"{which} is in comparisons alone (where, >, sign): it decides when something "
+            "happens, its derivative is zero, and a fit would leave it where it starts. "
+            f"Write a smooth step, such as expit((t - {which})/width) in place of "
+            f"t > {which}, or fix it: pcb.Parameter({one.middle if not at else '...'}, "
+            "fixed=True)."
+        )
 
 
 def switches(formulas: Formulas, states: Collection[int], observed: Collection[int]) -> list[Entry]:
