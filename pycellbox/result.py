@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,6 @@ import xarray as xr
 from pycellbox import views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
-from pycellbox.common.labels import counted, listed
 from pycellbox.common.options import checked, choice, instance, optional, shown
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
@@ -26,18 +25,16 @@ from pycellbox.data.transforms import as_measured, center_of
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.ending import Ending
-from pycellbox.errors import DataWarning, ModelError, OptionError, warn
+from pycellbox.errors import ModelError, OptionError
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.identifiability import Identifiability, identifiability
-from pycellbox.inputs import INPUTS, Inputs, fitted_levels, inputs_of
-from pycellbox.intervals import INTERVAL, Screen
-from pycellbox.models import Structure
+from pycellbox.inputs import INPUTS
+from pycellbox.intervals import INTERVAL
+from pycellbox.predictor import Predictor
 from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
-from pycellbox.solving import states_of
 from pycellbox.summary import is_network, summary
-from pycellbox.times import of_same_kind, time_grid
-from pycellbox.unseen import turned, with_signs
+from pycellbox.times import of_same_kind
 
 Scale: TypeAlias = Literal["fitted", "measured"]
 
@@ -278,104 +275,24 @@ class Fit:
         NumericsWarning
             Conditions do not settle; see `SteadyState`.
         """
-        given = meeting(with_nodes(perturbation, self.model.own_nodes), self._group("data"))
-        structure, inputs = self._laid(given)
-        u = given["perturbation"] if isinstance(given, xr.Dataset) else given
-        doubt_extrapolation(u, self._group("data"))
-        signs = self._provenance.get("estimate", {}).get("unseen_signs", {})
-        parameters = self._group("parameters")
-        predicted = self._solved(parameters, signs, structure, inputs, times, backend)
-        if interval is None:
-            if scale == "measured":
-                return cast(xr.DataArray, as_measured(predicted, self._group("data")))
-            return predicted
-        if scale == "measured" and center_of(self._group("data")) is not None:
+        data, predictor = self._group("data"), self._predictor
+        measured = scale == "measured" and center_of(data) is not None
+        if interval is not None and measured:
             raise OptionError("predict: an interval is on the scale of the fit: scale='fitted'.")
-        return self._with_interval(predicted, inputs, given, interval)
-
-    def _laid(self, given: xr.DataArray | xr.Dataset) -> tuple[Structure, Inputs]:
-        """Return what was done to conditions, and the structure of the fit for them."""
-        structure = structure_of(self._group("data"), self.model, given)  # the fit's kinds count
-        return structure, self._known(inputs_of(given, structure, np.dtype(self.recipe.dtype)))
-
-    def _solved(
-        self,
-        parameters: xr.Dataset,
-        signs: Mapping[str, float],
-        structure: Structure,
-        inputs: Inputs,
-        times: Any,
-        backend: BackendName,
-    ) -> xr.DataArray:
-        """Solve the equation at parameters of this fit or of a member of its ensemble.
-
-        ``signs`` are those of the doses of drugs that were not seen.
-        """
-        data = self._group("data")
-        solver, horizon = self.solver, self.horizon
-        if times is not None:
-            solver, horizon = solver.through_time, None
-        elif horizon is None:
-            times = data["time"].values
-        inputs, sign = turned(inputs, structure, signs)
-        predicted = states_of(
-            structure,
-            parameter_arrays(structure, parameters, self.recipe.dtype),
-            inputs,
-            time_grid(horizon, times),
-            times is None,
-            solver=solver,
-            backend=get_backend(backend, self.backend, self.model),
-        )
-        predicted = with_signs(predicted, sign)
-        if "time" in predicted.dims and "time" in data.coords:
-            predicted["time"].attrs.update(data["time"].attrs)
-        return predicted
-
-    def _with_interval(
-        self, predicted: xr.DataArray, inputs: Inputs, given: Any, interval: float
-    ) -> xr.Dataset:
-        if not self.estimated or "time" in predicted.dims:
-            raise ModelError(
-                "intervals are for steady states of a fit whose nodes were estimated, as those of "
-                "a default fit of a drug screen are; "
-                + ("times= asks for a course." if self.estimated else "this one was trained.")
-            )
-        sigma = None
-        if isinstance(given, xr.Dataset) and "sigma" in given:
-            ordered = given["sigma"].sel(node=predicted["node"].values)
-            sigma = ordered.transpose("condition", "node").values
-        spreads = self._screen.spreads(inputs.perturbation, predicted.values, sigma)
-        return spreads.about(predicted, interval)
+        given = meeting(with_nodes(perturbation, self.model.own_nodes), data)
+        structure, inputs = predictor.laid(given)
+        doubt_extrapolation(given["perturbation"] if isinstance(given, xr.Dataset) else given, data)
+        predicted = predictor.solved(structure, inputs, times, backend)
+        if interval is not None:
+            return predictor.spreads(predicted, inputs, given).about(predicted, interval)
+        return cast(xr.DataArray, as_measured(predicted, data)) if measured else predicted
 
     @cached_property
-    def _screen(self) -> Screen:
-        """Of an estimated fit, its nodes at their optimum once more."""
-        data = self._group("data")
-        rows = data["role"].values == "train"
-        return Screen(
-            data.isel(condition=rows),
-            self._group("predictions")["response"].isel(condition=rows),
-            structure_of(data, self.model),
-            self._provenance["estimate"],
-            self.recipe.loss is None,
-        )
-
-    def _known(self, inputs: Inputs) -> Inputs:
-        """Return inputs with the levels that were fitted."""
-        if not inputs.levels:
-            return inputs
-        assert inputs.treatment is not None
-        found = fitted_levels(self._group("parameters"))
-        unknown = [label for label in inputs.levels if label not in found]
-        if unknown:
-            warn(
-                f"{counted(len(unknown), 'level')} that the fit has not fitted: {listed(unknown)}; "
-                "nodes stay, or states begin, where the data say.",
-                DataWarning,
-            )
-        starts = dict(zip(inputs.levels, inputs.treatment.level_starts.tolist(), strict=True))
-        return inputs.at(np.array([(starts | found)[label] for label in inputs.levels]))
+    def _predictor(self) -> Predictor:
+        return Predictor(
+            self.recipe, self.solver, self.horizon, self._group("data"), self._group("parameters"),
+            self._group("predictions")["response"], self._provenance,
+        )  # fmt: skip
 
     @checked(baselines=BASELINES)
     def evaluate(self, data: xr.Dataset, *, baselines: bool | Sequence[str] = True) -> Evaluation:

@@ -99,7 +99,8 @@ def test_members_that_are_trained_are_fits_of_the_data_drawn_again(data):
 def test_predictions_are_those_of_the_members(fit, together, data):
     found = together.predict(data, quantiles=[0.25, 0.75])
     assert len(together) == 12
-    one = fit._solved(together.members.isel(member=0), {}, *fit._laid(data), None, "numpy")
+    laid, first = fit._predictor.laid(data), together.members.isel(member=0)
+    one = fit._predictor.solved(*laid, None, "numpy", first, {})
     each = together._each(data, None, "numpy")
     np.testing.assert_allclose(each[0], one, atol=1e-12)
     np.testing.assert_allclose(found["mean"], each.mean("member"))

@@ -105,7 +105,7 @@ def ensemble(
     >>> members.predict(pcb.datasets.melanoma())["sd"]  # doctest: +SKIP
     """
     whole = _fitted(data, model, backend, progress)
-    known = whole._screen.known if whole.estimated else {}
+    known = whole._predictor.screen.known if whole.estimated else {}
     setting = Setting(whole, resample, members, seed, backend, known)
     kept = Store.of(store, setting) if store is not None else None
     found = kept.read() if kept else {}

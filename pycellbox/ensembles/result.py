@@ -134,18 +134,18 @@ class Ensemble:
         """Predictions of all members, (member, condition[, time], node)."""
         data = self.fit.data
         given = meeting(with_nodes(perturbation, self.fit.model.own_nodes), data)
-        laid = self.fit._laid(given)
+        laid = self.fit._predictor.laid(given)
         doubt_extrapolation(given["perturbation"] if isinstance(given, xr.Dataset) else given, data)
         return self._solved(laid, times, backend)
 
     def _solved(self, laid: Any, times: Any, backend: BackendName) -> xr.DataArray:
         (structure, inputs), found = laid, []
-        nodes = self._members["node"].values
+        predictor, nodes = self.fit._predictor, self._members["node"].values
         for k in range(len(self)):
             one = self._members.isel(member=k, drop=True)
             signs = {n: s for n, s in zip(nodes, one["unseen_sign"].values, strict=True) if s}
             parameters = one.drop_vars(["unseen_sign", "count", "of"])
-            found.append(self.fit._solved(parameters, signs, structure, inputs, times, backend))
+            found.append(predictor.solved(structure, inputs, times, backend, parameters, signs))
         joined = xr.concat(found, "member", coords="minimal", compat="override")
         return joined.drop_vars(["residual", "settled"], errors="ignore")
 
@@ -154,7 +154,7 @@ class Ensemble:
         """Variance of the noise of each node, (n,), and how large errors are beside all of it."""
         data = self.fit.data
         data = data.isel(condition=data["role"].values == "train")
-        each = self._solved(self.fit._laid(data), None, "auto")
+        each = self._solved(self.fit._predictor.laid(data), None, "auto")
         unseen = (self._members["count"] == 0).rename(of="condition")
         enough = (unseen.sum("member") >= _OUTSIDE).values
         observed = data["response"].transpose(*each.isel(member=0).dims)
