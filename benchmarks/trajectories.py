@@ -61,7 +61,7 @@ def carry_out(works: Sequence[Work], starts: int, backend: str, path: Path, agai
     """Run what is not there, and append the row of each start as soon as it has ended."""
     done = set() if again else {tuple(row[name] for name in KEY) for row in results(path)}
     for work in works:
-        for start in range(1 if work.once else starts):
+        for start in range(1 if work.once else min(starts, work.most or starts)):
             if (work.name, start, backend) in done:
                 continue
             row = run(work, start, backend)

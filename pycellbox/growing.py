@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
-from pycellbox.common.options import NAMED, Value, checked, instance, integer, listed, number, shown
+from pycellbox.common.options import (
+    NAMED,
+    Value,
+    checked,
+    choice,
+    instance,
+    integer,
+    listed,
+    number,
+    shown,
+)
 from pycellbox.common.plain import as_integer
 from pycellbox.errors import OptionError
 from pycellbox.schedule import LM, MOST_ITERATIONS, OPTIMIZER, Optimizer, Stage, stage_from_dict
@@ -28,6 +39,7 @@ def _read_windows(given: object) -> Any:
     windows=Value(_read_windows, "a number of windows, or times at which they end, increasing"),
     iterations=integer(1, MOST_ITERATIONS),
     learning_rate=instance(float | int | Mapping, "a learning rate, as pcb.Stage takes it"),
+    weighting=choice("sharp", "smooth"),
 )
 @dataclass(frozen=True)
 class Grow:
@@ -49,6 +61,10 @@ class Grow:
         At most so many in each.
     learning_rate : float or mapping
         As of `Stage`.
+    weighting : {"sharp", "smooth"}
+        What counts beyond the end of a window: nothing, or residuals with weights that fall by a
+        factor of e up to the end of the next one, see ``fade`` of `Stage`. So later times come in
+        little by little (Frank, arXiv:2207.04487).
 
     Examples
     --------
@@ -60,15 +76,17 @@ class Grow:
     windows: Any = 8
     iterations: int = 20
     learning_rate: Any = 0.01
+    weighting: Literal["sharp", "smooth"] = "sharp"
 
     def __post_init__(self) -> None:
         self._stage(None)  # what a stage refuses is refused now
 
-    def _stage(self, end: float | None) -> Stage:
+    def _stage(self, end: float | None, after: float = math.inf) -> Stage:
         return Stage(
             self.iterations,
             learning_rate=self.learning_rate,
             horizon=end,
+            fade=None if end is None or self.weighting == "sharp" else after - end,
             optimizer=self.optimizer,
         )
 
@@ -104,7 +122,10 @@ class Grow:
                 f"Grow: windows={shown(self.windows)} begins before the first measured time, "
                 f"{times[0]:g}."
             )
-        return (*(self._stage(end) for end in ends if end < times[-1]), self._stage(None))
+        ends = [end for end in ends if end < times[-1]]
+        after = [*ends[1:], float(times[-1])]
+        each = (self._stage(*pair) for pair in zip(ends, after, strict=False))
+        return (*each, self._stage(None))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, for provenance.
@@ -117,7 +138,8 @@ class Grow:
         stage = self._stage(None).to_dict()
         kept = {name: stage[name] for name in ("optimizer", "iterations", "learning_rate")}
         windows = self.windows if isinstance(self.windows, int) else list(self.windows)
-        return {**kept, "windows": windows}
+        smooth = {} if self.weighting == "sharp" else {"weighting": self.weighting}
+        return {**kept, "windows": windows, **smooth}
 
 
 def entry_from_dict(options: Mapping[str, Any]) -> Stage | Grow:
@@ -125,9 +147,9 @@ def entry_from_dict(options: Mapping[str, Any]) -> Stage | Grow:
     given = NAMED("Stage", options)
     if "windows" not in given:
         return stage_from_dict(given)
-    windows = given.pop("windows")
+    own = {name: given.pop(name) for name in ("windows", "weighting") if name in given}
     stage = stage_from_dict(given)
-    return Grow(stage.optimizer, windows, stage.iterations, stage.rates())
+    return Grow(stage.optimizer, iterations=stage.iterations, learning_rate=stage.rates(), **own)
 
 
 def _entries(given: object) -> tuple[Stage | Grow, ...]:

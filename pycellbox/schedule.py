@@ -109,6 +109,7 @@ OPTIMIZER = instance(Optimizer, "pcb.AdamW(), pcb.LBFGS() or pcb.LM()")
     iterations=integer(1, MOST_ITERATIONS),
     learning_rate=by_name(number(0), RATE_GROUPS),
     horizon=optional(number(0, above=True)),
+    fade=optional(number(0, above=True)),
     penalty=optional(PENALTY),
     patience=optional(integer()),
     batch_size=optional(integer()),
@@ -148,6 +149,9 @@ class Stage:
         Iterations over which the learning rate rises linearly at the start.
     optimizer : AdamW, LBFGS or LM
         Which method, with its options.
+    fade : float, optional
+        With a ``horizon``, of time courses: squared residuals beyond it count too, with weights
+        that fall as exp(−(time − horizon)/fade), up to five times this; None: not at all.
     """
 
     iterations: int
@@ -160,6 +164,7 @@ class Stage:
     decay: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     optimizer: Optimizer = field(default_factory=AdamW)
+    fade: float | None = None
     _rates: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -168,6 +173,8 @@ class Stage:
             raise OptionError(f"{name} needs the full batch; leave batch_size out or use AdamW.")
         if not isinstance(self.optimizer, AdamW) and self.prefix is not None:
             raise OptionError(f"{name} needs all times; leave prefix out or use AdamW.")
+        if self.fade is not None and self.horizon is None:
+            raise OptionError("Stage: fade is beyond a horizon; give that too.")
         settle(self, "_rates", Frozen(_every_rate(self.learning_rate)))
 
     def rates(self) -> dict[str, float]:
@@ -214,8 +221,10 @@ class Stage:
         options = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.init and f.name not in ("penalty", "optimizer", "learning_rate")
+            if f.init and f.name not in ("penalty", "optimizer", "learning_rate", "fade")
         }
+        if self.fade is not None:
+            options["fade"] = self.fade  # which older readers do not know
         rates = self.rates()
         options["learning_rate"] = {
             # What follows is not said: files of older versions have it not.
@@ -234,6 +243,7 @@ class Stage:
 _OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "LBFGS": LBFGS, "LM": LM}
 _UNSET = {
     "horizon": "the fit's",
+    "fade": "nothing beyond the horizon",
     "penalty": "the fit's",
     "patience": "never stops early",
     "batch_size": "all conditions",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.growing import entry_from_dict
+from pycellbox.schedule import stage_from_dict
 from tests.support.equations import courses, measured, sir
+from tests.support.problems import dataset
 
 
 def ends(fit):
@@ -89,3 +94,54 @@ def test_windows_are_of_courses_and_hold_a_measured_time():
         pcb.fit(measured().isel(time=-1, drop=True), sir(), schedule=pcb.Grow(), progress=False)
     with pytest.raises(pcb.OptionError, match="before the first measured time"):
         pcb.fit(measured(), sir(), schedule=pcb.Grow(windows=[0.5, 2]), progress=False)
+
+
+def test_smooth_windows_fade_up_to_the_next():
+    grow = pcb.Grow(windows=[2.5, 7.0, 20.0], weighting="smooth")
+    found = [(stage.horizon, stage.fade) for stage in grow.over(measured())]
+    assert found == [(2.5, 4.5), (7.0, 5.0), (None, None)]
+    assert entry_from_dict(grow.to_dict()).to_dict() == grow.to_dict()
+    assert "weighting" not in pcb.Grow().to_dict()
+    stage = pcb.Stage(3, horizon=2.0, fade=1.5)
+    assert stage_from_dict(stage.to_dict()) == stage
+    assert "fade" not in pcb.Stage(3).to_dict()
+
+
+@pytest.mark.parametrize("optimizer", [pcb.LM(), pcb.LBFGS(), pcb.AdamW()])
+def test_what_fades_counts_less(optimizer):
+    """The loss is that of residuals weighted by hand."""
+    data = measured().isel(condition=[0])
+    options = {"solver": pcb.RK4(0.5), "penalty": pcb.Penalty(), "progress": False}
+    faded = pcb.Stage(1, horizon=5.0, fade=2.0, optimizer=optimizer)
+    times = data["time"].values
+    kept = data.isel(time=times <= 15)
+    weights = np.exp(-np.maximum(kept["time"] - 5.0, 0) / 2.0)
+    sigma = (1 / np.sqrt(weights)) * xr.ones_like(kept["response"])
+    by_hand = kept.assign(sigma=sigma.transpose(*kept["response"].dims))
+    plain = pcb.Stage(1, optimizer=optimizer)
+    one = pcb.fit(data, sir(), schedule=faded, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pcb.DataWarning)
+        other = pcb.fit(by_hand, sir(), schedule=plain, **options)
+    loss = [fit.history["loss"].values[0] for fit in (one, other)]
+    assert loss[0] == pytest.approx(loss[1], rel=1e-9)
+    assert one.history["horizon"].values[0] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: pcb.Stage(1, fade=1.0), "give that too"),
+        (lambda: pcb.Stage(1, horizon=1.0, fade=0), "fade"),
+        (lambda: pcb.Grow(weighting="soft"), "weighting"),
+    ],
+)
+def test_fading_that_cannot_be_is_refused(make, words):
+    with pytest.raises(pcb.OptionError, match=words):
+        make()
+
+
+def test_steady_states_do_not_fade():
+    data = dataset(np.random.default_rng(0))
+    with pytest.raises(pcb.OptionError, match="time courses"):
+        pcb.fit(data, schedule=pcb.Stage(1, horizon=2.0, fade=1.0), progress=False)

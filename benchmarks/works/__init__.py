@@ -8,7 +8,7 @@ from importlib import import_module
 
 from harness.report import Row
 
-MODULES = ("lynx", "oscillators", "tracking", "speed")
+MODULES = ("lynx", "forecast", "oscillators", "ecology", "tracking", "speed")
 
 
 def best(rows: list[Row]) -> str:
@@ -37,6 +37,8 @@ class Work:
         What the table says of the rows that did not fail.
     once : bool
         Whether there is but one start.
+    most : int, optional
+        Starts that there are at most, such as parts of the data to be left out.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Work:
     reached: Callable[[Row], bool] | None = None
     measured: Callable[[list[Row]], str] = best
     once: bool = False
+    most: int | None = None
 
 
 def every() -> list[Work]:

@@ -120,6 +120,8 @@ def check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
                 f"stage {position} ends at {stage.horizon:g}, before the first measured time "
                 f"{problem.times[0]:g}."
             )
+        if stage.fade is not None and problem.steady:
+            raise OptionError(f"stage {position} has a fade, which is for time courses.")
         if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
             given = "steady states" if problem.steady else f"{problem.times.size} times"
             raise OptionError(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pycellbox.fitting.loop import Training
 
 
+_FADES = 5.0
+
+
 class StageRun:
     """A stage, at its beginning or where it was left."""
 
@@ -37,8 +40,8 @@ class StageRun:
         self.done = 0
         self.order: Array | None = None
         self._left: TrainingRun | None = None
-        problem = up_to(training.problem, stage.horizon)
-        self.horizon, self.times = float(problem.times[-1]), problem.times.size
+        problem = up_to(training.problem, stage.horizon, stage.fade)
+        self.horizon, self.times = end_of(training.problem, stage), problem.times.size
         clock = training.clock
         self.problem = clock.problem(problem)
         session = session_of(
@@ -228,16 +231,25 @@ def end_of(problem: Problem, stage: Stage) -> float:
     return float(up_to(problem, stage.horizon).times[-1])
 
 
-def up_to(problem: Problem, horizon: float | None) -> Problem:
-    """Return the problem with another horizon, or the measured times up to it."""
+def up_to(problem: Problem, horizon: float | None, fade: float | None = None) -> Problem:
+    """Return the problem with another horizon, or the measured times up to it.
+
+    With ``fade`` those beyond it too, weighted down.
+    """
     if horizon is None:
         return problem
     if problem.steady:
         return dataclasses.replace(problem, times=np.array([horizon]))
     keep = problem.times <= horizon
+    weight = problem.weight
+    if fade is not None:
+        keep = problem.times <= horizon + _FADES * fade
+        # Of residuals: their squares count by the square of this.
+        share = np.exp(-np.maximum(problem.times - horizon, 0) / (2 * fade))
+        weight = (weight * share[:, None]).astype(weight.dtype)
     return dataclasses.replace(
         problem,
         times=problem.times[keep],
         response=np.ascontiguousarray(problem.response[:, keep]),
-        weight=np.ascontiguousarray(problem.weight[:, keep]),
+        weight=np.ascontiguousarray(weight[:, keep]),
     )
