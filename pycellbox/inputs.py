@@ -70,7 +70,7 @@ def inputs_of_data(data: xr.Dataset, structure: Structure, dtype: npt.DTypeLike)
     numbers = numbers_of(data, structure)
     conditions, treatment = (
         tuple(labels_along(data, "condition")),
-        treatment_of(data, dtype, numbers),
+        treatment_of(data, dtype, numbers, at_rest=structure.model.at_rest),
     )
     if treatment is None:
         doses = np.concatenate([data["perturbation"].values, numbers], axis=1)
@@ -121,7 +121,8 @@ def inputs_of(
     else:
         data = given.rename("perturbation").to_dataset()
     u, nodes = data["perturbation"], structure.nodes[structure.known]
-    if "phase" not in u.dims and not TREATED & set(data.variables):
+    plain = "phase" not in u.dims and not TREATED & set(data.variables)
+    if plain and not structure.model.at_rest:
         labels, doses = perturbation_array(u, nodes, dtype)
         if structure.members:
             numbers = numbers_of(data.assign_coords(condition=list(labels)), structure)

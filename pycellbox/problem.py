@@ -89,7 +89,7 @@ class Problem:
                 )
         inputs = _narrowed(data["perturbation"].values, dtype, "perturbation", data)
         numbers = numbers_of(data, structure)
-        treatment = treatment_of(data, dtype, numbers)
+        treatment = treatment_of(data, dtype, numbers, at_rest=structure.model.at_rest)
         if treatment is None and numbers.shape[1]:
             inputs = np.concatenate([inputs, numbers.astype(dtype)], axis=1)
         if treatment is not None and steady:

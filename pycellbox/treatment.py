@@ -120,7 +120,11 @@ class Treatment:
 
 
 def treatment_of(
-    data: xr.Dataset, dtype: npt.DTypeLike, numbers: Array | None = None
+    data: xr.Dataset,
+    dtype: npt.DTypeLike,
+    numbers: Array | None = None,
+    *,
+    at_rest: bool = False,
 ) -> Treatment | None:
     """Read from valid data how its conditions are treated; None where u is constant from 0 on.
 
@@ -130,12 +134,16 @@ def treatment_of(
     dtype : dtype
     numbers : ndarray, (c, dims), optional
         What stands behind the perturbation for all time; see `Structure.numbers`.
+    at_rest : bool
+        Whether conditions begin at rest without inputs, where data have no pre-treatment.
 
     Raises
     ------
     DataError
         Conditions change at more than `MOST_BREAKS` different times of their own.
     """
+    if at_rest:
+        data = _from_rest(data)
     if data["perturbation"].ndim == 2 and not TREATED & set(data.variables):
         return None
     phases, signals = phases_of(data), signals_of(data)
@@ -193,6 +201,22 @@ def treatment_of(
         levels=labels,
         **known,
     )
+
+
+def _from_rest(data: xr.Dataset) -> xr.Dataset:
+    """Put a phase of nothing from −∞ on before all others, where there is none from −∞."""
+    u = data["perturbation"]
+    if "phase" not in u.dims:
+        u = u.expand_dims(phase=1, axis=1).assign_coords(phase_start=("phase", [0.0]))
+    starts = u["phase_start"] if "phase_start" in u.coords else data["phase_start"]
+    if (starts == -np.inf).any():
+        return data
+    before = xr.zeros_like(u.isel(phase=[0])).assign_coords(
+        phase_start=xr.full_like(starts.isel(phase=[0]), -np.inf)
+    )
+    whole = xr.concat([before, u.assign_coords(phase_start=starts)], dim="phase")
+    rest = data.drop_vars(["perturbation", "phase_start"], errors="ignore")
+    return rest.assign(perturbation=whole.transpose("condition", "phase", "node"))
 
 
 def check_horizon(treatment: Treatment, horizon: float) -> None:

@@ -174,3 +174,62 @@ def test_a_fit_of_steady_states_finds_its_parameters(tmp_path):
     fit.save(tmp_path / "fit.nc")
     again = pcb.load(tmp_path / "fit.nc")
     np.testing.assert_array_equal(again.predict(again.data), fit.predictions)
+
+
+PUSHED = {"u": "a/(1 + v**n) - u + d", "v": "a/(1 + u**n) - v"}
+
+
+def begun(at_rest, u=0.1, v=1.0):
+    model, values = of(PUSHED, {"a": 4.0, "n": 2.5}, {"u": u, "v": v}, inputs=["d"])
+    return pcb.ODE(
+        PUSHED, parameters=model.parameters, initial={"u": u, "v": v}, inputs=["d"], at_rest=at_rest
+    ), values  # fmt: skip
+
+
+@pytest.mark.parametrize(("u", "v"), [(0.1, 1.0), (1.0, 0.1)])
+def test_conditions_begin_in_the_steady_state_without_inputs(u, v):
+    model, values = begun(True, u, v)
+    data = courses(["u", "v", "d"], [0.0, 0.5, 2.0], c=2)
+    data["perturbation"].loc[{"node": "d"}] = [0.0, 3.0]
+    p = parameters_of(model, ["u", "v", "d"], values)
+    plain = begun(False, u, v)[0]
+    rest = solved(plain, laid(plain, values)[0], p, pcb.SteadyState()).values[0]
+    times, solver = data["time"].values, pcb.Tsit5(1e-8, 1e-10)
+    u = data["perturbation"]
+    found = pcb.solve(model, p, u, solver=solver, times=times, backend="numpy").values
+    np.testing.assert_allclose(found[:, 0, :2], [rest[:2]] * 2, rtol=1e-8)
+    np.testing.assert_allclose(found[0, :, :2], [rest[:2]] * 3, rtol=1e-6)
+    assert (np.abs(found[1, 2] - found[1, 0]) > 0.01).any()
+    phases = u.expand_dims(phase=2, axis=1).copy()  # the same, said by data
+    phases[:, 0] = 0.0
+    phases = phases.assign_coords(phase_start=("phase", [-np.inf, 0.0], {"units": "d"}))
+    by_data = pcb.solve(plain, p, phases, solver=solver, times=times, backend="numpy")
+    np.testing.assert_array_equal(found, by_data)
+    asked = {"solver": solver, "backend": "numpy"}
+    exact = pcb.value_and_gradient(model, p, data, **asked)[1]
+    by_steps = pcb.value_and_gradient(model, p, data, gradient="finite-difference", **asked)[1]
+    for name in exact.data_vars:
+        np.testing.assert_allclose(exact[name], by_steps[name], rtol=1e-4, atol=1e-6)
+    problem = Problem.from_dataset(data, structure_of(data, model), None, np.float64)
+    session = get_backend("numpy").session(problem, solver, Loss("mse"))
+    arrays = {name: p[name].values for name in model.parameters}
+    forward = session.residuals_and_jacobian(arrays)[1]
+    np.testing.assert_allclose(forward, session._by_reverse(arrays)[1], atol=1e-9)
+
+
+def test_fits_that_begin_at_rest_are_kept_in_files(tmp_path):
+    model, values = begun(True)
+    assert pcb.ODE.from_dict(model.to_dict()) == model
+    assert pcb.ODE.from_dict({k: v for k, v in model.to_dict().items() if k != "at_rest"}) != model
+    data = courses(["u", "v", "d"], [0.0, 0.5, 2.0], c=2)
+    data["perturbation"].loc[{"node": "d"}] = [1.0, 3.0]
+    truth = parameters_of(model, ["u", "v", "d"], values | {"a": 3.5})
+    times = data["time"].values
+    x = pcb.solve(model, truth, data["perturbation"], solver=pcb.Tsit5(1e-7, 1e-9), times=times)
+    data["response"][...] = x.values
+    schedule = pcb.Stage(10, optimizer=pcb.LM())
+    fit = pcb.fit(data, model, solver=pcb.Tsit5(1e-7, 1e-9), schedule=schedule, progress=False)
+    assert float(fit.parameters["a"]) == pytest.approx(3.5, rel=1e-3)
+    fit.save(tmp_path / "fit.nc")
+    again = pcb.load(tmp_path / "fit.nc")
+    np.testing.assert_array_equal(again.predict(again.data), fit.predictions)

@@ -24,6 +24,7 @@ def plain(model: ODE) -> dict[str, Any]:
         "inputs": dict(model.inputs),
         "observe": dict(model.observe),
         "initial": dict(model.initial),
+        "at_rest": model.at_rest,
         "texts": list(formulas.texts),
         "graph": to_lists((formulas.rates, formulas.start, formulas.observed)),
     }
@@ -37,8 +38,10 @@ def unpacked(name: str, options: Mapping[str, Any], mask: Any) -> tuple[Formulas
     OptionError
         It is no stored model.
     """
-    given = NAMED("model", options)
-    wanted = {"states", "parameters", "inputs", "observe", "initial", "texts", "graph"}
+    given = {"at_rest": False, **NAMED("model", options)}
+    wanted = {
+        "states", "parameters", "inputs", "observe", "initial", "at_rest", "texts", "graph",
+    }  # fmt: skip
     if set(given) != wanted or mask is not None:
         raise OptionError(f"a stored {name} has {', '.join(sorted(wanted))}.")
     outputs, texts = from_lists(given.pop("graph")), given.pop("texts")

@@ -32,6 +32,9 @@ class Model(ABC):
     log_ratios = True
     """Whether states are log-ratios to a control in which nothing moves, and x = 0."""
 
+    at_rest = False
+    """Whether conditions begin in the steady state that they reach without a perturbation."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         MODELS[cls.__name__] = cls

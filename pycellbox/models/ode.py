@@ -12,6 +12,7 @@ from pycellbox.common.frozen import Frozen
 from pycellbox.common.options import (
     Value,
     checked,
+    flag,
     settle,
     shown,
 )
@@ -42,6 +43,7 @@ from pycellbox.models.toml import read_toml
     observe=WRITTEN,
     initial=WRITTEN,
     inputs=INPUT_NAMES,
+    at_rest=flag(),
 )
 @dataclass(frozen=True, repr=False)
 class ODE(Model):
@@ -114,6 +116,7 @@ class ODE(Model):
     observe: Any = field(default_factory=dict)
     initial: Any = field(default_factory=dict)
     inputs: Any = ()
+    at_rest: bool = False
 
     log_ratios = False
 
@@ -209,7 +212,7 @@ class ODE(Model):
         slopes = {name: name for name in nodes[len(signals) : -1]}
         ODE.__init__(
             made, formulas, (*self.states, nodes[-1]), self.parameters, self.observe,
-            self.initial, {**self.inputs, **slopes},
+            self.initial, {**self.inputs, **slopes}, self.at_rest,
         )  # fmt: skip
         return made, tuple(nodes)
 
@@ -232,10 +235,10 @@ class ODE(Model):
         ----------
         path : str or Path
             With a table ``[equations]``, an expression in quotes for each state; and, where there
-            are any, ``[parameters]``, ``[observe]``, ``[initial]`` and ``[inputs]``, as the
-            arguments of the same names are. A parameter is the number from which it starts, or a
-            table with the options of `pycellbox.Parameter`; a start or prior may be a
-            distribution, ``{ uniform = [0, 1] }``.
+            are any, ``[parameters]``, ``[observe]``, ``[initial]`` and ``[inputs]``, and before
+            them ``at_rest``, as the arguments of the same names are. A parameter is the number from
+            which it starts, or a table with the options of `pycellbox.Parameter`; a start or prior
+            may be a distribution, ``{ uniform = [0, 1] }``.
 
         Returns
         -------

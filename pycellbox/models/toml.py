@@ -21,7 +21,7 @@ else:
 if TYPE_CHECKING:
     from pycellbox.models.ode import ODE
 
-_TABLES = ("equations", "parameters", "observe", "initial", "inputs")
+_TABLES = ("equations", "parameters", "observe", "initial", "inputs", "at_rest")
 _OPTIONS = (
     "start", "lower", "upper", "positive", "scale", "fixed", "shape", "prior", "dims",
 )  # fmt: skip
@@ -63,6 +63,7 @@ def read_toml(kind: type[ODE], path: Path) -> ODE:
         return kind(
             written["equations"], parameters=parameters, observe=written["observe"],
             initial=initial, inputs=tables.get("inputs", ()),
+            at_rest=tables.get("at_rest", False),
         )  # fmt: skip
     except (ModelError, OptionError) as error:
         raise ModelError(f"{path}: {error}") from error

@@ -45,6 +45,10 @@ class Rest(ABC):
     states: Array
     settled: Array
 
+    def slopes(self, start: Array) -> Array | None:
+        """Return the derivative of the states by θ, (c, n, θ), from that of x₀; None if unknown."""
+        return None
+
     @abstractmethod
     def reverse(self, adjoint: Array, inputs: bool) -> tuple[dict[str, Array], Array]:
         """Gradient of Σ adjoint·states, with that of the input too if wanted, and to x₀, (c, n)."""
@@ -150,6 +154,10 @@ class EquationRest(Rest):
                 break
             self._span *= 4
 
+    def slopes(self, start: Array) -> Array | None:
+        """See `Rest.slopes`; those that did not settle have none."""
+        return self._steady.slopes(self.states, start) if self.settled.all() else None
+
     def reverse(self, adjoint: Array, inputs: bool) -> tuple[dict[str, Array], Array]:
         """See `Rest.reverse`."""
         total: dict[str, Array] = Gradients()
@@ -238,6 +246,11 @@ class Pretreatment:
         rested = np.ones(conditions, dtype=bool)
         rested[self.rows] = self.rest.settled
         return rested
+
+    def slopes(self) -> Array | None:
+        """Return the derivative of the states by θ, (rows, n, θ); None where not known."""
+        start = self.rest.field.start_slopes()
+        return None if start is None else self.rest.slopes(np.where(self.own[..., None], start, 0))
 
     def reverse(
         self, adjoint: Array, jump: Array | None, inputs: bool

@@ -130,6 +130,14 @@ class SteadyField:
         gradient[INPUT] = gradient[INPUT] + np.zeros_like(x)
         return dict(gradient), (adjoint.mu[:, None] @ self.projections)[:, 0]
 
+    def slopes(self, x: Array, start: Array) -> Array | None:
+        """Return dx*/dθ, (c, n, θ), from that of the initial state; None where not known."""
+        found = self.field.slopes(x)
+        if found is None:
+            return None
+        due = found[1] + self.projections @ start
+        return np.linalg.solve(self.projections - found[0], due)
+
     @cached_property
     def _other(self) -> Array:
         """A state that is like no other."""

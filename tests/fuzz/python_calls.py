@@ -148,6 +148,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "observe": {"y": "2*a"},
                 "initial": {"a": 1.0},
                 "inputs": ["dose"],
+                "at_rest": True,
             },
         ),
         "NeuralODE": (

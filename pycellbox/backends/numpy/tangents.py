@@ -18,15 +18,20 @@ def along(trajectory: Trajectory | Passage) -> Array | None:
     Returns
     -------
     ndarray or None
-        None where the field does not know the derivatives, or a pre-treatment has settled.
+        None where the field, or a pre-treatment that has not settled, does not know them.
     """
     if isinstance(trajectory, Trajectory):
         start = trajectory.field.start_slopes()
         return None if start is None else _through(trajectory, start)[0]
     first = trajectory.trajectories[0].field.start_slopes()
-    if first is None or trajectory.pretreatment is not None or trajectory.jumps is not None:
+    if first is None or trajectory.jumps is not None:
         return None
     X = np.where(trajectory.own[:, :, None], first, 0)
+    if (before := trajectory.pretreatment) is not None:
+        reached = before.slopes()
+        if reached is None:
+            return None
+        X[before.rows] = reached
     found = np.empty((*trajectory.states.shape, X.shape[2]), X.dtype)
     for piece, part in zip(trajectory.cut, trajectory.trajectories, strict=True):
         states, X = _through(part, X)
