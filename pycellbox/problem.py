@@ -17,7 +17,7 @@ from pycellbox.data.cells import as_labels, as_numbers, cell_namer, check_unique
 from pycellbox.errors import DataError, ModelError
 from pycellbox.models import Model, Parameter, Structure, prior_mask
 from pycellbox.models.aligning import aligned, same_labels
-from pycellbox.models.structure import LEVEL, LEVEL_OF, MEMBERS
+from pycellbox.models.structure import LEVEL, LEVEL_OF, MEMBERS, declaration
 from pycellbox.times import time_grid
 from pycellbox.treatment import Treatment, check_horizon, check_settles, treatment_of
 
@@ -164,16 +164,33 @@ def structure_over(
     ModelError
         It cannot be laid over them.
     """
-    signals, linear = list[str](), False
-    if isinstance(given, xr.Dataset) and "drive" in given.variables:
-        if "input" not in given.indexes:
-            raise DataError("drive has no labels along its dim input; give it some.")
-        signals = labels_along(given, "input")
-        linear = given["drive"].attrs.get("interpolation") == "linear"
+    signals, linear = _signals(given)
     labels = {dim: labels_along(members, dim) for dim in MEMBERS if dim in members.indexes}
     if "subject" in members.variables and "subject" not in labels:
         labels["subject"] = list(dict.fromkeys(map(label_text, members["subject"].values)))
     return Structure.over(model, nodes, node_kind, signals, linear=linear, labels=labels)
+
+
+def declared_over(data: xr.Dataset, model: Model) -> tuple[Parameter, ...]:
+    """Return the parameters that a model declares over the nodes and signals of data.
+
+    Raises
+    ------
+    ModelError
+        It cannot be laid over them.
+    """
+    signals, linear = _signals(data)
+    kinds = list(map(str, data["node_kind"].values))
+    return declaration(model, labels_along(data, "node"), kinds, signals, linear=linear)[-1]
+
+
+def _signals(given: xr.Dataset | xr.DataArray) -> tuple[list[str], bool]:
+    """Labels of driving signals, and whether they are lines."""
+    if not isinstance(given, xr.Dataset) or "drive" not in given.variables:
+        return [], False
+    if "input" not in given.indexes:
+        raise DataError("drive has no labels along its dim input; give it some.")
+    return labels_along(given, "input"), given["drive"].attrs.get("interpolation") == "linear"
 
 
 def numbers_of(data: xr.Dataset, structure: Structure) -> Array:

@@ -52,6 +52,15 @@ def test_several_subjects_with_times_of_their_own(tmp_path, how):
     np.testing.assert_array_equal(data["response"].sel(node="A"), [[1, np.nan, 3], [5, 7, np.nan]])
 
 
+@pytest.mark.parametrize(
+    ("heading", "unit"), [("day", "d"), ("t", "1"), ("Time [h]", "h"), ("minutes", "min")]
+)
+def test_species_called_like_units_are_no_times(tmp_path, heading, unit):
+    data = read(tmp_path, f"{heading},S,I,D,H\n0,1,2,3,4\n1,2,3,4,5\n")
+    assert data["node"].values.tolist() == ["S", "I", "D", "H"]
+    assert data["time"].attrs["units"] == unit
+
+
 def test_packed_files_and_frames_are_the_same(tmp_path):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(gzip.compress(LONG["commas"].encode()))

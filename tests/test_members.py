@@ -245,3 +245,25 @@ def test_hidden_states_signals_held_nodes_and_starts_with_several_subjects():
         alone = pcb.solve(plain, own, one, solver=options["solver"], times=whole["time"].values,
                           backend="numpy")  # fmt: skip
         np.testing.assert_allclose(fit.predictions[i], alone[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("where", ["fit", "stage"])
+def test_a_penalty_that_would_do_nothing_is_refused(where):
+    data, _ = grown()
+    stage = pcb.Stage(1, penalty=pcb.Penalty(l2=0.1) if where == "stage" else None)
+    given = {"penalty": pcb.Penalty(l1=0.1)} if where == "fit" else {}
+    with pytest.raises(pcb.OptionError, match=r"interactions of a network.*prior="):
+        pcb.fit(data, growth(), schedule=stage, **given)
+
+
+def test_each_subject_has_the_prior():
+    data, truth = grown()
+    prior = pcb.lognormal(0.3, 0.001)
+    parameters = {
+        "r": pcb.Parameter(0.5, positive=True, dims="subject", prior=prior),
+        "K": pcb.Parameter(4.0),
+    }
+    with pytest.warns(pcb.DataWarning, match="sigma"):
+        fit = pcb.fit(data, growth(parameters=parameters), **LM)
+    np.testing.assert_allclose(fit.parameters["r"], 0.3, rtol=0.01)
+    assert (fit.parameters["r"] < truth["r"]).all()

@@ -204,9 +204,12 @@ class _Table:
         if given is not None:
             return self._known(given, "time")
         read = {h: time_heading(h) for h in self.headings}
-        sure = [h for h, one in read.items() if one is not None and not one.may_be_node]
+        known = {h: one for h, one in read.items() if one is not None}
+        sure = [h for h, one in known.items() if not one.may_be_node]
         sure += [h for h in self.headings if h.lower() in _YEARS]
-        found = sure or [h for h, one in read.items() if one is not None]
+        # S, H and D are units of time, and more often species.
+        likely = [h for h in known if len(h) > 1 or h.lower() == "t"]
+        found = sure or likely or list(known)
         if len(found) == 1:
             return found[0]
         which = f"{listed(found)} may all be" if found else "none of its columns is called"

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from pycellbox.common.options import shown
+from pycellbox.errors import OptionError
 from pycellbox.fitting import lm
 from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.priors import doubt_noise
 from pycellbox.fitting.run import check_stage_horizons
 from pycellbox.initialization import Initialization
-from pycellbox.models.structure import LEVEL
+from pycellbox.models.structure import LEVEL, Structure
 from pycellbox.numerics.lowering import equations_of
+from pycellbox.objective import PENALIZED
 from pycellbox.problem import Parameters, Problem, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
 
@@ -25,8 +28,26 @@ def problem_of(recipe: Recipe, data: xr.Dataset) -> Problem:
     problem = Problem.from_dataset(data, structure, recipe.horizon, np.dtype(recipe.dtype))
     check_stage_horizons(recipe.stages, problem)
     lm.check(recipe, problem.structure)
+    _check_penalties(recipe, problem.structure)
     doubt_noise(problem.structure.layout, data)
     return problem
+
+
+def _check_penalties(recipe: Recipe, structure: Structure) -> None:
+    """Refuse penalties of what the model does not have, where they would do nothing at all.
+
+    Raises
+    ------
+    OptionError
+    """
+    asked = [p for p in (recipe.penalty, *(s.penalty for s in recipe.stages)) if p is not None]
+    strong = [p for p in asked if any([*p.strengths("l1").values(), *p.strengths("l2").values()])]
+    if strong and not structure.layout.has(PENALIZED):
+        raise OptionError(
+            f"penalty={shown(strong[0])} is of the interactions of a network, and "
+            f"{type(structure.model).__name__} has none: what is known of a parameter of equations "
+            "of one's own is its prior, pcb.Parameter(prior=pcb.normal(0, 1))."
+        )
 
 
 def start_of(

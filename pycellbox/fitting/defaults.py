@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
 from pycellbox.fitting.prediction import AS_ESTIMATED, COURSES, FROM_ESTIMATE, predicting
 from pycellbox.growing import Grow
+from pycellbox.models import Layout, Parameter
 from pycellbox.numerics.tableaux import IMPLICIT
-from pycellbox.objective import Penalty
-from pycellbox.problem import structure_of
+from pycellbox.objective import PENALIZED, Penalty
+from pycellbox.problem import declared_over
 from pycellbox.recipe import Recipe
 from pycellbox.schedule import LM, AdamW, Stage
 from pycellbox.solvers import SOLVERS, Adaptive, Solver, SteadyState, Tsit5
@@ -50,7 +52,8 @@ def resolve(recipe: Recipe, data: xr.Dataset, estimating: bool | None = None) ->
         rates.
     """
     steady = "time" not in data["response"].dims
-    time_scale = _time_scale(recipe, data)
+    declared = declared_over(data, recipe.model)
+    time_scale = _time_scale(recipe, data, declared)
     horizon = time_span(data, recipe.horizon, time_scale)
     solver = default_solver(data) if recipe.solver is None else recipe.solver
     check_steady(solver, steady)
@@ -62,6 +65,8 @@ def resolve(recipe: Recipe, data: xr.Dataset, estimating: bool | None = None) ->
         recipe = recipe.replace(loss=recipe.measure)
     if any(isinstance(stage.optimizer, LM) for stage in recipe.stages):
         penalty = dataclasses.replace(penalty, l1=0.0)  # which is no square
+    if not Layout(tuple(declared)).has(PENALIZED):
+        penalty = Penalty()
     return recipe.replace(
         solver=solver,
         schedule=stages if recipe.schedule is None else _grown(recipe, data),
@@ -117,7 +122,7 @@ def time_span(data: xr.Dataset, horizon: float | None, time_scale: float) -> flo
     return float(data["time"].values[-1])
 
 
-def _time_scale(recipe: Recipe, data: xr.Dataset) -> float:
+def _time_scale(recipe: Recipe, data: xr.Dataset, declared: Sequence[Parameter]) -> float:
     """Return the time scale that was asked for, or that of the data; 1 for a model without rates.
 
     Raises
@@ -125,7 +130,7 @@ def _time_scale(recipe: Recipe, data: xr.Dataset) -> float:
     OptionError
         One was asked for, and the model has no rates.
     """
-    if any(p.per_time for p in structure_of(data, recipe.model).layout.parameters):
+    if any(p.per_time for p in declared):
         return recipe.time_scale or default_time_scale(data)
     if recipe.time_scale not in (None, 1):
         raise OptionError(

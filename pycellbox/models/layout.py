@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -117,6 +117,11 @@ class Layout:
             values[groups == group] = value
         values[self.fixed] = 0.0
         return values
+
+    def has(self, groups: Collection[str]) -> bool:
+        """Whether an entry is of one of these groups."""
+        return any(np.isin(np.asarray(p.group, dtype=str), list(groups)).any()
+                   for p in self.parameters)  # fmt: skip
 
     @cached_property
     def fixed(self) -> Array:

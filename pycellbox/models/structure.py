@@ -80,16 +80,15 @@ class Structure:
         ModelError
             The model cannot be laid over them, or its parameters differ by what is not there.
         """
-        names = tuple(label_text(n) for n in nodes)
-        kinds, more = tuple(str(k) for k in node_kind), tuple[str, ...]()
-        if signals:
-            model, more = model.driven(signals, linear=linear)
-        names, kinds = (*names, *more), (*kinds, *["hidden"] * len(more))
-        declared = model.declare(names, kinds)
+        known = tuple(label_text(n) for n in nodes)
+        model, names, kinds, declared = declaration(
+            model, known, list(map(str, node_kind)), signals, linear=linear
+        )
         members = tuple(dict.fromkeys(p.along for p in declared if p.along))
         layout = Layout(tuple(_along(p, labels or {}, names) for p in declared))
         names, kinds = (*names, *map(_NUMBER.format, members)), (*kinds, *["hidden"] * len(members))
-        return cls(model, names, kinds, layout, internal=len(more) + len(members), members=members)
+        internal = len(names) - len(known)
+        return cls(model, names, kinds, layout, internal=internal, members=members)
 
     @property
     def known(self) -> slice:
@@ -185,6 +184,23 @@ class Structure:
         ModelError
         """
         self.model.check(self)
+
+
+def declaration(
+    model: Any, nodes: Sequence[str], kinds: Sequence[str], signals: Sequence[str], *, linear: bool
+) -> tuple[Any, tuple[str, ...], tuple[str, ...], tuple[Parameter, ...]]:
+    """Return a model under driving signals, with all nodes and their kinds, and its parameters.
+
+    Raises
+    ------
+    ModelError
+        It cannot be laid over them.
+    """
+    more: tuple[str, ...] = ()
+    if signals:
+        model, more = model.driven(signals, linear=linear)
+    names, every = (*nodes, *more), (*kinds, *["hidden"] * len(more))
+    return model, names, every, model.declare(names, every)
 
 
 def _along(p: Parameter, labels: Mapping[str, Sequence[str]], nodes: tuple[str, ...]) -> Parameter:
