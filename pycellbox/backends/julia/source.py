@@ -16,8 +16,12 @@ from pycellbox.backends.julia.loops import Loops
 from pycellbox.backends.julia.scalars import Scalars, TooLongError
 from pycellbox.graph import Node
 
-MOST_STATEMENTS = 1500
-"""Of straight-line code; beyond, compiling it takes longer than it ever saves."""
+MOST_STATEMENTS = 1000
+"""Of straight-line code, which takes half a second to compile then, and longer and longer beyond.
+
+Of dx/dt = tanh(Ax + b) − d∘x of n states it is faster than loops up to n = 15 or so; at n = 20
+products with an adjoint take 0.56 µs (3,100 lines, 2.7 s to compile) and 0.29 µs as loops.
+"""
 
 ARRAYS = ("x", "u", "p", "a", "o1", "o2", "o3")
 
