@@ -9,6 +9,8 @@ import pytest
 
 import pycellbox as pcb
 from pycellbox.backends.julia.equations import PROGRAMS, program
+from pycellbox.backends.julia.scalars import TEXT
+from pycellbox.graph.nodes import ELEMENTWISE
 from pycellbox.models import Structure
 from pycellbox.models.formulas import INPUTS
 from pycellbox.numerics.expressed import Expressed
@@ -16,6 +18,7 @@ from pycellbox.numerics.programs import Program
 from tests.support.equations import MODELS, laid
 from tests.support.julia_text import FIXTURE, WORDS, executed, fixture
 
+OPERATIONS_FILE = FIXTURE.parents[2] / "src" / "equations" / "operations.jl"
 WIDE = 25
 
 
@@ -49,6 +52,13 @@ def words(text):
 def test_programs_consist_of_the_fixed_list_of_words(name, dtype):
     for text in texts(ALL[name], dtype).values():
         assert text is None or words(text) <= WORDS
+
+
+def test_every_operation_has_a_text():
+    assert set(TEXT) >= ELEMENTWISE
+    defined = OPERATIONS_FILE.read_text()
+    for name in words(" ".join(TEXT.values())) - {"exp", "expm1", "atan", "abs", "sign"}:
+        assert name in ("max", "min") or f"@inline {name}(" in defined
 
 
 NASTY = ["αβγ", "a b", 'x"); run(`rm`) #', "$(run(`ls`))", "end", "\n@eval 1", "o1[1]"]

@@ -8,7 +8,8 @@ import numpy as np
 
 from pycellbox.backends.julia import runtime
 from pycellbox.backends.julia.calls import address, call
-from pycellbox.backends.julia.expressed import ExpressedCourse, JuliaExpressedSession, solution
+from pycellbox.backends.julia.expressed import JuliaExpressedSession
+from pycellbox.backends.julia.expressed_course import ExpressedCourse, solution
 from pycellbox.backends.julia.objects import (
     default_gradient,
     in_order,
