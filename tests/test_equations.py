@@ -175,6 +175,7 @@ def test_a_networks_field_has_the_derivatives_it_says(envelope, form):
 )
 def test_residuals_have_a_jacobian_in_both_coordinates(solver, degree):
     from pycellbox.fitting.objective import Objective
+    from pycellbox.fitting.priors import Priors
 
     model = pcb.CellBox(degree=degree)  # drugs share a column
     rng = np.random.default_rng(6)
@@ -184,7 +185,8 @@ def test_residuals_have_a_jacobian_in_both_coordinates(solver, degree):
     parameters = random_parameters(model, rng, scale=0.3)
     session = get_backend("numpy").session(problem, solver, Loss())
     pair = equations_of(problem.structure).parametrization(parameters, problem)
-    objective = Objective(session, pair, pcb.Penalty(), 1)
+    nothing = Priors(problem.structure.layout)
+    objective = Objective(session, pair, pcb.Penalty(), 1, nothing, 0.0)
     raw = pair.unconstrain(parameters)
     residuals, jacobian = objective.residuals_and_jacobian(raw)
     assert residuals.size == np.count_nonzero(problem.weight)
