@@ -147,7 +147,7 @@ def test_seeds_conditions_and_names():
     assert data["time"].attrs["units"] == data["drive_time"].attrs["units"] == "h"
     told = json.loads(data.attrs["environment"])
     assert told == {
-        "kind": "ou", "correlation_time": 3.0, "noise": 0.0, "delay": 0.0, "seed": 8
+        "kind": "ou", "correlation_time": 3.0, "noise": 0.0, "delay": 0.0, "skip": 0.0, "seed": 8
     }  # fmt: skip
     light = pcb.environment("light", 1, times=range(25), target="x", period=12, input="sun")
     assert light["drive"].attrs["interpolation"] == "step"

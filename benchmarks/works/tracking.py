@@ -12,9 +12,10 @@ better, linear or not. The same is fitted with three linear equations.
 Clocks: dx/dt = a∘σ(S x + w u − b) − d∘x, four genes, of which the first is to be a sine between 0
 and 1 with a period of 24 h. Free: without an input, from fitted starts, for five days. Entrained: u
 is 12 h of light in 24, of which each condition begins at a random phase, the starts are shared;
-what the genes do in the first two days of six does not count; trained on 8 phases, judged on 64
-others. Erratic: the light comes and goes, with mean spells of 72 h and of 48 h of darkness, so that
-the clock has to run free and to be set anew. All have standard normal priors of S, b and w and of
+what the genes do in the first two days of six does not count; trained on 12 phases, judged on 64
+others. Erratic: a clock that was fitted free is fitted on, for eight days, under light that comes
+and goes after two days, with mean spells of 72 h and of 48 h of darkness, so that it has to run
+free and to be set anew. All have standard normal priors of S, b and w and of
 the logarithms of a and d around 0.5 and 0.3 per hour, weighed against a tolerance of 0.1: without
 priors the first windows are fitted by parameters from which no later one is found.
 """
@@ -128,23 +129,31 @@ def three_linear(start: int, backend: str) -> Row:
     return tracked(model, start, backend)
 
 
-def clock(initial: pcb.Parameter, *inputs: str) -> pcb.ODE:
-    """Four genes, with or without an input."""
-    states, prior = [f"x{i + 1}" for i in range(4)], pcb.normal(0, 1)
+def clock(initial: dict[str, pcb.Parameter], *inputs: str, **starts: np.ndarray) -> pcb.ODE:
+    """Four genes, with or without an input, from drawn or given parameters."""
+    prior = pcb.normal(0, 1)
+    S, b = (starts.get("S", pcb.normal(0, 1)), starts.get("b", pcb.normal(0, 0.3)))
     parameters = {
-        "S": pcb.Parameter(pcb.normal(0, 1), shape=(4, 4), prior=prior),
-        "b": pcb.Parameter(pcb.normal(0, 0.3), shape=4, prior=prior),
-        "a": pcb.Parameter(np.full(4, 0.5), scale="log", prior=pcb.lognormal(0.5, 1)),
-        "d": pcb.Parameter(np.full(4, 0.3), scale="log", prior=pcb.lognormal(0.3, 1)),
+        "S": pcb.Parameter(S, shape=(4, 4), prior=prior),
+        "b": pcb.Parameter(b, shape=4, prior=prior),
     }
+    for name, rate in (("a", 0.5), ("d", 0.3)):
+        start = starts.get(name, np.full(4, rate))
+        parameters[name] = pcb.Parameter(start, scale="log", prior=pcb.lognormal(rate, 1))
     if inputs:
-        parameters["w"] = pcb.Parameter(pcb.normal(0, 1), shape=4, prior=prior)
+        parameters["w"] = pcb.Parameter(pcb.normal(0, 0.5 if starts else 1), shape=4, prior=prior)
 
     def rates(x: Any, p: Any, *u: Any) -> Any:
         light = p.w * u[0][0] if u else 0.0
         return p.a * pcb.expit(p.S @ x + light - p.b) - p.d * x
 
-    return pcb.ODE(rates, states, parameters, initial=dict.fromkeys(states, initial), inputs=inputs)
+    return pcb.ODE(rates, list(initial), parameters, initial=initial, inputs=inputs)
+
+
+def begin(starts: Any) -> dict[str, pcb.Parameter]:
+    """Return the starts of four states, fitted from these numbers or distributions on."""
+    prior = pcb.normal(0.5, 1)
+    return {f"x{i + 1}": pcb.Parameter(one, prior=prior) for i, one in enumerate(starts)}
 
 
 def run(
@@ -158,39 +167,53 @@ def run(
     return timed(data, model, schedule=schedule, solver=pcb.RK4(1.0), seed=start, backend=backend)
 
 
-def free(start: int, backend: str) -> Row:
-    """Fit a clock in constant conditions."""
-    data = pcb.environment(
+def rhythm() -> xr.Dataset:
+    """Five days of a sine, without an input."""
+    return pcb.environment(
         "periodic", 1, times=range(121), target="x1", units="h", input=None, period=24,
         random_phase=False, tolerance=0.1,
     )  # fmt: skip
-    initial = pcb.Parameter(pcb.uniform(0, 1), prior=pcb.normal(0.5, 1))
-    fit, row = run(data, clock(initial), 20, 8, start, backend)
-    return row | {"value": unexplained(fit, data, backend)}
 
 
-def under_light(start: int, backend: str, conditions: int, days: int, **options: Any) -> Row:
-    """Error on light cycles that were not seen."""
+def free(start: int, backend: str) -> Row:
+    """Fit a clock in constant conditions."""
+    model = clock(begin([pcb.uniform(0, 1)] * 4))
+    fit, row = run(rhythm(), model, 20, 8, start, backend)
+    return row | {"value": unexplained(fit, rhythm(), backend)}
 
-    def light(conditions: int, seed: int) -> xr.Dataset:
-        return pcb.environment(
-            "light", conditions, times=np.arange(0, 24 * days + 1, 2.0), target="x1", units="h",
-            period=24, input="light", skip=48, tolerance=0.1, seed=seed, **options,
-        )  # fmt: skip
 
-    initial = pcb.Parameter(0.5, prior=pcb.normal(0.5, 1))
-    fit, row = run(light(conditions, TRAINING), clock(initial, "light"), 4, 10, start, backend)
-    return row | {"value": unexplained(fit, light(64, TEST), backend)}
+def light(conditions: int, seed: int, days: int, **options: Any) -> xr.Dataset:
+    """Light by day from random phases on."""
+    return pcb.environment(
+        "light", conditions, times=np.arange(0, 24 * days + 1, 2.0), target="x1", units="h",
+        period=24, input="light", skip=48, tolerance=0.1, seed=seed, **options,
+    )  # fmt: skip
 
 
 def entrained(start: int, backend: str) -> Row:
     """Fit a clock under days of light."""
-    return under_light(start, backend, 8, 6)
+    model = clock(begin([0.5] * 4), "light")
+    fit, row = run(light(12, TRAINING, 6), model, 4, 10, start, backend)
+    return row | {"value": unexplained(fit, light(64, TEST, 6), backend)}
+
+
+def spells(conditions: int, seed: int) -> xr.Dataset:
+    """Light that comes and goes after two days in which it is there."""
+    always, data = light(conditions, seed, 8), light(conditions, seed, 8, present=72, absent=48)
+    drive = data["drive"]
+    known = drive.where(drive["drive_time"] >= 48, always["drive"])
+    return data.assign(drive=known.assign_attrs(drive.attrs))
 
 
 def erratic(start: int, backend: str) -> Row:
-    """Fit a clock under light that comes and goes."""
-    return under_light(start, backend, 16, 8, present=72, absent=48)
+    """Fit a clock in constant conditions, and from there on under light that comes and goes."""
+    first, took = run(rhythm(), clock(begin([pcb.uniform(0, 1)] * 4)), 20, 8, start, backend)
+    found = {name: first.parameters[name].values for name in ("S", "b", "a", "d")}
+    states = [float(first.parameters[f"x{i + 1}_0"]) for i in range(4)]
+    model = clock(begin(states), "light", **found)
+    fit, row = run(spells(12, TRAINING), model, 4, 10, start, backend)
+    seconds = took["seconds"] + row["seconds"]
+    return {"seconds": seconds, "value": unexplained(fit, spells(64, TEST), backend)}
 
 
 def of_optimum(rows: list[Row]) -> str:
@@ -237,7 +260,12 @@ WORKS = [
         for name, title, goal, work in (
             ("free", "free", "≤ 0.02 in ≥ 90 % of starts", free),
             ("entrained", "entrained; unseen phases", "≤ 0.02 in ≥ 90 % of starts", entrained),
-            ("erratic", "light that comes and goes; unseen", "", erratic),
+            (
+                "erratic",
+                "free and entrained in turn; unseen light",
+                "≤ 0.02 in ≥ 90 % of starts",
+                erratic,
+            ),
         )
     ),
 ]

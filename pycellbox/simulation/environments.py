@@ -146,7 +146,7 @@ def environment(
     seed : int
         Of the generator.
     mean : float
-        "walk": where it begins; "ou": its mean. Default 0.
+        "walk": where it begins, at 0 or by the delay before; "ou": its mean. Default 0.
     sd : float
         "ou": standard deviation; "walk": that of the change in one unit of time. Default 1.
     correlation_time : float
@@ -231,7 +231,7 @@ def environment(
     if input == target:
         raise OptionError(f"environment: input and target are both {input!r}; rename one.")
     driven, wanted = _drawn(signal, conditions, grid, grid - delay, noise, seed)
-    told = {"kind": kind, **given, "noise": noise, "delay": delay, "seed": seed}
+    told = {"kind": kind, **given, "noise": noise, "delay": delay, "skip": skip, "seed": seed}
     coords: dict[str, Any] = {
         "condition": [f"{kind} {seed}.{i + 1}" for i in range(conditions)],
         "node": [target],

@@ -557,6 +557,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "delay": 0.5,
                 "transform": np.tanh,
                 "skip": 1.0,
+                "tolerance": 0.1,
                 "seed": 0,
                 "low": -1.0,
                 "high": 1.0,
