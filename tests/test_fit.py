@@ -243,6 +243,7 @@ def test_objective_gradient_agrees_with_finite_differences(model):
     """Through softplus, mask, shared columns, held range and penalties."""
     from pycellbox.backends import get_backend
     from pycellbox.fitting.objective import Objective
+    from pycellbox.fitting.priors import Priors
     from pycellbox.numerics.parametrization import NetworkParametrization
     from tests.support.problems import random_parameters, random_problem
 
@@ -251,7 +252,8 @@ def test_objective_gradient_agrees_with_finite_differences(model):
     session = get_backend("numpy").session(problem, pcb.Heun(0.2), pcb.Loss(), "discrete")
     par = NetworkParametrization(problem.structure, rng.uniform(1, 2, len(NODES)))
     groups = {"drug_to_node": 0.1, "drug_shared": 0.3, "node_to_node": 0.2}
-    objective = Objective(session, par, pcb.Penalty(l1=groups, l2=groups), 50)
+    penalty, priors = pcb.Penalty(l1=groups, l2=groups), Priors(par.structure.layout)
+    objective = Objective(session, par, penalty, 50, priors, 1.0)
     raw = par.unconstrain(random_parameters(model, rng, scale=0.5))
     _, _, gradient = objective.value_and_gradient(raw)
     for place in par.layout.places.values():

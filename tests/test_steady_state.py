@@ -324,7 +324,7 @@ def test_settled_states_are_not_called_distant(form):
         network = (model, labelled(structure(model), p), data["perturbation"])
         states = pcb.solve(*network, solver=SteadyState(), horizon=10.0, backend="numpy")
         assert states["settled"].all()
-        inputs, by = inputs_of_data(data, "float64"), NumpyBackend()
+        inputs, by = inputs_of_data(data, structure(model), "float64"), NumpyBackend()
         told = verify(
             states, structure(model), p, inputs, np.array([10.0]), solver=SteadyState(), backend=by
         )["steady_state"]
