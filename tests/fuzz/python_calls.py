@@ -87,6 +87,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
     simulated = pcb.simulate(network, 6, times=[1.0], seed=0, backend="numpy")
     other = pcb.simulate(network, 3, times=[1.0], seed=1, backend="numpy")
     other = other.assign_coords(condition=["a", "b", "c"])
+    together = pcb.ensemble(fit, members=2, resample=None, progress=False, backend="numpy")
     simulated_fit = pcb.fit(simulated, schedule=_STAGE, **options)
     u, y = data["perturbation"], data["response"]
     labels = {"conditions": list(data["condition"].values), "nodes": list(data["node"].values)}
@@ -445,14 +446,25 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "ensemble": (
             pcb.ensemble,
             {
-                "data": fit,
+                "data": data,
+                "model": pcb.Recipe(schedule=_STAGE),
                 "members": 2,
                 "resample": None,
                 "seed": 0,
+                "executor": None,
+                "store": None,
                 "progress": False,
                 **numpy,
             },
         ),
+        "Ensemble": (pcb.Ensemble, {"fit": fit, "members": together._members}),
+        "Ensemble.predict": (
+            together.predict,
+            {"perturbation": u, "times": None, "interval": 0.9, "quantiles": [0.5], **numpy},
+        ),
+        "Ensemble.edges": (together.edges, {"share": 0.5}),
+        "Ensemble.evaluate": (together.evaluate, {"data": data, "baselines": False}),
+        "Ensemble.save": (together.save, {"path": folder / "together.nc"}),
         "LM": (pcb.LM, {"tolerance": 1e-6}),
         "Grow": (
             pcb.Grow,
