@@ -73,8 +73,10 @@ class Expressed(Equations):
 
     def fields(self, parameters: Parameters, drives: Sequence[Given]) -> list[Field]:
         """See `Equations.fields`."""
-        plans: dict[str, Plan] | None = {} if len(drives) > 1 else None
-        return [ExpressedField(self, parameters, drive, plans) for drive in drives]
+        if len(drives) < 2:
+            return [ExpressedField(self, parameters, drive) for drive in drives]
+        plans, repeats = dict[str, Plan](), dict[int, dict[str, Plan]]()
+        return [ExpressedField(self, parameters, drive, plans, repeats) for drive in drives]
 
     @property
     def key(self) -> Any:
@@ -111,6 +113,8 @@ class ExpressedField(Field):
     plans : dict, optional
         Where fields of the same parameters and conditions share what they evaluate with: their
         inputs move.
+    repeats : dict, optional
+        The same of fields that are repeated, by how often.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class ExpressedField(Field):
         parameters: Parameters,
         drive: Given,
         plans: dict[str, Plan] | None = None,
+        repeats: dict[int, dict[str, Plan]] | None = None,
     ) -> None:
         self._equations, self._programs = equations, equations.programs
         self._parameters, self._drive = parameters, drive
@@ -133,6 +138,7 @@ class ExpressedField(Field):
                 self._given[f".{name}"] = parameters[name][numbers]
         self._moving = {} if plans is None else {INPUTS: drive.inputs}
         self._plans: dict[str, Plan] = {} if plans is None else plans
+        self._repeats: dict[int, dict[str, Plan]] = {} if repeats is None else repeats
         self.faults: dict[int, str] = {}
 
     @cached_property
@@ -189,7 +195,9 @@ class ExpressedField(Field):
 
     def repeated(self, times: int) -> ExpressedField:
         """See `Field.repeated`."""
-        return self.rows(np.tile(np.arange(self._shape[0]), times))
+        drive = self._drive.rows(np.tile(np.arange(self._shape[0]), times))
+        plans = self._repeats.setdefault(times, {}) if self._moving else None
+        return ExpressedField(self._equations, self._parameters, drive, plans, self._repeats)
 
     def scripts(self) -> Scripts | None:
         """See `Field.scripts`."""
