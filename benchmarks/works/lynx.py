@@ -90,7 +90,7 @@ def neural_network(states: int, start: int, backend: str) -> Row:
     """dx/dt = V tanh(W x + b) + c with 20 units."""
     names, initial = begun(states - 2)
     model = pcb.NeuralODE(names, hidden=20, initial=initial)
-    return fitted(smoothed(), model, windows(10, 60), start, backend)
+    return fitted(smoothed(), model, windows(20, 150, 1e-3), start, backend)
 
 
 def _work(states: int, goal: str, limit: float, neural: bool = False) -> Work:
