@@ -33,7 +33,7 @@ numpydoc_show_class_members = False
 # letter at the beginning of a description, which may be κ or u, and where the text begins (ruff's).
 numpydoc_validation_checks = {"all", "EX01", "SA01", "ES01", "PR08", "RT04", "GL01"}
 # An enumeration has parameters of its own, and an attribute the text of its class.
-numpydoc_validation_exclude = {r"\.Ending$", r"\.CellBox\.mask$", r"\.log_ratios$"}
+numpydoc_validation_exclude = {r"\.Ending$", r"\.CellBox\.mask$", r"\.(log_ratios|at_rest)$"}
 
 # ---- pages that are executed: as a reader would run them, in an empty folder, with our command
 

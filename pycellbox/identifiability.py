@@ -27,7 +27,7 @@ _NOTHING = 1e-6
 class Identifiability:
     """What the data of a fit say of its parameters, to first order around them.
 
-    Attributes
+    Parameters
     ----------
     directions : Dataset
         Dims: direction, parameter. ``singular_value`` (direction) of the derivative of the

@@ -79,6 +79,7 @@ def ensemble(
     Returns
     -------
     Ensemble
+        The fit, and the parameters of all members.
 
     Raises
     ------

@@ -94,18 +94,22 @@ class Ensemble:
 
         Parameters
         ----------
-        perturbation, times, backend
+        perturbation : DataArray or Dataset
             As of `Fit.predict`.
+        times : sequence of float, (t,), optional
+            Likewise.
         interval : float
             Share of new measurements that intervals are to hold.
         quantiles : sequence of float
             Of the members' predictions.
+        backend : str
+            As of `Fit.predict`.
 
         Returns
         -------
         Dataset
             ``mean`` of the members; ``sd_members``, their standard deviation, which says what
-            resampling changes and is no interval by itself; ``quantile`` (quantile, …) of them;
+            resampling changes and is no interval by itself; ``quantile_of_members`` (quantile, …);
             ``sd``, that of a new measurement, with the noise of each node; ``lower`` and ``upper``.
 
         Notes
@@ -175,7 +179,7 @@ class Ensemble:
 
     @checked(share=INTERVAL)
     def edges(self, share: float = 0.9) -> pd.DataFrame:
-        """Interactions with the spread of their estimates.
+        """Return interactions with the spread of their estimates.
 
         Parameters
         ----------
@@ -228,6 +232,7 @@ class Ensemble:
         Returns
         -------
         Evaluation
+            As of `Fit.evaluate`.
         """
         own = self.fit.data
         data = of_same_kind(

@@ -77,6 +77,9 @@ class ODE(Model):
         What enters the equations: nodes, by their perturbation, and signals of ``drive``, see
         `pycellbox.drive`. Under their own names, or under those that a mapping has as its keys:
         ``{"dose": "drug A"}``.
+    at_rest : bool
+        Whether conditions begin in the steady state that they reach from ``initial`` without a
+        perturbation. What does not settle begins where a long integration ends, with a warning.
 
     Attributes
     ----------
@@ -197,6 +200,7 @@ class ODE(Model):
         Returns
         -------
         model : ODE
+            With formulas of the signals.
         nodes : tuple of str
             Those whose perturbation is the values; of lines then those of the slopes, and time.
 
