@@ -12,7 +12,7 @@ import xarray as xr
 import pycellbox as pcb
 from pycellbox.ensembles import api
 from pycellbox.ensembles.resampling import drawn, of_conditions, of_residuals
-from tests.test_intervals import dataset, screen
+from tests.support.screens import dataset, screen
 
 OPTIONS = {"progress": False, "backend": "numpy"}
 

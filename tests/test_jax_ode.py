@@ -20,8 +20,8 @@ from pycellbox.numerics.replay import replay
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem, parameter_arrays, structure_of
 from tests.support.equations import courses, laid, measured, parameters_of, sir, treated
+from tests.support.expressions import CASES, B, W, X, numbers
 from tests.support.problems import assert_same_gradient
-from tests.test_graph import CASES, B, W, X, numbers
 
 pytest.importorskip("jax", reason='needs JAX: pip install "pycellbox[jax]"')
 pytest.importorskip("diffrax", reason='needs diffrax: pip install "pycellbox[jax]"')
