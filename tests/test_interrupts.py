@@ -228,7 +228,7 @@ def test_a_second_ctrl_c_ends_what_the_first_has_begun(
 def test_ctrl_c_before_the_training_is_an_ordinary_one(
     data: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_call(monkeypatch, pcb.fitting.api, "equations_of", 1, ctrl_c)
+    at_call(monkeypatch, pcb.fitting.beginning, "equations_of", 1, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         fit(data)
 
