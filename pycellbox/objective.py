@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pycellbox.common.frozen import Frozen
-from pycellbox.common.options import Value, by_name, checked, choice, instance, number, settle
+from pycellbox.common.options import (
+    Value,
+    checked,
+    choice,
+    did_you_mean,
+    instance,
+    number,
+    settle,
+    shown,
+)
 
 LossName = Literal["mse", "mae", "huber"]
 LOSSES: tuple[LossName, ...] = ("mse", "mae", "huber")
@@ -58,13 +67,31 @@ LOSS = Value(
     lambda given: given if isinstance(given, Loss) else Loss(choice(*LOSSES).read(given)),
     f"one of {', '.join(map(repr, LOSSES))}, or a pcb.Loss",
 )
-_STRENGTH = by_name(number(0), PENALIZED)
+
+
+def _read_strengths(given: object) -> Any:
+    """Read a number, or numbers by group of edges or by name of a parameter."""
+    if not isinstance(given, Mapping):
+        return number(0).read(given)
+    for name in given:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"{shown(name)} is no name")
+        if name not in PENALIZED and (hint := did_you_mean(name, PENALIZED)):
+            raise ValueError(f"{shown(name)} is unknown{hint}")
+    return Frozen({str(name): number(0).read(one) for name, one in given.items()})
+
+
+_STRENGTH = Value(
+    _read_strengths,
+    f"{number(0).needs}, or a mapping to such from some of {', '.join(PENALIZED)} or from names of "
+    "parameters",
+)
 
 
 @checked(l1=_STRENGTH, l2=_STRENGTH, scale=choice("mean", "sum"), of=choice("raw", "effective"))
 @dataclass(frozen=True)
 class Penalty:
-    """L1 and L2 penalties on W, by group of edges, and on shifts.
+    """L1 and L2 penalties on W, by group of edges, on shifts, and on parameters by name.
 
     The objective is ``loss + s·Σ_g (l1_g·Σ|W| + l2_g·ΣW²)`` over the edges of each group g, and
     likewise over the operating points b and common effects of models that have them.
@@ -76,14 +103,16 @@ class Penalty:
         ``drug_shared``, ``node_to_node``, ``node_to_phenotype``; groups left out are not
         penalized, but ``drug_shared`` and ``node_to_phenotype`` follow ``drug_to_node`` and
         ``node_to_node`` when only those two are named. ``operating_point`` and ``common_effect``
-        are penalized only where they are named.
+        are penalized only where they are named. Parameters of equations of one's own are penalized
+        by their names, ``{"A": 0.1}``: all of their entries that are fitted, by their values.
     scale : {"mean", "sum"}
         "mean": s = 1, the strengths stand beside the mean loss, as in CellBox's configurations.
         "sum": s = 1/(number of measured training entries), the strengths stand beside the *sum*
         of losses, as in ridge regression, and keep their meaning when data is added.
     of : {"raw", "effective"}
         Which W is meant where drugs share a column: "raw", the common column b₀ and each drug's
-        deviation B_j by themselves; "effective", the sum of the two, W itself.
+        deviation B_j by themselves; "effective", the sum of the two, W itself. With parameters by
+        name it is "effective".
     """
 
     l1: float | Mapping[str, float] = field(default=0.0, compare=False)
@@ -97,6 +126,11 @@ class Penalty:
         for kind in ("l1", "l2"):
             settle(self, f"_{kind}", Frozen(by_group(getattr(self, kind))))
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Parameters that are penalized by their names."""
+        return tuple(sorted({*self._l1, *self._l2} - {*PENALIZED}))
+
     @checked(kind=choice("l1", "l2"))
     def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
         """Strength of every group, before scaling.
@@ -109,7 +143,7 @@ class Penalty:
         Returns
         -------
         dict of str to float
-            By group: all of edges, and those of shifts that are penalized.
+            By group: all of edges, and those of shifts and parameters that are penalized.
         """
         return dict(self._l1 if kind == "l1" else self._l2)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from pycellbox.common.options import shown
+from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
 from pycellbox.fitting import lm
 from pycellbox.fitting.clock import Clock
@@ -40,14 +40,25 @@ def _check_penalties(recipe: Recipe, structure: Structure) -> None:
     ------
     OptionError
     """
-    asked = [p for p in (recipe.penalty, *(s.penalty for s in recipe.stages)) if p is not None]
-    strong = [p for p in asked if any([*p.strengths("l1").values(), *p.strengths("l2").values()])]
-    if strong and not structure.layout.has(PENALIZED):
-        raise OptionError(
-            f"penalty={shown(strong[0])} is of the interactions of a network, and "
-            f"{type(structure.model).__name__} has none: what is known of a parameter of equations "
-            "of one's own is its prior, pcb.Parameter(prior=pcb.normal(0, 1))."
-        )
+    known = [p.name for p in structure.layout.parameters]
+    network = structure.layout.has(PENALIZED)
+    for penalty in (recipe.penalty, *(stage.penalty for stage in recipe.stages)):
+        if penalty is None:
+            continue
+        for name in penalty.named:
+            if name not in known:
+                raise OptionError(
+                    f"penalty has {name!r}, and the model no parameter of that name"
+                    f"{did_you_mean(name, known)}; its parameters: {', '.join(known)}."
+                )
+        strengths = [*penalty.strengths("l1").items(), *penalty.strengths("l2").items()]
+        if any(size and name in PENALIZED for name, size in strengths) and not network:
+            raise OptionError(
+                f"penalty={shown(penalty)} is of the interactions of a network, and "
+                f"{type(structure.model).__name__} has none: penalize its parameters by name, "
+                f"pcb.Penalty(l2={{{known[0]!r}: 0.1}}), or say what is known of them, "
+                "pcb.Parameter(prior=pcb.normal(0, 1))."
+            )
 
 
 def start_of(

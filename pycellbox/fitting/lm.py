@@ -37,7 +37,8 @@ def check(recipe: Recipe, structure: Structure) -> None:
         if recipe.measure.name == "mae":
             raise OptionError(f"{where}: use loss='mse' or 'huber' with it, not 'mae'.")
         penalty = stage.penalty or recipe.penalty or Penalty()
-        if structure.layout.spread(penalty.strengths("l1")).any():
+        l1 = penalty.strengths("l1")
+        if structure.layout.spread(l1).any() or any(l1.get(name) for name in penalty.named):
             raise OptionError(f"{where}: a penalty l1 is none; use l2, or pcb.Penalty() for none.")
         if structure.levels:
             raise OptionError(f"{where}: fitted levels have no Jacobian; use AdamW or LBFGS.")
@@ -155,14 +156,14 @@ class Squares:
 
     def _penalized(self, point: Array) -> Array:
         pair = self.objective.parametrization
-        if self.objective.penalty.of == "effective":
+        if not self.objective.raw:
             point = pair.structure.layout.join(pair.constrain(point))
         return point[self._some]
 
     def _slopes(self, point: Array) -> Array:
         """Differentiate what is penalized by the free entries."""
         pair = self.objective.parametrization
-        if self.objective.penalty.of == "raw":
+        if self.objective.raw:
             return np.eye(point.size)[self._some][:, self.free]
         layout = pair.structure.layout
         slopes = pair.pull_back(point, layout.split(np.eye(layout.size)[self._some]))

@@ -54,10 +54,19 @@ class Objective:
         scale = 1.0 if self.penalty.scale == "mean" else 1.0 / self.n_entries
 
         def scaled(kind: Literal["l1", "l2"]) -> Array:
-            by_group = self.penalty.strengths(kind)
-            return self._layout.spread({g: scale * strength for g, strength in by_group.items()})
+            asked = {name: scale * s for name, s in self.penalty.strengths(kind).items()}
+            found = self._layout.spread(asked)
+            for name in self.penalty.named:
+                place = self._layout.places[name]
+                found[place] = np.where(self._layout.fixed[place], 0, asked.get(name, 0))
+            return found
 
         return scaled("l1"), scaled("l2")
+
+    @property
+    def raw(self) -> bool:
+        """Whether penalties are of raw parameters."""
+        return self.penalty.of == "raw" and not self.penalty.named
 
     def value_and_gradient(
         self, raw: Array, rows: Array | None = None, prefix: int | None = None
@@ -80,7 +89,7 @@ class Objective:
             squares, of_priors = self.priors.squares(effective)
             total += self.of_priors * squares
             slope = slope | {n: slope[n] + self.of_priors * g for n, g in of_priors.items()}
-        if self.penalty.of == "raw":
+        if self.raw:
             values, gradient = raw, pair.pull_back(raw, slope)
         else:
             values, gradient = layout.join(effective), layout.join(slope)
@@ -89,7 +98,7 @@ class Objective:
         for name in self._penalized:  # one sum for each, as in the groups' definition
             total += float(np.sum(each[name]))
         gradient = (gradient + l1 * np.sign(values) + 2 * l2 * values).astype(raw.dtype)
-        if self.penalty.of == "effective":
+        if not self.raw:
             gradient = pair.pull_back(raw, layout.split(gradient))
         if not np.isfinite(total):
             raise DivergenceError("the penalty is not finite: parameters have grown too large.")
@@ -125,12 +134,12 @@ class Objective:
     def _layout(self) -> Layout:
         """Of what the penalty sees."""
         pair = self.parametrization
-        return pair.layout if self.penalty.of == "raw" else pair.structure.layout
+        return pair.layout if self.raw else pair.structure.layout
 
     @cached_property
     def _penalized(self) -> list[str]:
         known = {p.name: np.isin(p.group, PENALIZED).any() for p in self._layout.parameters}
-        return [name for name, penalized in known.items() if penalized]
+        return [n for n, penalized in known.items() if penalized or n in self.penalty.named]
 
 
 def norm(vector: Array, layout: Layout) -> float:

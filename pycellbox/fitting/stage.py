@@ -103,7 +103,7 @@ class StageRun:
         judge, start = self.judge, self.t.kept.raw
         own = None
         # All that backends know.
-        if judge.objective.penalty.of == "raw" and not judge.objective.priors.size:
+        if judge.objective.raw and not judge.objective.priors.size:
             own = judge.objective.session.training_run(judge.plan(options, start, rates))
         return AdamWRun(judge, options, start, rates) if own is None else own
 
