@@ -64,9 +64,15 @@ def begun(hidden: int) -> tuple[list[str], dict[str, Any]]:
     return [*SPECIES, *drawn], initial | drawn
 
 
-def windows(iterations: int, last: int, rough: float = 1e-2) -> list[Any]:
-    """Windows of ten years, and of five more each, at a rough tolerance, and then the whole."""
-    grow = pcb.Grow(pcb.LM(rough), windows=WINDOWS, iterations=iterations)
+def windows(iterations: int, last: int, rough: float = 1e-2, hidden: bool = False) -> list[Any]:
+    """Windows of ten years, and of five more each, at a rough tolerance, and then the whole.
+
+    With hidden states their ends fade.
+    """
+    grow = pcb.Grow(
+        pcb.LM(rough), windows=WINDOWS, iterations=iterations,
+        weighting="smooth" if hidden else "sharp",
+    )  # fmt: skip
     return [grow, pcb.Stage(last, optimizer=pcb.LM(1e-6))]
 
 
@@ -83,14 +89,15 @@ def tanh_network(states: int, start: int, backend: str) -> Row:
         },
         initial=initial,
     )
-    return fitted(smoothed(), model, windows(10, 100), start, backend)
+    return fitted(smoothed(), model, windows(10, 100, hidden=states > 2), start, backend)
 
 
 def neural_network(states: int, start: int, backend: str) -> Row:
     """dx/dt = V tanh(W x + b) + c with 20 units."""
     names, initial = begun(states - 2)
     model = pcb.NeuralODE(names, hidden=20, initial=initial)
-    return fitted(smoothed(), model, windows(20, 150, 1e-3), start, backend)
+    schedule = windows(10, 100, hidden=True) if states > 2 else windows(20, 150, 1e-3)
+    return fitted(smoothed(), model, schedule, start, backend)
 
 
 def _work(states: int, goal: str, limit: float, neural: bool = False) -> Work:
