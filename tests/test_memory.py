@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import weakref
 
 import numpy as np
+import pytest
 
+import pycellbox as pcb
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.models import CellBox, Structure
 from pycellbox.objective import Loss
@@ -54,3 +58,30 @@ def test_the_time_loop_allocates_nothing():
     assert abs(peak(Heun(0.1), 8.0) - peak(Heun(0.1), 1.0)) < 0.2 * state
     # Tsit5 forms one temporary per error estimate, whatever the number of steps.
     assert abs(peak(Tsit5(), 20.0) - peak(Tsit5(), 5.0)) < 1.5 * state
+
+
+@pytest.mark.parametrize("optimizer", [pcb.AdamW(), pcb.LBFGS(), pcb.LM()], ids=repr)
+def test_a_session_goes_with_its_fit(monkeypatch, optimizer):
+    """Without a collector: what a circle held would pile up, buffers of Julia too."""
+    network = pcb.networks.cyclic(3)
+    data = pcb.simulate(network, 4, times=[1.0, 2.0], backend="numpy")
+    sessions = []
+    made = NumpySession.__init__
+
+    def noted(self, *given, **named):
+        sessions.append(weakref.ref(self))
+        made(self, *given, **named)
+
+    monkeypatch.setattr(NumpySession, "__init__", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        stage, solver = pcb.Stage(2, optimizer=optimizer), pcb.RK4(0.25)
+        pcb.fit(
+            data, schedule=stage, solver=solver, penalty=pcb.Penalty(), backend="numpy",
+            progress=False,
+        )  # fmt: skip
+        assert sessions
+        assert all(one() is None for one in sessions)
+    finally:
+        gc.enable()

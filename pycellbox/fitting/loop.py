@@ -14,6 +14,7 @@ import numpy as np
 from pycellbox.backends import Backend
 from pycellbox.ending import COMPLETED, Ended, Ending, interrupted
 from pycellbox.errors import DivergenceError, once
+from pycellbox.fitting.adamw import Judge
 from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.history import History
 from pycellbox.fitting.progress import Progress
@@ -70,7 +71,8 @@ class Training:
     ended: Ended = field(init=False)
     begun: TrainingState | None = field(init=False, default=None)
     _left: StageRun | None = field(init=False, default=None)
-    _last: StageRun | None = field(init=False, default=None)
+    # Not the run, which knows this: in a circle sessions would outlive their fit.
+    _last: tuple[int, Judge] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.ended = interrupted("in stage 0")
@@ -93,8 +95,9 @@ class Training:
                 began, before = time.perf_counter(), len(self.history)
                 left, self._left = self._left, None
                 try:
-                    self._last = left or StageRun(self, number, stage)
-                    self._last.run()
+                    run = left or StageRun(self, number, stage)
+                    self._last = run.number, run.judge
+                    run.run()
                 except DivergenceError as error:
                     why = f"{error}{self.clock.said}"
                     if not self.history:
@@ -116,9 +119,9 @@ class Training:
 
     def scores(self, stages: int) -> tuple[float, float, float]:
         """Objective, loss and validation loss of what is kept; NaN before the last stage."""
-        if self._last is None or self._last.number < stages - 1:
+        if self._last is None or self._last[0] < stages - 1:
             return math.nan, math.nan, math.nan
-        judge = self._last.judge
+        judge = self._last[1]
         objective, loss, _ = judge.objective.value_and_gradient(self.kept.raw, self.train)
         return objective, loss, judge.validation_loss(self.kept.raw)
 
