@@ -96,3 +96,18 @@ def test_networks_are_penalized_by_group_alone(data):
     with pytest.raises(pcb.OptionError, match="'beta', and the model no parameter"):
         pcb.fit(doses, penalty=pcb.Penalty(l2={"beta": 1.0}), schedule=pcb.Stage(1))
     assert sir().parameters.keys() >= {"beta"}
+
+
+def test_refinement_goes_on_to_the_minimum_of_the_same_objective(data):
+    penalty = pcb.Penalty(l2={"A": 0.01})
+    rough = pcb.fit(
+        data, MODEL, schedule=pcb.Stage(5, learning_rate=0.02), penalty=penalty,
+        solver=pcb.RK4(0.5), backend="numpy", time_scale=1, progress=False,
+    )  # fmt: skip
+    fine, wanted = pcb.refine(rough), fitted(data, "LM", penalty)
+    for name in ("r", "A"):
+        np.testing.assert_allclose(fine.parameters[name], wanted.parameters[name], atol=1e-4)
+    told = fine.provenance["refinement"]["criterion"]
+    assert told["after"] < told["before"] <= float(rough.history["objective"].max())
+    again = pcb.refine(fine)
+    np.testing.assert_allclose(again.parameters["A"], fine.parameters["A"], atol=1e-4)

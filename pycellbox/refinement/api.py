@@ -15,6 +15,7 @@ from pycellbox.common.options import checked, flag, integer, number, optional
 from pycellbox.errors import ModelError, NumericsWarning, warn
 from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.history import History
+from pycellbox.models import ODE
 from pycellbox.models.structure import LEVEL
 from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.refinement.criterion import (
@@ -23,6 +24,7 @@ from pycellbox.refinement.criterion import (
     squares_of,
     variance_of,
 )
+from pycellbox.refinement.equations import refined
 from pycellbox.refinement.obstacles import obstacles, refuse
 from pycellbox.refinement.rounds import Rounds
 from pycellbox.refinement.trajectories import Trajectories
@@ -80,6 +82,10 @@ def refine(
     first time at which a response is off by more than ``tolerance`` and by more than ten standard
     deviations of the noise. The noise is at first the robust scale of the given fit's residuals,
     then that of the responses that are followed; with each round more are.
+
+    Equations of one's own go on to the minimum of their own objective, penalties and priors
+    included, by `LM`; there is nothing to leave out, and nothing but ``iterations``, ``solver`` and
+    ``backend`` is asked for.
 
     Parameters
     ----------
@@ -143,6 +149,8 @@ def refine(
             "penalties; a refinement has none and would undo that: train a network, with schedule= "
             'and CellBox(drug_columns="free"), to refine it.'
         )
+    if isinstance(fit.model, ODE):
+        return refined(fit, iterations, solver, backend)
     chosen = get_backend("auto" if backend is None else backend, own=fit.backend)
     solver = fit.solver if solver is None else solver
     data = fit.data
