@@ -21,7 +21,7 @@ from pycellbox.recipe import Recipe
 from pycellbox.solvers import Solver
 from pycellbox.solving import states_of
 from pycellbox.times import time_grid
-from pycellbox.unseen import turned, with_signs
+from pycellbox.unseen import turned, unseen_signs, with_signs
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Predictor:
         where none are given.
         """
         if signs is None:
-            signs = self._estimate.get("unseen_signs", {})
+            signs = unseen_signs(self.provenance)
         solver, horizon = self.solver, self.horizon
         if times is not None:
             solver, horizon = solver.through_time, None

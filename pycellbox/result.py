@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -325,18 +325,11 @@ class Fit:
         OptionError
             There is no such baseline.
         """
-        given = with_nodes(validate(data, part=True), self.model.own_nodes)
-        data = of_same_kind(given, self._group("data"), "the data to evaluate")
-        times = data["time"].values if "time" in data["response"].dims else None
-        predicted = self.predict(data, times=times)
-        name = type(self.model).__name__
-        scores = evaluate(predicted, data, training=self.data, baselines=baselines, model=name)
-        if times is None:
-            return scores
-        as_given = {
-            name: p.assign_coords(time=given["time"]) for name, p in scores.predictions.items()
-        }
-        return replace(scores, predictions=as_given)
+
+        def predict(given: xr.Dataset, times: Any) -> xr.DataArray:
+            return self.predict(given, times=times)
+
+        return judged(self, data, predict, type(self.model).__name__, baselines)
 
     @checked(backend=BACKEND)
     def identifiability(self, *, backend: BackendName = "auto") -> Identifiability:
@@ -425,6 +418,26 @@ class Fit:
 
 
 FIT = instance(Fit, "a fit, as pcb.fit and pcb.load return it")
+
+
+def judged(
+    fit: Fit,
+    data: xr.Dataset,
+    predict: Callable[[xr.Dataset, Any], xr.DataArray],
+    name: str,
+    baselines: bool | Sequence[str],
+) -> Evaluation:
+    """Score what predicts conditions at times, for a fit or what is made of several; see there."""
+    own = fit.data
+    given = with_nodes(validate(data, part=True), fit.model.own_nodes)
+    data = of_same_kind(given, own, "the data to evaluate")
+    times = data["time"].values if "time" in data["response"].dims else None
+    predicted = predict(data, times)
+    scores = evaluate(predicted, data, training=own, baselines=baselines, model=name)
+    if times is None:
+        return scores
+    as_given = {name: p.assign_coords(time=given["time"]) for name, p in scores.predictions.items()}
+    return replace(scores, predictions=as_given)
 
 
 def last_horizon(recipe: Recipe, history: xr.Dataset) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +18,12 @@ import xarray as xr
 from pycellbox.inputs import Inputs
 from pycellbox.models import Structure
 from pycellbox.problem import Array
+
+
+def unseen_signs(provenance: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return the signs of the doses of drugs that a fit has not seen, by drug."""
+    signs: Mapping[str, float] = provenance.get("estimate", {}).get("unseen_signs", {})
+    return signs
 
 
 def turned(

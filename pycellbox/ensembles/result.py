@@ -15,19 +15,17 @@ from pycellbox.backends import BACKEND, BackendName
 from pycellbox.common.files import PATH
 from pycellbox.common.options import checked, instance, listed, number
 from pycellbox.common.texts import read_json
-from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
 from pycellbox.data.hidden import with_nodes
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.errors import ModelError
-from pycellbox.evaluation import BASELINES, Evaluation, evaluate
+from pycellbox.evaluation import BASELINES, Evaluation
 from pycellbox.inputs import INPUTS
 from pycellbox.intervals import INTERVAL, Calibration, Spreads
 from pycellbox.problem import Array
-from pycellbox.result import Fit
+from pycellbox.result import Fit, judged
 from pycellbox.summary import is_network
-from pycellbox.times import of_same_kind
 
 FORMAT = "pycellbox.Ensemble"
 _LEAST_ERRORS = 30  # of conditions left out, from which on they calibrate
@@ -234,14 +232,12 @@ class Ensemble:
         Evaluation
             As of `Fit.evaluate`.
         """
-        own = self.fit.data
-        data = of_same_kind(
-            with_nodes(validate(data, part=True), self.fit.model.own_nodes), own, "the data"
-        )
-        times = data["time"].values if "time" in data["response"].dims else None
-        predicted = self._each(data, times, "auto").mean("member")
+
+        def predict(given: xr.Dataset, times: Any) -> xr.DataArray:
+            return self._each(given, times, "auto").mean("member")
+
         name = f"{len(self)} × {type(self.fit.model).__name__}"
-        return evaluate(predicted, data, training=own, baselines=baselines, model=name)
+        return judged(self.fit, data, predict, name, baselines)
 
     @checked(path=PATH)
     def save(self, path: str | Path) -> Path:

@@ -56,7 +56,13 @@ class Store:
         return cls(folder)
 
     def read(self) -> dict[int, xr.Dataset]:
-        """Return members by number; a damaged file counts as none."""
+        """Return members by number.
+
+        Raises
+        ------
+        ResultFileError
+            A file is damaged.
+        """
         found = {}
         for path in sorted(self.folder.glob("member_*.nc")):
             number = path.stem.removeprefix("member_")

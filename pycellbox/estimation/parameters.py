@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from pycellbox.estimation.design import Design, Parts
 from pycellbox.estimation.estimate import Estimate, estimate
@@ -100,6 +101,11 @@ def estimate_of(
     return estimate(
         doses, outputs[:, nodes], weights, read=read, classes=classes, parts=parts, **known
     )
+
+
+def classes_of(data: xr.Dataset, drugs: Array) -> Array | None:
+    """Return the classes of the drugs, str (drug,), of data that have some."""
+    return data["group"].values[drugs].astype(str) if "group" in data.variables else None
 
 
 def fixed(model: CellBox) -> float | None:

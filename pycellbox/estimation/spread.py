@@ -38,7 +38,7 @@ class Spread:
         self._found, self._nodes = found, found.nodes
         nodes, at = self._nodes, found.nodes.normal(found.nodes.theta)
         self._inverse = np.linalg.inv(at.matrix)
-        self._residual, self._counted = at.residual, at.weighted
+        self._residual = at.residual
         self._left = np.maximum(1 - at.leverage(), LEAST_SHARE)
         squares = (nodes.weights * at.residual**2).sum(axis=1)
         free = (self._left * nodes.measured).sum(axis=1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pycellbox.estimation.design import Parts, base
+from pycellbox.estimation.design import DRUG, Parts, base
 from pycellbox.estimation.linear import LEAST_SHARE, effective_number, own_strengths, thresholds
 from pycellbox.estimation.nodes import Nodes
 from pycellbox.estimation.priors import PRIORS
@@ -101,7 +101,7 @@ class Criterion:
         return [
             k
             for k, kind in enumerate(self.kinds)
-            if base(kind) == "drugs" and given[:, k].any() and not given[:, k].all()
+            if base(kind) == DRUG and given[:, k].any() and not given[:, k].all()
         ]
 
     def penalties(self, strengths: dict[str, float]) -> Array:

@@ -20,7 +20,7 @@ from pycellbox.recipe import Recipe
 from pycellbox.result import FORMAT, FORMAT_VERSION, Fit, last_horizon
 from pycellbox.solving import states_of
 from pycellbox.times import time_grid
-from pycellbox.unseen import turned, with_signs
+from pycellbox.unseen import turned, unseen_signs, with_signs
 from pycellbox.verification import verify
 
 
@@ -63,8 +63,7 @@ def conclusion(
     if structure.levels:
         inputs = inputs.at(parameters[LEVEL])
     structure, parameters = structure.plain, {k: v for k, v in parameters.items() if k != LEVEL}
-    signs = provenance.get("estimate", {}).get("unseen_signs", {})
-    inputs, sign = turned(inputs, structure, signs)
+    inputs, sign = turned(inputs, structure, unseen_signs(provenance))
     predicted = states_of(
         structure, parameters, inputs.astype(recipe.dtype), grid, steady, solver=solver,
         backend=backend,

@@ -15,7 +15,13 @@ from pycellbox.estimation.course_parameters import (
     estimate_of_courses,
 )
 from pycellbox.estimation.design import Design
-from pycellbox.estimation.parameters import estimate_of, obstacle, parameters_of, saturating
+from pycellbox.estimation.parameters import (
+    classes_of,
+    estimate_of,
+    obstacle,
+    parameters_of,
+    saturating,
+)
 from pycellbox.fitting.clock import Clock
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
@@ -114,7 +120,7 @@ def estimated(
         return why
     drugs = problem.structure.is_drug
     if part.steady:
-        classes = data["group"].values[drugs].astype(str) if "group" in data.variables else None
+        classes = classes_of(data, drugs)
         screen = estimate_of(part, classes=classes, robust=robust, **known)
         design = screen.design
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.estimation.design import COMMON, saturated
-from pycellbox.estimation.parameters import estimate_of, estimated, read_from_others
+from pycellbox.estimation.parameters import classes_of, estimate_of, estimated, read_from_others
 from pycellbox.estimation.spread import Spread
 from pycellbox.estimation.strengths import stand_once
 from pycellbox.intervals.spreads import Calibration, Spreads
@@ -46,10 +46,9 @@ class Screen:
     ) -> None:
         self._problem = problem = Problem.from_dataset(data, structure, 1.0)
         self._drugs = drugs = structure.is_drug
-        classes = data["group"].values[drugs].astype(str) if "group" in data.variables else None
         self._found = estimate_of(
-            problem, classes=classes, robust=robust, strengths=chosen["strengths"],
-            phenotypes=chosen.get("phenotypes"),
+            problem, classes=classes_of(data, drugs), robust=robust,
+            strengths=chosen["strengths"], phenotypes=chosen.get("phenotypes"),
         )  # fmt: skip
         nodes = np.flatnonzero(estimated(problem))
         read = read_from_others(structure)[nodes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ from pycellbox.models import ODE, Structure
 from pycellbox.models.declared import starts_of
 from pycellbox.networks.drawing import generators
 from pycellbox.problem import parameter_dataset, structure_over
-from pycellbox.simulation.experiment import EXACT, gaps
+from pycellbox.simulation.experiment import EXACT, NoiseKind, gaps, with_noise
 from pycellbox.simulation.truth import with_truth
 from pycellbox.solvers import SOLVER, Solver
 from pycellbox.solving import solve
@@ -72,7 +72,7 @@ def courses(
     initial: Mapping[str, Any] | None = None,
     measured: Sequence[str] | None = None,
     noise: float = 0.0,
-    noise_kind: Literal["relative", "absolute"] = "relative",
+    noise_kind: NoiseKind = "relative",
     missing: float = 0.0,
     units: str = NO_UNIT,
     solver: Solver | None = None,
@@ -147,8 +147,7 @@ def courses(
         backend=backend,
     ).sel(node=labels)  # fmt: skip
     for_noise, for_gaps = generators(seed, 2)
-    size = noise * np.abs(clean.values) if noise_kind == "relative" else noise
-    values = clean.values + size * for_noise.standard_normal(clean.shape)
+    values = with_noise(clean.values, noise, noise_kind, for_noise)
     shown_at = [labels.index(node) for node in nodes]
     seen = np.zeros(values.shape, dtype=bool)
     seen[..., shown_at] = ~gaps((*values.shape[:2], len(nodes)), missing, for_gaps)

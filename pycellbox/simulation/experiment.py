@@ -45,6 +45,7 @@ from pycellbox.solving import solve
 EXACT = Tsit5(rtol=1e-11, atol=1e-13)
 _HORIZON = 20.0
 _SHARE = number(0, 1)
+NoiseKind = Literal["absolute", "relative"]
 
 
 @checked(
@@ -84,7 +85,7 @@ def simulate(
     sign: Sign | None = None,
     perturbed_nodes: Sequence[str] | None = None,
     noise: float = 0.0,
-    noise_kind: Literal["absolute", "relative"] = "absolute",
+    noise_kind: NoiseKind = "absolute",
     outliers: float = 0.0,
     outlier_size: float = 1.0,
     missing: float = 0.0,
@@ -203,8 +204,7 @@ def simulate(
         times=times,
         backend=backend,
     )
-    size = noise * np.abs(clean.values) if noise_kind == "relative" else noise
-    values = clean.values + size * for_noise.standard_normal(clean.shape)
+    values = with_noise(clean.values, noise, noise_kind, for_noise)
     values += _outliers(clean.shape, outliers, outlier_size, for_outliers)
     values[gaps(clean.shape, missing, for_gaps)] = np.nan
     values[..., laid["node_kind"].values == "hidden"] = np.nan
@@ -272,6 +272,15 @@ def _in_order(design: xr.Dataset, network: Network) -> xr.Dataset:
     if "node_kind" in ordered.coords:
         kinds = np.where(ordered["node_kind"].values == "hidden", "hidden", kinds)
     return ordered.assign_coords(node_kind=("node", kinds))
+
+
+def with_noise(
+    clean: npt.NDArray[Any], noise: float, kind: NoiseKind, rng: np.random.Generator
+) -> npt.NDArray[Any]:
+    """Add Gaussian errors, as large as ``noise`` or that share of each value."""
+    size = noise * np.abs(clean) if kind == "relative" else noise
+    noisy: npt.NDArray[Any] = clean + size * rng.standard_normal(clean.shape)
+    return noisy
 
 
 def _outliers(
