@@ -57,12 +57,12 @@ def session_of(model, data, solver):
     return get_backend("numpy").session(problem, solver, Loss("mse"))
 
 
-def solved(model, data, p, solver):
+def solved(model, data, p, solver, backend="numpy"):
     when = {"horizon": 2.5} if "time" not in data.dims else {"times": data["time"].values}
     given = data[["perturbation"]].assign_coords(
         {n: c for n, c in data.coords.items() if n == "phase_start"}
     )
-    pcb.solve(model, p, given, solver=solver, backend="numpy", **when)
+    pcb.solve(model, p, given, solver=solver, backend=backend, **when)
 
 
 def gradient(model, data, p, solver):
@@ -134,3 +134,32 @@ def test_time_counts_from_the_first_phase():
     with pytest.raises(pcb.DivergenceError, match=r"t = (0.9|1.0|1)") as caught:
         gradient(model, data, p, pcb.Tsit5())
     assert "equation of b" in str(caught.value)
+
+
+def pretreated_second(rates, inputs, initial):
+    """Three conditions, of which the second alone begins in a steady state."""
+    model = pcb.ODE(rates, parameters={"k": 0.5}, initial=initial, inputs=["u"])
+    nodes = [*model.own_nodes, "u"]
+    data = courses(nodes, [0.5, 1.0, 2.5], c=3)
+    u = data["perturbation"].expand_dims(phase=2, axis=1).copy()
+    u.loc[{"node": "u", "condition": "c1"}] = inputs
+    starts = [[0.0, 1.0], [-np.inf, 0.0], [0.0, 1.0]]
+    data = data.drop_vars("perturbation").assign(perturbation=u)
+    data = data.assign_coords(phase_start=(("condition", "phase"), starts, {"units": "d"}))
+    return model, data, parameters_of(model, nodes, {"k": 0.5})
+
+
+def test_a_pretreatment_without_a_derivative_names_its_condition():
+    case = ({"a": "-a", "b": "k*sqrt(a + 1 - u) - b"}, [1.0, 0.0], {"a": 0.0})
+    with pytest.raises(pcb.DivergenceError, match="equation of b has no derivative") as caught:
+        gradient(*pretreated_second(*case), pcb.Euler(0.5))
+    assert "'c1'" in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_a_pretreatment_without_a_value_names_its_condition(backend):
+    if backend == "jax":
+        pytest.importorskip("jax", reason='needs JAX: pip install "pycellbox[jax]"')
+    case = ({"a": "-a", "b": "log(k - u) - b"}, [1.0, 0.0], {"a": 0.0})
+    with pytest.raises(pcb.DivergenceError, match="'c1'"):
+        solved(*pretreated_second(*case), pcb.Euler(0.5), backend)

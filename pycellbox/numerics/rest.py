@@ -275,7 +275,8 @@ class Pretreatment:
         """
         rows, start, before = self.rows, adjoint.copy(), np.zeros_like(adjoint)
         due = adjoint[rows] if jump is None else np.where(jump[rows], 0, adjoint[rows])
-        found, start[rows] = self.rest.reverse(due, inputs)
+        with renumbered(rows):
+            found, start[rows] = self.rest.reverse(due, inputs)
         gradient = Gradients(found)
         self.rest.field.start_gradient(np.where(self.own, start[rows], 0), gradient)
         before[rows] = gradient.pop(INPUT, 0.0)

@@ -12,9 +12,9 @@ from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.jax.plan import Evaluation, diffrax_steps, fitted, round_up
 from pycellbox.backends.jax.plans import plan_of
 from pycellbox.backends.jax.treated import Course, Method
-from pycellbox.errors import BackendError, DivergenceError
+from pycellbox.errors import BackendError
 from pycellbox.models import Structure
-from pycellbox.numerics.checks import not_finite
+from pycellbox.numerics.checks import lost
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Field, Gradients
 from pycellbox.numerics.rest import Pretreatment
 from pycellbox.numerics.segments import Piece, jumps, pieces
@@ -246,7 +246,7 @@ class _Integration:
             states = np.array(found)[rows, 0]
         finite = np.isfinite(states).all(axis=1)
         if not finite.all():
-            raise DivergenceError(not_finite(f"number {int(np.argmin(finite)) + 1}", time))
+            raise lost(int(rows[np.argmin(finite)]), time)
         return states, int(np.count_nonzero(e.steps.sizes))
 
     def reverse(

@@ -163,7 +163,7 @@ class _Settling:
         states, steps = self._course(rows, time, None).states()
         if not np.isfinite(states).all():
             row = int(np.argmax(~np.isfinite(states).all(axis=(1, 2))))
-            raise lost(row, time)
+            raise lost(int(rows[row]), time)
         return states[:, -1], steps
 
     def reverse(
