@@ -163,3 +163,34 @@ def test_a_pretreatment_without_a_value_names_its_condition(backend):
     case = ({"a": "-a", "b": "log(k - u) - b"}, [1.0, 0.0], {"a": 0.0})
     with pytest.raises(pcb.DivergenceError, match="'c1'"):
         solved(*pretreated_second(*case), pcb.Euler(0.5), backend)
+
+
+def growing(times, *, treated=False):
+    """Two nodes of a network without bounds, of which that of the second condition grows."""
+    model = pcb.CellBox(envelope="linear", self_interaction=True, dose_saturation=None)
+    data = courses(["a", "b"], times, c=3)
+    data["perturbation"][1, 0] = 1.0
+    if treated:
+        u = data["perturbation"].expand_dims(phase=2, axis=1).copy()
+        u[:, 0] = 0.0
+        data = data.drop_vars("perturbation").assign(perturbation=u)
+        data = data.assign_coords(phase_start=("phase", [0.0, 5.0], {"units": "d"}))
+    values = {"W": np.diag([60.0, 0.0]), "alpha": np.ones(2), "epsilon": np.ones(2)}
+    return model, data, values
+
+
+@pytest.mark.parametrize("treated", [False, True])
+@pytest.mark.parametrize("work", ["solution", "residuals_and_jacobian"])
+def test_a_step_of_a_network_that_vanishes_names_its_condition(work, treated):
+    model, data, p = growing([1.0, 20.0], treated=treated)
+    session, time = session_of(model, data, pcb.Tsit5()), 17 if treated else 12
+    words = rf"condition 'c1' has a step .* vanishes at t = {time}\."
+    with pytest.raises(pcb.DivergenceError, match=words):
+        getattr(session, work)(p)
+
+
+def test_a_network_that_gives_up_counts_from_the_first_phase():
+    model, data, p = growing([1.0, 7.0], treated=True)
+    session = session_of(model, data, pcb.Tsit5(1e-10, 1e-12, max_steps=200))
+    with pytest.raises(pcb.DivergenceError, match=r"gave up at t = 5\.\d"):
+        session.loss(p)

@@ -8,7 +8,7 @@ from pycellbox.backends.numpy.course import Course, Passage
 from pycellbox.backends.numpy.session import NumpySession
 from pycellbox.backends.numpy.setting import evaluation
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Equations
-from pycellbox.numerics.lowering import Lowering, equations_of
+from pycellbox.numerics.lowering import equations_of
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
@@ -26,13 +26,6 @@ class NumpyCourseSession(NumpySession):
         self._keeping = Course(self.equations, solver, problem.treatment, keep=True)
         self._keeping.check_memory(problem.times)
         self._passing = Course(self.equations, solver, problem.treatment, keep=False)
-
-    def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
-        if times is None and not isinstance(self.equations, Lowering):
-            return super()._solve(parameters)
-        times = self.problem.times if times is None else times
-        with evaluation(*self.problem.perturbation.shape):
-            return solution(self._passing.forward(parameters, times, strict=False))
 
     def _through(
         self,

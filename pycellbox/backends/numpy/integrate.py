@@ -93,14 +93,14 @@ def integrate(
     states = np.empty((len(field.initial), times.size, field.initial.shape[1]), field.initial.dtype)
     tableau = tableau_of(solver)
     assert tableau is not None
+    chosen: Any = solver
     stepper, control, last = None, None, None if before is None else before.control
+    begin = partial(Control, solver=chosen, before=last, began=began)
     tape.begin(len(states))
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(field, Kernel) and not tableau.implicit:
-            steps_at, stepper = _through_kernel(solver, tableau, field, times, tape, states)
+            steps_at, stepper = _through_kernel(chosen, tableau, field, times, tape, states, begin)
         else:
-            chosen: Any = solver
-            begin = partial(Control, solver=chosen, before=last, began=began)
             steps_at, control = _through_field(chosen, tableau, field, times, tape, states, begin)
     field.observe(states)
     if strict and not np.isfinite(states).all():
@@ -111,7 +111,13 @@ def integrate(
 
 
 def _through_kernel(
-    solver: Any, tableau: Tableau, field: Kernel, times: Array, tape: Tape, states: Array
+    solver: Any,
+    tableau: Tableau,
+    field: Kernel,
+    times: Array,
+    tape: Tape,
+    states: Array,
+    begin: Callable[[Attempts], Control],
 ) -> tuple[list[int], Stepper | FoldedStepper]:
     k, drive, envelope, (c, _, n) = field.coefficients, field.drive, field.envelope, states.shape
     plan = fixed_steps(solver, times) if isinstance(solver, FixedStep) else None
@@ -128,8 +134,7 @@ def _through_kernel(
     tape[0].state[0][...] = field.initial
     if plan is not None:
         return _run_fixed(stepper, tape, plan, states), stepper
-    control = Control(TapeSteps(stepper, field, tape, states, solver), solver)
-    return control.through(times), stepper
+    return begin(TapeSteps(stepper, field, tape, states, solver)).through(times), stepper
 
 
 def _through_field(

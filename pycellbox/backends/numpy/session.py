@@ -117,13 +117,11 @@ class NumpySession(PlainSession):
         return replace(found, faults=trajectory.field.faults)
 
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
-        if times is None and not isinstance(self.equations, Lowering):
-            with self._evaluation():
+        with self._evaluation():
+            if times is None and not isinstance(self.equations, Lowering):
                 return self._ended(self._whole(parameters))
-        times = self.problem.times if times is None else times
-        return trajectories(
-            self.equations, self.solver, parameters, self.drive, times, self._running
-        )
+            times = self.problem.times if times is None else times
+            return self._ended(self._through(parameters, times, None, False, strict=False))
 
     def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
         """Jacobian row by row: one reverse sweep for each residual of any equation."""
@@ -196,12 +194,10 @@ def trajectories(
     parameters: Parameters,
     drive: object,
     times: Array,
-    tape: Tape | None = None,
 ) -> Solution:
     """Integrate all conditions of a drive."""
     field = equations.field(parameters, drive)
-    if tape is None:
-        tape = tape_for(equations, solver, field.initial, keep=False)
+    tape = tape_for(equations, solver, field.initial, keep=False)
     with evaluation(*field.initial.shape):
         found = integrate(solver, field, times, tape, strict=False)
     return replace(Solution.integrated(found.states, len(tape.sizes)), faults=field.faults)
