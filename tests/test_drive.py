@@ -269,6 +269,27 @@ def test_datasets_are_joined_at_the_times_of_both(linear):
     assert fit.data.sizes["condition"] == 4
 
 
+@pytest.mark.parametrize("linear", LINEAR)
+@pytest.mark.parametrize("last", [4.0, 6.0])
+def test_signals_in_another_order_are_joined_by_their_names(linear, last):
+    how = {"interpolation": "linear" if linear else "step", "after": "hold"}
+    plain = courses(["x"], TIMES)
+    one = pcb.regimen(plain, *(pcb.drive(name, [0, 4], [v, v], **how) for name, v in
+                               (("A", 1.0), ("B", 2.0))))  # fmt: skip
+    other = pcb.regimen(plain, *(pcb.drive(name, [0, last], [v, v], **how) for name, v in
+                                 (("B", 20.0), ("A", 10.0))))  # fmt: skip
+    both = pcb.validate(joined(one, other.assign_coords(condition=["d0"])))
+    for condition, name, value in (
+        ("c0", "A", 1),
+        ("c0", "B", 2),
+        ("d0", "A", 10),
+        ("d0", "B", 20),
+    ):
+        assert (both["drive"].sel(condition=condition, input=name) == value).all()
+    one, other = replicates_across(one, one.isel(input=[1, 0]))
+    np.testing.assert_array_equal(one, other)
+
+
 def test_signals_are_laid_over_data_one_after_the_other():
     data = driven(True)
     more = pcb.drive("food", ["0 h", "24 h", "4 d"], [0, 1, 2], interpolation="linear",

@@ -219,17 +219,19 @@ def on_one_grid(one: xr.Dataset, other: xr.Dataset) -> tuple[xr.Dataset, xr.Data
     DataError
         They have other signals.
     """
-    first, second = signals_of(one), signals_of(other)
     if not same_kind(one, other):
         raise DataError(
             "the datasets have other driving signals, or one has none, or those of one are steps "
             "and those of the other lines; give both the same inputs, see pcb.drive."
         )
+    first = signals_of(one)
+    if first is not None:
+        other = other.sel(input=list(first.labels))
+    second = signals_of(other)
     if first is None or second is None:
         return one, other
-    labels = list(first.labels)
     if np.array_equal(first.times, second.times) and first.holds == second.holds:
-        return one, other.sel(input=labels)
+        return one, other
     begin = max(first.times[0], second.times[0])
     end = min(first.end, second.end)
     times = distinct(np.concatenate([first.times, second.times]))
@@ -237,7 +239,7 @@ def on_one_grid(one: xr.Dataset, other: xr.Dataset) -> tuple[xr.Dataset, xr.Data
     attrs = {**one["drive"].attrs, "after": AFTER[first.holds and second.holds]}
     return (
         _resampled(one, first, times, attrs),
-        _resampled(other.sel(input=labels), second, times, attrs),
+        _resampled(other, second, times, attrs),
     )
 
 
