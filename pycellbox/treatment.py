@@ -135,12 +135,13 @@ def treatment_of(
     numbers : ndarray, (c, dims), optional
         What stands behind the perturbation for all time; see `Structure.numbers`.
     at_rest : bool
-        Whether conditions begin at rest without inputs, where data have no pre-treatment.
+        Whether conditions begin at rest without any input, where data have no pre-treatment.
 
     Raises
     ------
     DataError
-        Conditions change at more than `MOST_BREAKS` different times of their own.
+        Conditions change at more than `MOST_BREAKS` different times of their own, or begin at rest
+        under signals that are lines.
     """
     if at_rest:
         data = _from_rest(data)
@@ -168,11 +169,18 @@ def treatment_of(
         initial = np.where(held, levels, initial)
     fitted, labels = _fitted(data, held, initial)
     known: dict[str, Any] = {}
+    before = phases.inputs[:, 0]
     if signals is not None:
+        if signals.linear and pretreated.any():
+            raise DataError(
+                "a model that is at rest before all begins (at_rest) takes driving signals that "
+                "are steps; these are lines: give pcb.drive(..., interpolation='step') values at "
+                "more times, or leave at_rest out."
+            )
         values, linear = signals.on(grid, phases.begin), signals.linear
         known = {"signals": signals.labels, "linear": linear, "end": signals.end}
         inputs = np.concatenate([inputs, values, np.zeros((*values.shape[:2], int(linear)))], 2)
-    before = phases.inputs[:, 0]
+        before = np.pad(before, ((0, 0), (0, inputs.shape[2] - n)))
     if numbers is not None and numbers.shape[1]:
         each = np.broadcast_to(numbers[:, None], (*inputs.shape[:2], numbers.shape[1]))
         inputs, before = np.concatenate([inputs, each], 2), np.concatenate([before, numbers], 1)

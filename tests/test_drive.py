@@ -290,6 +290,35 @@ def test_signals_in_another_order_are_joined_by_their_names(linear, last):
     np.testing.assert_array_equal(one, other)
 
 
+def begun_at_rest(linear, at_rest=True):
+    data = courses(["x"], TIMES, c=2)
+    how = {"interpolation": "linear" if linear else "step"}
+    data = pcb.regimen(data, pcb.drive("light", GRID, values(), **how))
+    options = {"parameters": {"a": 0.7}, "inputs": ["light"], "at_rest": at_rest}
+    return pcb.ODE({"x": "a - x + light"}, initial={"x": 3.0}, **options), data
+
+
+def test_signals_are_nothing_before_conditions_that_begin_at_rest():
+    data = begun_at_rest(False)[1]
+    coords = {"node": ["x"], "node_kind": ("node", ["protein"])}
+    p, times = xr.Dataset({"a": 0.7}, coords), [0.0, *TIMES]
+    asked = {"solver": pcb.Tsit5(rtol=1e-9, atol=1e-11), "backend": "numpy"}
+    found = pcb.solve(begun_at_rest(False)[0], p, data, times=times, **asked)
+    same = data.assign(initial_state=(("condition", "node"), [[0.7]] * 2))
+    by_state = pcb.solve(begun_at_rest(False, at_rest=False)[0], p, same, times=times, **asked)
+    np.testing.assert_allclose(found, by_state, rtol=1e-8)
+    exact, by_steps = (
+        pcb.value_and_gradient(begun_at_rest(False)[0], p, data, gradient=how, **asked)[1]
+        for how in (None, "finite-difference")
+    )
+    np.testing.assert_allclose(exact["a"], by_steps["a"], rtol=1e-5)
+    model, lines = begun_at_rest(True)
+    with pytest.raises(pcb.DataError, match=r"signals that are steps.*interpolation='step'"):
+        pcb.solve(model, p, lines, times=times, **asked)
+    with pytest.raises(pcb.DataError, match="interpolation='step'"):
+        pcb.fit(lines, model, progress=False, backend="numpy")
+
+
 def test_signals_are_laid_over_data_one_after_the_other():
     data = driven(True)
     more = pcb.drive("food", ["0 h", "24 h", "4 d"], [0, 1, 2], interpolation="linear",

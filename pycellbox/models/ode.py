@@ -79,7 +79,8 @@ class ODE(Model):
         ``{"dose": "drug A"}``.
     at_rest : bool
         Whether conditions begin in the steady state that they reach from ``initial`` without a
-        perturbation. What does not settle begins where a long integration ends, with a warning.
+        perturbation; signals of ``drive`` are steps then, and 0 before all begins. What does not
+        settle begins where a long integration ends, with a warning.
 
     Attributes
     ----------
