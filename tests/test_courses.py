@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox.data.transforms import in_scale_of
 from tests.support.equations import courses
 
 ONE = "Year,Hare,Lynx\n1845,19.5,30\n1846,19.6,\n1848,,25.5\n"
@@ -204,3 +205,47 @@ def test_levels_and_starts_are_transformed_with_what_is_measured():
     assert logs["initial_state"][0, 0] == np.log(3.0)
     assert logs["held"][0, 1] == -1.0  # a dose, of which nothing was measured
     xr.testing.assert_allclose(pcb.data.as_measured(logs), pcb.validate(data))
+
+
+def start(nodes, values):
+    """Data whose nodes begin at, and are, these values; NaN: not measured, begins at 3."""
+    values = np.asarray(values)
+    begin = np.where(np.isnan(values), 3.0, values)
+    data = courses(nodes, [0.0, 1.0])
+    data["node_kind"][1:] = "drug"
+    data["response"][...] = values
+    data["sigma"] = data["response"].copy(data=np.full(data["response"].shape, 0.5))
+    return pcb.validate(data.assign(initial_state=(("condition", "node"), begin[None])))
+
+
+@pytest.mark.parametrize("transform", ["log", "log-center"])
+def test_data_to_judge_by_are_on_the_scale_of_each_node_of_the_fit(transform):
+    own = pcb.data.transformed(start(["x", "y", "z"], [2.0, 4.0, np.nan]), transform)
+    center = own["transform_center"]
+    raw = start(["x", "y", "z"], [2.0, np.nan, 5.0])
+    for given in (raw, pcb.data.transformed(raw, transform)):
+        found = in_scale_of(given, own)
+        shift = center.values[:2]
+        np.testing.assert_allclose(found["initial_state"][0, :2], np.log([2, 3]) - shift)
+        np.testing.assert_allclose(found["response"][0, 0, 0], np.log(2) - shift[0])
+        # Of z the fit has seen nothing, and does not take the logarithm.
+        np.testing.assert_allclose(found["response"][0, :, 2], 5.0)
+        np.testing.assert_allclose(found["initial_state"][0, 2], 5.0)
+        np.testing.assert_allclose(found["sigma"][0, 0, [0, 2]], [0.25, 0.5])
+        np.testing.assert_array_equal(found["transform_center"], center)
+        xr.testing.assert_allclose(pcb.data.as_measured(found)["response"],
+                                   raw["response"])  # fmt: skip
+        np.testing.assert_allclose(pcb.data.as_measured(found)["sigma"][0, 0, [0, 2]], 0.5)
+    with pytest.raises(pcb.DataError, match=r"initial_state.*node 'y' is -1"):
+        in_scale_of(raw.assign(initial_state=raw["initial_state"] - [0.0, 4.0, 0.0]), own)
+
+
+def test_nodes_that_a_fit_of_logarithms_does_not_know_are_refused():
+    data = start(["x"], [2.0])
+    model = pcb.ODE({"x": "-k*x"}, parameters={"k": 0.3})
+    fit = pcb.fit(pcb.data.transformed(data, "log"), model, schedule=pcb.Stage(1),
+                  backend="numpy", progress=False)  # fmt: skip
+    more = start(["x", "w"], [2.0, 4.0])
+    for given in (more, pcb.data.transformed(more, "log")):
+        with pytest.raises(pcb.DataError, match="'w'"):
+            fit.evaluate(given)

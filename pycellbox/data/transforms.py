@@ -61,25 +61,10 @@ def transformed(data: xr.Dataset, transform: Transform) -> xr.Dataset:
             "goes back."
         )
     measured = data["response"].notnull().any([d for d in data["response"].dims if d != "node"])
-    found = data.copy()
-    for name in [name for name in _LEVELS if name in data.variables]:
-        values = data[name].where(measured)
-        _check_positive(name, values)
-        logs = values.copy(data=np.log(values.values))
-        found[name] = logs.where(measured, data[name]).transpose(*data[name].dims)
-        found[name].attrs = dict(data[name].attrs)
     shift = 0.0
     if transform == "log-center":
-        shift = float(found["response"].where(measured).mean())
-        for name in [name for name in _LEVELS if name in data.variables]:
-            found[name] = (found[name] - measured * shift).assign_attrs(data[name].attrs)
-    if "sigma" in data:
-        found["sigma"] = (data["sigma"] / data["response"]).assign_attrs(data["sigma"].attrs)
-    found["response"].attrs.pop("long_name", None)
-    center = np.where(measured, shift, np.nan)
-    found = found.assign_coords({CENTER: ("node", center)})
-    said = {"measured_as": data.attrs["transform"], "transform": transform}
-    return validate(found.assign_attrs(said), part=True)
+        shift = float(_logs("response", data["response"].where(measured)).mean())
+    return _in_logs(data, np.where(measured, shift, np.nan), transform)
 
 
 @checked(
@@ -124,9 +109,9 @@ def as_measured(
     for name in [name for name in (*_LEVELS, "true_response") if name in given.variables]:
         found[name] = _back(given[name], center).variable
     if "sigma" in given:
-        sigma = given["sigma"].drop_vars(CENTER) * found["response"]
-        found["sigma"] = sigma.assign_attrs(given["sigma"].attrs)
-    found["response"].attrs.pop("long_name", None)
+        sigma = given["sigma"].drop_vars(CENTER)
+        scaled = (sigma * found["response"]).where(center.notnull(), sigma)
+        found["sigma"] = scaled.assign_attrs(sigma.attrs)
     found.attrs["transform"] = found.attrs.pop("measured_as", "as measured")
     return validate(found, part=True)
 
@@ -140,7 +125,7 @@ def center_of(data: xr.Dataset) -> xr.DataArray | None:
 
 
 def in_scale_of(data: xr.Dataset, own: xr.Dataset) -> xr.Dataset:
-    """Return data on the scale of others, which know the same nodes.
+    """Return data on the scale of others; nodes that these do not have stay as measured.
 
     Raises
     ------
@@ -156,35 +141,41 @@ def in_scale_of(data: xr.Dataset, own: xr.Dataset) -> xr.Dataset:
             "pcb.data.as_measured goes back."
         )
     if given is not None:
-        if given.sizes == wanted.sizes and np.array_equal(
-            given.sel(node=wanted["node"]), wanted, equal_nan=True
-        ):
+        if given.sizes == wanted.sizes and wanted.equals(given.reindex(node=wanted["node"])):
             return data
         back = as_measured(data)
         assert isinstance(back, xr.Dataset)
         data = back
-    logs = transformed(data, "log")
-    shift = wanted.sel(node=labels_along(logs, "node")).fillna(0.0).values
-    for name in [name for name in _LEVELS if name in logs.variables]:
-        logs[name] = (logs[name] - shift).assign_attrs(logs[name].attrs)
-    center = wanted.sel(node=labels_along(logs, "node")).values
-    return logs.assign_coords({CENTER: ("node", center)}).assign_attrs(
-        transform=own.attrs["transform"]
-    )
+    center = wanted.reindex(node=labels_along(data, "node")).values
+    return _in_logs(data, center, own.attrs["transform"])
+
+
+def _in_logs(data: xr.Dataset, center: Array, transform: str) -> xr.Dataset:
+    """Take the logarithms of nodes that have a center, (n,), and subtract it."""
+    shift = xr.DataArray(center, {"node": data["node"].values}, ("node",))
+    known = shift.notnull()
+    found = data.copy()
+    for name in [name for name in _LEVELS if name in data.variables]:
+        moved = _logs(name, data[name].where(known)) - shift
+        found[name] = moved.where(known, data[name]).assign_attrs(data[name].attrs)
+    if "sigma" in data:
+        sigma = (data["sigma"] / data["response"]).where(known, data["sigma"])
+        found["sigma"] = sigma.assign_attrs(data["sigma"].attrs)
+    found["response"].attrs.pop("long_name", None)
+    said = {"measured_as": data.attrs["transform"], "transform": transform}
+    return validate(found.assign_coords({CENTER: ("node", center)}).assign_attrs(said), part=True)
 
 
 def _back(values: xr.DataArray, center: xr.DataArray) -> xr.DataArray:
     shift = center.reindex(node=labels_along(values, "node")).values
-    known = ~np.isnan(shift)
-    moved = np.where(known, np.exp(values.transpose(..., "node").values + shift), 0.0)
-    found = values.transpose(..., "node").copy(data=np.where(
-        known, moved, values.transpose(..., "node").values
-    ))  # fmt: skip
+    last = values.transpose(..., "node")
+    back = np.where(np.isnan(shift), last.values, np.exp(last.values + shift))
     attrs = {k: v for k, v in values.attrs.items() if k != "long_name"}
-    return found.transpose(*values.dims).assign_attrs(attrs)
+    return last.copy(data=back).transpose(*values.dims).assign_attrs(attrs)
 
 
-def _check_positive(name: str, values: xr.DataArray) -> None:
+def _logs(name: str, values: xr.DataArray) -> xr.DataArray:
+    """Return logarithms; what has none is refused by its place."""
     bad = np.argwhere(values.values <= 0)
     if len(bad):
         axes = {str(d): values[d].values for d in values.dims}
@@ -195,3 +186,4 @@ def _check_positive(name: str, values: xr.DataArray) -> None:
             f"what has a logarithm is above 0: {said}{more}; leave such cells empty, add what the "
             "assay can detect at least, or take no transform."
         )
+    return values.copy(data=np.log(values.values))
