@@ -7,7 +7,7 @@ import pytest
 
 import pycellbox as pcb
 from pycellbox.cli import main
-from tests.support.equations import sir
+from tests.support.equations import courses, sir
 
 SIR = """
 [equations]
@@ -150,3 +150,47 @@ def test_the_command_line_fits_predicts_and_judges(tmp_path, capsys):
     lynx = ["--equations", str(write(tmp_path, text, "lynx.toml"))]
     assert main(["fit", *logs, *lynx, *quick[:2], "--dt", "1", *quick[4:], "--out", str(fit)]) == 0
     assert pcb.load(fit).data.attrs["transform"] == "log-center"
+
+
+def table_of(tmp_path, name, times, unit="d"):
+    p = {"N": 763.0, "beta": 1.7, "gamma": 0.45, "rho": 0.95, "I0": 1.0}
+    cases = pcb.simulation.courses(sir(), p, np.asarray(times, float), units="d")["response"]
+    factor = {"d": 1, "h": 24}[unit]
+    rows = [f"{t * factor},{x}" for t, x in zip(times, cases.values.ravel(), strict=True)]
+    (tmp_path / name).write_text("\n".join([f"time ({unit}),cases", *rows]))
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize("unit", ["d", "h"])
+def test_the_command_line_judges_a_forecast(tmp_path, capsys, unit):
+    fit, out = tmp_path / "fit.nc", tmp_path / "out"
+    first = pcb.read_courses(table_of(tmp_path, "cases.csv", np.arange(1, 9)))
+    pcb.fit(first, sir(), schedule=pcb.Stage(2), progress=False, backend="numpy").save(fit)
+    later = pcb.read_courses(table_of(tmp_path, "cases.csv", np.arange(9, 13), unit))
+    pcb.save_data(later, tmp_path / "later.nc")
+    words = ["evaluate", str(fit), "--data", str(tmp_path / "later.nc"), "--no-baselines"]
+    for more in ([], ["--new-only"]):
+        assert main([*words, *more, "--csv", str(out)]) == 0
+        said = capsys.readouterr()
+        assert "1 forecast rows" in said.out
+        assert "used in the fit" not in said.err
+    times = [line.split(",")[1] for line in (out / "predictions.csv").read_text().splitlines()]
+    assert float(times[1]) == {"d": 9, "h": 216}[unit]
+    # Hours of the time of the fit are not later, whatever their numbers.
+    within = pcb.data.in_unit(first, "h")
+    pcb.save_data(within, tmp_path / "within.nc")
+    words[3] = str(tmp_path / "within.nc")
+    assert main(words) == 0
+    assert "1 of these 1 conditions were used in the fit" in capsys.readouterr().err
+
+
+def test_the_command_line_does_not_judge_steady_states_by_courses(tmp_path, capsys):
+    data = courses(["x"], [1.0, 2.0])
+    model = pcb.ODE({"x": "1 - k*x"}, parameters={"k": 0.3})
+    pcb.fit(data.isel(time=0, drop=True), model, schedule=pcb.Stage(1), progress=False,
+            backend="numpy").save(tmp_path / "fit.nc")  # fmt: skip
+    pcb.save_data(data, tmp_path / "data.nc")
+    words = ["evaluate", str(tmp_path / "fit.nc"), "--data", str(tmp_path / "data.nc")]
+    for more in ([], ["--new-only"]):
+        assert main([*words, *more]) != 0
+        assert "time courses, and the fit is of steady states" in capsys.readouterr().err

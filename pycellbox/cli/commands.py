@@ -18,9 +18,10 @@ from pycellbox.data.container import write_datasets
 from pycellbox.data.hidden import with_nodes
 from pycellbox.data.joining import treatments
 from pycellbox.errors import DataError, OptionError
-from pycellbox.evaluation import UNSEEN, roles_in_fit
+from pycellbox.evaluation import FORECAST, UNSEEN, roles_in_fit
 from pycellbox.result import Fit
 from pycellbox.summary import is_network
+from pycellbox.times import of_same_kind
 
 
 def fit(args: argparse.Namespace) -> int:
@@ -158,7 +159,8 @@ def evaluate(args: argparse.Namespace) -> int:
     own = fitted.data
     units = own["time"].attrs["units"] if "time" in own["response"].dims else None
     data = with_nodes(inputs.read_dataset(args, kinds, units), fitted.model.own_nodes)
-    used = roles_in_fit(data, own) != UNSEEN
+    roles = roles_in_fit(of_same_kind(data, own, "the data to evaluate"), own)
+    used = ~np.isin(roles, (UNSEEN, FORECAST))
     if args.new_only:
         if used.all():
             raise DataError("every condition was used in the fit; nothing is left to judge by.")
