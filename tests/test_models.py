@@ -115,7 +115,7 @@ def test_clamping_needs_drugs():
         (lambda: pcb.Loss("rmse"), "name='rmse' .did you mean 'mse'"),
         (lambda: pcb.Loss("huber", delta=0), "delta=0"),
         (lambda: pcb.Penalty(l1=-1), "l1=-1"),
-        (lambda: pcb.Penalty(l2={"edges": 1}), "'edges' is unknown"),
+        (lambda: pcb.Penalty(l2={"all edges": 1}), "'all edges' is no name"),
         (lambda: pcb.Penalty(scale="total"), "scale='total'"),
         (lambda: pcb.Stage(0), "iterations=0"),
         (lambda: pcb.Stage(1.5), "iterations=1.5"),
