@@ -7,8 +7,14 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    wait,
+)
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +123,10 @@ def outcomes(
             ) from error
         parcel = _Parcel(name, path)
         _held[name] = task, shared  # for threads
-        pending: dict[Future[Outcome[T] | None], int] = {
-            executor.submit(_opened, parcel, number): number for number in range(count)
-        }
+        pending: dict[Future[Outcome[T] | None], int] = {}
         try:
+            for number in range(count):
+                pending[_submitted(executor, parcel, number)] = number
             while pending:
                 ended, _ = wait(pending, timeout=_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
                 interrupts.check()
@@ -129,7 +135,7 @@ def outcomes(
                     found = _of(future, number)
                     if found is None:  # its worker cannot read the file
                         whole = _Parcel(name, path, path.read_bytes())
-                        pending[executor.submit(_opened, whole, number)] = number
+                        pending[_submitted(executor, whole, number)] = number
                     else:
                         yield found
         finally:
@@ -138,10 +144,19 @@ def outcomes(
             _held.pop(name, None)
 
 
+def _submitted(executor: Executor, parcel: _Parcel, number: int) -> Future[Outcome[Any] | None]:
+    try:
+        return executor.submit(_opened, parcel, number)
+    except BrokenExecutor as error:  # a worker was lost before
+        lost: Future[Outcome[Any] | None] = Future()
+        lost.set_exception(error)
+        return lost
+
+
 def _of(future: Future[Outcome[T] | None], number: int) -> Outcome[T] | None:
     try:
         return future.result()
-    except (BrokenProcessPool, CancelledError) as error:
+    except (BrokenExecutor, CancelledError) as error:
         return Outcome(number, 0.0, None, f"its worker was lost ({type(error).__name__})")
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from multiprocessing import get_context
 
 import numpy as np
@@ -185,6 +191,37 @@ def test_a_lost_worker_is_a_failure_of_its_tasks():
     by_number = {one.number: one for one in found}
     assert len(by_number) == 3
     assert "worker was lost" in by_number[1].failure
+
+
+class Breaking(Executor):
+    """Takes some tasks, which it carries out at once, and has lost its workers then."""
+
+    def __init__(self, taken, error):
+        self.left, self.error = taken, error
+
+    def submit(self, function, *arguments):
+        if not self.left:
+            raise self.error
+        self.left -= 1
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+@pytest.mark.parametrize("taken", [0, 2])
+def test_workers_that_are_lost_before_all_tasks_are_submitted(taken):
+    found = list(many.outcomes(_die_at_one, -1, 4, Breaking(taken, BrokenExecutor("gone"))))
+    assert sorted(one.number for one in found) == [0, 1, 2, 3]
+    for one in found:
+        assert one.value == (one.number if one.number < taken else None)
+        assert ("worker was lost" in one.failure) == (one.number >= taken)
+    assert not many._held
+
+
+def test_an_executor_that_is_shut_down_leaves_nothing_behind():
+    with pytest.raises(RuntimeError, match="shut down"):
+        list(many.outcomes(_die_at_one, -1, 4, Breaking(2, RuntimeError("shut down"))))
+    assert not many._held
 
 
 def test_what_cannot_be_sent_is_refused():
