@@ -20,6 +20,7 @@ from pycellbox.evaluation import EDGELESS, roles_in_fit
 from pycellbox.networks.network import make_network
 from pycellbox.simulation import truth
 from pycellbox.summary import interactions
+from tests.support.equations import measured, sir
 from tests.support.problems import NODES, dataset
 
 
@@ -635,3 +636,18 @@ class TestBackendOfAFit:
                 assert sum(issubclass(x.category, pcb.BackendWarning) for x in w) == 1
             with pytest.raises((pcb.BackendError, pcb.OptionError)):
                 made.predict(data, backend="other")
+
+    @pytest.mark.parametrize("asked", [{}, {"backend": "auto"}])
+    def test_equations_are_refined_by_it_too(self, made, monkeypatch, recwarn, asked):
+        steps = pcb.Stage(2, optimizer=pcb.LM())
+        rough = pcb.fit(
+            measured(), sir(), solver=pcb.RK4(1), schedule=steps, backend="other", progress=False
+        )
+        told = {"iterations": 2, **asked}
+        assert pcb.refine(rough, **told).backend == "other"
+        assert pcb.refine(rough, iterations=2, backend="numpy").backend == "numpy"
+        assert not [w for w in recwarn if issubclass(w.category, pcb.BackendWarning)]
+        monkeypatch.delitem(registry._BACKENDS, "other")
+        with pytest.warns(pcb.BackendWarning, match=r"by the other backend.*by numpy") as warned:
+            assert pcb.refine(rough, **told).backend == "numpy"
+        assert sum(issubclass(w.category, pcb.BackendWarning) for w in warned) == 1

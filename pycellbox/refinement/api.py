@@ -149,10 +149,10 @@ def refine(
             "penalties; a refinement has none and would undo that: train a network, with schedule= "
             'and CellBox(drug_columns="free"), to refine it.'
         )
-    if isinstance(fit.model, ODE):
-        return refined(fit, iterations, solver, backend)
-    chosen = get_backend("auto" if backend is None else backend, own=fit.backend)
+    chosen = get_backend("auto" if backend is None else backend, fit.backend, fit.model)
     solver = fit.solver if solver is None else solver
+    if isinstance(fit.model, ODE):
+        return refined(fit, iterations, solver, BACKEND.read(chosen.name))
     data = fit.data
     rows = np.flatnonzero(data["role"].values == "train")
     problem = Problem.from_dataset(data, structure_of(data, fit.model), fit.horizon).rows(rows)

@@ -11,19 +11,17 @@ from pycellbox.schedule import LM, Stage
 from pycellbox.solvers import Solver, solver_to_dict
 
 
-def refined(fit: Fit, iterations: int, solver: Solver | None, backend: BackendName | None) -> Fit:
+def refined(fit: Fit, iterations: int, solver: Solver, backend: BackendName) -> Fit:
     """Go on from a fit's parameters to the minimum of its own objective.
 
     Penalties and priors are those of the fit; its training conditions are fitted again.
     """
     began = time.perf_counter()
     schedule = Stage(iterations, optimizer=LM())
-    recipe = fit.recipe.replace(schedule=schedule, solver=solver or fit.solver, starts=1)
+    recipe = fit.recipe.replace(schedule=schedule, solver=solver, starts=1)
     data = fit.data
     rows = data.isel(condition=data["role"].values == "train").drop_vars("role")
-    found = fit_again(
-        rows, recipe, initial=fit.parameters, backend=backend or fit.backend, progress=False
-    )
+    found = fit_again(rows, recipe, initial=fit.parameters, backend=backend, progress=False)
     objective = found.history["objective"].values
     return found.with_provenance(
         refinement={
