@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 from concurrent.futures import (
     BrokenExecutor,
@@ -86,6 +88,19 @@ def test_starts_are_the_same_bits_wherever_they_run(serial, kind):
     xr.testing.assert_identical(fit.parameters, serial.parameters)
     xr.testing.assert_identical(fit.predictions, serial.predictions)
     assert fit.recipe == serial.recipe
+
+
+@pytest.mark.parametrize("pool", [None, ThreadPoolExecutor], ids=["here", "threads"])
+def test_what_is_doubtful_is_said_once(pool):
+    data, model = turning(pcb.normal(1.5, 1))
+    w = pcb.Parameter(prior=pcb.normal(2, 1))
+    begun = pcb.Parameter(pcb.uniform(0.9, 1.1))
+    model = dataclasses.replace(model, parameters={"w": w, "begun": begun}, initial={"x": "begun"})
+    with contextlib.ExitStack() as stack:
+        executor = pool and stack.enter_context(pool(2))
+        with pytest.warns(pcb.DataWarning, match="prior.*'w'.*no sigma") as warned:
+            pcb.fit(data, model, starts=3, executor=executor, **OPTIONS)
+    assert len(warned) == 1
 
 
 def test_files_keep_the_table(serial, tmp_path):

@@ -26,6 +26,7 @@ from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.defaults import adaptive_solver, estimates, resolve
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.prediction import Estimated, estimated
+from pycellbox.fitting.priors import doubt_noise
 from pycellbox.fitting.roles import check_members, split_roles, without_role
 from pycellbox.fitting.run import carry_out
 from pycellbox.fitting.starts import Setting, from_starts
@@ -221,9 +222,10 @@ def fit(
     check_members(problem.structure, data, roles)
     train, said = np.flatnonzero(roles == "train"), dict[str, Any]()
     doubt_data(data.isel(condition=train), problem.structure)
+    doubt_noise(problem.structure.layout, data)
     data = data.assign_coords(role=("condition", roles))
     if recipe.starts > 1:
-        setting = Setting(recipe, data, initial, BACKEND.read(chosen.name))
+        setting = Setting(recipe, data, problem, initial, BACKEND.read(chosen.name))
         return from_starts(setting, executor, progress, began)
     rng, found = np.random.default_rng(recipe.seed), None
     if estimating:

@@ -11,7 +11,6 @@ from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
 from pycellbox.fitting import lm
 from pycellbox.fitting.clock import Clock
-from pycellbox.fitting.priors import doubt_noise
 from pycellbox.fitting.run import check_stage_horizons
 from pycellbox.initialization import Initialization
 from pycellbox.models.structure import LEVEL, Structure
@@ -29,7 +28,6 @@ def problem_of(recipe: Recipe, data: xr.Dataset) -> Problem:
     check_stage_horizons(recipe.stages, problem)
     lm.check(recipe, problem.structure)
     _check_penalties(recipe, problem.structure)
-    doubt_noise(problem.structure.layout, data)
     return problem
 
 

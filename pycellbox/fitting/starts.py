@@ -15,7 +15,7 @@ from pycellbox import many
 from pycellbox.backends import BackendName, get_backend
 from pycellbox.ending import Ended, interrupted
 from pycellbox.errors import DivergenceError, OptionError
-from pycellbox.fitting.beginning import problem_of, start_of
+from pycellbox.fitting.beginning import start_of
 from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.loop import Training
@@ -29,8 +29,6 @@ from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
 from pycellbox.summary import LOSSES, score_of
 
-_LARGEST_SEED = 2**63
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -42,27 +40,22 @@ class Setting:
         Resolved.
     data : Dataset
         Valid, with the coordinate ``role``.
+    problem : Problem
+        Of all conditions.
     initial : Initialization, Dataset or None
     backend : str
     """
 
     recipe: Recipe
     data: xr.Dataset
+    problem: Problem
     initial: Initialization | xr.Dataset | None
     backend: BackendName
-
-    @cached_property
-    def problem(self) -> Problem:
-        """Of all conditions: one for all starts of a process."""
-        return problem_of(self.recipe, self.data)
 
     @cached_property
     def seeds(self) -> list[int]:
         """One for each start, the first that of the fit."""
         return many.seeds(self.recipe.seed, self.recipe.starts)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     def start(self, number: int) -> tuple[Parameters, np.random.Generator]:
         """Draw a start, as a fit with its seed does."""
@@ -92,8 +85,6 @@ class Setting:
         OptionError
         """
         count = self.recipe.starts
-        if self.recipe.seed >= _LARGEST_SEED:
-            raise OptionError(f"starts={count}: seed={self.recipe.seed} is beyond 2⁶³ − 1.")
         stages = self.recipe.stages
         if any(stage.batch_size is not None or stage.prefix is not None for stage in stages):
             return
