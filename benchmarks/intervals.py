@@ -45,6 +45,7 @@ from harness.report import Row
 from harness.splits import TASKS, WITH_SINGLES, WITHOUT_SINGLES
 
 SHARES = (0.5, 0.8, 0.9)
+KEY = ("table", "task", "split", "method")
 LEAST = 24  # conditions of a table
 TOLERANCE, OF_DRUGS = 0.05, 0.08
 ALPHAS = np.logspace(-3, 3, 25)
@@ -210,8 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "intervals.jsonl"
     report.cut_unfinished(path)
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    done = {(r["table"], r["task"], r["split"], r["method"]) for r in rows}
+    rows = report.read_rows(path, KEY)
+    done = {tuple(row[name] for name in KEY) for row in rows}
     for table in screens.find(args.data) if not args.draw else []:
         wanted = args.tables is None or any(part in table.label for part in args.tables)
         data = table.read() if wanted and not screens.FAMILIES[table.family].courses else None

@@ -118,8 +118,7 @@ def scores(predicted: xr.DataArray, observed: xr.DataArray, over: str) -> Row:
 
 def results(path: Path) -> list[Row]:
     """Read what is there; of a row that was made again, the last."""
-    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return list({tuple(row[name] for name in KEY): row for row in rows}.values())
+    return report.read_rows(path, KEY)
 
 
 def jobs(

@@ -53,8 +53,7 @@ def run(work: Work, start: int, backend: str) -> Row:
 
 def results(path: Path) -> list[Row]:
     """Read what is there; of a row that was made again, the last."""
-    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return list({tuple(row[name] for name in KEY): row for row in rows}.values())
+    return report.read_rows(path, KEY)
 
 
 def carry_out(works: Sequence[Work], starts: int, backend: str, path: Path, again: bool) -> None:

@@ -113,6 +113,12 @@ def cut_unfinished(path: Path) -> None:
     path.write_bytes(whole[: whole.rfind(b"\n") + 1])
 
 
+def read_rows(path: Path, key: Sequence[str]) -> list[Row]:
+    """Read the rows of a file, a line for each; of those with the same key, the last."""
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return list({tuple(row[name] for name in key): row for row in rows}.values())
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(k for row in rows for k in row))
     whole = path.with_suffix(".part")
