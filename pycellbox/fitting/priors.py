@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -26,61 +24,58 @@ class Priors:
     ----------
     size : int
         Entries that have one and are fitted.
+    names : list of str
+        Of the parameters that have one.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._each: list[tuple[str, Any, Array]] = []
-        for p in layout.parameters:
-            if p.prior is not None and np.isinf(p.prior.ends[1]):
-                free = np.ones(p.shape, bool) if p.fixed is None else ~p.fixed
-                self._each.append((p.name, p.prior, free))
-        self.size = sum(int(free.sum()) for _, _, free in self._each)
-
-    @property
-    def names(self) -> list[str]:
-        """Of the parameters that have one."""
-        return [name for name, _, _ in self._each]
+        known = [p for p in layout.parameters if p.prior is not None and np.isinf(p.prior.ends[1])]
+        self.names = [p.name for p in known]
+        each = [
+            (entry, p.prior)
+            for p in known
+            for entry in range(layout.size)[layout.places[p.name]]
+            if not layout.fixed[entry]
+        ]
+        self.size = len(each)
+        self._at = np.array([entry for entry, _ in each], dtype=np.intp)
+        self._first = np.array([prior.first for _, prior in each], dtype=np.float64)
+        self._second = np.array([prior.second for _, prior in each], dtype=np.float64)
+        self._by_factors = np.array([prior.by_factors for _, prior in each], dtype=bool)
 
     def distances(self, effective: Parameters) -> Array:
         """Return them, (size,), in standard deviations."""
-        found = [np.zeros(0)]
-        for name, prior, free in self._each:
-            value = effective[name][free].astype(np.float64)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                off = np.log(value / prior.first) if prior.by_factors else value - prior.first
-            found.append(off / prior.second)
-        return np.concatenate(found)
+        value, factors = self._values(effective), self._by_factors
+        off = value - self._first
+        with np.errstate(divide="ignore", invalid="ignore"):
+            off[factors] = np.log(value[factors] / self._first[factors])
+        scaled: Array = off / self._second
+        return scaled
 
     def slopes(self, effective: Parameters) -> Array:
         """Differentiate each by its own entry, (size,)."""
-        found = [np.zeros(0)]
-        for name, prior, free in self._each:
-            value = effective[name][free].astype(np.float64)
-            with np.errstate(divide="ignore"):
-                by = value if prior.by_factors else np.ones_like(value)
-                found.append(1 / (prior.second * by))
-        return np.concatenate(found)
+        by = np.where(self._by_factors, self._values(effective), 1.0)
+        with np.errstate(divide="ignore"):
+            found: Array = 1 / (self._second * by)
+        return found
 
     def jacobian(self, effective: Parameters) -> Parameters:
         """Differentiate them by the effective parameters, arrays with a leading axis (size,)."""
-        whole, at = np.zeros((self.size, self._layout.size)), 0
-        for name, _, free in self._each:
-            columns = self._layout.places[name].start + np.flatnonzero(free)
-            whole[at + np.arange(columns.size), columns] = 1
-            at += columns.size
-        return self._layout.split(whole * self.slopes(effective)[:, None])
+        whole = np.zeros((self.size, self._layout.size))
+        whole[np.arange(self.size), self._at] = self.slopes(effective)
+        return self._layout.split(whole)
 
     def squares(self, effective: Parameters) -> tuple[float, Parameters]:
         """Sum of their squares, and its derivative by the effective parameters that have one."""
-        off, slopes = self.distances(effective), self.slopes(effective)
-        gradient, at = {}, 0
-        for name, _, free in self._each:
-            here = slice(at, at + int(free.sum()))
-            whole = np.zeros(free.shape)
-            whole[free] = 2 * off[here] * slopes[here]
-            gradient[name], at = whole, here.stop
-        return float(off @ off), gradient
+        off, whole = self.distances(effective), np.zeros(self._layout.size)
+        whole[self._at] = 2 * off * self.slopes(effective)
+        gradient = self._layout.split(whole)
+        return float(off @ off), {name: gradient[name] for name in self.names}
+
+    def _values(self, effective: Parameters) -> Array:
+        values: Array = self._layout.join(effective)[self._at].astype(np.float64)
+        return values
 
 
 def weight_of(loss: Loss, measured: int) -> float:
