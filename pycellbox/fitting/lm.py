@@ -66,7 +66,7 @@ class Squares:
         self.objective, self.loss, self.problem, self._raw = objective, loss, problem, raw
         self.free = objective.parametrization.layout.free
         self._logarithms = objective.parametrization.logarithms[self.free]
-        self._at: Array | None = None
+        self._at = raw[self.free].astype(np.float64)
         self._measured = problem.weight > 0
         self._rows = np.isin(np.argwhere(self._measured)[:, 0], train)
         self._count = max(int(self._rows.sum()), 1)
@@ -91,12 +91,11 @@ class Squares:
         """
         point, problem = self.point(x), self.problem
         states = np.full(problem.response.shape, np.nan)
-        step = np.zeros(0) if self._at is None else np.abs(x - self._at)[self._logarithms]
-        with contextlib.suppress(DivergenceError, SolverError):
-            if (step > _LONGEST).any():
-                raise SolverError("the step is too long")
-            parameters = self.objective.parametrization.constrain(point)
-            states = self.objective.session.solution(parameters).states
+        step = np.abs(x - self._at)[self._logarithms]
+        if not (step > _LONGEST).any():
+            with contextlib.suppress(DivergenceError, SolverError):
+                parameters = self.objective.parametrization.constrain(point)
+                states = self.objective.session.solution(parameters).states
         with np.errstate(over="ignore", invalid="ignore"):
             r = ((states - problem.response) * problem.weight)[self._measured][self._rows]
             return np.concatenate([r, self._beside(point)], dtype=np.float64)

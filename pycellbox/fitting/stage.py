@@ -228,7 +228,12 @@ class StageRun:
 
 def end_of(problem: Problem, stage: Stage) -> float:
     """End of the integration in a stage."""
-    return float(up_to(problem, stage.horizon).times[-1])
+    times = problem.times
+    if stage.horizon is None:
+        return float(times[-1])
+    if problem.steady:
+        return stage.horizon
+    return float(times[times <= stage.horizon][-1])
 
 
 def up_to(problem: Problem, horizon: float | None, fade: float | None = None) -> Problem:
