@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -108,6 +109,13 @@ def test_columns_of_standard_deviations(tmp_path, first, second):
         tmp_path, "t,A,a,B,b\n0,1,0.1,2,0.2\n1,3,0.3,4,0.4\n", sigma={"A": "a", "B": "b"}
     )
     xr.testing.assert_equal(renamed.drop_attrs(), data.drop_attrs())
+    without = read(tmp_path, text, sigma={})
+    assert without["node"].values.tolist() == ["A", "B"]
+    assert "sigma" not in without
+    some = read(tmp_path, f"t,A,{first},B\n0,1,0.1,2\n1,3,0.3,4\n", sigma={})
+    xr.testing.assert_equal(some, without)
+    named = read(tmp_path, text, sigma={}, species=["A", first])
+    assert named["node"].values.tolist() == ["A", first]
     logs = pcb.data.transformed(data, "log")
     np.testing.assert_allclose(logs["sigma"], data["sigma"] / data["response"])
     xr.testing.assert_allclose(pcb.data.as_measured(logs), data)
@@ -137,6 +145,26 @@ def test_tables_that_cannot_be_read_are_refused_by_name(tmp_path, text, options,
         read(tmp_path, text, **options)
     with pytest.raises(pcb.DataError, match="no file"):
         pcb.read_courses(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["1,5", "2,5"], r"row 1, column 'X': '1,5' is no number; write a decimal point"),
+        (["1,5", "wild"], r"row 1, column 'X': '1,5' is no number; write a decimal point"),
+        (["1", "wild"], r"row 2, column 'X': 'wild' is no number; say what the column is"),
+        ([1.0, "1_000"], r"row 2, column 'X': '1_000' is no number"),
+    ],
+)
+def test_cells_that_are_no_numbers_are_refused_by_their_place(cells, said):
+    with pytest.raises(pcb.DataError, match=said):
+        pcb.read_courses(pd.DataFrame({"time": [0, 1], "X": cells, "Y": [1, 2]}))
+
+
+def test_numbers_are_read_as_in_every_table():
+    given = {"time": ["0", "1"], "X": ["\u22121.5", "+2"], "Y": [Decimal("0.5"), None]}
+    data = pcb.read_courses(pd.DataFrame(given))
+    np.testing.assert_array_equal(data["response"][0], [[-1.5, 0.5], [2, np.nan]])
 
 
 def test_what_has_no_logarithm_is_refused_by_its_place(tmp_path):

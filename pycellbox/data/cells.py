@@ -83,7 +83,7 @@ def check_unique(labels: Labels, dimension: str, owner: str) -> None:
         fix = "rename them"
         if dimension == "condition":
             fix = "rename the replicates, or average them and give their spread as sigma"
-        if any(_number(str(label)) is not None for label in repeated):
+        if any(number_in(str(label)) is not None for label in repeated):
             fix += " (5, 5.0 and '5' are one label)"
         raise DataError(
             f"{owner}: {counted(len(repeated), f'{dimension} label')} duplicated: "
@@ -118,7 +118,7 @@ def as_numbers(values: npt.NDArray[Any], describe: Callable[[Index], str]) -> np
         return values.astype(np.float64)
     result = np.empty(values.shape, dtype=np.float64)
     for index in np.ndindex(values.shape):
-        number = _number(values[index])
+        number = number_in(values[index])
         if number is None:
             cell = values[index]
             text = repr(str(cell)) if pd.api.types.is_scalar(cell) else shown(cell)
@@ -138,7 +138,7 @@ def is_missing(cell: object) -> bool:
 
 def is_numeric(cell: object) -> bool:
     """Whether a cell is a number, or text that was meant as one, a decimal comma included."""
-    return _number(cell) is not None or (
+    return number_in(cell) is not None or (
         isinstance(cell, str)
         and _DECIMAL_COMMA.fullmatch(cell.strip().translate(_MINUS)) is not None
     )
@@ -174,12 +174,12 @@ def cell_namer(name: str, axes: dict[str, npt.NDArray[Any]]) -> Callable[[Index]
     return describe
 
 
-def _number(cell: object) -> float | None:
+def number_in(cell: object) -> float | None:
     """Read one cell as a number: NaN where it is missing, None where it is something else."""
     if cell is None or cell is pd.NA:
         return float("nan")
     # NumPy counts a timedelta among the integers.
-    if isinstance(cell, numbers.Real | np.bool_) and not isinstance(cell, np.timedelta64):
+    if isinstance(cell, numbers.Real | Decimal | np.bool_) and not isinstance(cell, np.timedelta64):
         return float(cell) if isinstance(cell, bool | np.bool_) else as_number(cell)
     # float() also reads digit groups like 1_000, which no table means as a number.
     if isinstance(cell, str) and "_" not in cell:

@@ -27,7 +27,7 @@ from pycellbox.common.options import (
     text,
 )
 from pycellbox.common.options import listed as a_list
-from pycellbox.data.cells import is_missing
+from pycellbox.data.cells import is_missing, is_numeric, number_in
 from pycellbox.data.columns import Surroundings
 from pycellbox.data.delimited import read_rows
 from pycellbox.data.frames import from_frame
@@ -112,8 +112,8 @@ def read_courses(
         Columns that are measured, by default all others that are numbers.
     sigma : mapping of str to str, optional
         Columns with the standard deviation of species, by species; by default those called like
-        ``Hare sigma``, ``Hare_sd``, ``sd(Hare)``. Species without one get none where others have:
-        then all need one.
+        ``Hare sigma``, ``Hare_sd``, ``sd(Hare)``. Where one species has one, all need one; ``{}``
+        takes none.
     time_units : str, optional
         By default what the heading says, ``"y"`` for years, else none.
     origin : float or "first", optional
@@ -162,7 +162,7 @@ def read_courses(
         one: table.called(column, f"sigma of {one}", frozenset())
         for one, column in (sigma or {}).items()
     }
-    measured, spread = table.measured(taken, species, named)
+    measured, spread = table.measured(taken, species, None if sigma is None else named)
     labels, beside = _conditions(frame, columns, alone)
     unit, years = table.unit(str(columns["time"]), time_units)
     times = table.numbers(str(columns["time"]))
@@ -259,31 +259,31 @@ class _Table:
         return texts[0] if len(texts) == 1 else None
 
     def measured(
-        self, taken: Sequence[str], species: Sequence[str] | None, sigma: Mapping[str, str | None]
+        self,
+        taken: Sequence[str],
+        species: Sequence[str] | None,
+        sigma: Mapping[str, str | None] | None,
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Return the columns of responses and of their standard deviations, by species."""
+        called = self._called_sigma(taken)
+        spread = called if sigma is None else {one: str(h) for one, h in sigma.items()}
         if species is not None:
             found = [self._known(one, "species") for one in species]
         else:
             index = [h for h in self.headings[:1] if is_written_index(h)]
-            found = [h for h in self.headings if h not in (*taken, *sigma.values(), *index)]
-        spread = {one: str(column) for one, column in sigma.items()}
-        for heading in self.headings:
-            for pattern in _WITH_SIGMA:
-                match = pattern.fullmatch(heading)
-                if match and match[1] in self.headings and heading not in taken and not sigma:
-                    spread[match[1]] = heading
+            others = {*taken, *index, *called.values()}
+            found = [h for h in self.headings if h not in others]
         found = [h for h in found if h not in spread.values()]
         if not found:
             raise DataError(f"{self.name} has no column of a species; it has {self.headings}.")
         spread = {one: column for one, column in spread.items() if one in found}
-        if strange := [one for one in sigma if one not in found]:
+        if strange := [one for one in sigma or () if one not in found]:
             raise DataError(f"sigma names {listed(strange)}, which is no species of the table.")
         if spread and len(spread) < len(found):
             lacking = [one for one in found if one not in spread]
             raise DataError(
                 f"{self.name} has a sigma of {listed(spread)}, and none of {listed(lacking)}: give "
-                "all one, or leave out such columns with species=[...] and sigma={}."
+                "all one, or take none with sigma={}."
             )
         return {one: one for one in found}, {one: spread[one] for one in found if one in spread}
 
@@ -294,22 +294,35 @@ class _Table:
         for i, cell in enumerate(cells):
             if _is_gap(cell):
                 continue
-            try:
-                found[i] = float(cell)
-            except (TypeError, ValueError):
+            number = number_in(cell)
+            if number is None:
+                fix = (
+                    "write a decimal point, no comma"
+                    if is_numeric(cell)
+                    else "say what the column is, with condition='...' or the like, or leave it "
+                    "out with species=[...]"
+                )
                 raise DataError(
-                    f"{self.name}, row {i + 1}, column {column!r}: {shown(cell)} is no number; say "
-                    "what the column is, with condition='...' or the like, or leave it out with "
-                    "species=[...]."
-                ) from None
+                    f"{self.name}, row {i + 1}, column {column!r}: {shown(cell)} is no number; "
+                    f"{fix}."
+                )
+            found[i] = number
         return found
+
+    def _called_sigma(self, taken: Sequence[str]) -> dict[str, str]:
+        """Return the columns that are called like the sigma of others, by these."""
+        matches = [
+            (pattern.fullmatch(h), h) for h in self.headings if h not in taken
+            for pattern in _WITH_SIGMA
+        ]  # fmt: skip
+        return {match[1]: h for match, h in matches if match and match[1] in self.headings}
 
     def _is_text(self, heading: str) -> bool:
         cells = [c for c in self.frame[heading].to_numpy(dtype=object) if not _is_gap(c)]
         return (
             bool(cells)
             and all(isinstance(c, str) for c in cells)
-            and not any(re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", c.strip(), re.I) for c in cells)
+            and not any(is_numeric(c) for c in cells)
         )
 
     def _known(self, given: str, what: str) -> str:
