@@ -194,3 +194,43 @@ def test_the_command_line_does_not_judge_steady_states_by_courses(tmp_path, caps
     for more in ([], ["--new-only"]):
         assert main([*words, *more]) != 0
         assert "time courses, and the fit is of steady states" in capsys.readouterr().err
+
+
+def test_units_of_courses_are_those_said_those_of_the_heading_or_those_of_the_fit(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    first = pcb.read_courses(table_of(tmp_path, "cases.csv", np.arange(1, 9)))
+    options = {"schedule": pcb.Stage(1), "progress": False, "backend": "numpy"}
+    pcb.fit(first, sir(), **options).save("fit.nc")
+    table_of(tmp_path, "hours.csv", np.arange(1, 9), "h")
+    plain = (tmp_path / "cases.csv").read_text().replace("time (d)", "time")
+    (tmp_path / "plain.csv").write_text(plain)
+    printed = []
+    for name in ("cases.csv", "hours.csv", "plain.csv"):
+        words = ["--courses", name, "--no-baselines", "--csv", name[:-4]]
+        assert main(["evaluate", "fit.nc", *words]) == 0
+        printed.append(capsys.readouterr().out.splitlines()[-1])
+    assert len(set(printed)) == 1
+    head = (tmp_path / "plain" / "predictions.csv").read_text()
+    assert "time (d)" in head.splitlines()[0]
+    write(tmp_path, SIR)
+    words = ["--equations", "model.toml", "--solver", "rk4", "--dt", "1", "--iterations", "1"]
+    units = ["--time-units", "h", "--backend", "numpy"]
+    assert main(["fit", "--courses", "plain.csv", *units, *words, "--out", "hours.nc"]) == 0
+    assert pcb.load("hours.nc").data["time"].attrs["units"] == "h"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--courses", "a.csv", "--nodes", "b.csv"], "--courses, --nodes do not go together"),
+        (["--dataset", "lynx_hare", "--time-units", "h"], "--dataset, --time-units do not go"),
+        (["--data", "a.nc", "--transform", "log"], "--transform goes with --courses or --dataset"),
+        (["--dataset", "lynx_hare", "--degree", "0"], "leave --degree out"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(tmp_path, capsys, words, said):
+    model = ["--equations", str(write(tmp_path, SIR))]
+    assert main(["fit", *words, *model, "--out", str(tmp_path / "fit.nc")]) == 2
+    assert said in capsys.readouterr().err

@@ -16,6 +16,7 @@ from pycellbox.common.labels import label_text, labels_along, listed
 from pycellbox.common.options import did_you_mean, nearest
 from pycellbox.data import open_data, read_courses, read_csv, textfiles, transformed
 from pycellbox.data.delimited import read_rows
+from pycellbox.data.units import NO_UNIT
 from pycellbox.datasets.shipped import DATASETS
 from pycellbox.errors import DataError, ModelError, SolverError
 from pycellbox.fitting.defaults import default_schedule, named_solver
@@ -28,7 +29,7 @@ from pycellbox.solvers import Solver
 
 _TABLES = (
     "perturbation", "response", "sigma", "held", "held_fitted", "initial_state", "initial_fitted",
-    "nodes", "node_kind", "time_units",
+    "nodes", "node_kind",
 )  # fmt: skip
 TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
 
@@ -36,10 +37,14 @@ TEST_SHARE = 0.3  # trainset_ratio 0.7 of the CellBox configurations
 def read_dataset(
     args: argparse.Namespace, node_kind: Any = None, time_units: str | None = None
 ) -> xr.Dataset:
-    """Read the dataset that ``--data``, ``--dataset``, or tables, in these units, name."""
+    """Read the dataset that ``--data``, ``--dataset``, or tables name.
+
+    Times are in these units where neither ``--time-units`` nor, of ``--courses``, a heading says.
+    """
     words = vars(args)
+    alone = _TABLES if args.courses is not None else (*_TABLES, "time_units")
     tables = [
-        f"--{name.replace('_', '-')}" for name in _TABLES if words.get(name) not in (None, False)
+        f"--{name.replace('_', '-')}" for name in alone if words.get(name) not in (None, False)
     ]
     whole = [f"--{name}" for name in ("data", "dataset", "courses") if words[name] is not None]
     if len(whole + tables) > 1 and whole:
@@ -48,7 +53,7 @@ def read_dataset(
             "(--perturbation, --response, …), --courses or --dataset."
         )
     if args.transform is not None and not args.courses and args.dataset is None:
-        raise DataError("--transform goes with --courses; --data are what they are.")
+        raise DataError("--transform goes with --courses or --dataset; --data are what they are.")
     if args.data is not None:
         return open_data(args.data)
     if args.dataset is not None:
@@ -61,8 +66,11 @@ def read_dataset(
         data = DATASETS[args.dataset]()
         return data if args.transform is None else transformed(data, args.transform)
     if args.courses is not None:
-        given = words.get("time_units") or time_units
-        return read_courses(args.courses, time_units=given, transform=args.transform)
+        given = words.get("time_units")
+        data = read_courses(args.courses, time_units=given, transform=args.transform)
+        if time_units is not None and data["time"].attrs["units"] == NO_UNIT:
+            data["time"].attrs["units"] = time_units
+        return data
     return read_csv(
         args.perturbation,
         args.response,
@@ -176,7 +184,11 @@ def model_of(args: argparse.Namespace) -> CellBox | ODE:
     flags = ("operating_point", "common_effect", "drugs_on_phenotypes")
     options = {name: getattr(args, name) for name in (*names, *flags)}
     if args.equations is not None:
-        if given := [f"--{name.replace('_', '-')}" for name, one in options.items() if one]:
+        if given := [
+            f"--{name.replace('_', '-')}"
+            for name, one in options.items()
+            if one is not None and one is not False
+        ]:
             raise ModelError(f"--equations is the model; leave {', '.join(given)} out.")
         return ODE.from_toml(args.equations)
     if args.form in ("0", "1", "2"):
