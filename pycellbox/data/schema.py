@@ -295,7 +295,7 @@ def _canonical(
     scale = attrs.setdefault("transform", DEFAULT_TRANSFORM)
     if scale != DEFAULT_TRANSFORM and "long_name" not in dataset["response"].attrs:
         data["response"].attrs["long_name"] = f"response, {scale}"
-    if "perturbation" in arrays and not arrays["perturbation"].any() and "time" in axes:
+    if not arrays["perturbation"].any() and "time" in axes:
         coords["time"].attrs.update({"long_name": "time", **dataset["time"].attrs})
     return xr.Dataset(data, coords, attrs)
 

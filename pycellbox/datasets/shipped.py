@@ -7,7 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from pycellbox.common.options import checked, choice, optional
-from pycellbox.data import read_courses, read_csv, transformed
+from pycellbox.data import read_courses, read_csv
 from pycellbox.data.transforms import TRANSFORMS, Transform
 
 FILES = Path(__file__).parent / "files"
@@ -80,10 +80,12 @@ def lynx_hare(transform: Transform | None = None) -> xr.Dataset:
     {'condition': 1, 'time': 91, 'node': 2}
     """
     data = read_courses(
-        FILES / "lynx_hare" / "lynx_hare_data.csv", attrs={"transform": "thousands of pelts"}
+        FILES / "lynx_hare" / "lynx_hare_data.csv",
+        transform=transform,
+        attrs={"transform": "thousands of pelts"},
     )
     data["condition"] = ("condition", ["Canada"], data["condition"].attrs)
-    return data if transform is None else transformed(data, transform)
+    return data
 
 
 #: By the name that the command line knows.

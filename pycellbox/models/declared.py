@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -257,9 +257,8 @@ class Parameter:
         return cls(**given)
 
     def __repr__(self) -> str:
-        plain = {"start": None, "lower": None, "upper": None, "positive": False,
-                 "scale": "linear", "fixed": False, "shape": np.shape(self.middle),
-                 "prior": None, "dims": None}  # fmt: skip
+        plain = {option.name: option.default for option in fields(self)}
+        plain["shape"] = np.shape(self.middle)
         given = {name: getattr(self, name) for name in plain}
         words = [f"{n}={shown(v)}" for n, v in given.items() if v != plain[n]]
         return f"Parameter({', '.join(words)})"
@@ -282,7 +281,7 @@ def starts_of(
     rng: np.random.Generator | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> Array:
-    """Return starts of all entries; those that are drawn at their mean without a generator.
+    """Return starts of all entries; those that are drawn at their median without a generator.
 
     Where it differs by something, ``shape`` is with the axis of that.
     """

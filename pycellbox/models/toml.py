@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from pycellbox.models.ode import ODE
 
 _TABLES = ("equations", "parameters", "observe", "initial", "inputs", "at_rest")
-_OPTIONS = (
-    "start", "lower", "upper", "positive", "scale", "fixed", "shape", "prior", "dims",
-)  # fmt: skip
+_OPTIONS = tuple(option.name for option in fields(Parameter))
 
 
 def read_toml(kind: type[ODE], path: Path) -> ODE:
