@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/pycellbox demo --out pycellbox-demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 quick: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow"
