@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -30,7 +29,7 @@ SETTLING = SteadyState(tol=1e-13, lead=SETTLING_TIMES / 4)
 _LONGEST, _ENOUGH = 30, 3_000
 
 
-class Rest(ABC):
+class Rest:
     """The state that each condition has come to.
 
     Attributes
@@ -44,14 +43,32 @@ class Rest(ABC):
     field: Field
     states: Array
     settled: Array
+    _steady: Any  # SteadyEquations or SteadyField
+    _span: float  # how long those are integrated that do not settle
+    _integration: Integration
 
     def slopes(self, start: Array) -> Array | None:
         """Return the derivative of the states by θ, (c, n, θ), from that of x₀; None if unknown."""
         return None
 
-    @abstractmethod
     def reverse(self, adjoint: Array, inputs: bool) -> tuple[dict[str, Array], Array]:
         """Gradient of Σ adjoint·states, with that of the input too if wanted, and to x₀, (c, n)."""
+        total: dict[str, Array] = Gradients()
+        start = np.zeros_like(adjoint)
+        for rows in (np.flatnonzero(self.settled), np.flatnonzero(~self.settled)):
+            if not rows.size:
+                continue
+            if self.settled[rows[0]]:
+                part = self._steady.rows(rows)
+                nothing = np.zeros_like(adjoint[rows])
+                solved = part.adjoint(self.states[rows], adjoint[rows], nothing)
+                gradient, start[rows] = part.gradient_to_start(self.states[rows], solved, inputs)
+            else:
+                gradient, start[rows] = self._integration.reverse(
+                    rows, self._span, adjoint[rows], inputs
+                )
+            _collect(total, gradient, rows, len(adjoint))
+        return total, start
 
 
 class Integration(Protocol):
@@ -89,40 +106,20 @@ class NetworkRest(Rest):
 
     def __init__(self, field: Kernel, integration: Integration) -> None:
         self.field, slowest = field, field.slowest_rate()
-        self._horizon = SETTLING_TIMES / slowest if slowest < math.inf else 1.0
+        self._span = SETTLING_TIMES / slowest if slowest < math.inf else 1.0
         self._integration = integration
-        self._equations = SteadyEquations(SETTLING, field)
+        self._steady = SteadyEquations(SETTLING, field)
         # Hundreds of conditions share a few pre-treatments: each is looked for once.
         first, alike = _alike(field)
         found = find(
-            self._equations.rows(first),
-            self._horizon,
+            self._steady.rows(first),
+            self._span,
             lambda rows, time: integration.reached(first[rows], time),
         )
         self.states, self.settled = found.final[alike], found.settled[alike]
         rest = np.flatnonzero(~self.settled)
         if rest.size:  # through the very steps that the way back takes
-            self.states[rest], _ = integration.reached(rest, self._horizon)
-
-    def reverse(self, adjoint: Array, inputs: bool) -> tuple[dict[str, Array], Array]:
-        """See `Rest.reverse`."""
-        total: dict[str, Array] = Gradients()
-        start = np.zeros_like(adjoint)
-        for rows in (np.flatnonzero(self.settled), np.flatnonzero(~self.settled)):
-            if not rows.size:
-                continue
-            if self.settled[rows[0]]:
-                part = self._equations.rows(rows)
-                solved = part.adjoint(
-                    self.states[rows], adjoint[rows], np.zeros_like(adjoint[rows])
-                )
-                gradient, start[rows] = part.gradient_to_start(self.states[rows], solved, inputs)
-            else:
-                gradient, start[rows] = self._integration.reverse(
-                    rows, self._horizon, adjoint[rows], inputs
-                )
-            _collect(total, gradient, rows, len(adjoint))
-        return total, start
+            self.states[rest], _ = integration.reached(rest, self._span)
 
 
 def _alike(field: Kernel) -> tuple[Array, Array]:
@@ -157,24 +154,6 @@ class EquationRest(Rest):
     def slopes(self, start: Array) -> Array | None:
         """See `Rest.slopes`; those that did not settle have none."""
         return self._steady.slopes(self.states, start) if self.settled.all() else None
-
-    def reverse(self, adjoint: Array, inputs: bool) -> tuple[dict[str, Array], Array]:
-        """See `Rest.reverse`."""
-        total: dict[str, Array] = Gradients()
-        start = np.zeros_like(adjoint)
-        for rows in (np.flatnonzero(self.settled), np.flatnonzero(~self.settled)):
-            if not rows.size:
-                continue
-            if self.settled[rows[0]]:
-                part = self._steady.rows(rows)
-                solved = part.adjoint(self.states[rows], adjoint[rows], adjoint[rows])
-                gradient, start[rows] = part.gradient_to_start(self.states[rows], solved, inputs)
-            else:
-                gradient, start[rows] = self._integration.reverse(
-                    rows, self._span, adjoint[rows], inputs
-                )
-            _collect(total, gradient, rows, len(adjoint))
-        return total, start
 
 
 def _collect(total: dict[str, Array], part: dict[str, Array], rows: Array, count: int) -> None:
