@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from pycellbox.errors import DivergenceError, SolverError
-from pycellbox.numerics.checks import UNSTABLE
+from pycellbox.numerics.checks import UNSTABLE, check_gradient
 from pycellbox.numerics.sensitivity import MOST_ENTRIES, Sensitivity, Solve
 from pycellbox.numerics.solution import Solution
 from pycellbox.problem import Array, Parameters, Problem
@@ -61,6 +62,28 @@ def residuals_and_jacobian(
     if not (np.isfinite(rows).all() and np.isfinite(residual).all()):
         raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
     return residual, rows
+
+
+def by_reverse(
+    problem: Problem, states: Array, gradient: Callable[[Array], Parameters]
+) -> tuple[Array, Array]:
+    """As `residuals_and_jacobian`, row by row: one way back for each residual of any equation.
+
+    Parameters
+    ----------
+    problem : Problem
+    states : ndarray, (c, t, n)
+    gradient : callable (seeds)
+        Returns that of Σ seeds·states, seeds (c, t, n), with respect to the parameters.
+    """
+    layout, measured = problem.structure.layout, problem.weight > 0
+    rows = np.empty((np.count_nonzero(measured), layout.free.size))
+    for row, place in zip(rows, np.argwhere(measured), strict=True):
+        seeds = np.zeros_like(problem.response)
+        seeds[tuple(place)] = problem.weight[tuple(place)]
+        row[:] = layout.join(gradient(seeds))[layout.free]
+    check_gradient({"the residuals": rows}, UNSTABLE)
+    return ((states - problem.response) * problem.weight)[measured], rows
 
 
 def _of_rows(solve: Solve, rows: Array, parameters: Parameters, times: Array | None) -> Solution:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pycellbox.backends.numpy.integrate import integrate, reverse
-from pycellbox.backends.numpy.setting import evaluation
+from pycellbox.backends.numpy.setting import evaluation, evaluation_of
 from pycellbox.backends.numpy.tangents import along
 from pycellbox.backends.numpy.tape import Tape
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import UNSTABLE, check_gradient, check_memory, labelled
+from pycellbox.numerics.checks import UNSTABLE, check_gradient, check_memory
 from pycellbox.numerics.equations import Equations
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering, equations_of
-from pycellbox.numerics.residuals import residuals_and_jacobian
+from pycellbox.numerics.residuals import by_reverse, residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steps import fixed_steps
@@ -58,7 +57,7 @@ class NumpySession(PlainSession):
         inputs: bool = False,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
-        with self._evaluation(rows):
+        with evaluation_of(self.problem, rows):
             value, seeds, trajectory = self._forward(parameters, rows, True, prefix)
             gradient = self._reversed(parameters, trajectory, seeds, inputs)
         check_gradient(gradient, UNSTABLE)
@@ -71,19 +70,19 @@ class NumpySession(PlainSession):
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
-        with self._evaluation(rows):
+        with evaluation_of(self.problem, rows):
             return self._forward(parameters, rows, False, prefix)[0]
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         if isinstance(self.equations, Lowering):
             return residuals_and_jacobian(self.problem, parameters, self._solve)
-        with self._evaluation():
+        with evaluation_of(self.problem):
             trajectory = self._whole(parameters)
             self._ended(trajectory).check(self.problem.conditions, self.problem.times)
             slopes = along(trajectory)
             if slopes is None:
-                return self._by_reverse(parameters)
+                return self._by_reverse(parameters, trajectory)
             problem, measured = self.problem, self.problem.weight > 0
             rows = slopes[measured][:, problem.structure.layout.free]
             if not np.isfinite(rows).all():
@@ -91,14 +90,6 @@ class NumpySession(PlainSession):
                 raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
         residual = ((trajectory.states - problem.response) * problem.weight)[measured]
         return residual, rows * problem.weight[measured][:, None]
-
-    @contextmanager
-    def _evaluation(self, rows: Sequence[int] | Array | None = None) -> Iterator[None]:
-        """Prepare BLAS, and name conditions by their labels; with rows of some of them."""
-        index = None if rows is None else np.asarray(rows)
-        shape = self.problem.perturbation.shape
-        with labelled(self.problem.conditions, index), evaluation(*shape):
-            yield
 
     def _whole(self, parameters: Parameters) -> Any:
         """Integrate all conditions, finite or not, with what derivatives need."""
@@ -117,26 +108,17 @@ class NumpySession(PlainSession):
         return replace(found, faults=trajectory.field.faults)
 
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
-        with self._evaluation():
+        with evaluation_of(self.problem):
             if times is None and not isinstance(self.equations, Lowering):
                 return self._ended(self._whole(parameters))
             times = self.problem.times if times is None else times
             return self._ended(self._through(parameters, times, None, False, strict=False))
 
-    def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
-        """Jacobian row by row: one reverse sweep for each residual of any equation."""
-        problem, layout = self.problem, self.problem.structure.layout
-        measured = np.argwhere(problem.weight > 0)
-        _, _, trajectory = self._forward(parameters, None, True, None)
-        rows = np.empty((len(measured), layout.free.size))
-        for row, (c, t, n) in zip(rows, measured, strict=True):
-            seeds = np.zeros_like(problem.response)
-            seeds[c, t, n] = problem.weight[c, t, n]
-            gradient = self._reversed(parameters, trajectory, seeds)
-            row[:] = layout.join(gradient)[layout.free]
-        check_gradient({"the residuals": rows}, UNSTABLE)
-        residual = (trajectory.states - problem.response) * problem.weight
-        return residual[problem.weight > 0], rows
+    def _by_reverse(self, parameters: Parameters, trajectory: Any) -> tuple[Array, Array]:
+        def gradient(seeds: Array) -> Parameters:
+            return self._reversed(parameters, trajectory, seeds)
+
+        return by_reverse(self.problem, trajectory.states, gradient)
 
     def _reversed(
         self, parameters: Parameters, trajectory: Any, seeds: Array, inputs: bool = False

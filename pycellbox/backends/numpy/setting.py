@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from pycellbox.errors import DivergenceError
+from pycellbox.numerics.checks import labelled
+from pycellbox.problem import Array, Problem
 
 # Multiply-adds of one product of states and M below which threads cost more than they give; at
 # 99 nodes × 89 conditions (9e5) a second thread gains nothing on an idle machine, and on a busy one
@@ -108,6 +110,14 @@ def evaluation(conditions: int, nodes: int) -> Iterator[None]:
         ) from error
     finally:
         _turns.leave()
+
+
+@contextmanager
+def evaluation_of(problem: Problem, rows: Sequence[int] | Array | None = None) -> Iterator[None]:
+    """As `evaluation`, of a problem or some of its conditions, which are named by their labels."""
+    index = None if rows is None else np.asarray(rows)
+    with labelled(problem.conditions, index), evaluation(*problem.perturbation.shape):
+        yield
 
 
 def _set_threads(counts: list[int]) -> None:

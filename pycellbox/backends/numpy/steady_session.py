@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pycellbox.backends.numpy.course_session import of_interest
-from pycellbox.backends.numpy.setting import evaluation
+from pycellbox.backends.numpy.setting import evaluation_of
 from pycellbox.backends.numpy.settling import Settled, Settling
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import UNSTABLE, check_arrays, check_gradient, labelled
+from pycellbox.numerics.checks import check_arrays, check_gradient
 from pycellbox.numerics.losses import loss_and_seeds
 from pycellbox.numerics.lowering import Lowering, equations_of
-from pycellbox.numerics.residuals import residuals_and_jacobian
+from pycellbox.numerics.residuals import by_reverse, residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.objective import Loss
@@ -59,7 +58,7 @@ class NumpySteadySession(PlainSession):
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
-        with self._evaluation(rows):
+        with evaluation_of(self.problem, rows):
             return self._forward(parameters, rows)[0]
 
     def loss_and_gradient(
@@ -71,7 +70,7 @@ class NumpySteadySession(PlainSession):
         inputs: bool = False,
     ) -> tuple[float, Parameters]:
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
-        with self._evaluation(rows):
+        with evaluation_of(self.problem, rows):
             value, seeds, found = self._forward(parameters, rows)
             if self._adjoint is None:
                 self._adjoint = np.zeros_like(self.drive.initial)
@@ -91,7 +90,7 @@ class NumpySteadySession(PlainSession):
         return self._solve(parameters)
 
     def _solve(self, parameters: Parameters, times: Array | None = None) -> Solution:
-        with self._evaluation():
+        with evaluation_of(self.problem):
             if times is None:
                 return self._settling.find(parameters, self._all).solution
             return self._settling.through(parameters, times)
@@ -100,31 +99,14 @@ class NumpySteadySession(PlainSession):
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         if isinstance(self.equations, Lowering):
             return residuals_and_jacobian(self.problem, parameters, self._solve)
-        return self._by_reverse(parameters)
-
-    @contextmanager
-    def _evaluation(self, rows: Sequence[int] | Array | None = None) -> Iterator[None]:
-        """Prepare BLAS, and name conditions by their labels; with rows of some of them."""
-        index = None if rows is None else np.asarray(rows)
-        shape = self.problem.perturbation.shape
-        with labelled(self.problem.conditions, index), evaluation(*shape):
-            yield
-
-    def _by_reverse(self, parameters: Parameters) -> tuple[Array, Array]:
-        """Jacobian row by row, each from the implicit derivative."""
-        problem, layout = self.problem, self.problem.structure.layout
-        measured = np.argwhere(problem.weight[:, -1] > 0)
-        with self._evaluation():
+        with evaluation_of(self.problem):
             _, _, found = self._forward(parameters, None)
-            rows = np.empty((len(measured), layout.free.size))
-            for row, (c, n) in zip(rows, measured, strict=True):
-                seeds = np.zeros_like(self.drive.initial)
-                seeds[c, n] = problem.weight[c, -1, n]
-                gradient = self._settling.reverse(found, seeds, np.zeros_like(seeds), False)
-                row[:] = layout.join(gradient)[layout.free]
-        check_gradient({"the residuals": rows}, UNSTABLE)
-        residual = (found.solution.states[:, -1] - problem.response[:, -1]) * problem.weight[:, -1]
-        return residual[problem.weight[:, -1] > 0], rows
+
+            def gradient(seeds: Array) -> Parameters:
+                due = seeds[:, 0]
+                return self._settling.reverse(found, due, np.zeros_like(due), False)
+
+            return by_reverse(self.problem, found.solution.states, gradient)
 
     def warm(self) -> Parameters:
         """See `pycellbox.backends.protocol.Session.warm`."""
