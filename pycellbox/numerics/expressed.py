@@ -132,7 +132,6 @@ class ExpressedField(Field):
         self._given[INPUTS] = drive.inputs
         self._numbers: dict[str, Array] = {}
         if equations.shares.along:
-            self._index = equations.shares.index(drive.members)
             self._numbers = equations.shares.numbers(drive.members)
             for name, numbers in self._numbers.items():
                 self._given[f".{name}"] = parameters[name][numbers]
@@ -222,6 +221,11 @@ class ExpressedField(Field):
         of_parameters = np.zeros((c, n, found.shape[2]), x.dtype)
         of_parameters[:, states] = found
         return of_states, of_parameters
+
+    @cached_property
+    def _index(self) -> Array:
+        """Where the parameters of each condition are among all."""
+        return self._equations.shares.index(self._drive.members)
 
     def _whole(self, slopes: Array) -> Array:
         """Return derivatives by the parameters of each condition as those by all, (c, n, θ)."""

@@ -61,8 +61,11 @@ class SteadyField:
         self.tol = max(solver.tol, 1e3 * float(np.finfo(self.initial.dtype).eps))
 
     def rows(self, index: Array) -> SteadyField:
-        """Return the equations of some of the conditions."""
-        return SteadyField(self.solver, self.field.rows(index))
+        """Return the equations of some of the conditions, with what is known of them."""
+        part = SteadyField(self.solver, self.field.rows(index))
+        for name in vars(self).keys() & {"projections", "_known"}:
+            setattr(part, name, vars(self)[name][index])
+        return part
 
     def lead_times(self, horizon: float) -> list[float]:
         """Return the times from which steady states are looked for, up to the horizon."""
