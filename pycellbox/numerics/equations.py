@@ -159,7 +159,8 @@ class Field(ABC):
     def slowest_rate(self) -> float | None:
         """Rate at which the slowest node settles, in 1/time.
 
-        None by default: a steady state is then not held to a longer integration.
+        None by default: a steady state is then held to an integration up to the horizon, and looked
+        for at times in units of the fastest change.
         """
         return None
 

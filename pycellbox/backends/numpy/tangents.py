@@ -18,7 +18,8 @@ def along(trajectory: Trajectory | Passage) -> Array | None:
     Returns
     -------
     ndarray or None
-        None where the field, or a pre-treatment that has not settled, does not know them.
+        None where the field, or a pre-treatment that has not settled, does not know them, and
+        where inputs set states anew between phases.
     """
     if isinstance(trajectory, Trajectory):
         start = trajectory.field.start_slopes()
