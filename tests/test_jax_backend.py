@@ -279,9 +279,9 @@ def test_an_unstable_network_is_said_to_diverge(backend, solver):
     problem = random_problem(model, rng, times=(2000.0,))
     session = backend.session(problem, solver, Loss())
     wild = random_parameters(model, rng, scale=5.0)
-    with pytest.raises(DivergenceError, match=r"condition number 1 is not finite|gave up"):
+    with pytest.raises(DivergenceError, match=r"condition 'c0' is not finite|gave up"):
         session.loss(wild)
-    with pytest.raises(DivergenceError, match=r"condition number 1 is not finite|gave up"):
+    with pytest.raises(DivergenceError, match=r"condition 'c0' is not finite|gave up"):
         session.loss_and_gradient(wild)
     asked = problem.structure, solver, wild, problem.perturbation, problem.times
     if isinstance(solver, pcb.Heun):

@@ -153,7 +153,7 @@ def test_a_cellbox_of_ones_own_has_the_gradient_of_the_kernel(backends):
 @pytest.mark.parametrize(
     ("rate", "initial", "words"),
     [
-        ("log(a)", 1.0, "number 1 is not finite by t = 2: the equation of b has no value at a = -"),
+        ("log(a)", 1.0, "'c0' is not finite by t = 2: the equation of b has no value at a = -"),
         ("k*sqrt(0.5 - a)", 0.5, "not finite at t = 0: the equation of b has no derivative at a ="),
     ],
 )
@@ -163,6 +163,29 @@ def test_what_has_no_value_names_equation_state_condition_and_time(rate, initial
     p = parameters_of(model, ["a", "b"], {"k": 1.5})
     with pytest.raises(pcb.DivergenceError, match=words):
         pcb.value_and_gradient(model, p, data, solver=EULER, backend="jax")
+
+
+@pytest.mark.parametrize(
+    ("rate", "initial", "words"),
+    [
+        ("log(k - u)", 1.0, "equation of a has no value"),
+        ("sqrt(k - u)", 1.0, "equation of a has no derivative"),
+        ("-a", "sqrt(k - u)", "start of a has no derivative"),
+    ],
+)
+def test_the_condition_that_breaks_is_named_by_its_label(rate, initial, words):
+    model = pcb.ODE({"a": rate}, parameters={"k": 1.0}, initial={"a": initial}, inputs=["u"])
+    data = courses(["a", "u"], [1.0, 2.0], c=3)
+    data["perturbation"].loc[{"condition": "c1", "node": "u"}] = 1.0
+    p = parameters_of(model, ["a", "u"], {"k": 1.0})
+    problem = Problem.from_dataset(data, structure_of(data, model), None, np.float64)
+    session = get_backend("jax").session(problem, EULER, Loss("mse"))
+    arrays = {"k": p["k"].values}
+    for work in (session.loss_and_gradient, session.residuals_and_jacobian):
+        with pytest.raises(pcb.DivergenceError, match=f"condition 'c1' .*{words}"):
+            work(arrays)
+    with pytest.raises(pcb.DivergenceError, match=f"condition 'c1' .*{words}"):
+        session.loss_and_gradient(arrays, [1, 2])
 
 
 @pytest.mark.filterwarnings("ignore:the steps of Euler.*leave")

@@ -118,15 +118,9 @@ def renumbered(index: Array) -> Iterator[None]:
 
 
 def lost(row: int, end: float, fault: str = "") -> ConditionError:
-    """Return the error of `not_finite` for a condition by its number."""
-    before, after = not_finite("\0", end, fault).split(" condition \0 ")
-    return ConditionError(row, before, after)
-
-
-def not_finite(which: str, end: float, fault: str = "") -> str:
     """Say that the trajectory of a condition left the finite numbers, and which fault it was."""
     why = fault or (
         "the equations are unstable or the step too long; use a smaller dt, Tsit5, "
         "pcb.Adaptive('KenCarp4') for stiff ones, or smaller W."
     )
-    return f"the trajectory of condition {which} is not finite by t = {end:g}: {why}"
+    return ConditionError(row, "the trajectory of", f"is not finite by t = {end:g}: {why}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from pycellbox.errors import DivergenceError
+from pycellbox.numerics.checks import ConditionError
 from pycellbox.numerics.equations import Field
 from pycellbox.numerics.tableaux import Tableau
 from pycellbox.problem import Array
@@ -23,28 +23,34 @@ def fault(field: Field, tableau: Tableau, sizes: Array, row: int) -> str:
         Of the steps.
     row : int
     """
-    for _ in _stepped(field, tableau, sizes):
+    for _ in stepped(field, tableau, sizes):
         if row in field.faults:
             return field.faults[row]
     return ""
 
 
-def check_derivatives(field: Field, tableau: Tableau, sizes: Array) -> None:
-    """Raise if an equation has no derivative at a state of the steps.
+def check_derivatives(field: Field, way: Iterable[tuple[float, Array]]) -> None:
+    """Raise if an equation, observable or start has no derivative along a way.
+
+    Parameters
+    ----------
+    field : Field
+    way : iterable of (float, ndarray)
+        Times and states, (c, n), from where it begins.
 
     Raises
     ------
-    DivergenceError
-        With the condition, the time, the equation and its state.
+    ConditionError
+        With the time, the equation and its state.
     """
-    for time, x in _stepped(field, tableau, sizes):
-        for row, what in field.breaks(x).items():
-            raise DivergenceError(
-                f"the gradient of condition number {row + 1} is not finite at t = {time:g}: {what}"
-            )
+    begins = True
+    for time, x in way:
+        for row, what in ((begins and field.start_breaks()) or field.breaks(x)).items():
+            raise ConditionError(row, "the gradient of", f"is not finite at t = {time:g}: {what}")
+        begins = False
 
 
-def _stepped(field: Field, tableau: Tableau, sizes: Array) -> Iterator[tuple[float, Array]]:
+def stepped(field: Field, tableau: Tableau, sizes: Array) -> Iterator[tuple[float, Array]]:
     """Yield the time and the states where each step begins, and where the last ends."""
     x, time = field.initial, 0.0
     with np.errstate(all="ignore"):

@@ -9,8 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import not_finite
+from pycellbox.numerics.checks import labelled, lost
 from pycellbox.problem import Array
 
 
@@ -99,7 +98,8 @@ class Solution:
             row = int(self.diverged.argmax())
             late = int(np.argmax(~np.isfinite(self.states[row]).all(axis=-1)))
             end = float(times[-1] if len(times) != len(self.states[row]) else times[late])
-            raise DivergenceError(not_finite(repr(conditions[row]), end, self.faults.get(row, "")))
+            with labelled(conditions):
+                raise lost(row, end, self.faults.get(row, ""))
 
     @cached_property
     def settled(self) -> Array:

@@ -12,8 +12,8 @@ import numpy as np
 
 from pycellbox.backends.jax.grid import Grid
 from pycellbox.backends.jax.scans import Method
-from pycellbox.errors import BackendError, DivergenceError
-from pycellbox.numerics.checks import not_finite
+from pycellbox.errors import BackendError
+from pycellbox.numerics.checks import lost
 from pycellbox.numerics.equations import INPUT, Equations, Field, Gradients
 from pycellbox.numerics.steps import check_adaptive, first_step, fixed_steps
 from pycellbox.problem import Array, Parameters
@@ -193,8 +193,7 @@ class Plan(ABC):
     def check(self, finite: Array, prefix: int) -> None:
         """Raise if a condition's states, (c,), are not finite."""
         if not finite.all():
-            which = f"number {int(np.argmin(finite)) + 1}"
-            raise DivergenceError(not_finite(which, float(self.times[prefix - 1])))
+            raise lost(int(np.argmin(finite)), float(self.times[prefix - 1]))
 
 
 def fitted(method: Any, grid: Grid, count: int, state: Array, times: int) -> tuple[Any, Grid]:

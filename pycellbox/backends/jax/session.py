@@ -14,8 +14,8 @@ from pycellbox.backends.jax.course import CoursePlan
 from pycellbox.backends.jax.plan import Evaluation, Plan
 from pycellbox.backends.jax.plans import NetworkPlan, plan_of
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import UNSTABLE, check_gradient, not_finite
-from pycellbox.numerics.faults import check_derivatives, fault
+from pycellbox.numerics.checks import UNSTABLE, check_gradient, labelled, lost
+from pycellbox.numerics.faults import check_derivatives, fault, stepped
 from pycellbox.numerics.residuals import residuals_and_jacobian
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
@@ -56,11 +56,12 @@ class JaxSession(PlainSession):
         if inputs:
             self._plan.check_inputs()
         program = functools.partial(programs.value_and_gradient, driven=inputs)
-        ready, (outcome, *found) = self._run(program, parameters, rows, prefix, inputs)
-        value = self._checked(ready, outcome, prefix)
-        gradient = ready.pull_back(*found)
-        at_start = [] if ready.start is None else [found[1][1]]
-        _check_derivatives(ready, gradient, *at_start)
+        with labelled(self.problem.conditions, _index(rows)):
+            ready, (outcome, *found) = self._run(program, parameters, rows, prefix, inputs)
+            value = self._checked(ready, outcome, prefix)
+            gradient = ready.pull_back(*found)
+            at_start = [] if ready.start is None else [found[1][1]]
+            _check_derivatives(ready, gradient, *at_start)
         return value, gradient
 
     def loss(
@@ -70,21 +71,24 @@ class JaxSession(PlainSession):
         prefix: int | None = None,
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
-        return self._checked(*self._run(programs.value, parameters, rows, prefix), prefix)
+        with labelled(self.problem.conditions, _index(rows)):
+            return self._checked(*self._run(programs.value, parameters, rows, prefix), prefix)
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `pycellbox.backends.protocol.Session.solution`."""
-        return solved(self._plan, self._data.drive, parameters)
+        with labelled(self.problem.conditions):
+            return solved(self._plan, self._data.drive, parameters)
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         if isinstance(self._plan, NetworkPlan):
             return residuals_and_jacobian(self.problem, parameters, self._at)
-        with programs.float64():
-            used = self.problem.times.size
-            ready = self._plan.evaluation(parameters, self._data.drive, None, used, False)
-        forward = ready.start_slopes is not None
-        states, jacobian = (self._forward if forward else self._by_reverse)(ready)
+        with labelled(self.problem.conditions):
+            with programs.float64():
+                used = self.problem.times.size
+                ready = self._plan.evaluation(parameters, self._data.drive, None, used, False)
+            forward = ready.start_slopes is not None
+            states, jacobian = (self._forward if forward else self._by_reverse)(ready)
         measured, weight = self.problem.weight > 0, self.problem.weight
         residual = ((states - self.problem.response) * weight)[measured]
         return residual, jacobian
@@ -138,7 +142,7 @@ class JaxSession(PlainSession):
             row, end = int(np.argmin(finite)), float(self.problem.times[used - 1])
             sizes = np.asarray(ready.steps.sizes)
             why = fault(ready.start, ready.method.tableau, sizes, row)
-            raise DivergenceError(not_finite(f"number {row + 1}", end, why))
+            raise lost(row, end, why)
         self._plan.check(finite, used)
 
     def _run(
@@ -173,7 +177,8 @@ def _check_derivatives(ready: Evaluation, gradient: Parameters, *others: Array) 
     """Raise if one is not finite, and say which equation has none where that can be found."""
     fine = all(np.isfinite(array).all() for array in (*gradient.values(), *others))
     if ready.start is not None and not fine:
-        check_derivatives(ready.start, ready.method.tableau, np.asarray(ready.steps.sizes))
+        way = stepped(ready.start, ready.method.tableau, np.asarray(ready.steps.sizes))
+        check_derivatives(ready.start, way)
     check_gradient(gradient, UNSTABLE)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from pycellbox.backends.numpy import bulk
 from pycellbox.backends.numpy.kernel import Stepper
 from pycellbox.backends.numpy.tape import Tape
-from pycellbox.numerics.checks import ConditionError
 from pycellbox.numerics.equations import INPUT, Field
 from pycellbox.numerics.steps import POWER_STEPS, REACH_87
 from pycellbox.numerics.tableaux import Tableau
@@ -93,29 +90,3 @@ def _backward(
             bars[s] = field.pull_back(states[s], kappa, gradient)
         adjoint = adjoint + sum(bars.values())
     return adjoint + due[0] if 0 in due else adjoint
-
-
-def say_where(field: Field, tape: Tape, states: Array, began: float) -> None:
-    """Raise if an equation, observable or start has no derivative on the way of the steps.
-
-    Parameters
-    ----------
-    field, tape
-        What was stepped, and the steps.
-    states : ndarray, (c, t, n)
-        At the times asked for, of which the last is looked at too.
-    began : float
-        Time of the first step.
-
-    Raises
-    ------
-    ConditionError
-    """
-    time, looks = began, [(began, field.start_breaks)]
-    for step, h in enumerate(tape.sizes):
-        looks.append((time, partial(field.breaks, tape[step].state[0])))
-        time += h
-    looks.append((time, partial(field.breaks, states[:, -1])))
-    for time, look in looks:
-        for row, fault in look().items():
-            raise ConditionError(row, "the gradient of", f"is not finite at t = {time:g}: {fault}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from pycellbox.backends.numpy.attempts import TapeSteps
 from pycellbox.backends.numpy.control import Attempts, Control
 from pycellbox.backends.numpy.folded import FoldedStepper, pays
-from pycellbox.backends.numpy.generic import FieldStepper, reverse_field, say_where
+from pycellbox.backends.numpy.generic import FieldStepper, reverse_field
 from pycellbox.backends.numpy.implicit import ImplicitSteps
 from pycellbox.backends.numpy.kernel import Reverser, Stepper
 from pycellbox.backends.numpy.straight import StraightSteps
@@ -22,6 +22,7 @@ from pycellbox.errors import NumericsWarning, warn
 from pycellbox.numerics.checks import lost
 from pycellbox.numerics.coefficients import Coefficients, Drive
 from pycellbox.numerics.equations import INPUT, START, Field, Gradients
+from pycellbox.numerics.faults import check_derivatives
 from pycellbox.numerics.kernel import Kernel
 from pycellbox.numerics.scripts import FAULTS
 from pycellbox.numerics.steps import IMPLICIT, check_steps, fixed_steps
@@ -51,7 +52,14 @@ class Trajectory:
 
     def check_derivatives(self) -> None:
         """Raise, of equations whose derivatives are not finite, where they have none."""
-        say_where(self.field, self.tape, self.states, self.began)
+        check_derivatives(self.field, self._way())
+
+    def _way(self) -> Iterator[tuple[float, Array]]:
+        time = self.began
+        for step, h in enumerate(self.tape.sizes):
+            yield time, self.tape[step].state[0]
+            time += h
+        yield time, self.states[:, -1]
 
 
 def integrate(
