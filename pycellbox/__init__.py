@@ -13,6 +13,7 @@ from pycellbox.common import starting  # noqa: F401  # Ctrl-C has no traceback f
 # The public surface. Rooms behind it import downwards only: see CONTRIBUTING.md.
 from pycellbox import datasets, metrics, networks, plot, splits
 from pycellbox.backends import available_backends
+from pycellbox.crossvalidation import CrossValidation, cross_validate
 from pycellbox.data import from_tables, open_data, read_courses, read_csv, save_data, validate
 from pycellbox.data.drives import drive
 from pycellbox.data.regimens import (
@@ -85,6 +86,7 @@ __all__ = [
     "BackendError",
     "BackendWarning",
     "CellBox",
+    "CrossValidation",
     "DataError",
     "DataWarning",
     "DivergenceError",
@@ -119,6 +121,7 @@ __all__ = [
     "Tsit5",
     "__version__",
     "available_backends",
+    "cross_validate",
     "datasets",
     "drive",
     "ensemble",

@@ -206,7 +206,7 @@ def evaluate(
             left_out.setdefault(reason, []).append(name)
             del predictions[name]
     by_condition = _grouped(predictions, observed, "condition")
-    table = _table(predictions, observed)
+    table = score_table(predictions, observed)
     return Evaluation(
         table=table,
         by_node=_grouped(predictions, observed, "node"),
@@ -235,7 +235,7 @@ def _against_best(
     return metrics.paired_by_condition(model, best, observed)
 
 
-def _table(predictions: dict[str, xr.DataArray], observed: xr.DataArray) -> pd.DataFrame:
+def score_table(predictions: dict[str, xr.DataArray], observed: xr.DataArray) -> pd.DataFrame:
     """Scores over all nodes and, if both are measured, over those that are no drugs."""
     table = metrics.compare(predictions, observed)
     drug = (observed["node_kind"] == "drug").values

@@ -283,17 +283,6 @@ def test_folds_judge_by_networks_that_have_not_seen_the_condition(monkeypatch):
     assert (result.fit.data["role"] == "train").all()
 
 
-def test_folds_keep_replicates_together_and_are_as_ever_without():
-    alone = dataset(np.random.default_rng(0), conditions=11)
-    drawn = np.random.default_rng(4).permutation(11) % 3
-    np.testing.assert_array_equal(refits._folds(alone, 3, seed=4), drawn)
-    twins = alone.isel(condition=[0, 1, 2, 3, 3, 2, 1, 0, 0])
-    for seed in range(10):
-        fold = refits._folds(twins, 4, seed)
-        np.testing.assert_array_equal(fold[:4], fold[[8, 6, 5, 4]])
-        assert set(fold) == {0, 1, 2, 3}  # none is empty
-
-
 def test_there_are_no_more_folds_than_different_perturbations(steady):
     data = steady[0].data.isel(condition=[0, 1, 2, 0, 1, 2]).drop_vars("role")
     data = data.assign_coords(condition=[f"c{i}" for i in range(6)])

@@ -297,3 +297,60 @@ def test_a_split_needs_finite_perturbations(pairs):
     pairs["perturbation"][1, 1] = np.nan
     with pytest.raises(DataError, match="condition 'c1', node 'D0' is NaN or infinite"):
         splits.random(pairs, seed=0)
+
+
+def numbers(data, parts):
+    return [[int(label[1:]) for label in split.test] for split in parts]
+
+
+def test_folds_keep_replicates_together_and_are_the_plain_draw_without():
+    drawn = np.random.default_rng(4).permutation(11) % 3
+    parts = splits.k_fold(distinct(11), 3, seed=4)
+    assert numbers(distinct(11), parts) == [np.flatnonzero(drawn == k).tolist() for k in range(3)]
+    twins = dataset(np.array([1.0, 2, 3, 4, 4, 3, 2, 1, 1])[:, None])
+    for seed in range(10):
+        for fold in numbers(twins, splits.k_fold(twins, 4, seed=seed)):
+            assert sorted(fold) in ([0, 7, 8], [1, 6], [2, 5], [3, 4])
+    alone = splits.k_fold(twins, 3, by="condition")
+    assert sorted(map(len, numbers(twins, alone))) == [3, 3, 3]
+
+
+def test_folds_by_drug_leave_combinations_out_with_each_drug(pairs):
+    parts = splits.k_fold(pairs, by="drug")
+    assert [split.name for split in parts] == ["without D0", "without D1", "without D2"]
+    assert numbers(pairs, parts) == [[1, 4, 5], [2, 4, 6], [3, 5, 6]]
+    assert all(set(split.fit) | set(split.test) == set(pairs["condition"].values)
+               for split in parts)  # fmt: skip
+    two = splits.k_fold(pairs, 2, by="drug", seed=1)
+    assert {len(split.name.split(", ")) for split in two} == {1, 2}
+    always = pairs.isel(condition=[1, 4, 5])
+    assert [split.name for split in splits.k_fold(always, by="drug")] == [
+        "without D1", "without D2",
+    ]  # fmt: skip
+    # A replicate by its name goes with the drug's conditions.
+    named = pairs.assign_coords(replicate_of=("condition", ["c1", *[""] * 6]))
+    assert numbers(named, splits.k_fold(named, by="drug"))[0] == [0, 1, 4, 5]
+
+
+def test_folds_by_a_coordinate_keep_its_labels_together():
+    data = distinct(7).assign_coords(batch=("condition", ["x", "x", "", "y", "", "y", "x"]))
+    folds = numbers(data, splits.k_fold(data, 4, by="batch"))
+    assert sorted(folds) == [[0, 1, 6], [2], [3, 5], [4]]
+
+
+@pytest.mark.parametrize(
+    ("doses", "given", "match"),
+    [
+        (np.arange(1.0, 4), {"folds": 4}, "folds=4; it needs an integer from 2 to 3"),
+        (np.arange(1.0, 4), {"folds": 1}, "folds=1"),
+        (np.arange(1.0, 4), {"by": "replicates"}, "did you mean 'replicate'"),
+        (np.arange(1.0, 4), {"by": "role"}, "by='role' is nothing to make folds by"),
+        (np.arange(1.0, 4), {"by": "drug"}, "each condition has all drugs"),
+        (np.zeros(3), {"by": "drug"}, "no node is perturbed"),
+        (np.ones(3), {}, "one group of replicates"),
+        (np.ones(1), {"by": "condition"}, "one condition"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(doses, given, match):
+    with pytest.raises((DataError, OptionError), match=match):
+        splits.k_fold(dataset(doses[:, None]), **given)

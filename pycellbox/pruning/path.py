@@ -13,7 +13,6 @@ import numpy.typing as npt
 import xarray as xr
 
 from pycellbox.backends import BackendName
-from pycellbox.data.replicates import twins_of
 from pycellbox.ending import Ending
 from pycellbox.errors import DivergenceError
 from pycellbox.fitting import fit
@@ -25,6 +24,7 @@ from pycellbox.problem import Problem, structure_of
 from pycellbox.pruning.options import count
 from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
+from pycellbox.splits import k_fold
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -109,11 +109,9 @@ class Refits:
         may be all that tell one.
         """
         data = levels_given(data, self.origin.parameters)
-        fold = _folds(data, folds, self.origin.recipe.seed)
         losses, weights = [], []
-        for k in range(folds):
-            train = data.isel(condition=np.flatnonzero(fold != k))
-            left_out = data.isel(condition=np.flatnonzero(fold == k))
+        for split in k_fold(data, folds, seed=self.origin.recipe.seed):
+            train, _, left_out = split.apply(data)
             path, _ = self.path(self.anew(train), counts, train, None, bar)
             loss, weight = losses_of(path, left_out, self)
             # A path that diverged early has nothing better than an infinite loss to show.
@@ -121,16 +119,6 @@ class Refits:
             losses.append(np.pad(loss, missing, constant_values=np.inf))
             weights.append(weight)
         return np.concatenate(losses, axis=1), np.concatenate(weights)
-
-
-def _folds(data: xr.Dataset, folds: int, seed: int) -> npt.NDArray[np.intp]:
-    """Draw a fold for each condition, the same for replicates."""
-    group = twins_of(data)
-    order = np.random.default_rng(seed).permutation(group.size)
-    place = np.full(int(group.max()) + 1, group.size)
-    np.minimum.at(place, group, order)  # of a group, that of its first member
-    rank: npt.NDArray[np.intp] = place.argsort().argsort()
-    return rank[group] % folds
 
 
 def losses_of(path: Sequence[Fit], data: xr.Dataset, refits: Refits) -> tuple[Floats, Floats]:

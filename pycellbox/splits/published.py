@@ -272,12 +272,25 @@ def _read(
     data: xr.Dataset, together: bool
 ) -> tuple[list[str], npt.NDArray[np.bool_], _Rows, list[str]]:
     """Condition labels, which node is perturbed where, what stays together, and node labels."""
+    data, perturbed = _perturbed(data)
+    group = twins_of(data) if together else np.arange(len(perturbed))
+    return labels_of(data, "condition"), perturbed, group, labels_of(data, "node")
+
+
+def _perturbed(data: xr.Dataset) -> tuple[xr.Dataset, npt.NDArray[np.bool_]]:
+    """Return what says how conditions are treated, and which node is perturbed in which."""
     phases = phases_of(data)
     check_labels(data["perturbation"], "perturbation", *STEADY)
     if told := [name for name in DIMS if name in data.variables]:
         data = as_design(data[["perturbation", *told]])
     # Of all phases together: a drug is one in whichever it is given.
     levels = dose_levels(phases.doses)
-    perturbed = (levels != 0).reshape(phases.inputs.shape).any(axis=1)
-    group = twins_of(data) if together else np.arange(len(perturbed))
-    return labels_of(data, "condition"), perturbed, group, labels_of(data, "node")
+    return data, (levels != 0).reshape(phases.inputs.shape).any(axis=1)
+
+
+def drugs_given(data: xr.Dataset) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    """Return which drug each condition has, (condition, drug), and their labels."""
+    _, perturbed = _perturbed(data)
+    nodes = labels_of(data, "node")
+    there = np.flatnonzero(perturbed.any(axis=0))
+    return perturbed[:, there], [nodes[i] for i in there]

@@ -443,6 +443,21 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "open_data": (pcb.open_data, {"path": written}),
         "save_data": (pcb.save_data, {"dataset": data, "path": folder / "copy.nc"}),
         "load": (pcb.load, {"path": open_fit}),
+        "k_fold": (pcb.splits.k_fold, {"data": data, "folds": 2, "by": "replicate", "seed": 0}),
+        "cross_validate": (
+            pcb.cross_validate,
+            {
+                "data": data,
+                "model": pcb.Recipe(schedule=_STAGE),
+                "folds": 2,
+                "by": "replicate",
+                "seed": 0,
+                "validation": None,
+                "executor": None,
+                "progress": False,
+                **numpy,
+            },
+        ),
         "ensemble": (
             pcb.ensemble,
             {
