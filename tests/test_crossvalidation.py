@@ -136,9 +136,7 @@ def test_a_fold_that_fails_is_counted_and_named(data):
 def test_a_fit_cut_short_is_a_fold_that_fails(data, monkeypatch):
     cut = SimpleNamespace(ending=pcb.Ending.DIVERGED, status="stopped early")
     monkeypatch.setattr(room, "fit", lambda *a, **k: cut)
-    with pytest.raises(
-        pcb.PycellboxError, match=r"none of 2 folds.*DivergenceError: stopped early"
-    ):
+    with pytest.raises(pcb.PycellboxError, match="DivergenceError: stopped early"):
         pcb.cross_validate(data, folds=2, **OPTIONS)
 
 

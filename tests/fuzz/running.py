@@ -36,7 +36,7 @@ ROOMS: tuple[ModuleType, ...] = (
 # fits, each with a thousand iterations.
 EXEMPT = {
     "Baseline", "CellBox.check", "CellBox.declare", "CellBox.driven", "CellBox.equations", "Ending",
-    "Evaluation", "Identifiability",
+    "CrossValidation", "Evaluation", "Identifiability",
     "NeuralODE.check", "NeuralODE.declare", "NeuralODE.driven", "NeuralODE.equations",
     "ODE.check", "ODE.declare", "ODE.driven", "ODE.equations",
     "Pruned", "Recovery", "recover_beeline",
