@@ -170,7 +170,10 @@ end
 
 function evaluate!(session::EquationSession, rows, prefix, gradient::Bool)
     index = _rows(session, rows)
-    isempty(index) && return 0.0
+    if isempty(index)
+        begin!(session.run, 0, gradient)  # what the evaluation before has left
+        return 0.0
+    end
     count_ = last_stop(session.run.stops, prefix)
     times = prefix === nothing ? size(session.y, 2) : Int(prefix)
     entries = 0

@@ -115,6 +115,18 @@ end
     @test 2 .* (J * r) ./ length(r) ≈ vec(sum(of_p; dims=2)) rtol = 1e-10
 end
 
+@testset "no rows have no loss, whatever was evaluated before" for solver in OF_EQUATIONS
+    session, none = generated_session("straight", solver; treated=true), Int[]
+    gradient_of(session)
+    arrays = zeros(2, 0), zeros(1, 0, 2), zeros(4, 0)
+    @test CB.value_and_gradient!(arrays..., session; rows=none) == 0
+    @test CB.value(session, nothing; rows=none) == 0
+    value, slope = gradient_of(session)
+    fresh, wanted = gradient_of(generated_session("straight", solver; treated=true))
+    @test value == fresh
+    @test slope == wanted
+end
+
 @testset "the same text is compiled once" begin
     @test generated("straight").value === generated("straight").value
 end
@@ -150,4 +162,6 @@ end
     @test_throws CB.DivergenceError CB.value(session, nothing)
     @test session.run.fault == 2
     @test session.run.fault_state[2] == -1
+    CB.value(session, nothing; rows=Int[])
+    @test session.run.fault == 0
 end
