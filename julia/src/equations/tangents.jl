@@ -1,7 +1,10 @@
 # Derivatives of a generated equation's computed trajectory with respect to all parameters, forward
 # along the steps that were made, one condition after the other, on threads.
 
-"What one thread needs: dx/dp and its value at a stage, the stages' increments, slopes at a state."
+"""
+What one thread needs: dx/dp and its value at a stage, the stages' increments (between the steps the
+derivatives of what is observed), slopes at a state.
+"""
 struct Tangents{T}
     X::Vector{T}
     K::Vector{T}
@@ -16,8 +19,8 @@ function Tangents(run::EquationRun{T}) where {T}
     n, P = length(equation.states), equation.parameters
     rows = max(n, length(equation.observed))
     return Tangents(
-        zeros(T, 2 * n * P), zeros(T, n * P * stages(run)), zeros(T, rows * (n + P)), zeros(T, rows),
-        zeros(T, length(equation.inputs)),
+        zeros(T, 2 * n * P), zeros(T, max(n * stages(run), rows) * P), zeros(T, rows * (n + P)),
+        zeros(T, rows), zeros(T, length(equation.inputs)),
     )
 end
 
@@ -145,7 +148,10 @@ function slopes_at!(tangents::Tangents{T}, run, at, j, s, q) where {T}
     return nothing
 end
 
-"The increment of a stage, [∂f/∂x ∂f/∂p]·[X; 1], of X behind `from`, behind `to` of `K`."
+"""
+Write [∂f/∂x ∂f/∂p]·[X; 1] of `count` results, of X behind `from`, behind `to` of `K`: the increment of a
+stage, or the derivatives of what is observed.
+"""
 function increment!(K::Vector{T}, X::Vector{T}, slopes::Vector{T}, n, P, from, to, count) where {T}
     @inbounds for i in 1:count
         row, into = (i - 1) * (n + P), to + (i - 1) * P
@@ -197,14 +203,9 @@ function write_rows!(
     o == 0 && return nothing
     at = record_at(run, step)
     rows_by_products!(tangents, equation.observing_back, run, o, at, j, s, q)
+    increment!(tangents.K, tangents.X, tangents.slopes, n, P, 0, 0, o)
     for (i, node) in enumerate(equation.observed)
-        row = view(tangents.slopes, ((i - 1) * (n + P) + 1):(i * (n + P)))
-        of_p = view(row, (n + 1):(n + P))
-        for l in 1:n
-            of_p .+= row[l] .* view(tangents.X, ((l - 1) * P + 1):(l * P))
-        end
-        to = (i - 1) * (n + P) + n
-        write_row!(jacobian, tangents.slopes, to, session, rows[node, k, j], wanted, node, k, j)
+        write_row!(jacobian, tangents.K, (i - 1) * P, session, rows[node, k, j], wanted, node, k, j)
     end
     return nothing
 end
