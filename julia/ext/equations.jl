@@ -34,7 +34,9 @@ function on_one(program::Program, run::EquationRun{T}, x, q, a, o1, o2, o3) wher
     N = plain ? T : promote_type(map(eltype, filter(!isnothing, (x, q, a)))...)
     w = zeros(N, program.room)
     if plain
-        by_address(program, run, Vector{T}(x), Vector{T}(q), a === nothing ? T[] : Vector{T}(a), o1, o2, o3, w)
+        # Views are copied, vectors are not.
+        vector(array) = convert(Vector{T}, array)
+        by_address(program, run, vector(x), vector(q), a === nothing ? T[] : vector(a), o1, o2, o3, w)
     else
         u = view(q, (run.equation.parameters + 1):length(q))
         program.generic(1, 1, x, u, q, a, o1, o2, o3, w)
