@@ -12,6 +12,9 @@ from pycellbox.backends.julia.project import readiness
 from pycellbox.backends.numpy import NumpyBackend
 from pycellbox.models import Structure
 from pycellbox.models.declared import starts_of
+from pycellbox.numerics import checks
+from pycellbox.numerics.rest import EquationRest
+from pycellbox.numerics.shares import Shares
 from pycellbox.objective import Loss
 from pycellbox.problem import Problem
 from pycellbox.treatment import Treatment
@@ -262,6 +265,77 @@ def test_what_has_no_value_is_named(julia, rates, initial, words, solver):
         pcb.value_and_gradient(model, p, data, solver=solver, backend="julia")
     assert "t = " in str(caught.value)
     assert "condition 'c0'" in str(caught.value)
+
+
+def evaluations(session):
+    return {
+        "loss": session.loss,
+        "gradient": session.loss_and_gradient,
+        "jacobian": lambda p, rows: session.residuals_and_jacobian(p),
+    }
+
+
+@pytest.mark.parametrize("asked", ["loss", "gradient", "jacobian"])
+@pytest.mark.parametrize("rows", [[2], [1, 2]], ids=str)
+def test_a_pretreatment_that_diverges_is_told_from_the_evaluation_before(julia, rows, asked):
+    model = pcb.ODE(
+        {"a": "k - g*a + dose*log(a)"},
+        parameters={"k": 1.0, "g": 1.0},
+        inputs=["dose"],
+        initial={"a": 1.0},
+    )
+    structure = Structure.over(model, ["a", "dose"], ["protein"] * 2)
+    before, c = np.array([False, False, True, False]), 4
+    begin = np.full((c, 2), np.nan)
+    begin[3, 0] = -1.0  # has no logarithm
+    u = np.zeros((c, 1, 2))
+    u[3, 0, 1] = 1.0
+    treatment = Treatment(
+        np.zeros(1), u, np.ones(u.shape, bool), begin, np.zeros((c, 2)), before,
+        np.zeros((c, 2), bool), np.full((c, 2), -1),
+    )  # fmt: skip
+    shape, times = (c, 1, 2), np.array([0.5])
+    problem = Problem(structure, tuple("wxyz"), u[:, 0], np.zeros(shape), np.ones(shape), times,
+                      False, treatment)  # fmt: skip
+    session = julia.session(problem, pcb.RK4(0.1), Loss())
+    p = {"k": np.array(1.0), "g": np.array(1.0)}
+    with pytest.raises(pcb.DivergenceError, match=r"condition 'z'.*equation of a has no value"):
+        session.loss(p)
+    with pytest.raises(pcb.DivergenceError, match="condition 'y' is not finite by") as caught:
+        evaluations(session)[asked](p | {"g": np.array(-50.0)}, rows)
+    assert "equation of a" not in str(caught.value)
+
+
+def test_a_step_that_was_rejected_is_not_what_went_wrong(julia):
+    # The first step tries the root of what is negative; later b leaves the finite numbers.
+    model = pcb.ODE({"a": "0.01 - sqrt(a)", "b": "b*b"}, initial={"a": 4.0, "b": 0.1})
+    p = parameters_of(model, ["a", "b"], {})
+    data = courses(["a", "b"], [20.0])
+    with pytest.raises(pcb.DivergenceError, match=r"step vanished at t = (9|10)") as caught:
+        pcb.value_and_gradient(model, p, data, solver=pcb.Tsit5(0.1, 0.1), backend="julia")
+    assert "equation of a" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", ["loss", "gradient", "jacobian"])
+def test_an_evaluation_settles_once_and_knows_who_shares_what(julia, asked, monkeypatch):
+    problem, p = made("traced", treated="pretreated")
+    session = julia.session(problem, pcb.RK4(0.1), Loss())
+    evaluations(session)[asked](p, [0, 2])
+    calls = []
+    for owner, name in ((EquationRest, "__init__"), (Shares, "index")):
+        old = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, f=old, n=name: (calls.append(n), f(*a))[1])
+    evaluations(session)[asked](p, [0, 2])
+    assert calls.count("__init__") == 1
+    assert "index" not in calls
+
+
+def test_long_records_are_refused_without_naming_this_backend(julia, monkeypatch):
+    problem, _ = made("traced")
+    monkeypatch.setattr(checks, "_memory", lambda: 1e4)
+    with pytest.raises(pcb.SolverError, match="Tsit5, or the jax backend") as caught:
+        julia.session(problem, pcb.RK4(0.01), Loss())
+    assert "julia" not in str(caught.value)
 
 
 TIGHT = pcb.Tsit5(1e-9, 1e-11)

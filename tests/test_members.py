@@ -62,17 +62,18 @@ def test_what_conditions_have_is_gathered_and_scattered(name):
     shares, u = Shares(structure), structure.numbers(["c0", "c1", "c2"], SUBJECTS)
     u = np.concatenate([data["perturbation"].values, u], axis=1)
     arrays = {n: p[n].values for n in structure.layout.places}
-    each = shares.gather(arrays, u)
+    index = shares.index(shares.members(u))
+    each = shares.gather(arrays, index)
     for i, subject in enumerate(SUBJECTS):
         own = of_condition(p, None, subject)
         alone = [np.ravel(own[n]) for n in structure.layout.places]
         np.testing.assert_array_equal(each[i], np.concatenate(alone))
     v = np.random.default_rng(0).normal(size=each.shape)
-    back = shares.scatter(v, u)
+    back = shares.scatter(v, index)
     free = {n: np.where(structure.layout[n].fixed, 0, a) if structure.layout[n].fixed is not None
             else a for n, a in arrays.items()}  # fmt: skip
     assert sum((back[n] * free[n]).sum() for n in back) == pytest.approx(
-        (v * shares.gather(free, u)).sum()
+        (v * shares.gather(free, index)).sum()
     )
 
 

@@ -104,7 +104,7 @@ class Layout:
         for p in self.parameters:
             array = np.asarray(arrays[p.name])
             flat.append(array.reshape((*array.shape[: array.ndim - len(p.shape)], p.size)))
-        joined: Array = np.concatenate(flat, axis=-1)
+        joined: Array = np.concatenate(flat, axis=-1) if flat else np.zeros(0)
         return joined
 
     def spread(self, by_group: Mapping[str, float], default: float = 0.0) -> Array:

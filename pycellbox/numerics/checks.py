@@ -13,8 +13,17 @@ from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Solver
 
 
-def check_memory(solver: Solver, steps: int, size: float) -> None:
+def check_memory(solver: Solver, steps: int, size: float, others: str = "julia or jax") -> None:
     """Raise if the records of the steps, in bytes, take more than half of the machine's memory.
+
+    Parameters
+    ----------
+    solver : Solver
+    steps : int
+    size : float
+        Bytes.
+    others : str
+        Backends that keep only some of them.
 
     Raises
     ------
@@ -26,7 +35,7 @@ def check_memory(solver: Solver, steps: int, size: float) -> None:
         raise SolverError(
             f"{solver!r} takes {steps:,} steps, whose records take {size / 1e9:,.1f} GB for the "
             f"gradient, of the {most / 1e9:,.1f} GB that may be used here: use longer steps, "
-            "Tsit5, or the julia or jax backend, which keep only some of them."
+            f"Tsit5, or the {others} backend: only some of them are kept there."
         )
 
 

@@ -63,24 +63,24 @@ class Shares:
             rows.append(begin[:, None] + np.arange(each))
         return np.concatenate(rows, axis=1)
 
-    def gather(self, parameters: Parameters, perturbation: Array) -> Array:
-        """Return all parameters of each condition, (c, P), in the order of `index`.
+    def gather(self, parameters: Parameters, index: Array) -> Array:
+        """Return all parameters of each condition, (c, P).
 
         Parameters
         ----------
         parameters : dict of ndarray
             Effective ones.
-        perturbation : ndarray, (c, n)
-            Of a problem over the structure.
+        index : ndarray of int, (c, P)
+            What `index` says of the conditions.
         """
-        return self.layout.join(parameters)[self.index(self.members(perturbation))]
+        return self.layout.join(parameters)[index]
 
-    def scatter(self, gradient: Array, perturbation: Array) -> Parameters:
+    def scatter(self, gradient: Array, index: Array) -> Parameters:
         """Return derivatives by all parameters, in their shapes, of those by condition, (c, P).
 
         What conditions share is summed; entries that are fixed have none.
         """
         total = np.zeros(self.layout.size, gradient.dtype)
-        np.add.at(total, self.index(self.members(perturbation)), gradient)
+        np.add.at(total, index, gradient)
         total[self.layout.fixed] = 0
         return self.layout.split(total)

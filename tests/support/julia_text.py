@@ -115,7 +115,7 @@ def fixture() -> str:
     )
     shapes = (("u", (1,)), (".k", ()), (".n", ()))
     parts = []
-    for loops in (None, True):
+    for loops in (False, True):
         for name in PROGRAMS:
             if text := program(model.rates, shapes, name, "float64", loops):
                 parts.append(f"#### {'loops' if loops else 'straight'} {name}\n{text}")

@@ -262,6 +262,7 @@ function look_for_fault!(run::EquationRun, old::Int)
 end
 
 function accepted!(run::EquationRun)
+    run.fault = 0  # that of a longer step, which was rejected
     copyto!(run.k, 1, run.k, 6 * run.m + 1, run.m)
     bound!(run, record_at(run, length(run.sizes)))
     return nothing

@@ -40,6 +40,8 @@ class JuliaCourse:
     ----------
     weight : ndarray, (c, t, n)
         May be written to; how many of its entries are not 0 counts as it was.
+    parameters, initial : ndarray, (c, p) and (c, n)
+        What `set` gave.
     """
 
     def __init__(
@@ -60,14 +62,14 @@ class JuliaCourse:
         self._segments = s
         self._times = np.ascontiguousarray(times, np.float64)
         # Julia reads these as long as this lives.
-        self._initial: Array = np.empty((c, n), dtype)
-        self._parameters: Array = np.empty((c, equation.size), dtype)
+        self.initial: Array = np.empty((c, n), dtype)
+        self.parameters: Array = np.empty((c, equation.size), dtype)
         self.weight: Array = np.ascontiguousarray(weight, dtype)
         self._given = (
             np.ascontiguousarray(u, dtype),
             None if moves is None else np.ascontiguousarray(moves, np.uint8),
-            self._initial,
-            self._parameters,
+            self.initial,
+            self.parameters,
             np.ascontiguousarray(response, dtype),
             self.weight,
         )
@@ -94,8 +96,8 @@ class JuliaCourse:
 
         ``initial`` is (rows, n), NaN for what the equation says; None for that everywhere.
         """
-        self._parameters[: len(parameters)] = parameters
-        self._initial[: len(parameters)] = np.nan if initial is None else initial
+        self.parameters[: len(parameters)] = parameters
+        self.initial[: len(parameters)] = np.nan if initial is None else initial
 
     def value(self, rows: Array | None, prefix: int | None) -> float:
         """Loss of some of the conditions, or all."""

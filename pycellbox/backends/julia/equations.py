@@ -25,7 +25,7 @@ PROGRAMS = (
 
 @lru_cache(maxsize=256)
 def program(
-    formulas: Formulas, shapes: Shapes, name: str, dtype: str, loops: bool | None = None
+    formulas: Formulas, shapes: Shapes, name: str, dtype: str, loops: bool = False
 ) -> str | None:
     """Return the source of one of the programs of `PycellboxCore.Equation`.
 
@@ -36,7 +36,7 @@ def program(
         Symbols of the inputs and of all parameters, in order.
     name : str
     dtype : {"float64", "float32"}
-    loops : bool, optional
+    loops : bool
         As for `source`.
 
     Returns
@@ -62,7 +62,7 @@ def program(
     elif name == "slopes":
         outputs = [Output(derivatives.jacobian(node, [x, *parameters]), "o1")]
         sizes["o1"] = n * (n + at)
-        if loops is None:
+        if not loops:
             return straight(outputs, places, sizes, dtype)
     else:
         wanted = [x] if name == "transposed" else [x, u, *parameters]

@@ -20,6 +20,7 @@ from pycellbox.numerics.checks import (
 )
 from pycellbox.numerics.equations import INPUT, PRETREATMENT, START, Gradients
 from pycellbox.numerics.expressed import Expressed
+from pycellbox.numerics.rest import Pretreatment
 from pycellbox.numerics.sessions import PlainSession
 from pycellbox.numerics.solution import Solution
 from pycellbox.numerics.steps import fixed_steps
@@ -40,12 +41,17 @@ class JuliaExpressedSession(PlainSession):
         if isinstance(solver, FixedStep):
             steps = sum(count for count, _ in fixed_steps(solver, problem.times))
             stages, size = TABLEAUX[type(solver)].stages, problem.perturbation.nbytes
-            check_memory(solver, steps, stages * size * steps)
-        self._alone = functools.partial(
+            check_memory(solver, steps, stages * size * steps, "jax")
+        self._made = functools.partial(
             ExpressedCourse, core, equations, solver, gradient, problem.perturbation,
             problem.times, problem.treatment,
         )  # fmt: skip
-        self._held = self._alone((problem.response, problem.weight, loss))
+        self._held = self._made((problem.response, problem.weight, loss))
+
+    @functools.cached_property
+    def _alone(self) -> ExpressedCourse:
+        """The same, for derivatives of one entry at a time."""
+        return self._made()
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `pycellbox.backends.protocol.Session.solution`."""
@@ -59,8 +65,8 @@ class JuliaExpressedSession(PlainSession):
     ) -> float:
         """See `pycellbox.backends.protocol.Session.loss`."""
         index = None if rows is None else np.asarray(rows)
+        self._begin(parameters, index)
         with self._explained(parameters, index):
-            self._held.begin(parameters, index)
             return self._held.course.value(index, prefix)
 
     def loss_and_gradient(
@@ -74,8 +80,8 @@ class JuliaExpressedSession(PlainSession):
         """See `pycellbox.backends.protocol.Session.loss_and_gradient`."""
         held, treatment = self._held, self.problem.treatment
         index = None if rows is None else np.asarray(rows)
+        rest = self._begin(parameters, index)
         with self._explained(parameters, index):
-            rest = held.begin(parameters, index)
             found = held.course.value_and_gradient(index, prefix)
         value, of_parameters, of_inputs, of_initial = found
         gradient: dict[str, Array] = Gradients(held.scattered(of_parameters, index))
@@ -98,39 +104,43 @@ class JuliaExpressedSession(PlainSession):
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
         """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`."""
         held, free = self._held, self.problem.structure.layout.free
+        rest = self._begin(parameters, None)
         with self._explained(parameters):
-            rest = held.begin(parameters, None)
-            residuals, jacobian = held.jacobian(free)
-            if rest is not None:
-                jacobian = self._by_reverse(parameters)
+            residuals, jacobian = held.jacobian(free) if rest is None else self._by_reverse(rest)
         if not (np.isfinite(jacobian).all() and np.isfinite(residuals).all()):
             held.check_derivatives(parameters, self.problem.conditions)
             raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
         return residuals, jacobian
 
-    def _by_reverse(self, parameters: Parameters) -> Array:
-        """Jacobian row by row, where what the trajectories begin from depends on parameters."""
-        problem, layout, alone = self.problem, self.problem.structure.layout, self._alone()
-        rest, weight = alone.begin(parameters, None), alone.course.weight
-        assert rest is not None
+    def _by_reverse(self, rest: Pretreatment) -> tuple[Array, Array]:
+        """Residuals and Jacobian row by row, where trajectories begin in what parameters decide."""
+        problem, held, alone = self.problem, self._held, self._alone
+        layout, weight = problem.structure.layout, alone.course.weight
+        states, _ = held.course.states()
         measured = np.argwhere(problem.weight > 0)
         rows = np.empty((len(measured), layout.free.size), weight.dtype)
+        alone.course.set(held.course.parameters, held.course.initial)
+        weight[...] = 0
         for row, place in zip(rows, map(tuple, measured), strict=True):
             weight[place] = problem.weight[place]
             _, of_parameters, _, of_initial = alone.course.value_and_gradient(None, None)
             weight[place] = 0
-            gradient = Gradients(alone.scattered(of_parameters, None))
+            gradient = Gradients(held.scattered(of_parameters, None))
             for name, array in rest.reverse(of_initial, None, inputs=False)[0].items():
                 gradient[name] = gradient[name] + array
             row[:] = layout.join(gradient)[layout.free]
-        return rows
+        residuals = (states - problem.response) * problem.weight
+        return residuals[problem.weight > 0], rows
+
+    def _begin(self, parameters: Parameters, index: Array | None) -> Pretreatment | None:
+        with labelled(self.problem.conditions, index):
+            return self._held.begin(parameters, index)
 
     @contextmanager
     def _explained(self, parameters: Parameters, index: Array | None = None) -> Iterator[None]:
         """Name conditions by their labels, and which equation had no value, where that was it."""
         try:
-            with labelled(self.problem.conditions, index):
-                yield
+            yield
         except DivergenceError as error:
             text = str(error)
             if (fault := self._held.fault(parameters, index)) is not None:

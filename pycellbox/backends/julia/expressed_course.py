@@ -66,11 +66,12 @@ class ExpressedCourse:
             core, self.equation, self._solver, handed, times, starts, u, moves, *given[:2]
         )
         self._drive = equations.drive(perturbation)
+        self._index = equations.shares.index(self._drive.members)
 
     def begin(self, parameters: Parameters, index: Array | None) -> Pretreatment | None:
         """Set parameters and starts; what pre-treated conditions began from."""
         rows = np.arange(len(self._perturbation)) if index is None else index
-        gathered = self.equations.shares.gather(parameters, self._perturbation[rows])
+        gathered = self.equations.shares.gather(parameters, self._index[rows])
         treatment, given, rest = self.treatment, None, None
         if treatment is not None:
             given = parameters.get(START, treatment.initial)[rows]
@@ -91,8 +92,8 @@ class ExpressedCourse:
 
     def scattered(self, gradients: Array, index: Array | None) -> Parameters:
         """Return derivatives by all parameters of those by conditions, (rows, p)."""
-        u = self._perturbation if index is None else self._perturbation[index]
-        return self.equations.shares.scatter(gradients, u)
+        own = self._index if index is None else self._index[index]
+        return self.equations.shares.scatter(gradients, own)
 
     def jacobian(self, free: Array) -> tuple[Array, Array]:
         """Residuals of the measured entries, and their derivatives by free entries of θ."""
@@ -101,9 +102,8 @@ class ExpressedCourse:
             return self.course.jacobian(free)
         residuals, own = self.course.jacobian(np.arange(self.equation.size))
         condition = np.nonzero(self.course.weight > 0)[0]
-        index = shares.index(shares.members(self._perturbation))[condition]
         whole = np.zeros((len(own), shares.layout.size), own.dtype)
-        np.put_along_axis(whole, index, own, axis=1)
+        np.put_along_axis(whole, self._index[condition], own, axis=1)
         return residuals, whole[:, free]
 
     def fault(self, parameters: Parameters, index: Array | None) -> tuple[int, str] | None:

@@ -53,11 +53,11 @@ class Scalars:
     places : mapping of str to (str, int)
         As for `pycellbox.backends.julia.source.source`.
     dtype : str
-    most : int or None
+    most : int
         Statements that there may be.
     """
 
-    def __init__(self, places: Mapping[str, tuple[str, int]], dtype: str, most: int | None) -> None:
+    def __init__(self, places: Mapping[str, tuple[str, int]], dtype: str, most: int) -> None:
         self._places, self._dtype, self._most = places, dtype, most
         self._entries: list[tuple[Any, ...]] = []
         self._known: dict[tuple[Any, ...], int] = {}
@@ -71,7 +71,7 @@ class Scalars:
         TooLongError
         """
         order = in_order([one.node for one in outputs])
-        if self._most is not None and sum(n.size for n in order if n.args) > 20 * self._most:
+        if sum(n.size for n in order if n.args) > 20 * self._most:
             raise TooLongError
         for node in order:
             self._values[node] = self._numbers(node)
@@ -84,7 +84,7 @@ class Scalars:
                 if self._entries[k][0] not in ("constant", "load"):
                     stack += self._entries[k][1:]
         computed = sorted(k for k in needed if self._entries[k][0] != "constant")
-        if self._most is not None and len(computed) > self._most:
+        if len(computed) > self._most:
             raise TooLongError
         lines = [f"v{k} = {self._text(k)}" for k in computed]
         for one in outputs:
@@ -110,7 +110,7 @@ class Scalars:
     def _entry(self, *entry: Any) -> int:
         if entry not in self._known:
             # More than will be written: what nothing needs is left out in the end.
-            if self._most is not None and len(self._entries) > 20 * self._most:
+            if len(self._entries) > 20 * self._most:
                 raise TooLongError
             self._known[entry] = len(self._entries)
             self._entries.append(entry)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pycellbox.backends.julia.loops import Loops
 from pycellbox.backends.julia.scalars import Scalars, TooLongError
@@ -51,7 +50,7 @@ def source(
     places: Mapping[str, tuple[str, int]],
     sizes: Mapping[str, int],
     dtype: str,
-    loops: bool | None = None,
+    loops: bool = False,
 ) -> str:
     """Return a program as Julia source: a function, and what Julia hands to who asks for it.
 
@@ -63,22 +62,37 @@ def source(
     sizes : mapping of str to int
         Entries of each array for one condition.
     dtype : {"float64", "float32"}
-    loops : bool, optional
-        Whether it consists of loops; by default where straight-line code would be too long.
+    loops : bool
+        Whether it consists of loops even where straight-line code would not be too long.
     """
-    body: list[str] | None = None
-    constants: list[str] = []
-    room = 0
-    if not loops:
-        try:
-            most = MOST_STATEMENTS if loops is None else None
-            body = Scalars(places, dtype, most).body(outputs)
-        except TooLongError:
-            pass
-    if body is None:
-        made = Loops(places, dtype)
-        body = made.body(outputs)
-        constants, room = made.constants, made.room
+    if not loops and (text := straight(outputs, places, sizes, dtype)) is not None:
+        return text
+    made = Loops(places, dtype)
+    body = made.body(outputs)
+    return _printed(body, sizes, dtype, made.constants, made.room)
+
+
+def straight(
+    outputs: Sequence[Output],
+    places: Mapping[str, tuple[str, int]],
+    sizes: Mapping[str, int],
+    dtype: str,
+) -> str | None:
+    """Return a program as straight-line code; None where that is too long."""
+    try:
+        body = Scalars(places, dtype, MOST_STATEMENTS).body(outputs)
+    except TooLongError:
+        return None
+    return _printed(body, sizes, dtype)
+
+
+def _printed(
+    body: Sequence[str],
+    sizes: Mapping[str, int],
+    dtype: str,
+    constants: Sequence[str] = (),
+    room: int = 0,
+) -> str:
     number = "Float64" if dtype == "float64" else "Float32"
     arrays = (*ARRAYS, "w")
     bases = [f"i{array} = (j - 1) * {sizes.get(array, 0)}" for array in ARRAYS]
@@ -97,12 +111,3 @@ def source(
         f"Program(ADDRESS, program!, {room})",
     ]
     return "\n".join(lines) + "\n"
-
-
-def straight(outputs: Sequence[Output], places: Any, sizes: Any, dtype: str) -> str | None:
-    """Return a program as straight-line code; None where that is too long."""
-    try:
-        Scalars(places, dtype, MOST_STATEMENTS).body(outputs)
-    except TooLongError:
-        return None
-    return source(outputs, places, sizes, dtype, loops=False)
