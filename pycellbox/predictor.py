@@ -16,7 +16,7 @@ from pycellbox.errors import DataWarning, ModelError, warn
 from pycellbox.inputs import Inputs, fitted_levels, inputs_of
 from pycellbox.intervals import Screen, Spreads
 from pycellbox.models import Structure
-from pycellbox.problem import parameter_arrays, structure_of
+from pycellbox.problem import Array, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
 from pycellbox.solvers import Solver
 from pycellbox.solving import states_of
@@ -116,6 +116,14 @@ class Predictor:
             ordered = given["sigma"].sel(node=predicted["node"].values)
             sigma = ordered.transpose("condition", "node").values
         return self.screen.spreads(inputs.perturbation, predicted.values, sigma)
+
+    def edge_deviations(self) -> Array:
+        """Return standard deviations of a network's W, (target, source); NaN where unknown."""
+        if "strengths" in self._estimate:
+            drugs = self.parameters["node_kind"].values == "drug"
+            slope = (self.parameters["epsilon"] / self.parameters["alpha"]).values[drugs]
+            return self.screen.edge_deviations(slope)
+        return np.full(self.parameters["W"].shape, np.nan)
 
     @cached_property
     def screen(self) -> Screen:

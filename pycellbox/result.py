@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from pycellbox import views
@@ -24,6 +26,7 @@ from pycellbox.data.hidden import with_nodes
 from pycellbox.data.transforms import as_measured, center_of
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
+from pycellbox.edges import check_edges, edge_table, is_network
 from pycellbox.ending import Ending
 from pycellbox.errors import ModelError, OptionError
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
@@ -33,7 +36,7 @@ from pycellbox.intervals import INTERVAL
 from pycellbox.predictor import Predictor
 from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
-from pycellbox.summary import is_network, summary
+from pycellbox.summary import summary
 from pycellbox.times import of_same_kind
 
 Scale: TypeAlias = Literal["fitted", "measured"]
@@ -330,6 +333,43 @@ class Fit:
             return self.predict(given, times=times)
 
         return judged(self, data, predict, type(self.model).__name__, baselines)
+
+    @checked(share=INTERVAL)
+    def edges(self, share: float = 0.9) -> pd.DataFrame:
+        """Return the interactions of a network, and how far their estimates spread.
+
+        Parameters
+        ----------
+        share : float
+            That the intervals hold of what an interaction may be, by the equation and its
+            penalties as they are.
+
+        Returns
+        -------
+        DataFrame
+            A row for each interaction that is not 0, the strongest first: ``source``, ``target``;
+            ``kind``, "drug → node", "node → node" or "node → phenotype"; ``weight``, its W;
+            ``sign``, 1 or −1; ``lower`` and ``upper``, the ends of the interval; ``sd``, the
+            standard deviation. NaN where nothing is known of the spread: in fits that were trained,
+            and of drugs that an estimated one has not seen.
+
+        Raises
+        ------
+        ModelError
+            The model is no network.
+
+        Notes
+        -----
+        By Laplace's method, about the nodes' optimum. That an interval does not hold 0 does not
+        mean that nature has the interaction: what a drug does to a node through others is an
+        interaction of the drug with that node where the network has no edges between nodes.
+        """
+        parameters = self._group("parameters")
+        check_edges(parameters)
+        sd = self._predictor.edge_deviations()
+        reach = NormalDist().inv_cdf((1 + share) / 2)
+        W = parameters["W"].transpose("target", "source").values
+        return edge_table(parameters, W - reach * sd, W + reach * sd, sd)
 
     @checked(backend=BACKEND)
     def identifiability(self, *, backend: BackendName = "auto") -> Identifiability:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pycellbox.edges import EDGE_KINDS, edge_kinds, is_network
 from pycellbox.models import ODE, Model
 
 LOSSES = ("loss", "objective", "validation_loss")
@@ -82,11 +83,6 @@ def of_estimate(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("strengths", f"by {chosen['chosen_by']}: {each}; {of_drugs}")]
 
 
-def is_network(parameters: xr.Dataset) -> bool:
-    """Whether parameters are those of a network, whose W is labelled by its nodes."""
-    return "W" in parameters and set(parameters["W"].dims) == {"target", "source"}
-
-
 def what_was_found(model: Model, parameters: xr.Dataset) -> tuple[str, str]:
     """Count a network's interactions, or give the parameters of another equation."""
     if is_network(parameters):
@@ -105,12 +101,6 @@ def _size(values: xr.DataArray) -> str:
 def interactions(parameters: xr.Dataset) -> str:
     """Count the interactions with |w| > 0.001, all of them and those between each kind of node."""
     there = np.abs(parameters["W"].transpose("target", "source").values) > 1e-3
-    kinds = parameters["node_kind"].values
-    drug, phenotype = kinds == "drug", kinds == "phenotype"
-    blocks = {
-        "drug → node": there[:, drug],
-        "node → node": there[~phenotype][:, ~drug],
-        "node → phenotype": there[phenotype][:, ~drug],
-    }
-    counts = [f"{block.sum()} {name}" for name, block in blocks.items() if block.size]
+    kinds = edge_kinds(parameters["node_kind"].values)
+    counts = [f"{(there & (kinds == k)).sum()} {k}" for k in EDGE_KINDS if (kinds == k).any()]
     return f"{there.sum()} interactions with |w| > 0.001: {', '.join(counts)}"

@@ -17,10 +17,10 @@ from pycellbox.data import open_data
 from pycellbox.data.container import write_datasets
 from pycellbox.data.hidden import with_nodes
 from pycellbox.data.joining import treatments
+from pycellbox.edges import is_network
 from pycellbox.errors import DataError, OptionError
 from pycellbox.evaluation import FORECAST, UNSEEN, roles_in_fit
 from pycellbox.result import Fit
-from pycellbox.summary import is_network
 from pycellbox.times import of_same_kind
 
 

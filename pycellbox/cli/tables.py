@@ -16,10 +16,11 @@ from pycellbox.common.files import check_apart, check_ending, check_writable, wr
 from pycellbox.common.labels import counted
 from pycellbox.common.spreadsheet import csv_text
 from pycellbox.data import NODE_KINDS
+from pycellbox.edges import is_network
 from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
-from pycellbox.summary import interactions, is_network, of_estimate, what_was_found
+from pycellbox.summary import interactions, of_estimate, what_was_found
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation

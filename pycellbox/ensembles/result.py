@@ -19,13 +19,13 @@ from pycellbox.data.container import write_datasets
 from pycellbox.data.hidden import with_nodes
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
+from pycellbox.edges import check_edges, edge_table
 from pycellbox.errors import ModelError
 from pycellbox.evaluation import BASELINES, Evaluation
 from pycellbox.inputs import INPUTS
 from pycellbox.intervals import INTERVAL, Calibration, Spreads
 from pycellbox.problem import Array
 from pycellbox.result import Fit, judged
-from pycellbox.summary import is_network
 
 FORMAT = "pycellbox.Ensemble"
 _LEAST_ERRORS = 30  # of conditions left out, from which on they calibrate
@@ -187,34 +187,24 @@ class Ensemble:
         Returns
         -------
         DataFrame
-            A row for each interaction that is not 0 in all members: ``source``, ``target``,
-            ``weight`` (the fit's), ``lower``, ``upper``, ``sd``, and ``agree``, the share of
-            members with the fit's sign. It is no confidence that the interaction exists: members
-            agree on what is not there as well.
+            A row for each interaction that is not 0 in all members, as of `Fit.edges`; ``sd`` is
+            that of the members. Beside it ``agree``, the share of members with the fit's sign,
+            which says nothing of whether the interaction exists: members agree on what is not there
+            as well.
 
         Raises
         ------
         ModelError
             The model is no network.
         """
-        if not is_network(self._members.isel(member=0)):
-            raise ModelError("edges are those of a network, and the model has no W.")
+        own = self.fit.parameters
+        check_edges(own)
         W = self._members["W"].transpose("member", "target", "source").values
-        own = self.fit.parameters["W"].transpose("target", "source").values
-        there = np.argwhere((W != 0).any(axis=0) | (own != 0))
         tails = (1 - share) / 2
         low, high = np.quantile(W, [tails, 1 - tails], axis=0)
-        names = self._members["node"].values
-        i, j = there.T
-        table = pd.DataFrame(
-            {
-                "source": names[j], "target": names[i], "weight": own[i, j],
-                "lower": low[i, j], "upper": high[i, j], "sd": W.std(axis=0, ddof=1)[i, j],
-                "agree": (np.sign(W) == np.sign(own)).mean(axis=0)[i, j],
-            }
-        )  # fmt: skip
-        order = table["weight"].abs().sort_values(ascending=False, kind="stable").index
-        return table.loc[order].reset_index(drop=True)
+        signs = np.sign(own["W"].transpose("target", "source").values)
+        agree = (np.sign(W) == signs).mean(axis=0)
+        return edge_table(own, low, high, W.std(axis=0, ddof=1), agree=agree)
 
     @checked(baselines=BASELINES)
     def evaluate(self, data: xr.Dataset, *, baselines: bool | Sequence[str] = True) -> Evaluation:

@@ -52,6 +52,13 @@ class Spread:
         open_ = np.einsum("icp,ipq,icq->ic", slopes, self._inverse, slopes, optimize=True)
         return self.noise[:, None] * open_, slopes
 
+    def of_combinations(self, of_columns: Array) -> Array:
+        """Return standard deviations of linear combinations (k, p) of coefficients, (m, k)."""
+        among = self._inverse[:, :-1, :-1]
+        open_ = np.einsum("kp,ipq,kq->ik", of_columns, among, of_columns, optimize=True)
+        deviation: Array = np.sqrt(self.noise[:, None] * open_)
+        return deviation
+
     def of_a_drug(self, one: str) -> Array:
         """Variance of the own effect of a drug of a class, per squared unit of its column, (m,).
 

@@ -121,6 +121,26 @@ class Screen:
             new.astype(np.intp),
         )
 
+    def edge_deviations(self, slope: Array) -> Array:
+        """Return standard deviations of W, (n, n); slopes (drug,) are where drug nodes settle.
+
+        NaN of drugs that were not seen; 0 where an estimate has no interaction.
+        """
+        found, drugs = self._found, np.flatnonzero(self._drugs)
+        W = np.zeros((self._drugs.size, self._drugs.size))
+        W[np.ix_(self._acted, drugs[~found.design.seen])] = np.nan
+        acted = found.acted.nodes
+        columns = found.design.effects(np.eye(acted.columns.shape[1])).T
+        spread = self._spreads[0].of_combinations(columns) / acted.ranges[:, None]
+        W[np.ix_(self._acted, drugs[found.design.seen])] = spread / slope[found.design.seen]
+        if found.read is not None:
+            read, basis = found.read.nodes, found.basis
+            columns = np.zeros((len(basis), read.columns.shape[1]))
+            columns[:, : basis.shape[1]] = basis
+            spread = self._spreads[1].of_combinations(columns) / read.ranges[:, None]
+            W[np.ix_(self._read, self._acted)] = spread
+        return W
+
     def _relative(self, sigma: Array | None) -> Array:
         """Variance of new measurements over that of the fit's, (c, n) or a number."""
         if sigma is None or not self._sigma:

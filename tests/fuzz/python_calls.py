@@ -477,6 +477,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
             together.predict,
             {"perturbation": u, "times": None, "interval": 0.9, "quantiles": [0.5], **numpy},
         ),
+        "Fit.edges": (fit.edges, {"share": 0.5}),
         "Ensemble.edges": (together.edges, {"share": 0.5}),
         "Ensemble.evaluate": (together.evaluate, {"data": data, "baselines": False}),
         "Ensemble.save": (together.save, {"path": folder / "together.nc"}),
