@@ -70,6 +70,7 @@ def test_a_design_is_followed():
         ({"initial": {"x": [1, 2], "y": [1, 2, 3]}}, "each of the 3 conditions"),
         ({"initial": {"x": np.nan}}, "needs a number"),
         ({"measured": ["z"]}, "no state and no observable"),
+        ({"measured": [np.zeros(2)]}, "no state and no observable"),
         ({"measured": []}, "at least one name"),
         ({"design": 0}, "design=0"),
         ({"missing": 2}, "missing=2"),

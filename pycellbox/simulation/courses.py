@@ -169,7 +169,7 @@ def _measured(model: ODE, given: object) -> list[str]:
         return list(model.observe) or list(model.states)
     names = [given] if isinstance(given, str) else list(several(given))
     for name in names:
-        if name not in model.own_nodes:
+        if not isinstance(name, str) or name not in model.own_nodes:
             hint = did_you_mean(name, model.own_nodes)
             raise DataError(f"measured has {shown(name)}, no state and no observable{hint}.")
     if not names or len(set(names)) < len(names):
