@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,11 +11,10 @@ import xarray as xr
 from pycellbox.backends import Backend
 from pycellbox.backends.levels import session_of
 from pycellbox.combinations import in_words
-from pycellbox.models import Structure
 from pycellbox.models.structure import LEVEL
-from pycellbox.numerics.lowering import equations_of
+from pycellbox.numerics.entries import Entries
 from pycellbox.objective import Loss
-from pycellbox.problem import Array, Parameters, Problem
+from pycellbox.problem import Parameters, Problem
 from pycellbox.solvers import Solver
 
 _NOTHING = 1e-6
@@ -76,8 +74,8 @@ def identifiability(
     structure = problem.structure
     session = session_of(backend, problem, solver, Loss())
     residuals, jacobian = session.residuals_and_jacobian(exact)
-    entries = _Entries(structure, exact, problem)
-    J = entries.scaled(jacobian)
+    entries = Entries(structure, exact, problem, shared=False)
+    J = entries.slopes(jacobian) * entries.sizes
     count = J.shape[1]
     noise = 1.0
     if not given_noise:
@@ -101,48 +99,3 @@ def identifiability(
         {"parameter": list(entries.names)},
     )
     return Identifiability(table, noise, words)
-
-
-class _Entries:
-    """Fitted entries of parameters, as what they are scaled by."""
-
-    def __init__(self, structure: Structure, parameters: Parameters, problem: Problem) -> None:
-        self._pair = equations_of(structure).parametrization(parameters, problem)
-        self._effective = structure.layout
-        # A column that drugs share is the sum of what is here already.
-        self._kept = [p for p in self._pair.layout.parameters if p.name in parameters]
-        self._free = [np.ones(p.size, bool) if p.fixed is None else ~p.fixed.ravel()
-                      for p in self._kept]  # fmt: skip
-        names, factors, sizes, values = list[str](), [], [], []
-        for p, free in zip(self._kept, self._free, strict=True):
-            value = parameters[p.name].ravel()
-            bounded = self._effective[p.name].lower >= 0
-            rms = math.sqrt(float(np.mean(value[free] ** 2))) if free.any() else 0.0
-            size = np.abs(value) if bounded else np.maximum(np.abs(value), rms or 1.0)
-            places = np.flatnonzero(free).tolist()
-            names += [self._name(structure, p.name, p.dims, p.shape, i) for i in places]
-            factors.append(np.full(free.sum(), bounded))
-            sizes.append(size[free])
-            values.append(value[free])
-        self.names: Sequence[str] = names
-        self.by_factors: Array = np.concatenate(factors)
-        self.sizes: Array = np.concatenate(sizes)
-        self.values: Array = np.concatenate(values)
-
-    def scaled(self, jacobian: Array) -> Array:
-        """Turn derivatives by free effective entries into those by what is here."""
-        whole = np.zeros((len(jacobian), self._effective.size))
-        whole[:, self._effective.free] = jacobian
-        of_each = self._pair.pull_back_ties(self._effective.split(whole))
-        columns = [of_each[p.name].reshape(len(jacobian), -1)[:, free]
-                   for p, free in zip(self._kept, self._free, strict=True)]  # fmt: skip
-        found: Array = np.concatenate(columns, axis=1) * self.sizes
-        return found
-
-    @staticmethod
-    def _name(
-        structure: Structure, name: str, dims: tuple[str, ...], shape: tuple[int, ...], entry: int
-    ) -> str:
-        place = np.unravel_index(entry, shape) if shape else ()
-        labels = [structure.labels_of(dim)[i] for dim, i in zip(dims, place, strict=True)]
-        return f"{name}[{', '.join(labels)}]" if labels else name

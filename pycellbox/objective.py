@@ -131,6 +131,11 @@ class Penalty:
         """Parameters that are penalized by their names."""
         return tuple(sorted({*self._l1, *self._l2} - {*PENALIZED}))
 
+    @property
+    def sees_raw(self) -> bool:
+        """Whether it is of raw parameters, and not of effective ones."""
+        return self.of == "raw" and not self.named
+
     @checked(kind=choice("l1", "l2"))
     def strengths(self, kind: Literal["l1", "l2"]) -> dict[str, float]:
         """Strength of every group, before scaling.

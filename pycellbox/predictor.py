@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from pycellbox.backends import BackendName, get_backend
+from pycellbox.backends import Backend, BackendName, get_backend
 from pycellbox.common.labels import counted, listed
-from pycellbox.errors import DataWarning, ModelError, warn
+from pycellbox.errors import DataWarning, ModelError, once, warn
 from pycellbox.inputs import Inputs, fitted_levels, inputs_of
-from pycellbox.intervals import Screen, Spreads
+from pycellbox.intervals import Screen, Spreads, Trained, check
 from pycellbox.models import Structure
+from pycellbox.objective import Penalty
 from pycellbox.problem import Array, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
 from pycellbox.solvers import Solver
@@ -39,6 +40,8 @@ class Predictor:
     predictions : DataArray
         For its own conditions.
     provenance : mapping
+    penalty : Penalty
+        Of the last stage of a training.
     """
 
     recipe: Recipe
@@ -48,6 +51,8 @@ class Predictor:
     parameters: xr.Dataset
     predictions: xr.DataArray
     provenance: Mapping[str, Any]
+    penalty: Penalty
+    _by_backend: dict[str, Trained] = field(init=False, default_factory=dict)
 
     def laid(self, given: xr.DataArray | xr.Dataset) -> tuple[Structure, Inputs]:
         """Return the structure of the fit for conditions, and what is done to them.
@@ -79,7 +84,6 @@ class Predictor:
         elif horizon is None:
             times = self.data["time"].values
         inputs, sign = turned(inputs, structure, signs)
-        own = cast(BackendName, self.provenance["backend"])
         predicted = states_of(
             structure,
             parameter_arrays(
@@ -89,37 +93,71 @@ class Predictor:
             time_grid(horizon, times),
             times is None,
             solver=solver,
-            backend=get_backend(backend, own, self.recipe.model),
+            backend=self._backend(backend),
         )
         predicted = with_signs(predicted, sign)
         if "time" in predicted.dims and "time" in self.data.coords:
             predicted["time"].attrs.update(self.data["time"].attrs)
         return predicted
 
-    def spreads(self, predicted: xr.DataArray, inputs: Inputs, given: Any) -> Spreads:
-        """Return how far new measurements may be from predictions.
+    def check_interval(self, times: Any) -> None:
+        """Refuse, before any work, predictions of which no interval can be made.
 
         Raises
         ------
         ModelError
-            Nothing of the kind is known of such a fit.
         """
-        estimated = "strengths" in self._estimate
-        if not estimated or "time" in predicted.dims:
+        if not self._screened:
+            check(self.recipe, self.data)
+        elif times is not None:
             raise ModelError(
-                "intervals are for steady states of a fit whose nodes were estimated, as those of "
-                "a default fit of a drug screen are; "
-                + ("times= asks for a course." if estimated else "this one was trained.")
+                "the nodes of this fit were estimated from steady states, which say nothing of "
+                "rates: there is an interval without times=; times= asks for a course."
             )
+
+    def spreads(
+        self,
+        predicted: xr.DataArray,
+        structure: Structure,
+        inputs: Inputs,
+        given: Any,
+        times: Any,
+        backend: BackendName,
+    ) -> Spreads:
+        """Return how far new measurements may be from predictions of what was laid.
+
+        Raises
+        ------
+        ModelError
+            The noise cannot be known.
+        DivergenceError, SolverError, BackendError
+            There are no derivatives.
+        """
         sigma = None
         if isinstance(given, xr.Dataset) and "sigma" in given:
-            ordered = given["sigma"].sel(node=predicted["node"].values)
-            sigma = ordered.transpose("condition", "node").values
-        return self.screen.spreads(inputs.perturbation, predicted.values, sigma)
+            sigma = _sigma_of(given["sigma"], predicted)
+        if self._screened:
+            return self.screen.spreads(inputs.perturbation, predicted.values, sigma)
+        with_levels = inputs_of(given, structure, np.float64)  # as uncertain as other parameters
+        with_levels, _ = turned(with_levels, structure, unseen_signs(self.provenance))
+        with once():  # which solving has said
+            found = self._trained(self._backend(backend))
+        steady = "time" not in predicted.dims
+        grid = time_grid(self.horizon, None) if steady else predicted["time"].values
+        return found.spreads(structure, with_levels, grid, steady, sigma)
+
+    def _trained(self, backend: Backend) -> Trained:
+        """Of a fit that was trained, by the derivatives of a backend."""
+        if backend.name not in self._by_backend:
+            self._by_backend[backend.name] = Trained(
+                self.recipe, self.solver, self.horizon, self.penalty, self.data, self.parameters,
+                backend,
+            )  # fmt: skip
+        return self._by_backend[backend.name]
 
     def edge_deviations(self) -> Array:
         """Return standard deviations of a network's W, (target, source); NaN where unknown."""
-        if "strengths" in self._estimate:
+        if self._screened:
             drugs = self.parameters["node_kind"].values == "drug"
             slope = (self.parameters["epsilon"] / self.parameters["alpha"]).values[drugs]
             return self.screen.edge_deviations(slope)
@@ -138,9 +176,17 @@ class Predictor:
         )
 
     @property
+    def _screened(self) -> bool:
+        """Whether nodes were estimated from steady states."""
+        return "strengths" in self._estimate
+
+    @property
     def _estimate(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.provenance.get("estimate", {})
         return found
+
+    def _backend(self, name: BackendName) -> Backend:
+        return get_backend(name, str(self.provenance["backend"]), self.recipe.model)
 
     def _known(self, inputs: Inputs) -> Inputs:
         """Return inputs with the levels that were fitted."""
@@ -157,3 +203,18 @@ class Predictor:
             )
         starts = dict(zip(inputs.levels, inputs.treatment.level_starts.tolist(), strict=True))
         return inputs.at(np.array([(starts | found)[label] for label in inputs.levels]))
+
+
+def _sigma_of(sigma: xr.DataArray, predicted: xr.DataArray) -> Array | None:
+    """Return those of measurements where they are predicted; None where they are not."""
+    if sigma.ndim != predicted.ndim:
+        return None
+    asked = {dim: predicted[dim].values for dim in predicted.dims if dim != "condition"}
+    return sigma.reindex(asked).transpose(*predicted.dims).values
+
+
+def last_penalty(recipe: Recipe, history: xr.Dataset) -> Penalty:
+    """Return that of the last stage of which there was an iteration."""
+    number = int(history["stage"].values[-1]) if history.sizes["iteration"] else 0
+    stages = recipe.stages[number : number + 1]
+    return next((stage.penalty for stage in stages if stage.penalty), recipe.penalty or Penalty())

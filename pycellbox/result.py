@@ -23,17 +23,17 @@ from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
 from pycellbox.data.hidden import with_nodes
-from pycellbox.data.transforms import as_measured, center_of
+from pycellbox.data.transforms import as_measured
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.edges import check_edges, edge_table, is_network
 from pycellbox.ending import Ending
-from pycellbox.errors import ModelError, OptionError
+from pycellbox.errors import ModelError
 from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.identifiability import Identifiability, identifiability
 from pycellbox.inputs import INPUTS
-from pycellbox.intervals import INTERVAL
-from pycellbox.predictor import Predictor
+from pycellbox.intervals import INTERVAL, on_measured_scale
+from pycellbox.predictor import Predictor, last_penalty
 from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.summary import summary
@@ -244,10 +244,12 @@ class Fit:
             horizon for steady states, the measured times for time courses. A fit of `SteadyState`
             reaches them by that solver's integrator.
         interval : float, optional
-            Share of new measurements, such as 0.9, for which intervals are asked, of an estimated
-            fit of a screen: by what its conditions leave open, the noise of each node, and the
-            errors of leaving conditions out. Of drugs that the fit has not seen, and of
-            combinations where it has seen none, no calibration inside its rows can be sure.
+            Share of new measurements, such as 0.9, for which intervals are asked: by what the
+            conditions of the fit leave open, to first order about its parameters, the noise of each
+            node, and, where there are ten conditions or more, the errors of leaving them out. Of
+            drugs that the fit has not seen, and of combinations where it has seen none, no
+            calibration inside its rows can be sure. Infinite where the response hangs on what
+            nothing determines. For fits by "mse" or "huber" of at most 3000 free parameters.
         backend : str
             A backend by name, or "auto": the backend of the fit where it is ready, else, with a
             warning, the best that is.
@@ -261,40 +263,49 @@ class Fit:
             The response x, as log-ratio to the unperturbed control. With ``interval`` a Dataset:
             ``response``; ``lower`` and ``upper``, the ends of the intervals; ``sd``, the standard
             deviation of a new measurement, and ``sd_state``, that of the response itself. NaN where
-            nothing is known of a node's noise.
+            nothing is known of a node's noise. With ``scale="measured"`` the ends are those of the
+            fitted scale, taken back, and standard deviations are of a lognormal distribution.
 
         Raises
         ------
         DataError
             Nodes are missing or unknown, or a value is not finite.
+        ModelError
+            Such a fit has no intervals: nothing was computed; or no noise is left to go by.
+        SolverError, DivergenceError
+            With ``interval``: derivatives are too many, or not finite.
 
         Warns
         -----
         DataWarning
-            A dose is far from those that were fitted for its node; or a level was to be fitted that
-            the fit does not know, so that it stays where it is given.
+            A dose is far from those that were fitted for its node; a level was to be fitted that
+            the fit does not know, so that it stays where it is given; or intervals are infinite,
+            and by what.
         BackendWarning
             The backend of the fit is not ready.
         NumericsWarning
             Conditions do not settle; see `SteadyState`.
         """
         data, predictor = self._group("data"), self._predictor
-        measured = scale == "measured" and center_of(data) is not None
-        if interval is not None and measured:
-            raise OptionError("predict: an interval is on the scale of the fit: scale='fitted'.")
+        if interval is not None:
+            predictor.check_interval(times)
         given = meeting(with_nodes(perturbation, self.model.own_nodes), data)
         structure, inputs = predictor.laid(given)
         doubt_extrapolation(given["perturbation"] if isinstance(given, xr.Dataset) else given, data)
         predicted = predictor.solved(structure, inputs, times, backend)
-        if interval is not None:
-            return predictor.spreads(predicted, inputs, given).about(predicted, interval)
-        return cast(xr.DataArray, as_measured(predicted, data)) if measured else predicted
+        measured = scale == "measured"
+        if interval is None:
+            return cast(xr.DataArray, as_measured(predicted, data)) if measured else predicted
+        spreads = predictor.spreads(predicted, structure, inputs, given, times, backend)
+        found = spreads.about(predicted, interval)
+        return on_measured_scale(found, data) if measured else found
 
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(
             self.recipe, self.solver, self.horizon, self._group("data"), self._group("parameters"),
             self._group("predictions")["response"], self._provenance,
+            last_penalty(self.recipe, self._group("history")),
         )  # fmt: skip
 
     @checked(baselines=BASELINES)

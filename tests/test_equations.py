@@ -175,7 +175,7 @@ def test_a_networks_field_has_the_derivatives_it_says(envelope, form):
 )
 def test_residuals_have_a_jacobian_in_both_coordinates(solver, degree):
     from pycellbox.fitting.objective import Objective
-    from pycellbox.fitting.priors import Priors
+    from pycellbox.numerics.priors import Priors
 
     model = pcb.CellBox(degree=degree)  # drugs share a column
     rng = np.random.default_rng(6)

@@ -243,8 +243,8 @@ def test_objective_gradient_agrees_with_finite_differences(model):
     """Through softplus, mask, shared columns, held range and penalties."""
     from pycellbox.backends import get_backend
     from pycellbox.fitting.objective import Objective
-    from pycellbox.fitting.priors import Priors
     from pycellbox.numerics.parametrization import NetworkParametrization
+    from pycellbox.numerics.priors import Priors
     from tests.support.problems import random_parameters, random_problem
 
     rng = np.random.default_rng(9)

@@ -165,14 +165,6 @@ def test_a_share_is_between_0_and_1(fitted, share):
         fit.predict(data, interval=share)
 
 
-def test_what_was_trained_says_that_it_has_none_yet():
-    doses, y = screen(np.random.default_rng(2), conditions=8)
-    data = dataset(doses, y)
-    fit = pcb.fit(data, schedule=pcb.Stage(1, learning_rate=0.01), progress=False)
-    with pytest.raises(pcb.ModelError, match="this one was trained"):
-        fit.predict(data, interval=0.9)
-
-
 @pytest.mark.skipif(not SHARED_DATA.exists(), reason="the tables lie beside the checkout")
 def test_the_benchmark_counts_what_intervals_hold(tmp_path):
     told = ["--data", str(SHARED_DATA), "--out", str(tmp_path), "--tables", "LiverDREAM"]

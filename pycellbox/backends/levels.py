@@ -17,6 +17,10 @@ from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters, Problem
 from pycellbox.solvers import Gradient, Solver
 
+_STEP = 3e-3
+"""Of a level, relative to its size: of trajectories to five digits it has a derivative to two."""
+_LEAST = 1e-3
+
 
 def session_of(
     backend: Backend, problem: Problem, solver: Solver, loss: Loss, gradient: Gradient | None = None
@@ -35,7 +39,7 @@ class LevelSession(PlainSession):
 
     def __init__(self, session: Session, problem: Problem) -> None:
         assert problem.treatment is not None
-        self._session, self._treatment = session, problem.treatment
+        self._session, self._problem, self._treatment = session, problem, problem.treatment
 
     @property
     def settled(self) -> Array | None:
@@ -85,8 +89,28 @@ class LevelSession(PlainSession):
         return value, gradient | {LEVEL: of_levels}
 
     def residuals_and_jacobian(self, parameters: Parameters) -> tuple[Array, Array]:
-        """Refuse."""
-        raise NotImplementedError("there is no Jacobian with respect to fitted levels")
+        """See `pycellbox.backends.protocol.Session.residuals_and_jacobian`.
+
+        By levels, which come last, central differences: no backend carries an initial state along.
+        """
+        told, treatment = self._told(parameters), self._treatment
+        residuals, jacobian = self._session.residuals_and_jacobian(told)
+        weight = self._problem.weight.astype(np.float64)
+        by_level = np.zeros((*weight.shape, parameters[LEVEL].size))
+        begin = told[START].astype(np.float64)
+        scale = np.sqrt(np.mean(self._problem.response**2, axis=(0, 1), dtype=np.float64))
+        for node in np.flatnonzero((treatment.fitted >= 0).any(axis=0)):
+            rows = np.flatnonzero(treatment.fitted[:, node] >= 0)
+            step = _STEP * max(np.abs(begin[rows, node]).max(), scale[node], _LEAST)
+            ends = []
+            for end in (step, -step):
+                there = begin.copy()
+                there[rows, node] += end
+                ends.append(self._session.solution(told | {START: there}).states)
+            change = (ends[0] - ends[1]) / (2 * step)
+            by_level[rows, :, :, treatment.fitted[rows, node]] += change[rows]
+        by_level *= weight[..., None]
+        return residuals, np.concatenate([jacobian, by_level[weight > 0]], axis=1)
 
     def _told(self, parameters: Parameters) -> Parameters:
         others = {name: array for name, array in parameters.items() if name != LEVEL}

@@ -163,7 +163,7 @@ class Ensemble:
         if not enough.any():
             residual = (self.fit.predictions.sel(condition=data["condition"]) - observed).values
             said = "residuals of the fit"
-            return _mean(residual**2), Calibration(np.zeros(0), said, normal=True)
+            return _mean(residual**2), Calibration(np.zeros(0), said, freedom=np.inf)
         outside = each.where(unseen).isel(condition=enough)
         error = (outside.mean("member") - observed.isel(condition=enough)).values
         spread = np.where(np.isnan(error), np.nan, outside.var("member", ddof=1).values)
@@ -173,7 +173,7 @@ class Ensemble:
             sizes = np.abs(error / np.sqrt(noise + spread)).ravel()
         sizes = sizes[np.isfinite(sizes)]
         said = "conditions of the fit, by members that have not seen them"
-        return noise, Calibration(sizes, said, normal=sizes.size < _LEAST_ERRORS)
+        return noise, Calibration(sizes, said, np.inf if sizes.size < _LEAST_ERRORS else None)
 
     @checked(share=INTERVAL)
     def edges(self, share: float = 0.9) -> pd.DataFrame:

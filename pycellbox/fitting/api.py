@@ -26,7 +26,6 @@ from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.defaults import adaptive_solver, estimates, resolve
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.prediction import Estimated, estimated
-from pycellbox.fitting.priors import doubt_noise
 from pycellbox.fitting.roles import check_members, split_roles, without_role
 from pycellbox.fitting.run import carry_out
 from pycellbox.fitting.starts import Setting, from_starts
@@ -34,6 +33,7 @@ from pycellbox.growing import Grow
 from pycellbox.initialization import Initialization
 from pycellbox.many import EXECUTOR
 from pycellbox.models import CellBox, Model
+from pycellbox.numerics.priors import doubt_noise
 from pycellbox.objective import Loss, LossName, Penalty
 from pycellbox.recipe import OF_A_FIT, Dtype, Purpose, Recipe
 from pycellbox.result import Fit

@@ -41,7 +41,7 @@ def check(recipe: Recipe, structure: Structure) -> None:
         if structure.layout.spread(l1).any() or any(l1.get(name) for name in penalty.named):
             raise OptionError(f"{where}: a penalty l1 is none; use l2, or pcb.Penalty() for none.")
         if structure.levels:
-            raise OptionError(f"{where}: fitted levels have no Jacobian; use AdamW or LBFGS.")
+            raise OptionError(f"{where}: fitted levels have no exact Jacobian; use AdamW or LBFGS.")
 
 
 class Squares:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from pycellbox.backends import Session
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting.priors import Priors
 from pycellbox.fitting.steepness import Steepness
 from pycellbox.models import Layout
 from pycellbox.numerics.parametrization import Parametrization
+from pycellbox.numerics.penalties import strengths_over
+from pycellbox.numerics.priors import Priors
 from pycellbox.objective import PENALIZED, Penalty
 from pycellbox.problem import Array
 
@@ -51,22 +51,16 @@ class Objective:
     @cached_property
     def strengths(self) -> tuple[Array, Array]:
         """L1 and L2 strength of every entry on the penalty's side, scaled."""
-        scale = 1.0 if self.penalty.scale == "mean" else 1.0 / self.n_entries
-
-        def scaled(kind: Literal["l1", "l2"]) -> Array:
-            asked = {name: scale * s for name, s in self.penalty.strengths(kind).items()}
-            found = self._layout.spread(asked)
-            for name in self.penalty.named:
-                place = self._layout.places[name]
-                found[place] = np.where(self._layout.fixed[place], 0, asked.get(name, 0))
-            return found
-
-        return scaled("l1"), scaled("l2")
+        l1, l2 = (
+            strengths_over(self.penalty, self._layout, kind, self.n_entries)
+            for kind in ("l1", "l2")
+        )
+        return l1, l2
 
     @property
     def raw(self) -> bool:
         """Whether penalties are of raw parameters."""
-        return self.penalty.of == "raw" and not self.penalty.named
+        return self.penalty.sees_raw
 
     def value_and_gradient(
         self, raw: Array, rows: Array | None = None, prefix: int | None = None

@@ -19,9 +19,9 @@ from pycellbox.errors import DivergenceError
 from pycellbox.fitting import lbfgs, lm
 from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.objective import Objective
-from pycellbox.fitting.priors import Priors, weight_of
 from pycellbox.fitting.state import TrainingState
 from pycellbox.fitting.steepness import Steepness
+from pycellbox.numerics.priors import Priors, weight_of
 from pycellbox.problem import Array, Problem
 from pycellbox.schedule import LBFGS, LM, AdamW, Stage
 
