@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
 
 _HERE = str(Path(__file__).parent) + os.sep
+_Place = tuple[str, int]  # file and line
 #: Places in the code that have warned in the user's call; None outside of `once`.
-_warned: ContextVar[set[tuple[CodeType, int]] | None] = ContextVar("_warned", default=None)
+_warned: ContextVar[set[_Place] | None] = ContextVar("_warned", default=None)
+#: Where warnings go instead; None outside of `collected`.
+_collected: ContextVar[list[Said] | None] = ContextVar("_collected", default=None)
 
 
 class PycellboxError(Exception):
@@ -78,17 +81,54 @@ def once() -> Iterator[None]:
         _warned.reset(token)
 
 
+@dataclass(frozen=True)
+class Said:
+    """A warning that is kept, and can go to another process.
+
+    Attributes
+    ----------
+    message : str
+    category : type
+    place : tuple
+        In the code, which makes it a sort of its own.
+    """
+
+    message: str
+    category: type[PycellboxWarning]
+    place: _Place
+
+
+@contextmanager
+def collected() -> Iterator[list[Said]]:
+    """Keep warnings in a list instead of giving them: whoever has it gives them elsewhere."""
+    found: list[Said] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
 def warn(message: str, category: type[PycellboxWarning]) -> None:
     """Warn at the line of the user's code that called into pycellbox.
 
     Each place that calls this is a sort of warning of its own; see `once`.
     """
-    frame, level = sys._getframe(1), 2
-    warned, place = _warned.get(), (frame.f_code, frame.f_lineno)
+    frame = sys._getframe(1)
+    say_again(Said(message, category, (frame.f_code.co_filename, frame.f_lineno)))
+
+
+def say_again(said: Said) -> None:
+    """Give a warning as if it came from its own place."""
+    kept, warned = _collected.get(), _warned.get()
     if warned is not None:
-        if place in warned:
+        if said.place in warned:
             return
-        warned.add(place)
+        warned.add(said.place)
+    if kept is not None:
+        kept.append(said)
+        return
+    frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(said.message, said.category, stacklevel=level)

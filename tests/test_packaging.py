@@ -225,7 +225,8 @@ def test_the_oldest_versions_tested_are_the_oldest_allowed():
     project = toml((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     learn = [text for text in extras["quick"] if text.startswith("scikit-learn")]
-    wanted = (*project["dependencies"], *extras["plot"], *learn)
+    brought = (one for name in ("plot", "parallel", "dask") for one in extras[name])
+    wanted = (*project["dependencies"], *brought, *learn)
     allowed = dict(re.match(r"([\w-]+)>=([\d.]+)", text).groups() for text in wanted)
     tested = re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "tests/lowest.txt").read_text(), re.M)
     assert {k: version(v) for k, v in tested} == {k: version(v) for k, v in allowed.items()}

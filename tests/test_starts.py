@@ -20,6 +20,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox import many
+from pycellbox.many import tasks
 from tests.support.equations import courses, measured, sir
 from tests.support.problems import dataset
 
@@ -230,13 +231,13 @@ def test_workers_that_are_lost_before_all_tasks_are_submitted(taken):
     for one in found:
         assert one.value == (one.number if one.number < taken else None)
         assert ("worker was lost" in one.failure) == (one.number >= taken)
-    assert not many._held
+    assert not tasks._held
 
 
 def test_an_executor_that_is_shut_down_leaves_nothing_behind():
     with pytest.raises(RuntimeError, match="shut down"):
         list(many.outcomes(_die_at_one, -1, 4, Breaking(2, RuntimeError("shut down"))))
-    assert not many._held
+    assert not tasks._held
 
 
 def test_what_cannot_be_sent_is_refused():
@@ -253,8 +254,8 @@ def _die_at_one(shared, number):
 
 
 def test_a_worker_elsewhere_is_sent_what_it_lacks(tmp_path):
-    parcel = many._Parcel("nobody's", tmp_path / "not here")
-    assert many._opened(parcel, 0) is None
+    parcel = tasks._Parcel("nobody's", tmp_path / "not here")
+    assert tasks._opened(parcel, 0) is None
 
 
 def test_recipes_keep_starts():

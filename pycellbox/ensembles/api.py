@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import Executor
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pycellbox import many
-from pycellbox.backends import BACKEND, BackendName
+from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
 from pycellbox.common.labels import counted
 from pycellbox.common.options import SEED, checked, choice, flag, instance, integer, optional
 from pycellbox.ensembles.members import Setting, member
 from pycellbox.ensembles.resampling import Resample
 from pycellbox.ensembles.result import Ensemble
-from pycellbox.ensembles.store import Store
 from pycellbox.errors import NumericsWarning, PycellboxError, warn
 from pycellbox.fitting import fit
 from pycellbox.fitting.progress import Progress
@@ -32,7 +31,7 @@ from pycellbox.result import Fit
     members=integer(2, 100_000),
     resample=optional(choice("conditions", "residuals")),
     seed=SEED,
-    executor=optional(many.EXECUTOR),
+    **many.WORKERS,
     store=optional(PATH),
     backend=BACKEND,
     progress=flag(),
@@ -44,7 +43,8 @@ def ensemble(
     members: int = 50,
     resample: Resample | None = "conditions",
     seed: int = 0,
-    executor: Executor | None = None,
+    executor: many.GivenExecutor = None,
+    n_jobs: int | None = None,
     store: str | os.PathLike[str] | None = None,
     backend: BackendName = "auto",
     progress: bool = True,
@@ -65,9 +65,11 @@ def ensemble(
         by their seeds alone.
     seed : int
         Of the draws. Member k is the same whatever carries it out.
-    executor : Executor, optional
-        Of ``concurrent.futures``, or one like it (``client.get_executor()`` of Dask), which fits
+    executor : Executor or distributed.Client, optional
+        Of ``concurrent.futures``, or one like it, or the client of a cluster of Dask's, which fits
         the members. None: here, one after the other.
+    n_jobs : int, optional
+        Instead: so many processes of joblib's; -1, one on every core that this process may use.
     store : path, optional
         A folder to which each member is written once it is fitted. A call with the same data and
         options goes on where another one was stopped.
@@ -105,24 +107,20 @@ def ensemble(
     >>> members = pcb.ensemble(pcb.datasets.melanoma(), members=20)  # doctest: +SKIP
     >>> members.predict(pcb.datasets.melanoma())["sd"]  # doctest: +SKIP
     """
+    engine = many.workers(executor, n_jobs)
     whole = _fitted(data, model, backend, progress)
     known = whole._predictor.screen.known if whole.estimated else {}
-    setting = Setting(whole, resample, members, seed, backend, known)
-    kept = Store.of(store, setting) if store is not None else None
-    found = kept.read() if kept else {}
-    todo = [number for number in range(members) if number not in found]
+    name = BACKEND.read(get_backend(backend, model=whole.model).name)
+    setting = Setting(whole, resample, members, seed, name, known)
+    kept = None if store is None else many.Store.opened(store, setting.told(), _packed, _unpacked)
+    found: dict[int, xr.Dataset] = {}
     lost: dict[int, str] = {}
     with Progress(members, progress, "members") as shown:
-        for _ in found:
-            shown.step(lambda: "read")
-        for one in many.outcomes(_of_those, (setting, todo), len(todo), executor):
-            number = todo[one.number]
+        for one in many.outcomes(member, setting, members, engine, kept):
             if one.value is None:
-                lost[number] = one.failure
+                lost[one.number] = one.failure
             else:
-                found[number] = one.value
-                if kept:
-                    kept.write(number, one.value)
+                found[one.number] = one.value
             shown.step(lambda: f"{len(lost)} failed" if lost else "")
     if len(found) < 2:
         why = next(iter(lost.values()), "")
@@ -152,9 +150,13 @@ def _fitted(data: Any, model: Any, backend: BackendName, progress: bool) -> Fit:
         if model is not None:
             raise PycellboxError("a fit has its own model: leave one of the two out.")
         return data
-    return fit(data, model, backend=backend, progress=progress)
+    with many.one_thread():  # as its members
+        return fit(data, model, backend=backend, progress=progress)
 
 
-def _of_those(shared: tuple[Setting, list[int]], number: int) -> xr.Dataset:
-    setting, todo = shared
-    return member(setting, todo[number])
+def _packed(one: xr.Dataset) -> dict[str, xr.Dataset]:
+    return {"member": one}
+
+
+def _unpacked(groups: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    return groups["member"]

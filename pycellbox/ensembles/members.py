@@ -61,6 +61,14 @@ class Setting:
         """Predictions of the fit for them."""
         return self.fit.predictions.sel(condition=self.data["condition"].values)
 
+    def told(self) -> dict[str, Any]:
+        """Say what the members follow from; not how many there are to be."""
+        fit = self.fit
+        return {
+            "members of": fit.recipe.to_dict(), "resample": self.resample, "seed": self.seed,
+            "backend": self.backend, "data": many.digest(fit.data, fit.parameters),
+        }  # fmt: skip
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 

@@ -6,12 +6,12 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from pycellbox import many
 from pycellbox.backends import BACKEND, Backend, BackendName, get_backend
 from pycellbox.common.files import PATH
 from pycellbox.common.options import checked, flag, instance, number, optional, shown
@@ -31,7 +31,6 @@ from pycellbox.fitting.run import carry_out
 from pycellbox.fitting.starts import Setting, from_starts
 from pycellbox.growing import Grow
 from pycellbox.initialization import Initialization
-from pycellbox.many import EXECUTOR
 from pycellbox.models import CellBox, Model
 from pycellbox.numerics.priors import doubt_noise
 from pycellbox.objective import Loss, LossName, Penalty
@@ -51,7 +50,8 @@ log = logging.getLogger("pycellbox")
         instance(Initialization | xr.Dataset, "pcb.Initialization(...) or a Dataset of parameters")
     ),
     backend=BACKEND,
-    executor=optional(EXECUTOR),
+    **many.WORKERS,
+    store=optional(PATH),
     progress=flag(),
     checkpoint=optional(PATH),
     checkpoint_seconds=number(0),
@@ -75,7 +75,9 @@ def fit(
     backend: BackendName = "auto",
     dtype: Dtype | None = None,
     starts: int | None = None,
-    executor: Executor | None = None,
+    executor: many.GivenExecutor = None,
+    n_jobs: int | None = None,
+    store: str | os.PathLike[str] | None = None,
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
@@ -146,10 +148,15 @@ def fit(
         ``fit.starts`` has a row for each, and a fit with one of those seeds is that start again.
         Starts that blow up are rows too. It asks for training, like a schedule; it goes neither
         with a checkpoint, nor with callbacks, nor with given parameters as ``initial``. Default 1.
-    executor : Executor, optional
-        Of ``concurrent.futures``, which trains the starts, to the same bits as without one:
-        ``ProcessPoolExecutor(4)``, say, inside ``if __name__ == "__main__":`` where processes are
-        spawned. None: here, one after the other.
+    executor : Executor or distributed.Client, optional
+        Of ``concurrent.futures``, or the client of a cluster of Dask's, which trains the starts, to
+        the same bits as without one: ``ProcessPoolExecutor(4)``, say, inside
+        ``if __name__ == "__main__":`` where processes are spawned. None: here, one after the other.
+    n_jobs : int, optional
+        Instead: so many processes of joblib's; -1, one on every core that this process may use.
+    store : path, optional
+        A folder to which each start is written once it is trained. A call with the same data and
+        options goes on where another one was stopped, to the same bits.
     progress : bool
         Show a progress bar in terminals and notebooks, and a line every few seconds where errors go
         to a file or a pipe. The logger ``pycellbox`` has INFO lines at the beginning, after each
@@ -204,6 +211,7 @@ def fit(
     Nothing that is given is changed, and what is done to it afterwards does not change the fit.
     """
     began = time.perf_counter()
+    engine = many.workers(executor, n_jobs)
     told = {
         "solver": solver, "schedule": schedule, "loss": loss, "penalty": penalty,
         "horizon": horizon, "time_scale": time_scale, "purpose": purpose, "seed": seed,
@@ -212,6 +220,8 @@ def fit(
     asked = _recipe(model, {name: value for name, value in told.items() if value is not None})
     if asked.starts > 1:
         _check_starts(asked.starts, checkpoint, callbacks, initial)
+    elif store is not None:
+        raise OptionError("store= keeps the starts of a fit, and this has one: give checkpoint=.")
     data = with_nodes(validate(data), asked.model.own_nodes)
     data, roles = split_roles(without_role(data), validation, asked.seed)
     estimating = initial is None and asked.starts == 1 and estimates(asked, data)
@@ -226,7 +236,7 @@ def fit(
     data = data.assign_coords(role=("condition", roles))
     if recipe.starts > 1:
         setting = Setting(recipe, data, problem, initial, BACKEND.read(chosen.name))
-        return from_starts(setting, executor, progress, began)
+        return from_starts(setting, engine, store, progress, began)
     rng, found = np.random.default_rng(recipe.seed), None
     if estimating:
         robust = asked.loss is None

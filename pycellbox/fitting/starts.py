@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import Executor
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ import xarray as xr
 
 from pycellbox import many
 from pycellbox.backends import BackendName, get_backend
-from pycellbox.ending import Ended, interrupted
+from pycellbox.ending import Ended, Ending, interrupted
 from pycellbox.errors import DivergenceError, OptionError
 from pycellbox.fitting.beginning import start_of
 from pycellbox.fitting.clock import Clock
@@ -77,6 +78,16 @@ class Setting:
             progress=False,
         )
 
+    def told(self) -> dict[str, Any]:
+        """Say what starts follow from, but for how many there are to be."""
+        recipe = self.recipe.to_dict()
+        recipe.pop("starts")
+        given = repr(self.initial) if self.initial is not None else ""
+        return {
+            "starts of": recipe, "initial": given, "backend": self.backend,
+            "data": many.digest(self.data),
+        }  # fmt: skip
+
     def check(self) -> None:
         """Refuse starts that would all be the same fit.
 
@@ -119,6 +130,21 @@ class Trained:
     attrs: dict[str, str]
     groups: dict[str, xr.Dataset]
 
+    def packed(self) -> dict[str, xr.Dataset]:
+        """Return it as datasets, for a store."""
+        told = {"ending": self.ended.ending.value, "message": self.ended.message}
+        told |= {name: getattr(self, name) for name in (*LOSSES, "iterations")}
+        return {"trained": xr.Dataset(attrs=told), "attrs": xr.Dataset(attrs=self.attrs),
+                **self.groups}  # fmt: skip
+
+    @classmethod
+    def unpacked(cls, groups: Mapping[str, xr.Dataset]) -> Trained:
+        """Return what `packed` has made datasets of."""
+        others = dict(groups)
+        told, attrs = others.pop("trained").attrs, others.pop("attrs").attrs
+        ended = Ended(Ending(told.pop("ending")), told.pop("message"))
+        return cls(ended=ended, attrs=attrs, groups=others, **told)
+
 
 def trained(setting: Setting, number: int) -> Trained:
     """Train one start."""
@@ -136,14 +162,24 @@ class Starts:
     Parameters
     ----------
     setting : Setting
-    executor : Executor, optional
+    engine : Engine, optional
         Which carries them out.
+    store : path, optional
+        Where they are kept.
     progress : bool
         Whether to show how many have ended.
     """
 
-    def __init__(self, setting: Setting, executor: Executor | None, progress: bool) -> None:
-        self.setting, self.executor = setting, executor
+    def __init__(
+        self,
+        setting: Setting,
+        engine: many.Engine | None,
+        store: str | os.PathLike[str] | None,
+        progress: bool,
+    ) -> None:
+        self.setting, self.engine, self.store = setting, engine, None
+        if store is not None:
+            self.store = many.Store.opened(store, setting.told(), Trained.packed, Trained.unpacked)
         self.best: tuple[float, int, Trained] | None = None
         self._count = setting.recipe.starts
         self._progress = Progress(self._count, progress, "starts")
@@ -158,7 +194,7 @@ class Starts:
             None came to its end.
         """
         with self._progress:
-            for one in many.outcomes(trained, self.setting, self._count, self.executor):
+            for one in many.outcomes(trained, self.setting, self._count, self.engine, self.store):
                 self._take(one)
         if self.best is None:
             why = [str(self._rows[number]["status"]) for number in sorted(self._rows)]
@@ -218,7 +254,13 @@ class Starts:
         return xr.Dataset({"seed": ("start", seeds), **columns}, {"start": np.array(numbers)})
 
 
-def from_starts(setting: Setting, executor: Executor | None, progress: bool, began: float) -> Fit:
+def from_starts(
+    setting: Setting,
+    engine: many.Engine | None,
+    store: str | os.PathLike[str] | None,
+    progress: bool,
+    began: float,
+) -> Fit:
     """Train all starts, and conclude from the best.
 
     Raises
@@ -227,9 +269,11 @@ def from_starts(setting: Setting, executor: Executor | None, progress: bool, beg
         All would be the same.
     DivergenceError
         None came to its end.
+    ResultFileError
+        The store is that of others, or cannot be used.
     """
     setting.check()
-    starts = Starts(setting, executor, progress)
+    starts = Starts(setting, engine, store, progress)
 
     def conclude() -> Fit:
         job, training, ended = starts.chosen()

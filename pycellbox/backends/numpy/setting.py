@@ -34,16 +34,19 @@ class _Turns:
         self._running: set[int] = set()
         self._waiting = [0, 0]
         self._single = False
+        self._holds = 0  # that nothing has more than one thread
         # Threads of each BLAS library before they were limited to one.
-        self._before: list[int] | None = None
+        self._before: dict[str, int] = {}
 
     def enter(self, single: bool) -> None:
         me = threading.get_ident()
 
         def my_turn() -> bool:
             others = self._running - {me}
+            if self._holds or not others:
+                return True
             # Not for ever with one's own kind, while the other waits.
-            return not others or (self._single == single and not self._waiting[not single])
+            return self._single == single and not self._waiting[not single]
 
         with self._changed:
             self._waiting[single] += 1
@@ -51,26 +54,46 @@ class _Turns:
                 self._changed.wait_for(my_turn)
             finally:
                 self._waiting[single] -= 1
-            if not single:
+            single = single or self._holds > 0
+            if single:
+                self._limit()
+            else:
                 self.lift()
-            elif self._before is None:
-                self._before = [library.num_threads for library in _libraries()]
-                _set_threads([1] * len(self._before))
             self._single = single
             self._running.add(me)
 
     def leave(self) -> None:
         with self._changed:
             self._running.discard(threading.get_ident())
-            if not self._running:
+            if not self._running and not self._holds:
                 self.lift()
             self._changed.notify_all()
 
+    def hold(self) -> None:
+        """Let nothing have more than one thread, until `release`."""
+        if not self._holds:
+            _libraries.cache_clear()  # others may have been loaded
+        self.enter(True)
+        with self._changed:
+            self._holds += 1
+        self.leave()
+
+    def release(self) -> None:
+        with self._changed:
+            self._holds -= 1
+        self.leave()
+
+    def _limit(self) -> None:
+        for library in _libraries():
+            if library.filepath not in self._before:
+                self._before[library.filepath] = library.num_threads
+                _set_threads(library, 1)
+
     def lift(self) -> None:
         """Give BLAS its threads back."""
-        if self._before is not None:
-            _set_threads(self._before)
-            self._before = None
+        for library in _libraries() if self._before else ():
+            if library.filepath in self._before:
+                _set_threads(library, self._before.pop(library.filepath))
 
 
 _turns = _Turns()
@@ -120,14 +143,29 @@ def evaluation_of(problem: Problem, rows: Sequence[int] | Array | None = None) -
         yield
 
 
-def _set_threads(counts: list[int]) -> None:
-    for library, count in zip(_libraries(), counts, strict=True):
-        # From 3.8 on, threadpoolctl lets only the thread that came first set anything: here the
-        # turns see to that, and whoever comes next shall be free to.
-        clear = getattr(library, "clear_controlling_thread", lambda force: None)
-        clear(force=True)
-        library.set_num_threads(count)
-        clear(force=True)
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Give BLAS one thread in this process, whatever is computed.
+
+    Of evaluations that have all threads already, the end is waited for.
+    """
+    import scipy.linalg  # noqa: F401  # has a BLAS of its own, which is limited if it is loaded
+
+    turns = _turns
+    turns.hold()
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _set_threads(library: Any, count: int) -> None:
+    # From 3.8 on, threadpoolctl lets only the thread that came first set anything: here the turns
+    # see to that, and whoever comes next shall be free to.
+    clear = getattr(library, "clear_controlling_thread", lambda force: None)
+    clear(force=True)
+    library.set_num_threads(count)
+    clear(force=True)
 
 
 @cache
