@@ -444,6 +444,49 @@ def test_a_fit_alone_is_drawn_with_its_own_data(courses: xr.Dataset, course_fit:
     assert "fit" not in texts(plot.trajectories(courses, **some)).splitlines()
 
 
+def with_ends(center: xr.DataArray, half: float, name: str = "response") -> xr.Dataset:
+    ends = {name: center, "lower": center - half, "upper": center + half}
+    return xr.Dataset(ends, attrs={"interval": 0.9})
+
+
+@pytest.mark.parametrize("name", ["response", "mean"])
+def test_trajectories_draw_bands_of_predictions(courses: xr.Dataset, name: str) -> None:
+    line = courses["true_response"]
+    given = with_ends(line, 0.25, name)
+    given["upper"] = given["upper"].where(given["time"] < 4, np.inf)
+    figure = plot.trajectories(given, courses, conditions=["aMEK"], nodes=["MEK"])
+    ax = figure.axes[0]
+    (band,) = ax.collections[:1]
+    corners = band.get_paths()[0].vertices
+    one = line.sel(condition="aMEK", node="MEK").values
+    for at, low, high in zip(line["time"].values[:-1], one - 0.25, one + 0.25, strict=False):
+        drawn = corners[corners[:, 0] == at, 1]
+        np.testing.assert_allclose([drawn.min(), drawn.max()], [low, high])
+    low, high = ax.get_ylim()
+    shown = np.concatenate([one, courses["response"].sel(condition="aMEK", node="MEK")])
+    assert np.ptp(shown) < high - low < 4 * np.ptp(shown) + 1  # what is infinite is cut off
+    assert corners[:, 1].max() > high
+    assert "90 % interval" in texts(figure).splitlines()
+
+
+def test_observed_against_predicted_draws_bars(fit: pcb.Fit) -> None:
+    given, observed = with_ends(fit.predictions, 0.25), fit.data["response"]
+    ax = plot.observed_against_predicted(given, observed).axes[0]
+    bars = np.concatenate([np.array(each.get_segments()) for each in ax.collections])
+    seen = observed.values[np.isfinite(observed.values)]
+    np.testing.assert_array_equal(np.sort(bars[:, 0, 1]), np.sort(seen))
+    np.testing.assert_allclose(np.ptp(bars[:, :, 0], axis=1), 0.5)
+    assert "90 % interval" in texts(ax.figure)
+
+
+@pytest.mark.parametrize("draw", [plot.trajectories, plot.observed_against_predicted])
+def test_intervals_are_asked_of_fits(courses: xr.Dataset, draw: Callable[..., Figure]) -> None:
+    with pytest.raises(pcb.OptionError, match="goes with a fit"):
+        draw(courses["true_response"], courses, interval=0.9)
+    with pytest.raises(pcb.OptionError, match="interval=9"):
+        draw(courses["true_response"], courses, interval=9)
+
+
 def test_trajectories_choose_and_say_what_they_show(courses: xr.Dataset) -> None:
     many = xr.concat(
         [courses.assign_coords(condition=courses["condition"].str.cat(f" {i}")) for i in range(3)],

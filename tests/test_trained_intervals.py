@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.special import stdtrit
 
 import pycellbox as pcb
+from pycellbox.cli import main
 from pycellbox.intervals.laplace import Laplace
 from tests.support.equations import courses
 from tests.support.screens import dataset, screen
@@ -271,3 +273,27 @@ def test_more_parameters_than_can_be_are_refused_before_any_work(monkeypatch):
     monkeypatch.setattr("pycellbox.predictor.Predictor.solved", None)
     with pytest.raises(pcb.ModelError, match=r"free parameters.*pcb\.ensemble"):
         fit.predict(fit.data, interval=0.9)
+
+
+@pytest.mark.parametrize("ending", ["csv", "nc"])
+def test_the_command_line_writes_intervals(ending, tmp_path, capsys):
+    fit = line()
+    saved, out = fit.save(tmp_path / "fit.nc"), tmp_path / f"out.{ending}"
+    data = pcb.save_data(fit.data, tmp_path / "data.nc")
+    words = ["predict", str(saved), "--data", str(data), "--out", str(out), "--times", "1,2"]
+    assert main([*words, "--interval", "0.8"]) == 0
+    wanted = fit.predict(fit.data, times=[1.0, 2.0], interval=0.8)
+    names = ["response", "lower", "upper", "sd", "sd_state"]
+    if ending == "csv":
+        table = pd.read_csv(out)
+        assert table.columns.tolist() == ["condition", "time", "node", *names]
+        found = {name: table[name].to_numpy() for name in names}
+    else:
+        with xr.open_dataset(out, engine="h5netcdf") as stored:
+            found = {name: stored[name].values.ravel() for name in names}
+            assert stored.attrs["interval"] == 0.8
+    for name in names:
+        np.testing.assert_array_equal(found[name], wanted[name].values.ravel())
+    capsys.readouterr()
+    assert main([*words, "--interval", "90"]) != 0
+    assert "--interval=90" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from pycellbox.data.joining import treatments
 from pycellbox.edges import is_network
 from pycellbox.errors import DataError, OptionError
 from pycellbox.evaluation import FORECAST, UNSEEN, roles_in_fit
+from pycellbox.intervals import INTERVAL
 from pycellbox.result import Fit
 from pycellbox.times import of_same_kind
 
@@ -115,6 +116,7 @@ def predict(args: argparse.Namespace) -> int:
     sources = [args.fit, args.perturbation, args.data, args.nodes]
     tables.prepare_file(args.out, (".csv", ".tsv", ".nc"), sources)
     times = inputs.times_of(args.times)
+    interval = None if args.interval is None else INTERVAL("--interval", args.interval)
     if args.data is not None and args.nodes is not None:
         raise OptionError("--nodes goes with a table, --perturbation; a dataset names its nodes.")
     fitted = load(args.fit)
@@ -122,11 +124,17 @@ def predict(args: argparse.Namespace) -> int:
         data = open_data(args.data)
     else:
         data = _doses_of(args, fitted).to_dataset(name="perturbation")
-    predicted = fitted.predict(data, times=times, backend=args.backend)
-    if args.out.suffix.lower() == ".nc":
-        write_datasets(args.out, {"": treatments(data).assign(response=predicted)})
+    if interval is None:
+        response = fitted.predict(data, times=times, backend=args.backend)
+        predicted, table = response.to_dataset(name="response"), tables.wide(response)
     else:
-        tables.write_table(tables.wide(predicted), args.out)
+        predicted = fitted.predict(data, times=times, interval=interval, backend=args.backend)
+        table = tables.long(predicted)
+    if args.out.suffix.lower() == ".nc":
+        stored = treatments(data).assign(predicted.data_vars).assign_attrs(predicted.attrs)
+        write_datasets(args.out, {"": stored})
+    else:
+        tables.write_table(table, args.out)
     print(f"saved {args.out}: predicted response of {predicted.sizes['condition']} condition(s)")
     return 0
 

@@ -222,6 +222,12 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         "--times", metavar="T,T,…",
         help="times at which the response is wanted, as 0.5,1,2 (default: those of the fit)",
     )  # fmt: skip
+    parser.add_argument(
+        "--interval", type=float, metavar="SHARE",
+        help="intervals that are to hold this share of new measurements, such as 0.9: a table then "
+        "has a row for each response, with the columns response, lower, upper, sd and sd_state; a "
+        ".nc has variables of these names",
+    )  # fmt: skip
     _backend(parser, "that of the fit")
 
 

@@ -93,14 +93,28 @@ def wide(responses: xr.DataArray) -> pd.DataFrame:
     if "time" not in responses.dims:
         return _matrix(responses.transpose("condition", "node"))
     rows = responses.transpose("condition", "time", "node")
-    unit = str(rows["time"].attrs.get("units", "h"))
-    time = "time" if unit == "h" else f"time ({unit})"  # hours are what is read by default
     index = pd.MultiIndex.from_product(
-        [rows["condition"].values, rows["time"].values], names=["condition", time]
+        [rows["condition"].values, rows["time"].values], names=["condition", _time(rows)]
     )
     values = rows.values.reshape(len(index), -1)
     frame: pd.DataFrame = pd.DataFrame(values, index=index, columns=rows["node"].values)
     return frame
+
+
+def long(predicted: xr.Dataset) -> pd.DataFrame:
+    """Lay predictions with intervals out: a row for each response, a column for each figure."""
+    response = predicted["response"]
+    dims = [dim for dim in ("condition", "time", "node") if dim in response.dims]
+    names = [_time(response) if dim == "time" else dim for dim in dims]
+    index = pd.MultiIndex.from_product([response[dim].values for dim in dims], names=names)
+    values = {name: each.transpose(*dims).values.ravel() for name, each in predicted.items()}
+    return pd.DataFrame(values, index=index)
+
+
+def _time(responses: xr.DataArray) -> str:
+    """Heading of a column of times; hours are what is read by default."""
+    unit = str(responses["time"].attrs.get("units", "h"))
+    return "time" if unit == "h" else f"time ({unit})"
 
 
 def _matrix(array: xr.DataArray) -> pd.DataFrame:

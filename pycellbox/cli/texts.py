@@ -84,6 +84,7 @@ example
   new.csv:   condition,aMEK,aAKT
              both low,-0.5,-0.5
   pycellbox predict melanoma.nc --perturbation new.csv --out predictions.csv
+  pycellbox predict melanoma.nc --perturbation new.csv --interval 0.9 --out intervals.csv
   pycellbox predict courses.nc --data regimens.nc --out predictions.nc
 """
 

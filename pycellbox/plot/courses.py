@@ -9,11 +9,22 @@ import numpy as np
 import xarray as xr
 
 from pycellbox.common.labels import labels_along
-from pycellbox.common.options import checked, instance
+from pycellbox.common.options import checked, instance, optional
 from pycellbox.data import validate
 from pycellbox.data.given import as_array, as_dataset
 from pycellbox.data.units import meeting
 from pycellbox.errors import DataError
+from pycellbox.intervals import INTERVAL
+from pycellbox.plot.bands import (
+    ALPHA,
+    Predicted,
+    check_asked,
+    has_ends,
+    limits,
+    predicted_of,
+    said_of,
+    within,
+)
 from pycellbox.plot.labels import chosen, response_label, short, with_unit
 from pycellbox.plot.phases import BAR, bars_of, beginning, draw_bars, keys_of
 from pycellbox.plot.place import (
@@ -41,7 +52,7 @@ _PANEL, _LONE_PANEL, _LEAST = (2.1, 1.75), (3.2, 2.5), (0.9, 0.7)  # inches
 _COLUMNS = 4
 
 
-@checked()
+@checked(interval=optional(INTERVAL))
 def trajectories(
     fit: Fit | xr.DataArray | xr.Dataset,
     data: xr.Dataset | None = None,
@@ -49,6 +60,7 @@ def trajectories(
     truth: xr.DataArray | None = None,
     conditions: Sequence[str] | None = None,
     nodes: Sequence[str] | None = None,
+    interval: float | None = None,
     figure: FigureBase | None = None,
 ) -> Figure:
     """Draw time courses, a panel for each condition and a color for each node.
@@ -61,8 +73,9 @@ def trajectories(
     fit : Fit, DataArray (condition, time, node), or Dataset
         A fit's prediction is drawn as a line from time 0 on. The fit's solver computes it on a
         fine grid of times, so that its steps may be shorter than they were in the fit.
-        Predictions are drawn as a line at the times they have. A dataset is ``data``, drawn
-        without a line.
+        Predictions are drawn as a line at the times they have; a dataset of them with ``lower``
+        and ``upper``, as ``predict(..., interval=0.9)`` of a fit or an ensemble gives it, with a
+        band. Any other dataset is ``data``, drawn without a line.
     data : Dataset, optional
         Time courses that pass `pycellbox.validate`, by default those of the fit: dots for the
         measured responses, with bars of one ``sigma`` where there is one. Times are in the unit of
@@ -73,6 +86,9 @@ def trajectories(
     conditions, nodes : sequence of str, optional
         What to draw: by default the first 12 conditions, and those 7 nodes whose measured
         response ranges widest, drugs only if there are fewer others.
+    interval : float, optional
+        Share of new measurements, such as 0.9, that a band around the line of a fit is to hold.
+        What of a band would dwarf measurements and line is cut off.
     figure : matplotlib.figure.Figure or SubFigure, optional
         An empty one to draw into instead of a new one; it gets matplotlib's constrained layout if
         it has another.
@@ -93,10 +109,15 @@ def trajectories(
     check_figure(figure)
     needs = "a Fit, a DataArray of predicted responses, or a Dataset of measured ones"
     instance(Fit | xr.DataArray | xr.Dataset, needs)("fit", fit)
-    if isinstance(fit, xr.Dataset) and data is not None:
+    check_asked(interval, fit)
+    given = None
+    if isinstance(fit, xr.DataArray) or has_ends(fit):
+        given = predicted_of(fit)
+    elif isinstance(fit, xr.Dataset) and data is not None:
         raise DataError("fit is a Dataset, and so data is given twice; leave one of them out.")
     data = fit.data if isinstance(fit, Fit) and data is None else data
-    data = validate(as_dataset(fit if isinstance(fit, xr.Dataset) else data), part=True)
+    measured_in = fit if isinstance(fit, xr.Dataset) and given is None else data
+    data = validate(as_dataset(measured_in), part=True)
     if isinstance(fit, Fit):
         data = meeting(data, fit.data)
     response = data["response"]
@@ -112,8 +133,9 @@ def trajectories(
         panels = panels[: MAX_CONDITIONS if figure is None else min(MAX_CONDITIONS, _most(figure))]
     drawn = _nodes(nodes, response.sel(condition=panels))
     part = {"condition": panels, "node": drawn}
-    named = {Fit: ["fit"], xr.DataArray: ["prediction"]}.get(type(fit), [])
-    keys = _keys(drawn, named + ["truth"] * (truth is not None), "sigma" in data)
+    named = ["fit"] if isinstance(fit, Fit) else ["prediction"] * (given is not None)
+    band = said_of(interval) if isinstance(fit, Fit) else "" if given is None else given.said
+    keys = _keys(drawn, named + ["truth"] * (truth is not None), "sigma" in data, band)
     bars, begin = bars_of(data, panels), beginning(data, panels)
     keys += keys_of(bars)
     strip = BAR * max(map(len, bars.values()))  # inch, above the courses
@@ -132,18 +154,28 @@ def trajectories(
         until = float(data["time"].values[-1])
         times = np.union1d(np.linspace(0.0, until, _POINTS), data["time"].values)
         asked = data.sel(condition=panels)
-        lines["fit"] = fit.predict(asked, times=times).sel(node=drawn)
-    elif isinstance(fit, xr.DataArray):
-        lines["prediction"] = _part(fit, part, "fit", data)
+        found = (
+            fit.predict(asked, times=times)
+            if interval is None
+            else fit.predict(asked, times=times, interval=interval)
+        )
+        lines["fit"] = predicted_of(found).map(lambda array: array.sel(node=drawn))
+    elif given is not None:
+        lines["prediction"] = given.map(lambda array: _part(array, part, "fit", data))
     if truth is not None:
-        lines["truth"] = _part(truth, part, "truth", data)
+        lines["truth"] = Predicted(_part(truth, part, "truth", data))
     measured = data.sel(part)
+    ends = [end.values for line in lines.values() for end in line.ends]
+    shown = [measured["response"].values, *(line.response.values for line in lines.values())]
+    around = limits(shown, ends) if ends else None
     with area(figure, width * columns + 0.5 + beside, height * rows + 0.9) as figure:
         width, height = room(figure)
         letters = letters_in((width - beside - 0.5) / columns, 10)  # of size 8, capitals
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for ax, condition in zip(grid, panels, strict=False):
-            _panel(ax, measured, lines, condition, drawn, min(letters, 30))
+            _panel(ax, measured, lines, condition, drawn, min(letters, 30), around)
+        if around is not None:
+            grid[0].set_ylim(around)
         if strip:
             _make_room(grid[0], begin, strip / ((height - 0.9) / rows - 0.45))
             share = BAR / ((height - 0.9) / rows - 0.45)
@@ -227,10 +259,11 @@ def _part(array: object, part: dict[str, list[str]], owner: str, data: xr.Datase
 def _panel(
     ax: Axes,
     measured: xr.Dataset,
-    lines: dict[str, xr.DataArray],
+    lines: dict[str, Predicted],
     condition: str,
     nodes: Sequence[str],
     letters: int,
+    around: tuple[float, float] | None,
 ) -> None:
     ax.tick_params(
         labelsize=SMALL
@@ -240,8 +273,12 @@ def _panel(
     for i, node in enumerate(nodes):
         at = {"condition": condition, "node": node}
         for name, line in lines.items():
-            one = line.sel(at)
-            ax.plot(one["time"].values, one.values, color=PALETTE[i], **_LINES[name])
+            center = line.response.sel(at)
+            times = center["time"].values
+            ax.plot(times, center.values, color=PALETTE[i], **_LINES[name])
+            if line.ends and around is not None:
+                low, high = (within(end.sel(at).values, around) for end in line.ends)
+                ax.fill_between(times, low, high, color=PALETTE[i], alpha=ALPHA, lw=0, zorder=0.5)
         one = measured["response"].sel(at)
         seen = np.isfinite(one.values)
         error = measured["sigma"].sel(at).values[seen] if "sigma" in measured else None
@@ -259,8 +296,9 @@ _LINES: dict[str, dict[str, Any]] = {
 _DOTS: dict[str, Any] = {"ms": 4, "mew": 0.4, "mec": "white", "elinewidth": 0.8, "capsize": 1.5}
 
 
-def _keys(nodes: Sequence[str], lines: Sequence[str], bars: bool) -> list[Any]:
+def _keys(nodes: Sequence[str], lines: Sequence[str], bars: bool, band: str) -> list[Any]:
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     keys = [
         Line2D([], [], color=PALETTE[i], marker=MARKERS[i], ls="none", ms=5, label=short(node))
@@ -268,4 +306,5 @@ def _keys(nodes: Sequence[str], lines: Sequence[str], bars: bool) -> list[Any]:
     ]
     dots = "measured ± σ" if bars else "measured"
     keys.append(Line2D([], [], color=DARK_GREY, marker="o", ls="none", ms=4, label=dots))
-    return keys + [Line2D([], [], color=DARK_GREY, label=n, **_LINES[n]) for n in lines]
+    keys += [Line2D([], [], color=DARK_GREY, label=n, **_LINES[n]) for n in lines]
+    return [*keys, Patch(color=DARK_GREY, alpha=ALPHA, lw=0, label=band)] if band else keys

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from pycellbox.plot.bands import limits as limits_of
+from pycellbox.plot.bands import within
 from pycellbox.plot.place import type_size, write_labels
 from pycellbox.plot.style import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_BARS = 60.0  # so many stand apart
 
 
 def draw_dots(
@@ -21,6 +25,7 @@ def draw_dots(
     groups: Iterable[tuple[str, str, str, npt.NDArray[Any]]],
     labels: tuple[str, str],
     score: str,
+    ends: tuple[npt.NDArray[Any], ...] = (),
 ) -> None:
     """Draw them with a legend; the more there are, the smaller and paler.
 
@@ -34,14 +39,18 @@ def draw_dots(
         Of the axes.
     score : str
         Written into the upper left corner.
+    ends : tuple of (k,)
+        Lower and upper ends of bars in x, or none.
     """
-    low, high = min(x.min(), y.min()), max(x.max(), y.max())
-    margin = 0.06 * (high - low) or 1.0
-    limits = (float(low - margin), float(high + margin))
+    limits = limits_of([x, y], list(ends))
     ax.plot(limits, limits, color=GREY, lw=0.8, zorder=0)
     size, alpha = (4.5, 0.7) if x.size < 500 else (3.0, 0.45) if x.size < 5000 else (2.0, 0.25)
     for name, color, marker, which in groups:
         if which.any():
+            if ends:
+                low, high = (within(end[which], limits) for end in ends)
+                pale = min(alpha, _BARS / x.size + 0.08)
+                ax.hlines(y[which], low, high, color=color, lw=0.8, alpha=pale, zorder=0.5)
             ax.plot(
                 x[which], y[which], marker, ls="none", ms=size, mfc=color, mec="none", alpha=alpha,
                 label=name,

@@ -123,6 +123,7 @@ def command_lines(folder: Path) -> dict[str, Call]:
             "perturbation": tables["perturbation"],
             "out": folder / "predicted.csv",
             "times": None,
+            "interval": 0.9,
             "nodes": None,
             **numpy,
         },

@@ -698,7 +698,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
         ),
         "plot.observed_against_predicted": (
             pcb.plot.observed_against_predicted,
-            {"fit": fit, "data": data, "title": "t", "ax": None},
+            {"fit": fit, "data": data, "interval": None, "title": "t", "ax": None},
         ),
         "plot.precision_recall": (
             pcb.plot.precision_recall,
@@ -709,6 +709,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
             {
                 "fit": course_fit,
                 "data": course,
+                "interval": None,
                 "truth": None,
                 "conditions": ["c0"],
                 "nodes": ["A"],
