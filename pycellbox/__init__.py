@@ -71,6 +71,7 @@ from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine
 from pycellbox.result import Fit
 from pycellbox.schedule import LBFGS, LM, AdamW, Stage
+from pycellbox.shooting import Shooting
 from pycellbox.simulation import environment, simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
@@ -114,6 +115,7 @@ __all__ = [
     "PycellboxWarning",
     "Recipe",
     "ResultFileError",
+    "Shooting",
     "SolverError",
     "Split",
     "Stage",

@@ -23,6 +23,7 @@ from pycellbox.common.options import (
 from pycellbox.common.plain import as_integer
 from pycellbox.errors import OptionError
 from pycellbox.schedule import LM, MOST_ITERATIONS, OPTIMIZER, Optimizer, Stage, stage_from_dict
+from pycellbox.shooting import Shooting, shooting_from_dict
 
 
 def _read_windows(given: object) -> Any:
@@ -142,9 +143,15 @@ class Grow:
         return {**kept, "windows": windows, **smooth}
 
 
-def entry_from_dict(options: Mapping[str, Any]) -> Stage | Grow:
+Entry = Stage | Grow | Shooting
+"""Of a schedule."""
+
+
+def entry_from_dict(options: Mapping[str, Any]) -> Entry:
     """Rebuild an entry of a schedule from what its `to_dict` made."""
     given = NAMED("Stage", options)
+    if "shooting" in given:
+        return shooting_from_dict(given)
     if "windows" not in given:
         return stage_from_dict(given)
     own = {name: given.pop(name) for name in ("windows", "weighting") if name in given}
@@ -152,11 +159,14 @@ def entry_from_dict(options: Mapping[str, Any]) -> Stage | Grow:
     return Grow(stage.optimizer, iterations=stage.iterations, learning_rate=stage.rates(), **own)
 
 
-def _entries(given: object) -> tuple[Stage | Grow, ...]:
-    found: tuple[Stage | Grow, ...] = listed(instance(Stage | Grow, "")).read(
-        [given] if isinstance(given, Stage | Grow) else given
+def _entries(given: object) -> tuple[Entry, ...]:
+    found: tuple[Entry, ...] = listed(instance(Entry, "")).read(
+        [given] if isinstance(given, Entry) else given
     )
     return found
 
 
-SCHEDULE = Value(_entries, "a pcb.Stage(...), a pcb.Grow(...), or a non-empty list of them")
+SCHEDULE = Value(
+    _entries,
+    "a pcb.Stage(...), a pcb.Grow(...), a pcb.Shooting(...), or a non-empty list of them",
+)

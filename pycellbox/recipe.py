@@ -23,7 +23,7 @@ from pycellbox.common.options import (
     optional,
 )
 from pycellbox.common.texts import read_json
-from pycellbox.growing import SCHEDULE, Grow, entry_from_dict
+from pycellbox.growing import SCHEDULE, Entry, entry_from_dict
 from pycellbox.models import MODEL, CellBox, Model, model_from_dict, model_to_dict
 from pycellbox.objective import LOSS, PENALTY, Loss, LossName, Penalty
 from pycellbox.schedule import Stage
@@ -67,7 +67,7 @@ class Recipe:
         Huber's with a threshold of each node; else "mse".
     penalty : Penalty, optional
         On W, for every stage that has none of its own. None: as the data ask for.
-    schedule : Stage, Grow, or sequence of these, optional
+    schedule : Stage, Grow, Shooting, or sequence of these, optional
         Learning rates, iterations, batches, patience; kept as a tuple. None: as the data ask for.
     horizon : float, optional
         End of the integration for steady-state data. None: ten time scales after the last change
@@ -111,7 +111,7 @@ class Recipe:
     solver: Solver | None = None
     loss: LossName | Loss | None = None
     penalty: Penalty | None = None
-    schedule: Stage | Grow | Sequence[Stage | Grow] | None = None
+    schedule: Entry | Sequence[Entry] | None = None
     horizon: float | None = None
     time_scale: float | None = None
     purpose: Purpose = "prediction"
@@ -205,7 +205,7 @@ class Recipe:
                 given[name] = kind(**NAMED(name, given[name]))
         if isinstance(given.get("schedule"), list | tuple):
             given["schedule"] = [
-                stage if isinstance(stage, Stage | Grow) else entry_from_dict(stage)
+                stage if isinstance(stage, Entry) else entry_from_dict(stage)
                 for stage in given["schedule"]
             ]
         return cls(**given)

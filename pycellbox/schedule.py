@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,9 +17,11 @@ from pycellbox.common.options import (
     choice,
     instance,
     integer,
+    listed,
     number,
     optional,
     settle,
+    shown,
 )
 from pycellbox.errors import OptionError
 from pycellbox.objective import EDGE_GROUPS, PENALTY, SHIFT_GROUPS, Penalty
@@ -110,6 +112,7 @@ OPTIMIZER = instance(Optimizer, "pcb.AdamW(), pcb.LBFGS() or pcb.LM()")
     learning_rate=by_name(number(0), RATE_GROUPS),
     horizon=optional(number(0, above=True)),
     fade=optional(number(0, above=True)),
+    segments=optional(listed(number(0, above=True), most=10_000)),
     penalty=optional(PENALTY),
     patience=optional(integer()),
     batch_size=optional(integer()),
@@ -152,6 +155,10 @@ class Stage:
     fade : float, optional
         With a ``horizon``, of time courses: squared residuals beyond it count too, with weights
         that fall as exp(−(time − horizon)/fade), up to five times this; None: not at all.
+    segments : sequence of float, optional
+        Times at which segments begin that are fitted by multiple shooting, with `LM`, a sixth of
+        the iterations for each weight of the gaps and for the end; see `Shooting`, which makes such
+        stages. None: courses are one trajectory each.
     """
 
     iterations: int
@@ -165,6 +172,7 @@ class Stage:
     warmup: int = 0
     optimizer: Optimizer = field(default_factory=AdamW)
     fade: float | None = None
+    segments: Sequence[float] | None = None
     _rates: Frozen[float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -175,6 +183,11 @@ class Stage:
             raise OptionError(f"{name} needs all times; leave prefix out or use AdamW.")
         if self.fade is not None and self.horizon is None:
             raise OptionError("Stage: fade is beyond a horizon; give that too.")
+        if self.segments is not None:
+            if not isinstance(self.optimizer, LM):
+                raise OptionError(f"{name} takes no segments, whose gaps are residuals: use LM.")
+            if list(self.segments) != sorted(set(self.segments)):
+                raise OptionError(f"Stage: segments={shown(list(self.segments))} do not increase.")
         settle(self, "_rates", Frozen(_every_rate(self.learning_rate)))
 
     def rates(self) -> dict[str, float]:
@@ -221,10 +234,13 @@ class Stage:
         options = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.init and f.name not in ("penalty", "optimizer", "learning_rate", "fade")
+            if f.init
+            and f.name not in ("penalty", "optimizer", "learning_rate", "fade", "segments")
         }
         if self.fade is not None:
             options["fade"] = self.fade  # which older readers do not know
+        if self.segments is not None:
+            options["segments"] = list(self.segments)
         rates = self.rates()
         options["learning_rate"] = {
             # What follows is not said: files of older versions have it not.
@@ -244,6 +260,7 @@ _OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "LBFGS": LBFGS, "LM":
 _UNSET = {
     "horizon": "the fit's",
     "fade": "nothing beyond the horizon",
+    "segments": "courses are not cut",
     "penalty": "the fit's",
     "patience": "never stops early",
     "batch_size": "all conditions",

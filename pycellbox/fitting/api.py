@@ -29,14 +29,13 @@ from pycellbox.fitting.prediction import Estimated, estimated
 from pycellbox.fitting.roles import check_members, split_roles, without_role
 from pycellbox.fitting.run import carry_out
 from pycellbox.fitting.starts import Setting, from_starts
-from pycellbox.growing import Grow
+from pycellbox.growing import Entry
 from pycellbox.initialization import Initialization
 from pycellbox.models import CellBox, Model
 from pycellbox.numerics.priors import doubt_noise
 from pycellbox.objective import Loss, LossName, Penalty
 from pycellbox.recipe import OF_A_FIT, Dtype, Purpose, Recipe
 from pycellbox.result import Fit
-from pycellbox.schedule import Stage
 from pycellbox.solvers import Solver
 
 log = logging.getLogger("pycellbox")
@@ -64,7 +63,7 @@ def fit(
     *,
     validation: float | Sequence[str] | xr.Dataset | None = None,
     solver: Solver | None = None,
-    schedule: Stage | Grow | Sequence[Stage | Grow] | None = None,
+    schedule: Entry | Sequence[Entry] | None = None,
     loss: LossName | Loss | None = None,
     penalty: Penalty | None = None,
     horizon: float | None = None,
@@ -106,7 +105,7 @@ def fit(
         steady states ``Tsit5(rtol=1e-4, atol=1e-6)``, which is taken, with a warning, for drug
         screens too by the JAX backend, which has no `SteadyState`; for time courses
         ``Tsit5(rtol=1e-5, atol=1e-7)``.
-    schedule : Stage, Grow, or sequence of these, optional
+    schedule : Stage, Grow, Shooting, or sequence of these, optional
         Learning rates, iterations, batches, patience of a training, for which it asks where nodes
         would be estimated. The default follows the data; it is kept in ``fit.recipe.schedule``.
     loss : str or Loss, optional

@@ -9,7 +9,7 @@ import xarray as xr
 
 from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
-from pycellbox.fitting import lm
+from pycellbox.fitting import lm, shooting
 from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.run import check_stage_horizons
 from pycellbox.initialization import Initialization
@@ -27,6 +27,7 @@ def problem_of(recipe: Recipe, data: xr.Dataset) -> Problem:
     problem = Problem.from_dataset(data, structure, recipe.horizon, np.dtype(recipe.dtype))
     check_stage_horizons(recipe.stages, problem)
     lm.check(recipe, problem.structure)
+    shooting.check(recipe, problem.structure)
     _check_penalties(recipe, problem.structure)
     return problem
 

@@ -12,7 +12,6 @@ import xarray as xr
 from pycellbox.common.options import did_you_mean, shown
 from pycellbox.errors import OptionError
 from pycellbox.fitting.prediction import AS_ESTIMATED, COURSES, FROM_ESTIMATE, predicting
-from pycellbox.growing import Grow
 from pycellbox.models import Layout, Parameter
 from pycellbox.numerics.tableaux import IMPLICIT
 from pycellbox.objective import PENALIZED, Penalty
@@ -78,7 +77,7 @@ def resolve(recipe: Recipe, data: xr.Dataset, estimating: bool | None = None) ->
 
 def _grown(recipe: Recipe, data: xr.Dataset) -> list[Stage]:
     """Return the schedule with the windows that these data give."""
-    each = [one.over(data) if isinstance(one, Grow) else (one,) for one in recipe.stages]
+    each = [(one,) if isinstance(one, Stage) else one.over(data) for one in recipe.stages]
     return [stage for stages in each for stage in stages]
 
 

@@ -54,21 +54,21 @@ class Squares:
         "mse" or "huber".
     problem : Problem
         That of the objective's session.
-    train : ndarray of int
-        Training conditions.
+    rows : ndarray of bool, (m,)
+        Which of the measured entries count.
     raw : ndarray, (θ,)
         With what is fixed.
     """
 
     def __init__(
-        self, objective: Objective, loss: Loss, problem: Problem, train: Array, raw: Array
+        self, objective: Objective, loss: Loss, problem: Problem, rows: Array, raw: Array
     ) -> None:
         self.objective, self.loss, self.problem, self._raw = objective, loss, problem, raw
         self.free = objective.parametrization.layout.free
         self._logarithms = objective.parametrization.logarithms[self.free]
         self._at = raw[self.free].astype(np.float64)
         self._measured = problem.weight > 0
-        self._rows = np.isin(np.argwhere(self._measured)[:, 0], train)
+        self._rows = rows
         self._count = max(int(self._rows.sum()), 1)
         # SciPy minimizes half the sum of squares: this makes of it the mean that the loss is.
         self._per = self._count * (1.0 if loss.name == "mse" else 2.0)
@@ -97,17 +97,17 @@ class Squares:
                 parameters = self.objective.parametrization.constrain(point)
                 states = self.objective.session.solution(parameters).states
         with np.errstate(over="ignore", invalid="ignore"):
-            r = ((states - problem.response) * problem.weight)[self._measured][self._rows]
-            return np.concatenate([r, self._beside(point)], dtype=np.float64)
+            r = ((states - problem.response) * problem.weight)[self._measured]
+            beside = self._beside(point), self._gaps(r, point)
+            return np.concatenate([r[self._rows], *beside], dtype=np.float64)
 
     def jacobian(self, x: Array) -> tuple[Array, float, float, float]:
         """Return that of the residuals, the objective, its loss, and the norm of the gradient."""
         point, self._at = self.point(x), x.copy()
         r, J = self.objective.residuals_and_jacobian(point)
-        r, J = r[self._rows], J[self._rows]
-        value, near = self._loss(r)
-        beside = self._beside(point)
-        whole = np.concatenate([J, self._beside_slopes(point)])
+        value, near = self._loss(r[self._rows])
+        beside = np.concatenate([self._beside(point), self._gaps(r, point)])
+        whole = np.concatenate([J[self._rows], self._beside_slopes(point), self._gap_slopes(J)])
         gradient = whole.T @ np.concatenate([near, 2 * beside * self._count / self._per])
         total = value + float(beside @ beside) / self._per
         if self.objective.steepness is not None:
@@ -138,6 +138,13 @@ class Squares:
         found[1, far] = self.loss.delta / root
         return found
 
+    def _gaps(self, r: Array, point: Array) -> Array:
+        """Gaps between segments, of all residuals; see `pycellbox.fitting.shooting`."""
+        return np.zeros(0)
+
+    def _gap_slopes(self, J: Array) -> Array:
+        return np.zeros((0, J.shape[1]))
+
     def _beside(self, point: Array) -> Array:
         """Residuals of the penalty and of priors."""
         off = np.zeros(0)
@@ -167,6 +174,11 @@ class Squares:
         layout = pair.structure.layout
         slopes = pair.pull_back(point, layout.split(np.eye(layout.size)[self._some]))
         return slopes[:, self.free]
+
+
+def of_conditions(problem: Problem, train: Array) -> Array:
+    """Return which of the measured entries of a problem are those of some conditions, (m,)."""
+    return np.isin(np.argwhere(problem.weight > 0)[:, 0], train)
 
 
 def minimize(

@@ -12,6 +12,7 @@ from pycellbox.fitting.conclusion import conclusion
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.loop import Training
 from pycellbox.fitting.safely import concluded
+from pycellbox.fitting.shooting import doubt_joined
 from pycellbox.fitting.state import TrainingState
 from pycellbox.problem import Problem
 from pycellbox.result import Fit
@@ -77,6 +78,7 @@ def carry_out(
 
     def conclude() -> Fit:
         kept, history = training.kept, training.kept_history
+        doubt_joined(kept.shooting, float(problem.times[-1]))
         fitted = conclusion(
             recipe,
             structure=problem.structure,
@@ -90,6 +92,7 @@ def carry_out(
             provenance={
                 **training.ended.to_dict(),
                 "steps_retried": kept.retried,
+                **({"shooting": dict(kept.shooting)} if kept.shooting else {}),
                 **({"estimate": dict(job.estimate)} if job.estimate else {}),
                 "seconds": round(time.perf_counter() - began, 3),
             },
@@ -122,6 +125,8 @@ def check_stage_horizons(stages: tuple[Stage, ...], problem: Problem) -> None:
             )
         if stage.fade is not None and problem.steady:
             raise OptionError(f"stage {position} has a fade, which is for time courses.")
+        if stage.segments and problem.steady:
+            raise OptionError(f"stage {position} has segments, which are for time courses.")
         if stage.prefix is not None and (problem.steady or stage.prefix > problem.times.size):
             given = "steady states" if problem.steady else f"{problem.times.size} times"
             raise OptionError(

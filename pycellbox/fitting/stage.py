@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pycellbox.backends.levels import session_of
-from pycellbox.backends.protocol import Batch, Iteration, TrainingRun
+from pycellbox.backends.protocol import Batch, Iteration, Session, TrainingRun
 from pycellbox.common import interrupts
 from pycellbox.errors import DivergenceError
-from pycellbox.fitting import lbfgs, lm
+from pycellbox.fitting import lbfgs, lm, shooting
 from pycellbox.fitting.adamw import AdamWRun, Judge
 from pycellbox.fitting.objective import Objective
 from pycellbox.fitting.state import TrainingState
@@ -42,14 +42,10 @@ class StageRun:
         self._left: TrainingRun | None = None
         problem = up_to(training.problem, stage.horizon, stage.fade)
         self.horizon, self.times = end_of(training.problem, stage), problem.times.size
-        clock = training.clock
-        self.problem = clock.problem(problem)
-        session = session_of(
-            training.backend, self.problem, clock.solver(training.solver), training.loss
-        )
+        self.problem = training.clock.problem(problem)
         measured = max(int(np.count_nonzero(problem.weight[training.train])), 1)
         objective = Objective(
-            session,
+            self._session(self.problem),
             training.parametrization,
             stage.penalty or training.penalty,
             measured,
@@ -67,6 +63,10 @@ class StageRun:
             and stage.prefix is None,
             training.kept.raw,
         )
+
+    def _session(self, problem: Problem) -> Session:
+        t = self.t
+        return session_of(t.backend, problem, t.clock.solver(t.solver), t.loss)
 
     def go_on(self, state: TrainingState) -> None:
         """Take up a state of this stage; ValueError if it is none."""
@@ -149,11 +149,56 @@ class StageRun:
         with self._kept_if_interrupted(begun):
             if isinstance(options, LBFGS):
                 lbfgs.minimize(self.judge.objective, options, start, most, self.t.train, report)
-                return
-            squares = lm.Squares(
-                self.judge.objective, self.t.loss, self.problem, self.t.train, start
-            )
-            lm.minimize(squares, options, start, most, report)
+            elif self.stage.segments:
+                self._shoot(options, start, report)
+            else:
+                lm.minimize(self._squares(start), options, start, most, report)
+
+    def _squares(self, start: Array) -> lm.Squares:
+        rows = lm.of_conditions(self.problem, self.t.train)
+        return lm.Squares(self.judge.objective, self.t.loss, self.problem, rows, start)
+
+    def _shoot(self, options: LM, start: Array, report: shooting.Report) -> None:
+        """Fit segments, and then the one trajectory, where that is as good."""
+        objective, best = self.judge.objective, math.inf
+        objective.steepness = None  # which is why there are segments
+
+        def aside(raw: Array, value: float, loss: float, length: float) -> bool:
+            """Judge nothing: the objective has the gaps, with another weight every time."""
+            iteration = Iteration(value, loss, math.nan, length)
+            self._record(iteration, math.nan)
+            self.t.keep(raw, self.t.kept.retried)
+            self._tell(iteration)
+            return False
+
+        def seen(raw: Array, value: float, loss: float, length: float) -> bool:
+            nonlocal best
+            best = min(best, value)
+            return report(raw, value, loss, length)
+
+        shot = shooting.shoot(
+            objective,
+            self.problem,
+            self.t.train,
+            self._session,
+            self.stage,
+            self.t.loss,
+            start,
+            aside,
+        )
+        kept, part = self.t.kept, self.problem.rows(self.t.train)
+        alone = shooting.trajectories(objective, self.problem, shot.raw)[self.t.train]
+        said: dict[str, Any] = {"segments": shot.segments, "largest_gap": shot.gap, "joined": True}
+        follows = shot.followed(alone, part)
+        if follows == part.times[-1] or not shot.closed:
+            with contextlib.suppress(DivergenceError):
+                squares, most = self._squares(shot.raw), shooting.part_of(self.stage)
+                lm.minimize(squares, options, shot.raw, most, seen)
+        if not shot.as_good(best, part):
+            said |= {"joined": False, "follows_until": follows}
+            said |= {"objective": shot.objective, "loss": shot.loss}
+            self.t.kept = kept
+        self.t.kept = dataclasses.replace(self.t.kept, shooting=said)
 
     def _batches(self) -> Iterator[tuple[Batch, Any]]:
         """Batches without end, in an order drawn anew each epoch; the generator after each."""
@@ -177,7 +222,7 @@ class StageRun:
         self.t.watch(state, False)
         return state
 
-    @contextmanager
+    @contextlib.contextmanager
     def _kept_if_interrupted(self, state: TrainingState | None) -> Iterator[None]:
         try:
             yield

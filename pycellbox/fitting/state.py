@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -35,11 +35,14 @@ class Kept:
         So many rows of the history belong to it.
     retried : int
         Steps that were taken back.
+    shooting : mapping
+        How segments were joined, as plain values, where the last stage had any.
     """
 
     raw: Array
     iterations: int
     retried: int
+    shooting: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class TrainingState:
             "kept_retried": self.kept.retried,
         }
         attrs = {"counts": json.dumps(counts), "generator": json.dumps(self.generator)}
+        if self.kept.shooting:
+            attrs["shooting"] = json.dumps(dict(self.kept.shooting))
         return attrs, {"state": xr.Dataset(variables)}
 
     @classmethod
@@ -157,7 +162,12 @@ class TrainingState:
         return cls(
             stage=counts["stage"],
             iteration=counts["iteration"],
-            kept=Kept(raw, counts["kept_iterations"], counts["kept_retried"]),
+            kept=Kept(
+                raw,
+                counts["kept_iterations"],
+                counts["kept_retried"],
+                read_json(attrs.get("shooting", "{}")),
+            ),
             optimizer=arrays,
             warm=warm,
             order=order,

@@ -67,7 +67,7 @@ class Steepness:
             f"courses up to {self.end} depend so much on {name} that gradients are of no use: a "
             f"change by {share:.0e} of its value changes them by as much as they vary. Over so "
             "long a time the system is chaotic or unstable. Fit windows that grow, schedule="
-            "pcb.Grow(...), up to a time that can be fitted, pcb.Stage(horizon=...), or cut the "
-            "courses into shorter conditions that begin at measured states, initial_state.",
+            "pcb.Grow(...), up to a time that can be fitted, pcb.Stage(horizon=...), or "
+            "segments of the courses that are then joined, schedule=pcb.Shooting(...).",
             NumericsWarning,
         )

@@ -492,6 +492,11 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "weighting": "smooth",
             },
         ),
+        "Shooting": (
+            pcb.Shooting,
+            {"optimizer": pcb.LM(), "segments": [1.0, 2.0], "iterations": 3},
+        ),
+        "Shooting.over": (pcb.Shooting(segments=[1.5]).over, {"data": course}),
         "Grow.over": (pcb.Grow(windows=2).over, {"data": course}),
         "condition_labels": (
             condition_labels,
