@@ -18,8 +18,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 # Matrices of a hundred nodes gain nothing from threads, and parallel fits must not share them.
@@ -30,6 +28,7 @@ import pandas as pd
 import xarray as xr
 
 import pycellbox as pcb
+from pycellbox import many
 from pycellbox.datasets.shipped import FILES
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -64,7 +63,10 @@ def tasks(data: xr.Dataset, random_splits: int) -> dict[str, list[pcb.splits.Spl
     return splits.tasks(data, range(1000, 1000 + random_splits), together=False)
 
 
-def run(job: tuple[str, int, str, pcb.splits.Split, str, int, str]) -> list[dict[str, object]]:
+Job = tuple[str, int, str, pcb.splits.Split, str, int, str]
+
+
+def run(job: Job) -> list[dict[str, object]]:
     """Fit and score one split; one row per model."""
     folder, nodes, task, split, backend, seed, dtype = job
     data = read(Path(folder), nodes)
@@ -88,6 +90,10 @@ def run(job: tuple[str, int, str, pcb.splits.Split, str, int, str]) -> list[dict
         }
         for name, scores in table.iterrows()
     ]
+
+
+def _run_one(jobs: list[Job], number: int) -> list[dict[str, object]]:
+    return run(jobs[number])
 
 
 def summary(scores: pd.DataFrame, columns: tuple[str, str] = ALL) -> pd.DataFrame:
@@ -147,8 +153,12 @@ def main() -> None:
         for split in drawn
     ]
     began = time.perf_counter()
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        scores = pd.DataFrame([row for rows in pool.map(run, jobs) for row in rows])
+    found: dict[int, list[dict[str, object]]] = {}
+    for one in many.outcomes(_run_one, jobs, len(jobs), many.workers(None, args.jobs)):
+        if one.value is None:
+            sys.exit(f"{jobs[one.number][2:4]}: {one.failure}")
+        found[one.number] = one.value
+    scores = pd.DataFrame([row for number in sorted(found) for row in found[number]])
     wall = time.perf_counter() - began
     if args.csv:
         scores.to_csv(args.csv, index=False)

@@ -21,11 +21,8 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +35,7 @@ import numpy as np
 import xarray as xr
 
 import pycellbox as pcb
-from pycellbox import metrics
+from pycellbox import many, metrics
 from pycellbox.splits import Split
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -135,20 +132,23 @@ def jobs(
                     yield Job(table, task, split, todo, backend)
 
 
+def _run_one(todo: Sequence[Job], number: int) -> list[Row]:
+    return run(todo[number])
+
+
 def carry_out(todo: Sequence[Job], path: Path, workers: int) -> None:
     """Run jobs, and append the rows of each as soon as it has ended."""
-    with ExitStack() as stack:
-        every: Iterable[list[Row]] = map(run, todo)
-        if workers > 1:
-            context = get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
-            every = pool.map(run, todo)
-        file = stack.enter_context(path.open("a", encoding="utf-8"))
-        for job, rows in zip(todo, every, strict=True):
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+    engine = many.workers(None, workers)
+    with path.open("a", encoding="utf-8") as file:
+        for one in many.outcomes(_run_one, todo, len(todo), engine):
+            job = todo[one.number]
+            if one.value is None:  # it is run by another call
+                print(job.table.label, job.task, job.split.name, one.failure, sep=" · ", flush=True)
+                continue
+            file.writelines(json.dumps(row) + "\n" for row in one.value)
             file.flush()
             errors = [
-                f"{row['mse']:.3g}" for row in rows if row["method"] in MODELS and "mse" in row
+                f"{row['mse']:.3g}" for row in one.value if row["method"] in MODELS and "mse" in row
             ]
             print(job.table.label, job.task, job.split.name, *errors, sep=" · ", flush=True)
 

@@ -110,6 +110,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
         "--iterations", type=int, help="of AdamW (default 1000, beyond 15 nodes 3000)"
     )
     parser.add_argument("--starts", type=int, default=3, help="at most (default 3)")
+    parser.add_argument("--jobs", type=int, default=1, help="starts at a time (default 1)")
     parser.add_argument(
         "--conditions", nargs=3, type=int, metavar=("TRAIN", "VALIDATION", "TEST"), help="how many"
     )
@@ -128,6 +129,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
             iterations=args.iterations,
             starts=args.starts,
             backend=args.backend,
+            n_jobs=args.jobs,
         )
 
     try:

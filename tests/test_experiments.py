@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
+import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.ji import JI_MODEL, recover_beeline, score
@@ -45,6 +47,17 @@ def test_a_small_network_is_recovered(recovery: pcb.experiments.Recovery) -> Non
 def test_recovery_prints_its_table(recovery: pcb.experiments.Recovery) -> None:
     assert repr(recovery).startswith("<Recovery of CY: 10 conditions>")
     assert "refined" in repr(recovery)
+
+
+@pytest.mark.slow
+def test_starts_side_by_side_are_those_one_after_the_other(
+    recovery: pcb.experiments.Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"seed": 21, "iterations": 100, "starts": 2, "backend": "numpy"}
+    with ThreadPoolExecutor(2) as pool:
+        together = recover_beeline("CY", executor=pool, **options)
+    assert together.starts == recovery.starts == 1  # the second does not count
+    xr.testing.assert_identical(together.refined.parameters, recovery.refined.parameters)
 
 
 @pytest.mark.slow

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -236,6 +238,10 @@ def test_refits_have_the_horizons_of_the_fit():
     xr.testing.assert_identical(anew.history["horizon"], fit.history["horizon"])
     given = pcb.prune(fit, folds=2, edges=[8], schedule=quick(1), choose="lowest")
     assert given.path[1].horizon == 1.5
+    with ThreadPoolExecutor(2) as pool:
+        options = {"edges": [8], "schedule": quick(1), "choose": "lowest", "executor": pool}
+        again = pcb.prune(fit, folds=2, **options)
+    pd.testing.assert_frame_equal(again.table, given.table)
 
 
 @pytest.mark.slow
@@ -246,6 +252,17 @@ def test_the_choice_never_looks_at_the_truth(steady, pruned, monkeypatch):
     tree["data"] = xr.DataTree(steady[0].data.drop_vars(hidden))
     blind = pcb.prune(pcb.Fit(tree), edges=[16, 12, 11, 10, 9, 8, 6])
     xr.testing.assert_identical(blind.fit.parameters, pruned.fit.parameters)
+
+
+def test_folds_that_cannot_be_fitted_are_named(monkeypatch):
+    fit = fitted(dataset(np.random.default_rng(2), conditions=16), schedule=quick(2))
+
+    def fails(self, train):
+        raise DivergenceError("it blew up")
+
+    monkeypatch.setattr(refits.Refits, "anew", fails)
+    with pytest.raises(DivergenceError, match=r"fold 0 of 2.*it blew up"):
+        pcb.prune(fit, folds=2, edges=[8], schedule=quick(1), choose="lowest")
 
 
 def test_validation_conditions_may_come_later(steady):

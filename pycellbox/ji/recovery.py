@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pycellbox import views
+from pycellbox import many, views
 from pycellbox.backends import BACKEND, BackendName
 from pycellbox.common.options import SEED, checked, integer, optional
 from pycellbox.data.given import as_dataset, real_numbers
-from pycellbox.errors import once
+from pycellbox.errors import DivergenceError, once
 from pycellbox.fitting import fit
 from pycellbox.ji.experiment import JI_MODEL, OPTIONS, ji_experiment
 from pycellbox.metrics import html_table, rate_recovery, recovery
@@ -203,7 +203,7 @@ def ji_fit(
     return fit(train, recipe, validation=validation, backend=backend, progress=False)
 
 
-@checked(**OPTIONS, alpha=RATE, iterations=optional(integer()), starts=integer())
+@checked(**OPTIONS, **many.WORKERS, alpha=RATE, iterations=optional(integer()), starts=integer())
 def recover_beeline(
     name: str,
     *,
@@ -214,6 +214,8 @@ def recover_beeline(
     iterations: int | None = None,
     starts: int = 3,
     backend: BackendName = "auto",
+    executor: many.GivenExecutor = None,
+    n_jobs: int | None = None,
 ) -> Recovery:
     """Simulate the experiment of Ji et al. on a BEELINE network, fit it, and keep the truth by.
 
@@ -239,6 +241,12 @@ def recover_beeline(
         At most so many.
     backend : {"auto", "julia", "numpy", "jax"}
         As for `pycellbox.fit`.
+    executor : Executor or distributed.Client, optional
+        Of ``concurrent.futures``, or the client of a cluster of Dask's, which tries the starts side
+        by side. It gives the same as one after the other, for those behind the first that is good
+        do not count. None: here.
+    n_jobs : int, optional
+        Instead: so many processes of joblib's; -1, one on every core that this process may use.
 
     Returns
     -------
@@ -249,36 +257,66 @@ def recover_beeline(
     ------
     OptionError
         An option is out of range.
+    DivergenceError
+        A start could not be fitted.
 
     Examples
     --------
     >>> recover_beeline("HSC")  # doctest: +SKIP
     """
+    engine = many.workers(executor, n_jobs)
     train, validation, test = ji_experiment(
         name, noise=noise, seed=seed, n_conditions=n_conditions, alpha=alpha, backend=backend
     )
     if iterations is None:
         iterations = _ITERATIONS_LARGE if train.sizes["node"] > _LARGE else _ITERATIONS
-    best: tuple[float, Fit, Fit] | None = None
-    descent = refinement = 0.0
+    shared = _Starts(train, validation, iterations, seed, backend)
+    waiting: dict[int, _Tried] = {}
+    tried: list[_Tried] = []
     with once():  # the starts are fits of their own
-        for start in range(starts):
-            began = time.perf_counter()
-            # Far from every other seed, so that seeds do not share their starts.
-            first = seed + 1000003 * start
-            rough = ji_fit(train, validation, iterations=iterations, seed=first, backend=backend)
-            middle = time.perf_counter()
-            refined = refine(rough, solver=RK4(0.25))
-            off = refined.predict(validation) - validation["response"]
-            error = float(np.sqrt(np.nanmean(off.values**2)))
-            descent += middle - began
-            refinement += time.perf_counter() - middle
-            if best is None or error < best[0]:
-                best = (error, rough, refined)
-            told = refined.provenance["refinement"]
-            if told["followed"] >= _FOLLOWED and error <= _GOOD * told["noise"]:
+        for one in many.outcomes(_Starts.tried, shared, starts, engine):
+            if one.value is None:
+                raise DivergenceError(f"start {one.number} of {name}: {one.failure}")
+            waiting[one.number] = one.value
+            while len(tried) in waiting and not (tried and tried[-1].good):  # in their order
+                tried.append(waiting.pop(len(tried)))
+            if tried and tried[-1].good:
                 break
-    assert best is not None
-    return Recovery(
-        name, train, validation, test, best[1], best[2], start + 1, (descent, refinement)
-    )
+    best = min(tried, key=lambda one: one.error)
+    seconds = sum(one.seconds[0] for one in tried), sum(one.seconds[1] for one in tried)
+    return Recovery(name, train, validation, test, best.rough, best.refined, len(tried), seconds)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A start: how far it is off on the validation conditions, and whether that is near enough."""
+
+    error: float
+    good: bool
+    rough: Fit
+    refined: Fit
+    seconds: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Starts:
+    train: xr.Dataset
+    validation: xr.Dataset
+    iterations: int
+    seed: int
+    backend: BackendName
+
+    def tried(self, number: int) -> _Tried:
+        began = time.perf_counter()
+        # Far from every other seed, so that seeds do not share their starts.
+        seed, validation = self.seed + 1000003 * number, self.validation
+        rough = ji_fit(
+            self.train, validation, iterations=self.iterations, seed=seed, backend=self.backend
+        )
+        middle = time.perf_counter()
+        refined = refine(rough, solver=RK4(0.25))
+        off = refined.predict(validation) - validation["response"]
+        error = float(np.sqrt(np.nanmean(off.values**2)))
+        told = refined.provenance["refinement"]
+        good = told["followed"] >= _FOLLOWED and error <= _GOOD * told["noise"]
+        return _Tried(error, good, rough, refined, (middle - began, time.perf_counter() - middle))

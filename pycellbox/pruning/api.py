@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pycellbox import views
+from pycellbox import many, views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.options import checked, choice, flag, instance, integer, optional
 from pycellbox.errors import once
@@ -104,6 +104,7 @@ class Pruned:
     schedule=optional(SCHEDULE),
     penalty=optional(PENALTY),
     backend=optional(BACKEND),
+    **many.WORKERS,
     progress=flag(),
 )
 def prune(
@@ -117,6 +118,8 @@ def prune(
     schedule: Stage | Sequence[Stage] | None = None,
     penalty: Penalty | None = None,
     backend: BackendName | None = None,
+    executor: many.GivenExecutor = None,
+    n_jobs: int | None = None,
     progress: bool = False,
 ) -> Pruned:
     """Remove small weights step by step, refit what is left, let unseen conditions choose.
@@ -153,8 +156,13 @@ def prune(
     backend : {"auto", "julia", "numpy", "jax"}, optional
         Default, and what "auto" means, the fit's where it is ready, else, with a warning, the best
         that is.
+    executor : Executor or distributed.Client, optional
+        Of ``concurrent.futures``, or the client of a cluster of Dask's, which carries out the
+        folds, to the same bits. None: here, one after the other.
+    n_jobs : int, optional
+        Instead: so many processes of joblib's; -1, one on every core that this process may use.
     progress : bool
-        Show a progress bar over the steps.
+        Show a progress bar over the steps and folds.
 
     Returns
     -------
@@ -167,6 +175,8 @@ def prune(
         There is nothing to judge by, or the judging conditions do not fit.
     ModelError
         An option is out of range, or two contradict each other.
+    DivergenceError
+        A fold could not be fitted.
 
     Notes
     -----
@@ -183,6 +193,7 @@ def prune(
     >>> pruned.fit.parameters["W"]  # doctest: +SKIP
     """
     check_network(fit.model, "pruned")
+    engine = many.workers(executor, n_jobs)
     steps = steps_to_take(fit, edges, thresholds)
     with once():  # the refits are fits of their own
         train, judges = parts(fit, validation, folds, choose)
@@ -191,7 +202,7 @@ def prune(
             of_refits(fit, schedule, penalty),
             get_backend("auto" if backend is None else backend, own=fit.backend).name,  # type: ignore[arg-type]
         )
-        total = len(steps) * (1 + (folds or 0))
+        total = len(steps) + (folds or 0)
         with Progress(total, progress, "prune") as bar:
             path, used = refits.path(fit, steps, train, judges, bar)
             if judges is not None:
@@ -199,7 +210,7 @@ def prune(
             else:
                 assert folds is not None
                 counts = [count(result) for result in path[1:]]
-                losses, weight = refits.cross_validate(counts, train, folds, bar)
+                losses, weight = refits.cross_validate(counts, train, folds, engine, bar)
         table = _table(path, used, losses, weight, train, refits, choose)
     chosen = int(table["chosen"].to_numpy().argmax())
     note = {

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pycellbox import many
 from pycellbox.backends import BackendName
 from pycellbox.ending import Ending
 from pycellbox.errors import DivergenceError
@@ -24,7 +25,7 @@ from pycellbox.problem import Problem, structure_of
 from pycellbox.pruning.options import count
 from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
-from pycellbox.splits import k_fold
+from pycellbox.splits import Split, k_fold
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -75,7 +76,7 @@ class Refits:
         steps: Sequence[int | float],
         train: xr.Dataset,
         judges: xr.Dataset | None,
-        bar: Progress,
+        bar: Progress | None = None,
     ) -> tuple[list[Fit], list[float]]:
         """Networks with ever fewer edges, the given one first, and the threshold of each step.
 
@@ -97,11 +98,17 @@ class Refits:
                 raise KeyboardInterrupt
             path.append(result)
             used.append(threshold)
-            bar.advance(number, float(result.history["loss"][-1]), np.nan)
+            if bar is not None:
+                bar.advance(number, float(result.history["loss"][-1]), np.nan)
         return path, used
 
     def cross_validate(
-        self, counts: list[int], data: xr.Dataset, folds: int, bar: Progress
+        self,
+        counts: list[int],
+        data: xr.Dataset,
+        folds: int,
+        engine: many.Engine | None,
+        bar: Progress,
     ) -> tuple[Floats, Floats]:
         """Loss of every condition at every number of edges, by networks that have not seen it.
 
@@ -109,16 +116,35 @@ class Refits:
         may be all that tell one.
         """
         data = levels_given(data, self.origin.parameters)
-        losses, weights = [], []
-        for split in k_fold(data, folds, seed=self.origin.recipe.seed):
-            train, _, left_out = split.apply(data)
-            path, _ = self.path(self.anew(train), counts, train, None, bar)
-            loss, weight = losses_of(path, left_out, self)
-            # A path that diverged early has nothing better than an infinite loss to show.
-            missing = ((0, len(counts) + 1 - len(path)), (0, 0))
-            losses.append(np.pad(loss, missing, constant_values=np.inf))
-            weights.append(weight)
+        splits = tuple(k_fold(data, folds, seed=self.origin.recipe.seed))
+        found: dict[int, tuple[Floats, Floats]] = {}
+        shared = Folds(self, tuple(counts), data, splits)
+        for one in many.outcomes(Folds.judged, shared, len(splits), engine):
+            if one.value is None:
+                raise DivergenceError(f"fold {one.number} of {len(splits)}: {one.failure}")
+            found[one.number] = one.value
+            bar.step(lambda: f"fold {len(found)} of {len(splits)}")
+        losses, weights = zip(*(found[k] for k in range(len(splits))), strict=True)
         return np.concatenate(losses, axis=1), np.concatenate(weights)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """What all folds of a cross-validation have in common."""
+
+    refits: Refits
+    counts: tuple[int, ...]
+    data: xr.Dataset
+    splits: tuple[Split, ...]
+
+    def judged(self, number: int) -> tuple[Floats, Floats]:
+        """Fit without a fold and prune: losses of its conditions, and their measured entries."""
+        train, _, left_out = self.splits[number].apply(self.data)
+        path, _ = self.refits.path(self.refits.anew(train), self.counts, train, None)
+        loss, weight = losses_of(path, left_out, self.refits)
+        # A path that diverged early has nothing better than an infinite loss to show.
+        missing = ((0, len(self.counts) + 1 - len(path)), (0, 0))
+        return np.pad(loss, missing, constant_values=np.inf), weight
 
 
 def losses_of(path: Sequence[Fit], data: xr.Dataset, refits: Refits) -> tuple[Floats, Floats]:

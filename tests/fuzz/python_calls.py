@@ -278,7 +278,15 @@ def python_calls(folder: Path) -> dict[str, Call]:
         ),
         "fit from starts": (
             pcb.fit,
-            {"data": data, "schedule": _STAGE, "starts": 2, "executor": None, **options},
+            {
+                "data": data,
+                "schedule": _STAGE,
+                "starts": 2,
+                "executor": None,
+                "n_jobs": None,
+                "store": None,
+                **options,
+            },
         ),
         "fit a course": (
             pcb.fit,
@@ -467,6 +475,7 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "resample": None,
                 "seed": 0,
                 "executor": None,
+                "n_jobs": None,
                 "store": None,
                 "progress": False,
                 **numpy,
