@@ -66,6 +66,7 @@ from pycellbox.models.declared import Parameter
 from pycellbox.models.draws import lognormal, loguniform, normal, uniform
 from pycellbox.networks import Network
 from pycellbox.objective import Loss, Penalty
+from pycellbox.profiles import Profile
 from pycellbox.pruning import Pruned, prune
 from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine
@@ -110,6 +111,7 @@ __all__ = [
     "OptionError",
     "Parameter",
     "Penalty",
+    "Profile",
     "Pruned",
     "PycellboxError",
     "PycellboxWarning",

@@ -9,16 +9,24 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Literal, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pycellbox import views
+from pycellbox import many, views
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.files import PATH
-from pycellbox.common.options import checked, choice, instance, optional, shown
+from pycellbox.common.options import (
+    ONE_OR_MORE,
+    checked,
+    choice,
+    instance,
+    number,
+    optional,
+    shown,
+)
 from pycellbox.common.texts import read_json
 from pycellbox.data import validate
 from pycellbox.data.container import write_datasets
@@ -38,6 +46,9 @@ from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.summary import summary
 from pycellbox.times import of_same_kind
+
+if TYPE_CHECKING:
+    from pycellbox.profiles import Profile
 
 Scale: TypeAlias = Literal["fitted", "measured"]
 
@@ -429,6 +440,76 @@ class Fit:
         arrays = parameter_arrays(structure, self._group("parameters"), recipe.dtype)
         chosen = get_backend(backend, self.backend, self.model)
         return identifiability(problem.rows(rows), arrays, self.solver, chosen, "sigma" in data)
+
+    @checked(
+        names=optional(ONE_OR_MORE),
+        level=number(0, 1, above=True),
+        **many.WORKERS,
+        backend=BACKEND,
+    )
+    def profile(
+        self,
+        names: str | Sequence[str] | None = None,
+        *,
+        level: float = 0.95,
+        executor: many.GivenExecutor = None,
+        n_jobs: int | None = None,
+        backend: BackendName = "auto",
+    ) -> Profile:
+        """Follow how well the data are fitted as a parameter moves, all others fitted again.
+
+        Parameters
+        ----------
+        names : str or sequence of str, optional
+            Parameters, such as "beta", all fitted entries of one, or a single entry by its labels,
+            "A[Hare, Lynx]", "W[B, A]" (target first). Default: all that are fitted.
+        level : float
+            Of the intervals.
+        executor : Executor, optional
+            Of ``concurrent.futures``, or one like it, which carries out a parameter each. None:
+            here, one after the other.
+        n_jobs : int, optional
+            Instead: so many processes of joblib's; -1, one on every core that may be used.
+        backend : str
+            As for `predict`; it needs derivatives of residuals.
+
+        Returns
+        -------
+        Profile
+            Curves, intervals, and in words what the data do not bound.
+
+        Raises
+        ------
+        OptionError, ModelError, DataError
+            No such parameter is fitted; the fit has no likelihood that is a sum of squares, or more
+            than 500 parameters; its noise can neither be taken from a sigma nor from residuals.
+        DivergenceError
+            The fit cannot be brought to an optimum.
+
+        Warns
+        -----
+        NumericsWarning
+            The fit was not at its optimum, or a better one was found on the way.
+
+        Notes
+        -----
+        Raue et al. (Bioinformatics 25:1923, 2009); Kreutz et al. (FEBS J. 280:2564, 2013). At each
+        value `pycellbox.LM` fits the other parameters, bounds, priors and penalties included, from
+        where the last two points lead; steps are such that the root of the rise grows by a fifth
+        of that of the threshold. The interval is where the rise stays below the quantile of χ² with
+        one degree of freedom. Without a sigma the noise of each node is estimated from its
+        residuals at the optimum by degrees of freedom (where a node has fewer than five, one noise
+        for all), and the quantile is that of F, with which intervals of linear models are exact
+        (Bates and Watts, Nonlinear Regression Analysis, 1988). Of nodes with different noise the
+        optimum is that of their likelihood, not quite where the fit is, which weighs all alike.
+
+        Examples
+        --------
+        >>> fit.profile(["beta", "rho"])  # doctest: +SKIP
+        """
+        from pycellbox.profiles import profile
+
+        return profile(self, names, level, many.workers(executor, n_jobs), backend)
 
     @checked(path=PATH)
     def save(self, path: str | Path) -> Path:

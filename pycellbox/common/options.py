@@ -193,6 +193,12 @@ def listed(value: Value, least: int = 1, most: int = MOST_ENTRIES) -> Value:
     return Value(read, f"a list in which each is {value.needs}")
 
 
+def _read_texts(given: object) -> tuple[str, ...]:
+    if isinstance(given, str):
+        return (text().read(given),)
+    return tuple(listed(text()).read(given))
+
+
 def by_name(value: Value, names: Sequence[str]) -> Value:
     """Take one value for all names, or a mapping with values for some of them, as `Frozen`."""
 
@@ -222,6 +228,7 @@ def _read_named(given: object) -> dict[str, Any]:
 
 
 SEED = integer(0)
+ONE_OR_MORE = Value(_read_texts, "a name, or a list of names")
 HORIZON = number(0, above=True)
 NAMED = Value(_read_named, "a mapping with options by name")
 DTYPE = Value(_read_dtype, "'float64' or 'float32'")

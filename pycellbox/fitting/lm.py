@@ -58,29 +58,53 @@ class Squares:
         Which of the measured entries count.
     raw : ndarray, (θ,)
         With what is fixed.
+    span : ndarray, (free, x), optional
+        Directions from ``raw`` along which its free entries may go; by default they are x.
+
+    Attributes
+    ----------
+    per : float
+        What makes of the objective the sum of squares; of Huber's loss, of twice its values.
     """
 
     def __init__(
-        self, objective: Objective, loss: Loss, problem: Problem, rows: Array, raw: Array
+        self,
+        objective: Objective,
+        loss: Loss,
+        problem: Problem,
+        rows: Array,
+        raw: Array,
+        span: Array | None = None,
     ) -> None:
         self.objective, self.loss, self.problem, self._raw = objective, loss, problem, raw
         self.free = objective.parametrization.layout.free
+        self._span = span
         self._logarithms = objective.parametrization.logarithms[self.free]
         self._at = raw[self.free].astype(np.float64)
         self._measured = problem.weight > 0
         self._rows = rows
         self._count = max(int(self._rows.sum()), 1)
         # SciPy minimizes half the sum of squares: this makes of it the mean that the loss is.
-        self._per = self._count * (1.0 if loss.name == "mse" else 2.0)
+        self.per = self._count * (1.0 if loss.name == "mse" else 2.0)
         strengths = objective.strengths[1].astype(np.float64)
         self._some = np.flatnonzero(strengths)
-        self._roots = np.sqrt(strengths[self._some] * self._per)
-        self._of_priors = np.sqrt(objective.of_priors * self._per)
+        self._roots = np.sqrt(strengths[self._some] * self.per)
+        self._of_priors = np.sqrt(objective.of_priors * self.per)
+
+    @property
+    def start(self) -> Array:
+        """Where x begins: at ``raw``."""
+        if self._span is not None:
+            return np.zeros(self._span.shape[1])
+        return self._raw[self.free].astype(np.float64)
 
     def point(self, x: Array) -> Array:
-        """θ of its free entries."""
+        """θ of x."""
         point = self._raw.copy()
-        point[self.free] = x
+        if self._span is None:
+            point[self.free] = x
+        else:
+            point[self.free] += self._span @ x
         return point
 
     def residuals(self, x: Array) -> Array:
@@ -91,7 +115,7 @@ class Squares:
         """
         point, problem = self.point(x), self.problem
         states = np.full(problem.response.shape, np.nan)
-        step = np.abs(x - self._at)[self._logarithms]
+        step = np.abs(point[self.free] - self._at)[self._logarithms]
         if not (step > _LONGEST).any():
             with contextlib.suppress(DivergenceError, SolverError):
                 parameters = self.objective.parametrization.constrain(point)
@@ -103,13 +127,16 @@ class Squares:
 
     def jacobian(self, x: Array) -> tuple[Array, float, float, float]:
         """Return that of the residuals, the objective, its loss, and the norm of the gradient."""
-        point, self._at = self.point(x), x.copy()
+        point = self.point(x)
+        self._at = point[self.free]
         r, J = self.objective.residuals_and_jacobian(point)
         value, near = self._loss(r[self._rows])
         beside = np.concatenate([self._beside(point), self._gaps(r, point)])
         whole = np.concatenate([J[self._rows], self._beside_slopes(point), self._gap_slopes(J)])
-        gradient = whole.T @ np.concatenate([near, 2 * beside * self._count / self._per])
-        total = value + float(beside @ beside) / self._per
+        gradient = whole.T @ np.concatenate([near, 2 * beside * self._count / self.per])
+        if self._span is not None:
+            whole = whole @ self._span
+        total = value + float(beside @ beside) / self.per
         if self.objective.steepness is not None:
             exact = np.zeros(point.size)
             exact[self.free] = gradient / self._count
@@ -187,8 +214,8 @@ def minimize(
     raw: Array,
     iterations: int,
     report: Callable[[Array, float, float, float], bool],
-) -> None:
-    """Minimize from ``raw``.
+) -> bool:
+    """Minimize from ``raw``, and return whether it ended by the tolerance.
 
     ``report`` sees every accepted iterate (raw parameters, objective, loss, norm of the gradient)
     and returns True to stop.
@@ -210,16 +237,15 @@ def minimize(
         done += 1
         return J
 
-    start = raw[squares.free].astype(np.float64)
     problem, pair = squares.problem, squares.objective.parametrization
     found = squares.objective.session.solution(pair.constrain(raw))
     found.check(problem.conditions, problem.times)
     robust = {} if squares.loss.name == "mse" else {"loss": squares.robust}
     # A trial step may lead anywhere; SciPy takes what is not finite for a step too long.
     with contextlib.suppress(_EnoughError), np.errstate(over="ignore", invalid="ignore"):
-        least_squares(
+        ended = least_squares(
             squares.residuals,
-            start,
+            squares.start,
             jacobian,
             x_scale="jac",
             ftol=options.tolerance,
@@ -228,3 +254,5 @@ def minimize(
             max_nfev=20 * iterations,
             **robust,
         )
+        return bool(ended.status > 0)
+    return False

@@ -117,6 +117,14 @@ class Structure:
                 return p.labels[p.dims.index(dim)]
         return self.nodes
 
+    def name_of(self, parameter: Parameter, entry: int) -> str:
+        """Return the name of an entry of a parameter, with its labels: ``A[Hare, Lynx]``."""
+        if not parameter.dims:
+            return parameter.name
+        place = np.unravel_index(entry, parameter.shape)
+        labels = [self.labels_of(d)[i] for d, i in zip(parameter.dims, place, strict=True)]
+        return f"{parameter.name}[{', '.join(labels)}]"
+
     @property
     def n_nodes(self) -> int:
         """Number of nodes, drugs and phenotypes included."""

@@ -58,7 +58,7 @@ class Entries:
             rms = math.sqrt(float(np.mean(value[free] ** 2))) if free.any() else 0.0
             size = np.abs(value) if bounded else np.maximum(np.abs(value), rms or 1.0)
             places = np.flatnonzero(free).tolist()
-            names += [self._name(structure, p.name, p.dims, p.shape, i) for i in places]
+            names += [structure.name_of(p, i) for i in places]
             factors.append(np.full(free.sum(), bounded))
             sizes.append(size[free])
             values.append(value[free])
@@ -79,11 +79,3 @@ class Entries:
                        for p, free in zip(self._kept, self._free, strict=True)]  # fmt: skip
             found[start : start + len(part)] = np.concatenate(columns, axis=1)
         return found
-
-    @staticmethod
-    def _name(
-        structure: Structure, name: str, dims: tuple[str, ...], shape: tuple[int, ...], entry: int
-    ) -> str:
-        place = np.unravel_index(entry, shape) if shape else ()
-        labels = [structure.labels_of(dim)[i] for dim, i in zip(dims, place, strict=True)]
-        return f"{name}[{', '.join(labels)}]" if labels else name

@@ -19,6 +19,7 @@ from pycellbox.plot.files import save_figure
 from pycellbox.plot.graph import network
 from pycellbox.plot.heatmaps import interactions
 from pycellbox.plot.place import require_matplotlib
+from pycellbox.plot.profiles import profile
 from pycellbox.plot.progress import loss_history
 from pycellbox.plot.recovery import fitted_against_true, precision_recall
 
@@ -29,6 +30,7 @@ __all__ = [
     "network",
     "observed_against_predicted",
     "precision_recall",
+    "profile",
     "require_matplotlib",
     "save_figure",
     "trajectories",

@@ -89,6 +89,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
     other = other.assign_coords(condition=["a", "b", "c"])
     together = pcb.ensemble(fit, members=2, resample=None, progress=False, backend="numpy")
     simulated_fit = pcb.fit(simulated, schedule=_STAGE, **options)
+    decay = pcb.ODE({"x": "-k*x"}, parameters={"k": 0.5}, initial={"x": 1.0})
+    decays = pcb.simulation.courses(decay, {"k": 0.6}, [1.0, 2.0, 3.0], noise=0.1)
+    lm_fit = pcb.fit(decays, decay, schedule=pcb.Stage(9, optimizer=pcb.LM()), **options)
+    profiled = lm_fit.profile(level=0.5)
     u, y = data["perturbation"], data["response"]
     labels = {"conditions": list(data["condition"].values), "nodes": list(data["node"].values)}
     kinds = dict(zip(labels["nodes"], data["node_kind"].values, strict=True))
@@ -490,6 +494,16 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "Ensemble.edges": (together.edges, {"share": 0.5}),
         "Ensemble.evaluate": (together.evaluate, {"data": data, "baselines": False}),
         "Ensemble.save": (together.save, {"path": folder / "together.nc"}),
+        "profile": (
+            lm_fit.profile,
+            {"names": ["k"], "level": 0.5, "executor": None, "n_jobs": None, **numpy},
+        ),
+        "Profile": (pcb.Profile, {"curves": profiled.curves, "best": profiled.best}),
+        "Profile.curve": (profiled.curve, {"name": "k"}),
+        "plot.profile": (
+            pcb.plot.profile,
+            {"profile": profiled, "parameters": ["k"], "figure": None},
+        ),
         "LM": (pcb.LM, {"tolerance": 1e-6}),
         "Grow": (
             pcb.Grow,
