@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import chi2, f
-
 from pycellbox import many
 from pycellbox.backends import BackendName
 from pycellbox.errors import NumericsWarning, PycellboxError, warn
@@ -49,6 +47,8 @@ def profile(
     center = posterior.lowest(posterior.begin)
     if gain is None:
         gain = posterior.value(posterior.begin) - center.value
+    from scipy.stats import chi2, f
+
     threshold = float(chi2.ppf(level, 1))
     if math.isfinite(noise.freedom):
         threshold = float(f.ppf(level, 1, noise.freedom))

@@ -11,12 +11,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pycellbox.common.options import checked, text
+from pycellbox.common.options import checked, instance, text
 from pycellbox.errors import OptionError
 from pycellbox.posterior import Entry, Noise, Posterior
 from pycellbox.profiles.path import OUT, Curve, Side
 
 
+@checked(
+    curves=instance(xr.Dataset, "curves, as fit.profile makes them"),
+    best=instance(xr.Dataset, "parameters"),
+)
 @dataclass(frozen=True, repr=False)
 class Profile:
     """Profile likelihoods of parameters, as `Fit.profile` makes them.
