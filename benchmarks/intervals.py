@@ -65,27 +65,38 @@ def of_ridge(rows: xr.Dataset, test: xr.Dataset) -> list[xr.Dataset]:
     known = (doses != 0).any(axis=0)
     nodes = Nodes(doses, responses)
 
-    def settled(alpha: float) -> Spread:
+    def settled(nodes: Nodes, alpha: float) -> Spread:
         nodes.theta[:] = 0
         penalties = np.full((len(nodes.theta), doses.shape[1] + 1), alpha)
         penalties[:, -1] = 1e12  # no operating point
         nodes.settle(np.full(len(nodes.theta), 1e6 * nodes.size), penalties)
-        return Spread(SimpleNamespace(nodes=nodes, kinds=["drugs"] * doses.shape[1]))  # type: ignore[arg-type]
+        kinds = ["drugs" if any(column) else "" for column in nodes.columns.T]
+        return Spread(SimpleNamespace(nodes=nodes, kinds=kinds))  # type: ignore[arg-type]
 
     def error(alpha: float) -> float:
-        settled(alpha)
+        settled(nodes, alpha)
         at = nodes.normal(nodes.theta)
         return float(((at.residual / np.maximum(1 - at.leverage(), 0.02)) ** 2).sum())
 
-    spread = settled(min(ALPHAS, key=error))
-    state = nodes.states(nodes.theta, new).T
-    variance, _ = spread.of_states(new * known)
-    variance = variance + np.outer(spread.of_a_drug(""), ((new * ~known) ** 2).sum(axis=1))
-    some = [k for k, column in enumerate((doses != 0).T) if column.any() and not column.all()]
-    errors = [spread.without_drug(k) for k in some]
+    def predicted(of: Spread, nodes: Nodes, new: Any) -> tuple[Any, Any]:
+        seen = (nodes.columns != 0).any(axis=0)
+        variance, _ = of.of_states(new * seen)
+        variance = variance + np.outer(of.of_a_drug(""), ((new * ~seen) ** 2).sum(axis=1))
+        return nodes.states(nodes.theta, new).T, np.sqrt(variance.T + of.noise)
+
+    def without(rows: Any) -> Any:
+        some = ~np.isnan(responses[~rows]).all(axis=0)
+        rest = Nodes(doses[~rows], responses[~rows][:, some])
+        state, sd = predicted(settled(rest, alpha), rest, doses[rows])
+        return (responses[rows][:, some] - state) / sd
+
+    alpha = min(ALPHAS, key=error)
+    spread = settled(nodes, alpha)
+    state, sd = predicted(spread, nodes, new)
+    parts = [column for column in (doses != 0).T if column.any() and not column.all()]
+    errors = [without(rows) for rows in parts if (doses[~rows] != 0).any()]
     calibrations = [_sizes([spread.left_out()]), _sizes(errors)]
     unseen = (new[:, ~known] != 0).any(axis=1).astype(int)
-    sd = np.sqrt(variance.T + spread.noise)
     found = []
     for share in SHARES:
         reach = np.array([one.reach(share) for one in calibrations])[unseen][:, None]

@@ -52,30 +52,61 @@ def test_far_from_saturation_states_spread_as_in_ridge_regression():
         np.testing.assert_allclose(variance[i], wanted, rtol=1e-4)
 
 
-@pytest.mark.parametrize("drug", [None, 2])
-def test_errors_of_conditions_left_out_are_those_of_leaving_them_out(drug):
+def test_errors_of_conditions_left_out_are_those_of_leaving_them_out():
     rng = np.random.default_rng(1)
     found, y = linear(rng, rng.uniform(0.3, 3, (30, 6)))
     nodes, spread = found.acted.nodes, Spread(found.acted)
-    got = spread.left_out() if drug is None else spread.without_drug(drug)
+    got, row = spread.left_out(), 4
     for i in range(y.shape[1]):
         D, w, penalty = of_node(found, i)
-        rows = np.flatnonzero(nodes.measured[i])
-        out = rows[[4]] if drug is None else np.flatnonzero(nodes.columns[:, drug])
-        kept = ~np.isin(rows, out)
+        kept = np.flatnonzero(nodes.measured[i]) != row
         gram = (D[kept] * w[kept, None]).T @ D[kept] + np.diag(penalty)
-        effects = np.linalg.solve(gram, (D[kept] * w[kept, None]).T @ y[rows[kept], i])
+        effects = np.linalg.solve(gram, (D * w[:, None])[kept].T @ y[nodes.measured[i], i][kept])
+        if not nodes.measured[i, row]:
+            assert np.isnan(got[i, row])
+            continue
+        column = nodes.columns[row]
         covariance = spread.noise[i] * np.linalg.inv(gram)
-        if drug is not None:
-            covariance[drug, drug] = spread.of_a_drug("")[i]
-        for k, row in enumerate(out):
-            column, error = nodes.columns[row], got[i, row if drug is None else k]
-            if not nodes.measured[i, row]:
-                assert np.isnan(error)
-                continue
-            sd = np.sqrt(spread.noise[i] / nodes.weights[i, row] + column @ covariance @ column)
-            wanted = (y[row, i] - column @ effects) / sd
-            assert error == pytest.approx(wanted, rel=2e-2 if drug else 1e-3, abs=1e-6)
+        sd = np.sqrt(spread.noise[i] / nodes.weights[i, row] + column @ covariance @ column)
+        wanted = (y[row, i] - column @ effects) / sd
+        assert got[i, row] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+
+
+def with_many_drugs(seed, sign=1.0):
+    """A screen of ten drugs, whose effects are draws of one distribution, at two doses."""
+    rng = np.random.default_rng(seed)
+    doses = np.zeros((60, 10))
+    for row in doses:
+        row[rng.choice(10, size=rng.integers(1, 3), replace=False)] = rng.choice([0.5, 1.0])
+    y = doses @ rng.normal(size=(10, 6)) * 0.3 + 0.05 * rng.normal(size=(60, 6))
+    doses[:, 3] *= sign
+    return dataset(doses, y)
+
+
+def held_of_drugs_left_out(data):
+    """Shares of intervals at 50 and 90 % that hold what was measured with a drug never seen."""
+    found = []
+    for drug in ("D0", "D3", "D5"):
+        out = data["perturbation"].sel(node=drug).values != 0
+        fit, test = pcb.fit(data.isel(condition=~out), progress=False), data.isel(condition=out)
+        with pytest.warns(pcb.DataWarning):
+            ends = [fit.predict(test, interval=share) for share in (0.5, 0.9)]
+        y = test["response"]
+        inside = [((y >= e["lower"]) & (y <= e["upper"])).where(y.notnull()) for e in ends]
+        found.append([float(each.mean()) for each in inside])
+    return found
+
+
+def test_intervals_of_drugs_never_seen_hold_as_many_measurements_as_they_say():
+    held = [row for seed in range(3) for row in held_of_drugs_left_out(with_many_drugs(seed))]
+    mean, error = np.mean(held, axis=0), np.std(held, axis=0, ddof=1) / np.sqrt(len(held))
+    assert (np.abs(mean - [0.5, 0.9]) < np.maximum(0.08, 2 * error)).all(), (mean, error)
+    assert (error < 0.09).all()
+
+
+def test_the_sign_that_a_table_gives_to_doses_does_not_matter():
+    one, other = (held_of_drugs_left_out(with_many_drugs(0, sign)) for sign in (1.0, -1.0))
+    np.testing.assert_allclose(one, other, atol=1e-12)
 
 
 def test_a_calibration_reaches_as_far_as_its_errors():

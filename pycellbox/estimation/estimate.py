@@ -55,6 +55,8 @@ class Estimate:
         With the phenotypes that are read from others, at theirs.
     basis : ndarray, (acted, r)
         Directions of states that are their columns.
+    is_read : ndarray of bool, (m,)
+        Which nodes these phenotypes are.
     """
 
     design: Design
@@ -72,6 +74,7 @@ class Estimate:
     acted: Criterion = field(repr=False)
     read: Criterion | None = field(repr=False)
     basis: Array = field(repr=False)
+    is_read: Array = field(repr=False)
 
     def predict(self, doses: Array) -> Array:
         """Responses (c, m) to doses (c, drug)."""
@@ -159,6 +162,7 @@ def estimate(
         acted=first,
         read=second,
         basis=basis,
+        is_read=read,
         **made,
     )
 

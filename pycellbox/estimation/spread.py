@@ -79,27 +79,3 @@ class Spread:
         nodes = self._nodes
         size = np.sqrt(nodes.weights / (self.noise[:, None] * self._left))
         return np.where(nodes.measured, self._residual * size, np.nan)
-
-    def without_drug(self, column: int) -> Array:
-        """Return the same of leaving out all conditions with a drug together, (m, rows).
-
-        What the drug does by itself then has the variance of any drug of its class.
-        """
-        nodes, kind = self._nodes, str(self._found.kinds[column])
-        rows = np.flatnonzero(nodes.columns[:, column])
-        _, slopes = nodes.slopes(nodes.theta)
-        root = np.sqrt(nodes.weights[:, rows])
-        J, r = slopes[:, rows] * root[:, :, None], self._residual[:, rows] * root
-        # Rows that were not measured stand alone in 1 − H, with an error of 0.
-        left = np.eye(rows.size) - J @ self._inverse @ np.swapaxes(J, 1, 2)
-        values, vectors = np.linalg.eigh(left)
-        inverse = (vectors / np.maximum(values, LEAST_SHARE)[:, None]) @ np.swapaxes(vectors, 1, 2)
-        errors = (inverse @ r[:, :, None])[:, :, 0]
-        variance = self.noise[:, None] * np.diagonal(inverse, axis1=1, axis2=2)
-        # Without its conditions the drug's effect is known by its penalty alone.
-        by_penalty = self.noise / nodes.penalties[:, column]
-        change = self.of_a_drug(kind.partition(" of ")[2]) - by_penalty
-        variance = variance + change[:, None] * J[:, :, column] ** 2
-        size = np.sqrt(np.maximum(variance, self.noise[:, None]))
-        found: Array = np.where(nodes.measured[:, rows], errors / size, np.nan)
-        return found

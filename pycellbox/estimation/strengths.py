@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pycellbox.estimation.design import DRUG, Parts, base
+from pycellbox.estimation.design import Parts, base
 from pycellbox.estimation.linear import LEAST_SHARE, effective_number, own_strengths, thresholds
 from pycellbox.estimation.nodes import Nodes
 from pycellbox.estimation.priors import PRIORS
@@ -93,16 +93,6 @@ class Criterion:
         if parts.robust:
             medians = {name: PRIORS[base(name)].median for name in self.names}
             nodes.thresholds = thresholds(nodes, self.penalties(medians)[:, :-1])
-
-    @property
-    def drugs(self) -> list[int]:
-        """Columns of drugs that stand in some conditions and not in all."""
-        given = self.nodes.columns != 0
-        return [
-            k
-            for k, kind in enumerate(self.kinds)
-            if base(kind) == DRUG and given[:, k].any() and not given[:, k].all()
-        ]
 
     def penalties(self, strengths: dict[str, float]) -> Array:
         """Λ of every node, (m, p + 1)."""

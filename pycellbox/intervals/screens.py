@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pycellbox.estimation.design import COMMON, saturated
+from pycellbox.estimation.estimate import Estimate
 from pycellbox.estimation.parameters import classes_of, estimate_of, estimated, read_from_others
-from pycellbox.estimation.spread import Spread
 from pycellbox.estimation.strengths import stand_once
+from pycellbox.intervals.estimates import EstimateSpread
 from pycellbox.intervals.spreads import Calibration, Spreads
 from pycellbox.models import Structure
 from pycellbox.problem import Array, Problem
 
 _LEAST_ROWS = 10  # conditions whose drugs stand elsewhere too, from which on only those calibrate
+_MOST_DRUGS = 24  # that are left out, each of which takes an estimate
 
 
 class Screen:
@@ -46,11 +47,11 @@ class Screen:
     ) -> None:
         self._problem = problem = Problem.from_dataset(data, structure, 1.0)
         self._drugs = drugs = structure.is_drug
-        self._found = estimate_of(
-            problem, classes=classes_of(data, drugs), robust=robust,
-            strengths=chosen["strengths"], phenotypes=chosen.get("phenotypes"),
-        )  # fmt: skip
-        nodes = np.flatnonzero(estimated(problem))
+        self._robust, self._classes = robust, classes_of(data, drugs)
+        self._found = self._estimate(
+            problem, strengths=chosen["strengths"], phenotypes=chosen.get("phenotypes")
+        )
+        self._nodes = nodes = np.flatnonzero(estimated(problem))
         read = read_from_others(structure)[nodes]
         self._acted, self._read = nodes[~read], nodes[read]
         self._doses = problem.perturbation[:, drugs].astype(np.float64)
@@ -67,27 +68,59 @@ class Screen:
         found = self._found
         return {"strengths": found.strengths, "phenotypes": found.phenotypes, "own": found.own}
 
+    def _estimate(self, problem: Problem, **known: Any) -> Estimate:
+        return estimate_of(problem, classes=self._classes, robust=self._robust, **known)
+
     @cached_property
-    def _spreads(self) -> tuple[Spread, ...]:
-        """Of nodes on which drugs act, and of phenotypes that are read from these."""
-        found = self._found
-        return tuple(Spread(one) for one in (found.acted, found.read) if one is not None)
+    def _spread(self) -> EstimateSpread:
+        return EstimateSpread(self._found)
 
     @cached_property
     def _one_by_one(self) -> Calibration:
         counted = ~stand_once(self._doses)
         if counted.sum() < _LEAST_ROWS:
             counted[:] = True
-        errors = [spread.left_out()[:, counted] for spread in self._spreads]
+        errors = [part.left_out()[:, counted] for part in self._spread.parts]
         return _calibration(errors, "conditions of the fit, left out one by one")
 
     @cached_property
     def _by_drug(self) -> Calibration:
-        acted = self._spreads[0]
-        errors = [acted.without_drug(column) for column in self._found.acted.drugs]
-        if not errors:  # of a single drug that is everywhere
+        """By estimates without each drug, of the same strengths, and what they say of its rows."""
+        given = self._doses != 0
+        some = np.flatnonzero(given.any(axis=0) & ~given.all(axis=0))
+        if some.size > _MOST_DRUGS:
+            some = some[np.linspace(0, some.size - 1, _MOST_DRUGS).round().astype(int)]
+        errors = [self._without(given[:, drug]) for drug in some]
+        if not any(each.size for each in errors):
             return self._one_by_one
         return _calibration(errors, "conditions of the fit, all of a drug left out together")
+
+    def _without(self, rows: Array) -> Array:
+        """Errors of what an estimate without some conditions says of them, over their sd."""
+        rest = self._problem.rows(np.flatnonzero(~rows))
+        nodes = np.flatnonzero(estimated(rest))
+        acted = ~read_from_others(rest.structure)[nodes]
+        if not acted.any() or not (self._doses[~rows] != 0).any():
+            return np.zeros(0)
+        own = self._found.own[np.isin(self._nodes, nodes)]
+        found = self._estimate(rest, **(self.known | {"own": own}))
+        # Of a drug it has not seen it takes the sign of the doses for that of most of its class.
+        as_seen = self._found.design.sign * found.design.sign
+        doses = self._doses[rows] * np.where(found.design.seen, 1, as_seen)
+        predicted, weights = found.predict(doses), self._problem.weight[rows, -1][:, nodes] ** 2
+        state, noise = EstimateSpread(found).variances(doses, predicted)
+        relative = weights * self._scale[nodes]
+        error = self._problem.response[rows, -1][:, nodes] - predicted
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(relative > 0, error / np.sqrt(state + noise / relative), np.nan)
+
+    @cached_property
+    def _scale(self) -> Array:
+        """Mean over measurements of their variance, by node: a weight times it is 1 in the mean."""
+        weights = self._problem.weight[:, -1].astype(np.float64) ** 2
+        with np.errstate(invalid="ignore"):
+            scale: Array = (weights > 0).sum(axis=0) / weights.sum(axis=0)
+        return scale
 
     def spreads(self, perturbation: Array, predicted: Array, sigma: Array | None) -> Spreads:
         """Return the spreads of predictions.
@@ -99,21 +132,12 @@ class Screen:
             Standard deviations of the new measurements, beside those of the fit; NaN and None: as
             precise as the fit's.
         """
-        found, doses = self._found, perturbation[:, self._drugs].astype(np.float64)
+        doses = perturbation[:, self._drugs].astype(np.float64)
         state, noise = np.full((2, *predicted.shape), np.nan)
-        of_acted, _ = self._spreads[0].of_states(found.design(doses))
-        of_acted = of_acted + self._of_new_drugs(doses, predicted[:, self._acted].T)
-        state[:, self._acted], noise[:, self._acted] = of_acted.T, self._spreads[0].noise
-        if found.read is not None:
-            columns = predicted[:, self._acted] @ found.basis
-            if COMMON in found.read.kinds:
-                columns = np.column_stack([columns, (doses != 0).any(axis=1)])
-            of_read, slopes = self._spreads[1].of_states(columns)
-            through = slopes[:, :, : found.basis.shape[1]] @ found.basis.T
-            of_read += np.einsum("icj,jc->ic", through**2, of_acted)
-            state[:, self._read], noise[:, self._read] = of_read.T, self._spreads[1].noise
+        found = self._spread.variances(doses, predicted[:, self._nodes])
+        state[:, self._nodes], noise[:, self._nodes] = found
         state[:, self._drugs], noise[:, self._drugs] = 0, self._noise_of_drugs
-        new = ((doses != 0) & ~found.design.seen).any(axis=1)
+        new = ((doses != 0) & ~self._found.design.seen).any(axis=1)
         return Spreads(
             np.sqrt(state),
             np.sqrt(noise * self._relative(sigma)),
@@ -131,13 +155,13 @@ class Screen:
         W[np.ix_(self._acted, drugs[~found.design.seen])] = np.nan
         acted = found.acted.nodes
         columns = found.design.effects(np.eye(acted.columns.shape[1])).T
-        spread = self._spreads[0].of_combinations(columns) / acted.ranges[:, None]
+        spread = self._spread.parts[0].of_combinations(columns) / acted.ranges[:, None]
         W[np.ix_(self._acted, drugs[found.design.seen])] = spread / slope[found.design.seen]
         if found.read is not None:
             read, basis = found.read.nodes, found.basis
             columns = np.zeros((len(basis), read.columns.shape[1]))
             columns[:, : basis.shape[1]] = basis
-            spread = self._spreads[1].of_combinations(columns) / read.ranges[:, None]
+            spread = self._spread.parts[1].of_combinations(columns) / read.ranges[:, None]
             W[np.ix_(self._read, self._acted)] = spread
         return W
 
@@ -145,23 +169,8 @@ class Screen:
         """Variance of new measurements over that of the fit's, (c, n) or a number."""
         if sigma is None or not self._sigma:
             return np.ones(())
-        own = self._problem.weight[:, -1].astype(np.float64) ** 2
-        with np.errstate(invalid="ignore"):
-            mean = own.sum(axis=0) / (own > 0).sum(axis=0)
-        variance: Array = np.nan_to_num(sigma**2 * mean, nan=1.0)
+        variance: Array = np.nan_to_num(sigma**2 / self._scale, nan=1.0)
         return variance
-
-    def _of_new_drugs(self, doses: Array, states: Array) -> Array:
-        """Variance of states, (m, c), by what drugs that were not seen may do by themselves."""
-        design, nodes = self._found.design, self._found.acted.nodes
-        phi = states / nodes.ranges[:, None] + np.tanh(nodes.theta[:, -1:])
-        slope = 1 - np.clip(phi, -1, 1) ** 2
-        squares = np.where(design.seen, 0, saturated(doses, design.saturation) / design.unit) ** 2
-        found = np.zeros_like(states)
-        for one in np.unique(design.classes[~design.seen]):
-            of_class = squares[:, design.classes == one].sum(axis=1)
-            found += np.outer(self._spreads[0].of_a_drug(str(one)), of_class) * slope**2
-        return found
 
 
 def _calibration(errors: list[Array], said: str) -> Calibration:
