@@ -77,6 +77,7 @@ from pycellbox.simulation import environment, simulate
 from pycellbox.solvers import RK4, Adaptive, Euler, Heun, Midpoint, SteadyState, Tsit5
 from pycellbox.solving import solve, value_and_gradient
 from pycellbox.splits import Split
+from pycellbox.supported import Support
 
 __all__ = [
     "LBFGS",
@@ -122,6 +123,7 @@ __all__ = [
     "Split",
     "Stage",
     "SteadyState",
+    "Support",
     "Tsit5",
     "__version__",
     "available_backends",

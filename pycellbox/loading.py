@@ -21,6 +21,7 @@ from pycellbox.ensembles.result import Ensemble
 from pycellbox.errors import ResultFileError
 from pycellbox.problem import levelled, parameter_arrays, structure_of
 from pycellbox.result import FORMAT, FORMAT_VERSION, GROUPS, Fit
+from pycellbox.supported import support_in
 from pycellbox.times import time_grid
 
 _HISTORY = ("objective", "loss", "validation_loss", "gradient_norm", "learning_rate", "stage")
@@ -131,5 +132,6 @@ def _check_whole(fit: Fit) -> None:
     for name, kind in _TOLD.items():
         if not isinstance(told[name], kind):
             raise ValueError(f"provenance has {name} = {told[name]!r:.60}")
+    support_in(told)
     if told["ending"] not in _ENDINGS:
         raise ValueError(f"the ending {told['ending']!r:.60} is unknown")

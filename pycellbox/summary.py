@@ -10,6 +10,7 @@ import xarray as xr
 
 from pycellbox.edges import EDGE_KINDS, edge_kinds, is_network
 from pycellbox.models import ODE, Model
+from pycellbox.supported import lines_of
 
 LOSSES = ("loss", "objective", "validation_loss")
 """Of a start."""
@@ -40,6 +41,7 @@ def summary(
         ("loss", went or "not fitted"),
         what_was_found(model, tree["parameters"].to_dataset()),
         *of_estimate(provenance),
+        *lines_of(provenance, is_network(tree["parameters"].to_dataset())),
         *_of_starts(tree),
         ("status", f"{provenance['status']}; {how}"),
     ]

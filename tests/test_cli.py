@@ -85,7 +85,7 @@ def scores(printed: str) -> pd.DataFrame:
 def test_help_of_every_command_has_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     overview = capsys.readouterr().out
-    for command in ("demo", "fit", "predict", "evaluate"):
+    for command in ("demo", "fit", "predict", "evaluate", "support"):
         assert command in overview
         assert main([command, "--help"]) == 0
         text = capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 
 from pycellbox.cli import main
 
-COMMANDS = ("demo", "fit", "predict", "evaluate", "run", "julia install")
+COMMANDS = ("demo", "fit", "predict", "evaluate", "support", "run", "julia install")
 
 
 def error_of(words: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -28,6 +28,7 @@ def error_of(words: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("demo --sed 3", "--seed"),
         ("predict f.nc --perturbations p.csv --out o.csv", "--perturbation"),
         ("evaluate f.nc --data d.nc --newonly", "--new-only"),
+        ("support f.nc --flods 3", "--folds"),
         ("run c.json --working-index 3", "--working_index"),
         ("run c.json -drg 3", "-drug"),
         ("run c.json --overwrit3", "--overwrite"),
@@ -55,6 +56,7 @@ def test_unknown_options_suggest_the_nearest(
         ("predict", "FIT.nc, --perturbation (or --data), --out"),
         ("predict f.nc --times 1,2", "--perturbation (or --data), --out"),
         ("evaluate", "FIT.nc, --perturbation and --response (or --data, --courses, or --dataset)"),
+        ("support", "FIT.nc"),
         ("run", "CONFIG"),
         ("run -i 3", "CONFIG"),
         ("julia", "action (install, status, remove)"),
@@ -79,7 +81,7 @@ def test_unknown_and_missing_are_named_together(capsys: pytest.CaptureFixture[st
     [
         ("fitt --out f.nc", "invalid choice: 'fitt' (did you mean 'fit'?)"),
         ("prediction", "(did you mean 'predict'?)"),
-        ("xyz", "choose one of demo, fit, predict, evaluate, run, julia (see pycellbox --help)"),
+        ("xyz", "choose one of demo, fit, predict, evaluate, support, run, julia (see pycellbox --help)"),
         ("julia instal", "(did you mean 'install'?)"),
         ("--seed 3 demo", "there is no option --seed before the command"),
     ],

@@ -1,4 +1,4 @@
-"""``pycellbox fit``, ``predict`` and ``evaluate``."""
+"""``pycellbox fit``, ``predict``, ``evaluate`` and ``support``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pycellbox.errors import DataError, OptionError
 from pycellbox.evaluation import FORECAST, UNSEEN, roles_in_fit
 from pycellbox.intervals import INTERVAL
 from pycellbox.result import Fit
+from pycellbox.supported import support_in
 from pycellbox.times import of_same_kind
 
 
@@ -151,6 +152,24 @@ def _doses_of(args: argparse.Namespace, fitted: Fit) -> xr.DataArray:
         node=fitted.parameters["node"].values, fill_value=0.0
     )
     return doses
+
+
+def support(args: argparse.Namespace) -> int:
+    """Say which blocks the data of a fit support, and keep it in its file."""
+    tables.prepare_file(args.fit, (".nc",))
+    fitted = load(args.fit)
+    if not isinstance(fitted, Fit):
+        raise OptionError(f"{args.fit} is an ensemble: give the file of a fit.")
+    found, options = support_in(fitted.provenance), (args.folds, args.by, args.seed)
+    if found is None or any(given is not None for given in options):
+        by = "replicate" if args.by is None else args.by
+        found = fitted.support(
+            folds=args.folds, by=by, seed=args.seed or 0, backend=args.backend
+        )  # fmt: skip
+        fitted.save(args.fit)
+        tables.note(f"kept in {args.fit}")
+    print(found)
+    return 0
 
 
 def evaluate(args: argparse.Namespace) -> int:

@@ -32,6 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
     _evaluate(
         command("evaluate", "compare a fit with new data", texts.EVALUATE, texts.EVALUATE_EXAMPLE)
     )
+    _support(
+        command(
+            "support", "which parts of a fit its data support", texts.SUPPORT, texts.SUPPORT_EXAMPLE
+        )
+    )
     _run(
         command(
             "run", "run a configuration of CellBox or CellBox.jl", texts.RUN, texts.RUN_EXAMPLES
@@ -243,6 +248,21 @@ def _evaluate(parser: Parser) -> None:
         "--csv", type=Path, metavar="DIR",
         help="also write scores.csv, by_node.csv, by_condition.csv and predictions.csv there",
     )  # fmt: skip
+
+
+def _support(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("fit", type=Path, metavar="FIT.nc", help="file written by pycellbox fit")
+    parser.add_argument(
+        "--folds", type=int, metavar="N",
+        help="how many parts the conditions are left out in (default: 5, by drug one for each)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--by", metavar="WHAT",
+        help="what is left out together: replicate, condition, drug, or a coordinate of the "
+        "conditions such as subject (default: replicate)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="of the parts (default: 0)")
+    _backend(parser, "that of the fit")
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

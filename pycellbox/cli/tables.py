@@ -21,6 +21,7 @@ from pycellbox.ending import Ending
 from pycellbox.errors import ResultFileError
 from pycellbox.result import Fit
 from pycellbox.summary import interactions, of_estimate, what_was_found
+from pycellbox.supported import lines_of
 
 if TYPE_CHECKING:
     from pycellbox.evaluation import Evaluation
@@ -226,7 +227,9 @@ def summary(fit: Fit, data: xr.Dataset, held_out: int, split: str) -> str:
     else:
         lines |= [what_was_found(fit.model, fit.parameters)]
     lines |= dict(of_estimate(fit.provenance))
-    return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+    how = "not looked at: pycellbox support FIT.nc says which blocks the data support"
+    said = [*lines.items(), *lines_of(fit.provenance, is_network(fit.parameters), how)]
+    return "\n".join(f"{name:<12}{text}" for name, text in said)
 
 
 def _strongest(W: xr.DataArray, count: int = 3) -> str:

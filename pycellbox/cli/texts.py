@@ -101,6 +101,17 @@ example
   pycellbox evaluate melanoma.nc --perturbation new_pert.csv --response new_expr.csv
 """
 
+SUPPORT = """\
+Say which parts of a fit its data support: interactions of each kind, operating points, the effect
+common to all treatments. Conditions of the fit are left out in folds, and predicted by networks
+fitted with and without each part. The result is kept in the file; without options, what is there
+is shown."""
+
+SUPPORT_EXAMPLE = """\
+example
+  pycellbox support melanoma.nc --by drug
+"""
+
 DEMO = """\
 See what pycellbox does, without any data: simulate experiments on a network of ten nodes, fit a
 network to some of them, predict the others, and compare with the truth and with simple

@@ -128,7 +128,9 @@ def cross_validate(
     >>> pcb.cross_validate(data, pcb.CellBox(), by="drug")  # doctest: +SKIP
     """
     if isinstance(data, Fit):
-        data, recipe, own = _parts(data, model)
+        _alone(model)
+        recipe = data.recipe
+        data, own = rows_of(data)
         validation = own if validation is None else validation
     else:
         recipe = model if isinstance(model, Recipe) else Recipe(model or CellBox())
@@ -155,12 +157,15 @@ def cross_validate(
     return put_together(by, data, splits, found)
 
 
-def _parts(fit: Fit, model: object) -> tuple[xr.Dataset, Recipe, xr.Dataset | None]:
-    """Return what a fit was trained on, its recipe, and the conditions that validated it."""
-    if model is not None:
-        raise OptionError("a fit has its own model: leave one of the two out.")
+def rows_of(fit: Fit) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """Return what a fit was trained on, its levels given, and what validated it."""
     roles = fit.data["role"].values
     data = levels_given(fit.data.drop_vars("role"), fit.parameters)
     validation = data.isel(condition=roles == "validation")
     train = data.isel(condition=roles == "train")
-    return train, fit.recipe, validation if validation.sizes["condition"] else None
+    return train, validation if validation.sizes["condition"] else None
+
+
+def _alone(model: object) -> None:
+    if model is not None:
+        raise OptionError("a fit has its own model: leave one of the two out.")

@@ -27,6 +27,8 @@ class Parts:
     ----------
     operating_point, common, shared : bool
         Whether nodes have operating points, all treatments a common effect, drugs a shared column.
+    drugs, read : bool
+        Whether drugs act on nodes at all, and whether phenotypes are read from other nodes.
     robust : bool
         Whether responses far off count less.
     saturation : float, optional
@@ -36,6 +38,8 @@ class Parts:
     operating_point: bool = True
     common: bool = True
     shared: bool = True
+    drugs: bool = True
+    read: bool = True
     robust: bool = True
     saturation: float | None = None
 
@@ -102,14 +106,14 @@ class Design:
     @property
     def kinds(self) -> Array:
         """Kind of each column, (p,): seen drugs, the common effect, the shared columns."""
-        drugs = [kind_of(DRUG, one) for one in self.classes[self.seen]]
+        drugs = [kind_of(DRUG, one) for one in self.classes[self.seen & self.parts.drugs]]
         common = [COMMON] if self.parts.common else []
         return np.array([*drugs, *common, *(kind_of(SHARED, one) for one in self.sharing)])
 
     @property
     def sharing(self) -> list[str]:
         """Classes whose drugs share a column: two or more were seen, or it is the only class."""
-        if not self.parts.shared:
+        if not (self.parts.shared and self.parts.drugs):
             return []
         names, counts = np.unique(self.classes[self.seen], return_counts=True)
         return [str(name) for name, n in zip(names, counts, strict=True) if n > 1 or not name]
@@ -117,7 +121,7 @@ class Design:
     def __call__(self, doses: Array) -> Array:
         """Columns (c, p) of doses (c, drug)."""
         units = saturated(doses, self.saturation) / self.unit
-        columns = [units[:, self.seen]]
+        columns = [units[:, self.seen & self.parts.drugs]]
         if self.parts.common:
             columns.append(treated(doses)[:, None])
         for one in self.sharing:
@@ -128,6 +132,8 @@ class Design:
     def effects(self, theta: Array) -> Array:
         """Effects z per d(u) of the drugs seen, (m, seen), from coefficients (m, p) of columns."""
         kinds, classes = self.kinds, self.classes[self.seen]
+        if not self.parts.drugs:
+            return np.zeros((len(theta), classes.size))
         V: Array = theta[:, : classes.size].copy()
         for one in self.sharing:
             of_class = classes == one

@@ -141,7 +141,7 @@ def estimate(
     second, basis = None, np.zeros((int(acted.sum()), 0))
     if read.any():
         x = nodes.states(nodes.theta, nodes.columns).T
-        basis = directions(x)
+        basis = directions(x) if parts.read else basis
         states = x @ basis
         kinds = np.repeat([PROTEINS, COMMON], [basis.shape[1], int(parts.common)])
         columns = [states, treated(doses)[:, None]] if parts.common else [states]

@@ -49,16 +49,18 @@ def obstacle(problem: Problem) -> str:
     read = nodes & read_from_others(structure)
     if not (nodes & ~read).any():
         return "no node on which drugs act is measured"
-    allowed = structure.mask
-    if not (
-        allowed[np.ix_(nodes & ~read, structure.is_drug)].all()
-        and allowed[np.ix_(read, nodes & ~read)].all()
-    ):
+    if any(block.any() and not block.all() for block in _blocks(structure, nodes, read)):
         return (
             "the model's mask does not let every drug act on every measured protein, and those on "
-            "every phenotype"
+            "every phenotype, nor none"
         )
     return ""
+
+
+def _blocks(structure: Structure, nodes: Array, read: Array) -> tuple[Array, Array]:
+    """Which drug may act on which node, and which of these on which phenotype."""
+    allowed, acted = structure.mask, nodes & ~read
+    return allowed[np.ix_(acted, structure.is_drug)], allowed[np.ix_(read, acted)]
 
 
 def read_from_others(structure: Structure) -> Array:
@@ -85,7 +87,11 @@ def estimate_of(
     structure = problem.structure
     model = structure.model
     assert isinstance(model, CellBox)
+    nodes, every = estimated(problem), read_from_others(structure)
+    on_nodes, on_phenotypes = _blocks(structure, nodes, nodes & every)
     parts = Parts(
+        drugs=bool(on_nodes.any()),
+        read=bool(on_phenotypes.any()),
         operating_point=bool(model.operating_point),
         common=bool(model.common_effect),
         shared=model.drug_columns == "shared",
@@ -95,11 +101,9 @@ def estimate_of(
     measured = problem.weight[:, -1] > 0
     outputs = np.where(measured, problem.response[:, -1].astype(np.float64), np.nan)
     doses = problem.perturbation[:, structure.is_drug].astype(np.float64)
-    nodes = estimated(problem)
     weights = problem.weight[:, -1].astype(np.float64)[:, nodes] ** 2
-    read = read_from_others(structure)[nodes]
     return estimate(
-        doses, outputs[:, nodes], weights, read=read, classes=classes, parts=parts, **known
+        doses, outputs[:, nodes], weights, read=every[nodes], classes=classes, parts=parts, **known
     )
 
 

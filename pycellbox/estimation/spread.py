@@ -69,6 +69,8 @@ class Spread:
         own = np.array([kind == kind_of(DRUG, one) for kind in kinds])
         if not own.any():
             own = np.array([base(kind) == DRUG for kind in kinds])
+        if not own.any():  # drugs do nothing by themselves
+            return np.zeros(len(self.noise))
         k = np.flatnonzero(own)
         open_ = self.noise[:, None] * self._inverse[:, k, k]
         variance: Array = (self._nodes.theta[:, k] ** 2 + open_).mean(axis=1)

@@ -68,7 +68,7 @@ def paired_by_condition(
     differences = (one - two)[~np.isnan(one)]
     if not differences.size:
         raise DataError("no condition has a measurement to compare predictions by.")
-    return _difference(differences, 1 / differences.size)
+    return difference_of(differences, 1 / differences.size)
 
 
 @checked(differences=listed(number()), fitted=number(0, above=True), tested=number(0, above=True))
@@ -102,10 +102,12 @@ def over_splits(differences: Sequence[float], *, fitted: float, tested: float) -
     Nadeau and Bengio, Machine Learning 52:239 (2003), the corrected resampled t-test.
     """
     values = np.array(differences, dtype=np.float64)
-    return _difference(values, 1 / values.size + tested / fitted)
+    return difference_of(values, 1 / values.size + tested / fitted)
 
 
-def _difference(values: np.ndarray[tuple[int], np.dtype[np.float64]], factor: float) -> Difference:
+def difference_of(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], factor: float
+) -> Difference:
     """Summarize differences; the squared error of their mean is ``factor`` times their variance."""
     from scipy.special import stdtr  # not needed by an import of pycellbox
 

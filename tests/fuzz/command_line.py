@@ -127,6 +127,7 @@ def command_lines(folder: Path) -> dict[str, Call]:
             "nodes": None,
             **numpy,
         },
+        "support": {"_fit": fit, "folds": 2, "by": "replicate", "seed": 0, **numpy},
         "predict a dataset": {
             "_fit": fit,
             "data": saved,

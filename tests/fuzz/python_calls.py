@@ -490,6 +490,18 @@ def python_calls(folder: Path) -> dict[str, Call]:
             together.predict,
             {"perturbation": u, "times": None, "interval": 0.9, "quantiles": [0.5], **numpy},
         ),
+        "Fit.support": (
+            course_fit.support,
+            {
+                "folds": 2,
+                "by": "replicate",
+                "without": None,
+                "seed": 0,
+                "executor": None,
+                "progress": False,
+                **numpy,
+            },
+        ),
         "Fit.edges": (fit.edges, {"share": 0.5}),
         "Ensemble.edges": (together.edges, {"share": 0.5}),
         "Ensemble.evaluate": (together.evaluate, {"data": data, "baselines": False}),

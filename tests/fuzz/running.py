@@ -39,7 +39,7 @@ EXEMPT = {
     "CrossValidation", "Evaluation", "Identifiability",
     "NeuralODE.check", "NeuralODE.declare", "NeuralODE.driven", "NeuralODE.equations",
     "ODE.check", "ODE.declare", "ODE.driven", "ODE.equations",
-    "Pruned", "Recovery", "recover_beeline",
+    "Pruned", "Recovery", "Support", "recover_beeline",
 }  # fmt: skip
 
 
