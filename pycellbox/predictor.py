@@ -12,7 +12,15 @@ import xarray as xr
 
 from pycellbox.backends import Backend, BackendName, get_backend
 from pycellbox.common.labels import counted, listed
-from pycellbox.errors import DataWarning, ModelError, once, warn
+from pycellbox.errors import (
+    BackendError,
+    DataWarning,
+    ModelError,
+    NumericsWarning,
+    SolverError,
+    once,
+    warn,
+)
 from pycellbox.inputs import Inputs, fitted_levels, inputs_of
 from pycellbox.intervals import Screen, Spreads, Trained, check
 from pycellbox.models import Structure
@@ -155,13 +163,20 @@ class Predictor:
             )  # fmt: skip
         return self._by_backend[backend.name]
 
-    def edge_deviations(self) -> Array:
+    def edge_deviations(self, backend: BackendName) -> Array:
         """Return standard deviations of a network's W, (target, source); NaN where unknown."""
         if self._screened:
             drugs = self.parameters["node_kind"].values == "drug"
             slope = (self.parameters["epsilon"] / self.parameters["alpha"]).values[drugs]
             return self.screen.edge_deviations(slope)
-        return np.full(self.parameters["W"].shape, np.nan)
+        try:
+            check(self.recipe, self.data)
+            found = self._trained(self._backend(backend)).deviations("W")
+        except (ModelError, SolverError, BackendError) as error:
+            warn(f"the spread of edges is not known, and is NaN: {error}", NumericsWarning)
+            return np.full(self.parameters["W"].shape, np.nan)
+        own = slice(0, self.parameters.sizes["node"])
+        return found[own, own]
 
     @cached_property
     def screen(self) -> Screen:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +46,6 @@ from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.identifiability import Identifiability, identifiability
 from pycellbox.inputs import INPUTS
 from pycellbox.intervals import INTERVAL, on_measured_scale
-from pycellbox.many import EXECUTOR
 from pycellbox.predictor import Predictor, last_penalty
 from pycellbox.problem import Problem, levelled, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe, recipe_in_file
@@ -369,8 +367,8 @@ class Fit:
 
         return judged(self, data, predict, type(self.model).__name__, baselines)
 
-    @checked(share=INTERVAL)
-    def edges(self, share: float = 0.9) -> pd.DataFrame:
+    @checked(share=INTERVAL, backend=BACKEND)
+    def edges(self, share: float = 0.9, *, backend: BackendName = "auto") -> pd.DataFrame:
         """Return the interactions of a network, and how far their estimates spread.
 
         Parameters
@@ -378,6 +376,8 @@ class Fit:
         share : float
             That the intervals hold of what an interaction may be, by the equation and its
             penalties as they are.
+        backend : str
+            As for `predict`; of fits that were trained it needs derivatives of residuals.
 
         Returns
         -------
@@ -385,23 +385,30 @@ class Fit:
             A row for each interaction that is not 0, the strongest first: ``source``, ``target``;
             ``kind``, "drug → node", "node → node" or "node → phenotype"; ``weight``, its W;
             ``sign``, 1 or −1; ``lower`` and ``upper``, the ends of the interval; ``sd``, the
-            standard deviation. NaN where nothing is known of the spread: in fits that were trained,
-            and of drugs that an estimated one has not seen.
+            standard deviation. Infinite where the data do not determine it; NaN of drugs that an
+            estimated fit has not seen, and where Laplace's method cannot be used.
 
         Raises
         ------
         ModelError
             The model is no network.
 
+        Warns
+        -----
+        NumericsWarning
+            Of a fit that was trained, the spread is not known, and why.
+
         Notes
         -----
-        By Laplace's method, about the nodes' optimum. That an interval does not hold 0 does not
-        mean that nature has the interaction: what a drug does to a node through others is an
-        interaction of the drug with that node where the network has no edges between nodes.
+        By Laplace's method, about the optimum, as the intervals of `predict`. That an interval does
+        not hold 0 does not mean that nature has the interaction: what a drug does to a node through
+        others is an interaction of the drug with that node where the network has no edges between
+        nodes. ``benchmarks/edges.py`` counts on simulated screens how many of the interactions that
+        rules call at 90 % are there: no rule keeps what it promises, so that none is here.
         """
         parameters = self._group("parameters")
         check_edges(parameters)
-        sd = self._predictor.edge_deviations()
+        sd = self._predictor.edge_deviations(backend)
         reach = NormalDist().inv_cdf((1 + share) / 2)
         W = parameters["W"].transpose("target", "source").values
         return edge_table(parameters, W - reach * sd, W + reach * sd, sd)
@@ -411,7 +418,7 @@ class Fit:
         by=text(),
         without=optional(NAMED),
         seed=SEED,
-        executor=optional(EXECUTOR),
+        **many.WORKERS,
         backend=BACKEND,
         progress=flag(),
     )
@@ -422,7 +429,8 @@ class Fit:
         by: str = "replicate",
         without: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
-        executor: Executor | None = None,
+        executor: many.GivenExecutor = None,
+        n_jobs: int | None = None,
         backend: BackendName = "auto",
         progress: bool = True,
     ) -> Support:
@@ -440,7 +448,7 @@ class Fit:
         without : mapping of str to mapping, optional
             Of equations of one's own, what to leave out, by names that are free to choose:
             parameters and the numbers at which they are kept, ``{"no interaction": {"A": 0}}``.
-        executor : Executor, optional
+        executor, n_jobs : optional
             As of `pycellbox.cross_validate`.
         backend : str
             As for `predict`.
@@ -475,8 +483,8 @@ class Fit:
         from pycellbox.support import supported  # which fits
 
         found = supported(
-            self, folds=folds, by=by, without=without, seed=seed, executor=executor,
-            backend=backend, progress=progress,
+            self, folds=folds, by=by, without=without, seed=seed, backend=backend,
+            progress=progress, engine=many.workers(executor, n_jobs),
         )  # fmt: skip
         self._tell({KEPT: found.to_dict()})
         return found

@@ -7,7 +7,7 @@ import pytest
 
 import pycellbox as pcb
 from pycellbox.edges import EDGE_KINDS, edge_kinds
-from tests.support.fits import PLAIN, fitted, known_network, quick
+from tests.support.fits import fitted, known_network, quick
 from tests.support.screens import dataset, screen
 
 OPTIONS = {"progress": False, "backend": "numpy"}
@@ -80,12 +80,31 @@ def test_the_table_has_all_interactions_with_their_kinds(fit, tmp_path):
     assert set(of_members["kind"]) == set(table["kind"])
 
 
-def test_what_is_trained_has_no_spread_and_equations_no_edges():
-    data, _ = known_network(conditions=6)
-    table = fitted(data, model=PLAIN, schedule=quick(1)).edges()
+@pytest.mark.filterwarnings("ignore::pycellbox.NumericsWarning")  # of wide steps
+def test_the_spread_of_what_is_trained_is_that_of_its_jacobian():
+    data, _ = known_network(conditions=24)
+    noise = np.random.default_rng(1).normal(0, 0.05, data["response"].shape)
+    data = data.assign(response=data["response"] + noise)
+    penalty = pcb.Penalty(l2=0.01)
+    fit = fitted(data, schedule=pcb.Stage(30, optimizer=pcb.LM()), penalty=penalty)
+    table = fit.edges(0.5)
     assert set(table["kind"]) == set(EDGE_KINDS)
-    assert table[["lower", "upper", "sd"]].isna().all(axis=None)
     assert table["weight"].abs().is_monotonic_decreasing
+    found = fit._predictor._trained(fit._predictor._backend("auto"))._found
+    names = list(fit._predictor._trained(fit._predictor._backend("auto"))._entries.names)
+    covariance = found._inverse @ found._middle @ found._inverse * np.outer(*[found._unit] * 2)
+    for row in table.itertuples():
+        k = names.index(f"W[{row.target}, {row.source}]")
+        assert row.sd == pytest.approx(np.sqrt(covariance[k, k]))
+    np.testing.assert_allclose(table["upper"] - table["weight"], 0.67449 * table["sd"], rtol=1e-4)
+
+
+def test_where_no_spread_is_known_it_is_said_and_equations_have_no_edges():
+    data, _ = known_network(conditions=6)
+    fit = fitted(data, schedule=quick(1), loss="mae")
+    with pytest.warns(pcb.NumericsWarning, match="the spread of edges is not known.*mae"):
+        table = fit.edges()
+    assert table[["lower", "upper", "sd"]].isna().all(axis=None)
     decay = pcb.ODE({"x": "-k*x"}, parameters={"k": 1.0}, initial={"x": 1})
     course = pcb.simulation.courses(decay, {"k": 1.0}, [1.0, 2.0], noise=0.01)
     fit = pcb.fit(course, decay, schedule=pcb.Stage(1), **OPTIONS)

@@ -81,7 +81,11 @@ def test_unknown_and_missing_are_named_together(capsys: pytest.CaptureFixture[st
     [
         ("fitt --out f.nc", "invalid choice: 'fitt' (did you mean 'fit'?)"),
         ("prediction", "(did you mean 'predict'?)"),
-        ("xyz", "choose one of demo, fit, predict, evaluate, support, run, julia (see pycellbox --help)"),
+        (
+            "xyz",
+            "choose one of demo, fit, predict, evaluate, support, run, julia "
+            "(see pycellbox --help)",
+        ),
         ("julia instal", "(did you mean 'install'?)"),
         ("--seed 3 demo", "there is no option --seed before the command"),
     ],

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
-
 import xarray as xr
 
+from pycellbox import many
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.common.labels import counted
 from pycellbox.common.options import (
@@ -30,7 +29,6 @@ from pycellbox.fitting.defaults import resolve
 from pycellbox.fitting.progress import Progress
 from pycellbox.fitting.roles import without_role
 from pycellbox.inputs import levels_given
-from pycellbox.many import EXECUTOR
 from pycellbox.models import CellBox, Model
 from pycellbox.recipe import Recipe
 from pycellbox.result import Fit
@@ -53,7 +51,7 @@ def _read_validation(given: object) -> float | xr.Dataset:
     by=text(),
     seed=SEED,
     validation=optional(Value(_read_validation, "a share from 0 to 1, or a dataset")),
-    executor=optional(EXECUTOR),
+    **many.WORKERS,
     backend=BACKEND,
     progress=flag(),
 )
@@ -65,7 +63,8 @@ def cross_validate(
     by: str = "replicate",
     seed: int = 0,
     validation: float | xr.Dataset | None = None,
-    executor: Executor | None = None,
+    executor: many.GivenExecutor = None,
+    n_jobs: int | None = None,
     backend: BackendName = "auto",
     progress: bool = True,
 ) -> CrossValidation:
@@ -88,9 +87,11 @@ def cross_validate(
     validation : float or Dataset, optional
         Conditions by which each fit chooses its best parameters: a share of those that it may see,
         or others; with a fit, its own by default.
-    executor : Executor, optional
-        Of ``concurrent.futures``, which fits the folds, to the same bits as without one. None:
-        here, one after the other.
+    executor : Executor or distributed.Client, optional
+        Of ``concurrent.futures``, or the client of a cluster of Dask's, which fits the folds, to
+        the same bits as without one. None: here, one after the other.
+    n_jobs : int, optional
+        Instead: so many processes of joblib's; -1, one on every core that this process may use.
     backend : str
         As of `pycellbox.fit`.
     progress : bool
@@ -127,6 +128,7 @@ def cross_validate(
     >>> data = pcb.datasets.melanoma()
     >>> pcb.cross_validate(data, pcb.CellBox(), by="drug")  # doctest: +SKIP
     """
+    engine = many.workers(executor, n_jobs)
     if isinstance(data, Fit):
         _alone(model)
         recipe = data.recipe
@@ -143,7 +145,7 @@ def cross_validate(
     with once(), Progress(len(splits), progress, "folds") as shown:
         for split in splits if by == "condition" else ():
             warn_of_replicates(*(data.sel(condition=list(p)) for p in (split.test, split.fit)))
-        found = outcomes(setting, executor, shown)
+        found = outcomes(setting, engine, shown)
     lost = [one for one in found if one.value is None]
     if lost:
         first = f"{splits[lost[0].number].name!r}: {lost[0].failure}"

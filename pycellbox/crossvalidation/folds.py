@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,11 +61,11 @@ class Fold:
 
 
 def outcomes(
-    setting: Setting, executor: Executor | None, shown: Progress
+    setting: Setting, engine: many.Engine | None, shown: Progress
 ) -> list[many.Outcome[Fold]]:
     """Fit all folds; those that fail are outcomes too, in the order of the splits."""
     found: dict[int, many.Outcome[Fold]] = {}
-    for one in many.outcomes(_left_out, setting, len(setting.splits), executor):
+    for one in many.outcomes(_left_out, setting, len(setting.splits), engine):
         found[one.number] = one
         failed = sum(each.value is None for each in found.values())
         shown.step(lambda failed=failed: f"{failed} failed" if failed else "")  # type: ignore[misc]

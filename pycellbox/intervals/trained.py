@@ -28,6 +28,7 @@ MOST_FREE = 3000
 _LEAST_ROWS = 10  # conditions from which on those left out calibrate
 _LARGEST_BLOCK = 1000  # of residuals of a condition that is left out
 _ENTRIES = 2e7  # of a Jacobian at a time
+_ROWS = 256  # of derivatives at a time
 _NAMED = 20  # predictions by which open directions are named
 
 
@@ -146,6 +147,24 @@ class Trained:
         return Calibration(
             np.zeros(0), "Student's distribution, by residuals", self._found.freedom[known]
         )
+
+    def deviations(self, name: str) -> Array:
+        """Return standard deviations of the entries of a parameter, in its shape; 0 of fixed ones.
+
+        Infinite where the data do not determine them.
+        """
+        layout = self._problem.structure.layout
+        place, free = layout.places[name], layout.free
+        own = np.flatnonzero((free >= place.start) & (free < place.stop))
+        whole = np.zeros(layout.size)
+        for start in range(0, own.size, _ROWS):
+            some = own[start : start + _ROWS]
+            of_each = np.zeros((some.size, free.size))
+            of_each[np.arange(some.size), some] = 1
+            variance, _ = self._found.variance(self._entries.slopes(of_each))
+            whole[free[some]] = np.sqrt(variance)
+        found: Array = layout.split(whole)[name]
+        return found
 
     def spreads(
         self, structure: Structure, inputs: Inputs, grid: Array, steady: bool, sigma: Array | None

@@ -179,7 +179,7 @@ WORKERS = {
     "n_jobs": optional(Value(_read_jobs, "a number of processes, or -1 for one on every core")),
 }
 
-GivenExecutor: TypeAlias = "Executor | HasExecutor | None"
+GivenExecutor: TypeAlias = Executor | HasExecutor | None
 
 
 def workers(executor: GivenExecutor, n_jobs: int | None = None) -> Engine | None:

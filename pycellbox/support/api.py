@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
@@ -11,20 +10,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pycellbox import metrics
+from pycellbox import many, metrics
 from pycellbox.backends import BackendName, get_backend
 from pycellbox.crossvalidation.api import rows_of
 from pycellbox.crossvalidation.folds import Fold, Setting, outcomes
 from pycellbox.errors import PycellboxError, once
 from pycellbox.fitting.progress import Progress
-from pycellbox.many import Outcome
 from pycellbox.metrics.differences import difference_of
 from pycellbox.result import Fit
 from pycellbox.splits import k_fold
 from pycellbox.support.blocks import Block, blocks_of, named
 from pycellbox.supported import Support
 
-Found = Sequence[Outcome[Fold]]
+Found = Sequence[many.Outcome[Fold]]
 
 
 def supported(
@@ -34,7 +32,7 @@ def supported(
     by: str,
     without: Mapping[str, Mapping[str, Any]] | None,
     seed: int,
-    executor: Executor | None,
+    engine: many.Engine | None,
     backend: BackendName,
     progress: bool,
 ) -> Support:
@@ -48,16 +46,16 @@ def supported(
     base = Setting(data, splits, fit.recipe, validation, chosen)  # type: ignore[arg-type]
     rows = []
     with once(), Progress(len(splits) * (1 + len(blocks)), progress, "folds") as shown:
-        whole = outcomes(base, executor, shown)
+        whole = outcomes(base, engine, shown)
 
         def refitted(block: Block) -> Found:
             some = replace(base, recipe=block.recipe)
             if not block.begins:
-                return outcomes(some, executor, shown)
+                return outcomes(some, engine, shown)
             ended = {k: one.value.parameters for k, one in enumerate(whole) if one.value}
             starts = tuple(block.initial(parameters, data) for parameters in ended.values())
             some = replace(some, initials=starts, splits=tuple(splits[k] for k in ended))
-            found = dict(zip(ended, outcomes(some, executor, shown), strict=True))
+            found = dict(zip(ended, outcomes(some, engine, shown), strict=True))
             return [found.get(k, one) for k, one in enumerate(whole)]
 
         for block in blocks:
