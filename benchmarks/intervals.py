@@ -2,6 +2,7 @@
 
     python benchmarks/intervals.py --data FOLDER --out intervals-out
     python benchmarks/intervals.py --out intervals-out --draw      # tables of what is there
+    python benchmarks/intervals.py --out intervals-out --simulate 100
 
 Of each split the rows of the fit alone make the intervals, at 50, 80 and 90 %; held are the
 measurements of the other rows, without the nodes of drugs. Ridge regression of the doses, its
@@ -11,7 +12,8 @@ Stat. Assoc. 102:359, 2007) is the width, and 2/(1 − share) times by how far a
 outside; less is better.
 
 Results are appended to OUT/intervals.jsonl, a whole line for each split; what is there is not run
-again.
+again. --simulate asks the same of data that are drawn from models, of which the response without
+noise is known: OUT/simulated.jsonl and OUT/simulated.md.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from pycellbox.intervals.spreads import Calibration
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import screens
 
-from harness import report
+from harness import drawn, report
 from harness.panel_scores import geometric
 from harness.report import Row
 from harness.splits import TASKS, WITH_SINGLES, WITHOUT_SINGLES
@@ -216,7 +218,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--tasks", nargs="+", metavar="PART", help="likewise")
     add("--seeds", type=int, default=20, help="random splits (default 20)")
     add("--draw", action="store_true", help="run nothing")
+    add("--simulate", type=int, metavar="DRAWS", help="of each simulation, in place of tables")
+    add("--first", type=int, default=0, metavar="SEED", help="of the draws (default 0)")
     args = parser.parse_args(arguments)
+    if args.simulate:
+        args.out.mkdir(parents=True, exist_ok=True)
+        print("\n" + drawn.run(args.out, args.simulate, args.first, args.tasks, SHARES))
+        return
     if args.data is None and not args.draw:
         parser.error("--data is needed to run anything; --draw makes tables of what is there")
     args.out.mkdir(parents=True, exist_ok=True)

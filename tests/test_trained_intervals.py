@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.support.equations import courses
 from tests.support.screens import dataset, screen
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from harness import drawn
 
 LM = pcb.Stage(30, optimizer=pcb.LM())
 TIMES = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0])
@@ -297,3 +299,16 @@ def test_the_command_line_writes_intervals(ending, tmp_path, capsys):
     capsys.readouterr()
     assert main([*words, "--interval", "90"]) != 0
     assert "--interval=90" in capsys.readouterr().err
+
+
+def test_draws_from_a_model_are_held_as_often_as_they_should_be(tmp_path):
+    """A few of the draws of benchmarks/intervals.py --simulate."""
+    shares = (0.5, 0.9)
+    text = drawn.run(tmp_path, 4, 50, ["trained courses"], shares)
+    rows = [json.loads(row) for row in (tmp_path / "simulated.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [50, 51, 52, 53]
+    for share in shares:
+        for what, most in (("new", 0.1), ("state", 0.2)):
+            assert abs(np.mean([row[f"{what} {share:.0%}"] for row in rows]) - share) < most
+    assert drawn.run(tmp_path, 4, 50, ["trained courses"], shares) == text  # nothing is left to do
+    assert "trained courses" in text

@@ -9,22 +9,35 @@ measurements and responses hang together.
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 import pycellbox as pcb
+from harness import report
 from harness.report import Row
 
 LM = pcb.Stage(60, optimizer=pcb.LM())
 
 
 def estimated_screen(seed: int) -> tuple[pcb.Fit, xr.Dataset]:
-    """Nodes that drugs act on and that saturate, estimated in closed steps."""
-    data = _screen(np.random.default_rng(seed), 130)
-    return pcb.fit(data.isel(condition=slice(30)), progress=False), _rest(data, 30)
+    """Nodes that drugs act on and that saturate, estimated in closed steps.
+
+    The truth is a fit itself, so that nodes go as far as an estimate lets them, and the fit is told
+    how doses saturate: of both it takes one value to be right, whose error is in no interval.
+    """
+    rng, fitted = np.random.default_rng(seed), 45
+    data = _screen(rng, 145)
+    truth = pcb.fit(data.isel(condition=slice(fitted)), progress=False)
+    seen, clean = data["response"].notnull(), truth.predict(data)
+    noise = rng.normal(0, 0.2, clean.shape)
+    data = data.assign(response=(clean + noise).where(seen), true_response=clean.where(seen))
+    model = pcb.CellBox(dose_saturation=truth.provenance["estimate"]["dose_saturation"])
+    return pcb.fit(data.isel(condition=slice(fitted)), model, progress=False), _rest(data, fitted)
 
 
 def trained_screen(seed: int) -> tuple[pcb.Fit, xr.Dataset]:
@@ -84,8 +97,8 @@ def taxa(seed: int) -> tuple[pcb.Fit, xr.Dataset]:
         lambda x, p: p.r + p.M @ pcb.exp(x),
         states=names,
         parameters={
-            "r": pcb.Parameter([0.8, 0.5, 0.6]),
-            "M": pcb.Parameter([[-1.0, -0.3, 0], [0.2, -0.8, -0.2], [0, -0.4, -0.7]]),
+            "r": pcb.Parameter([0.9, 0.6, 0.7]),
+            "M": pcb.Parameter([[-1.1, -0.3, 0], [0.2, -0.9, -0.2], [0, -0.4, -0.8]]),
         },
     )
     true = {"r": [1.0, 0.6, 0.8], "M": [[-1.2, -0.4, 0.1], [0.3, -1.0, -0.3], [-0.1, -0.5, -0.9]]}
@@ -112,12 +125,15 @@ KINDS: dict[str, Callable[[int], tuple[pcb.Fit, xr.Dataset]]] = {
 
 def held(kind: str, seed: int, shares: tuple[float, ...]) -> Row:
     """Shares of measurements, and of responses without noise, that the intervals of a draw hold."""
+    row: Row = {"kind": kind, "seed": seed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit, new = KINDS[kind](seed)
-        times = new["time"].values if "time" in new.dims else None
-        found = [fit.predict(new, times=times, interval=share) for share in shares]
-    row: Row = {"kind": kind, "seed": seed}
+        try:
+            fit, new = KINDS[kind](seed)
+            times = new["time"].values if "time" in new.dims else None
+            found = [fit.predict(new, times=times, interval=share) for share in shares]
+        except pcb.PycellboxError as error:
+            return row | {"failed": f"{type(error).__name__}: {error}"}
     for share, one in zip(shares, found, strict=True):
         one = one.sel(node=new["node"].values)
         seen = new["response"].notnull() & one["sd"].notnull()
@@ -130,12 +146,50 @@ def held(kind: str, seed: int, shares: tuple[float, ...]) -> Row:
     return row
 
 
-def summary(rows: list[Row], shares: tuple[float, ...]) -> list[Row]:
+def run(
+    out: Path, draws: int, first: int, kinds: Sequence[str] | None, shares: tuple[float, ...]
+) -> str:
+    """Judge draws that are not in OUT/simulated.jsonl yet, and write the table of all of them."""
+    path = out / "simulated.jsonl"
+    report.cut_unfinished(path)
+    rows = report.read_rows(path, ("kind", "seed"))
+    done = {(row["kind"], row["seed"]) for row in rows}
+    for kind in KINDS:
+        if kinds and not any(part in kind for part in kinds):
+            continue
+        for seed in range(first, first + draws):
+            if (kind, seed) in done:
+                continue
+            rows.append(held(kind, seed, shares))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+        print(kind, flush=True)
+    text = table(rows, shares)
+    (out / "simulated.md").write_text(text + "\n", encoding="utf-8")
+    return text
+
+
+def table(rows: Sequence[Row], shares: tuple[float, ...]) -> str:
+    """Write the shares out."""
+    columns = {"kind": "drawn from", "draws": "draws"}
+    for what, said in (("new", "new"), ("state", "without noise")):
+        columns |= {f"{what} {share:.0%}": f"{said}, {share:.0%}" for share in shares}
+    about = (
+        "Share that intervals hold of new measurements, and of responses without noise, of data "
+        "drawn from a model that is then fitted: mean over draws ± two standard errors; * where "
+        "nominal is further off."
+    )
+    return f"{about}\n\n{report.markdown(summary(rows, shares), columns)}"
+
+
+def summary(rows: Sequence[Row], shares: tuple[float, ...]) -> list[Row]:
     """Mean shares over draws, with two standard errors; * where they are further off."""
     found = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
-        some = [row for row in rows if row["kind"] == kind]
-        entry: Row = {"kind": kind, "draws": len(some)}
+        every = [row for row in rows if row["kind"] == kind]
+        some = [row for row in every if "failed" not in row]
+        lost = f" ({len(every) - len(some)} failed)" if len(some) < len(every) else ""
+        entry: Row = {"kind": kind, "draws": f"{len(some)}{lost}"}
         for what in ("new", "state"):
             for share in shares:
                 values = np.array([row[f"{what} {share:.0%}"] for row in some])
@@ -149,25 +203,24 @@ def summary(rows: list[Row], shares: tuple[float, ...]) -> list[Row]:
 
 
 def _screen(rng: np.random.Generator, conditions: int) -> xr.Dataset:
-    drugs, nodes, noise = 4, 6, 0.2
+    """Draw a screen of four drugs, alone and in pairs, and six proteins."""
+    drugs, nodes = 4, 6
     doses = np.zeros((conditions, drugs))
     for row in doses:
         which = rng.choice(drugs, 1 if rng.random() < 0.3 else 2, replace=False)
         row[which] = rng.choice([0.5, 1.0, 2.0], which.size)
     effects, b = rng.normal(0, 1, (nodes, drugs)), rng.normal(0, 0.3, nodes)
     x = 2 * (np.tanh(doses @ effects.T / 2 + b) - np.tanh(b))
-    names = [f"p{i}" for i in range(nodes)] + [f"D{i}" for i in range(drugs)]
-    dims, none = ("condition", "node"), np.full_like(doses, np.nan)
     values = {
         "perturbation": np.concatenate([np.zeros_like(x), doses], axis=1),
-        "response": np.concatenate([x + rng.normal(0, noise, x.shape), none], axis=1),
-        "true_response": np.concatenate([x, none], axis=1),
+        "response": np.concatenate([x + rng.normal(0, 0.2, x.shape), np.nan * doses], axis=1),
     }
     coords = {
         "condition": [f"c{i}" for i in range(conditions)],
-        "node": names,
+        "node": [f"p{i}" for i in range(nodes)] + [f"D{i}" for i in range(drugs)],
         "node_kind": ("node", ["protein"] * nodes + ["drug"] * drugs),
     }
+    dims = ("condition", "node")
     return xr.Dataset({name: (dims, value) for name, value in values.items()}, coords)
 
 
