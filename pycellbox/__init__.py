@@ -71,6 +71,7 @@ from pycellbox.pruning import Pruned, prune
 from pycellbox.recipe import Recipe
 from pycellbox.refinement import refine
 from pycellbox.result import Fit
+from pycellbox.sampling import Samples
 from pycellbox.schedule import LBFGS, LM, AdamW, Stage
 from pycellbox.shooting import Shooting
 from pycellbox.simulation import environment, simulate
@@ -119,6 +120,7 @@ __all__ = [
     "Recipe",
     "ResultFileError",
     "Shooting",
+    "Samples",
     "SolverError",
     "Split",
     "Stage",

@@ -19,6 +19,7 @@ from pycellbox.fitting.beginning import problem_of
 from pycellbox.fitting.clock import Clock
 from pycellbox.fitting.job import Job
 from pycellbox.fitting.stage import StageRun
+from pycellbox.intervals.laplace import noise_of
 from pycellbox.models import CellBox
 from pycellbox.numerics.parametrization import NetworkParametrization
 from pycellbox.objective import EDGE_GROUPS, Penalty
@@ -32,7 +33,6 @@ MOST = 500
 _ITERATIONS = 100
 _METHOD = LM(tolerance=1e-7)
 _OFF = 1e-3  # of the distance between bounds, or of the start from a bound
-_OWN_NOISE = 5.0  # degrees of freedom of each node, from which on it has a noise of its own
 _TURNS, _SAME_NOISE = 20, 0.01  # of estimating the noise, until its logarithm stays
 _NOTHING = 1e-8  # of the size of a response: residuals below are none
 _SPAN = 1e-10  # singular values below this share of the largest are those of no direction
@@ -310,15 +310,16 @@ class Posterior:
         found = self.layout.join(self.pair.constrain(raw))[self.layout.free] * self._unit
         return np.asarray(found, dtype=np.float64)
 
+    def effective(self, raw: Array) -> Parameters:
+        """Effective parameters, in the unit of the data."""
+        return self.clock.reached(self.structure, self.pair.constrain(raw))
+
     def labelled(self, raw: Array) -> xr.Dataset:
-        """Effective parameters, labelled, in the unit of the data."""
-        reached = self.clock.reached(self.structure, self.pair.constrain(raw))
-        return parameter_dataset(self.structure, reached)
+        """Return these with labels."""
+        return parameter_dataset(self.structure, self.effective(raw))
 
     def noise(self, raw: Array) -> Noise:
-        """Estimate the noise from residuals at θ.
-
-        That of each node where all have at least five degrees of freedom, else one of all.
+        """Estimate the noise of each node from residuals at θ.
 
         Raises
         ------
@@ -334,33 +335,31 @@ class Posterior:
         U, sizes, _ = np.linalg.svd(whole, full_matrices=False)
         U = U[: len(residuals), sizes > _SPAN * sizes.max(initial=0.0)]
         left = np.where(says, 1 - (U**2).sum(axis=1), 0.0)
-        n = self.problem.response.shape[-1]
-        free = np.bincount(measured[:, -1], left, n)
-        squares = np.bincount(measured[:, -1], residuals**2, n)
-        sizes = np.bincount(measured[:, -1], self.problem.response[tuple(measured.T)] ** 2, n)
-        counted = np.bincount(measured[:, -1], says, n) > 0
+        nodes, n = measured[:, -1], self.problem.response.shape[-1]
+        sizes = np.bincount(nodes, self.problem.response[tuple(measured.T)] ** 2, n)
         remedy = "give the data a sigma: data.assign(sigma=0.1 * xr.ones_like(data['response']))"
-        if free.sum() < 1:
+        if (freedom := float(left.sum())) < 1:
             raise DataError(
                 f"the fit has {len(self.names)} parameters, and its {len(residuals)} measurements "
                 f"leave none from which the noise could be estimated; {remedy}."
             )
-        by = "the residuals of each node"
-        if (free[counted] < _OWN_NOISE).any() and counted.sum() > 1:
-            by = "the residuals of all nodes together"
-            variance = np.full(n, squares.sum() / free.sum())
-        else:
-            variance = np.where(counted, squares / np.where(counted, free, 1), 1.0)
-        if (none := counted & (variance <= _NOTHING**2 * sizes)).any():
+        count = np.bincount(nodes, says, n)
+        squares = residuals[says] ** 2
+        relative = np.where(count > 0, sizes / np.maximum(count, 1), 0)
+        relative = np.maximum(relative, 1e-8 * (relative.max() or 1.0))
+        variance, _ = noise_of(squares, left[says], nodes[says], relative)
+        if (none := variance <= _NOTHING**2 * relative).any():
             node = self.structure.nodes[int(np.argmax(none))]
             raise DataError(
                 f"the residuals of node {node!r} are nothing, from which no noise can be "
                 f"estimated; {remedy}."
             )
+        variance = np.nan_to_num(variance, nan=1.0)  # of what was not measured
         known = self.structure.known
-        nodes = list(self.structure.nodes[known])
-        sd = xr.DataArray(np.sqrt(variance[known]), {"node": nodes}, ("node",))
-        return Noise(by, sd, float(free.sum()), float(squares.sum() / free.sum()))
+        labels = list(self.structure.nodes[known])
+        sd = xr.DataArray(np.sqrt(variance[known]), {"node": labels}, ("node",))
+        by = "the residuals of each node"
+        return Noise(by, sd, freedom, float(squares.sum()) / freedom)
 
     def entry(self, name: str) -> Entry:
         """Return a fitted entry by its name.

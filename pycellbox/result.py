@@ -55,6 +55,7 @@ from pycellbox.times import of_same_kind
 
 if TYPE_CHECKING:
     from pycellbox.profiles import Profile
+    from pycellbox.sampling import Samples
 
 Scale: TypeAlias = Literal["fitted", "measured"]
 
@@ -594,10 +595,10 @@ class Fit:
         where the last two points lead; steps are such that the root of the rise grows by a fifth
         of that of the threshold. The interval is where the rise stays below the quantile of χ² with
         one degree of freedom. Without a sigma the noise of each node is estimated from its
-        residuals at the optimum by degrees of freedom (where a node has fewer than five, one noise
-        for all), and the quantile is that of F, with which intervals of linear models are exact
-        (Bates and Watts, Nonlinear Regression Analysis, 1988). Of nodes with different noise the
-        optimum is that of their likelihood, not quite where the fit is, which weighs all alike.
+        residuals at the optimum by degrees of freedom (nodes with few borrow from all), and the
+        quantile is that of F, with which intervals of linear models are exact (Bates and Watts,
+        Nonlinear Regression Analysis, 1988). Of nodes with different noise the optimum is that of
+        their likelihood, not quite where the fit is, which weighs all alike.
 
         Examples
         --------
@@ -606,6 +607,98 @@ class Fit:
         from pycellbox.profiles import profile
 
         return profile(self, names, level, many.workers(executor, n_jobs), backend)
+
+    @checked(
+        draws=integer(2, 1_000_000),
+        chains=integer(1, 1000),
+        thin=integer(),
+        burn_in=integer(10),
+        step=number(0, 1, above=True, up_to=True),
+        batch_size=optional(integer()),
+        seed=SEED,
+        **many.WORKERS,
+        backend=BACKEND,
+    )
+    def sample(
+        self,
+        *,
+        draws: int = 500,
+        chains: int = 4,
+        thin: int = 10,
+        burn_in: int = 1000,
+        step: float = 0.2,
+        batch_size: int | None = None,
+        seed: int = 0,
+        executor: many.GivenExecutor = None,
+        n_jobs: int | None = None,
+        backend: BackendName = "auto",
+    ) -> Samples:
+        """Draw parameters from the posterior, by preconditioned stochastic gradient Langevin steps.
+
+        Parameters
+        ----------
+        draws : int
+            Of each chain, that are kept.
+        chains : int
+            Each begins elsewhere, with random numbers of its own.
+        thin : int
+            Steps from draw to draw.
+        burn_in : int
+            Steps before the first draw, in which the preconditioner is learned.
+        step : float
+            Of the paper's ε. Variances of draws are too large by a quarter of it.
+        batch_size : int, optional
+            Conditions of each step, drawn anew; by default all. Fewer add noise of their own.
+        seed : int
+            From which that of each chain follows.
+        executor : Executor, optional
+            Of ``concurrent.futures``, or one like it, which carries out a chain each. None: here,
+            one after the other.
+        n_jobs : int, optional
+            Instead: so many processes of joblib's; -1, one on every core that may be used.
+        backend : str
+            As for `predict`; it needs derivatives of residuals.
+
+        Returns
+        -------
+        Samples
+            Draws, their summary, and predictions from them.
+
+        Raises
+        ------
+        OptionError, ModelError, DataError
+            As of `profile`.
+        PycellboxError
+            No chain came to its end.
+
+        Warns
+        -----
+        DataWarning
+            Data and priors leave parameters open.
+        NumericsWarning
+            Some chains did not come to their end.
+
+        Notes
+        -----
+        Li et al. (AAAI 2016), as in the Bayesian runs of Frank (arXiv 2207.04487): the noise of a
+        step has the variance ε·G, G the preconditioner. The paper leaves out Γ, the derivative of
+        G; here G is learned in the burn-in and held from then on, so that Γ is zero. Steps are made
+        in coordinates in which the posterior is a standard normal to first order at the fit, so
+        that parameters that depend on each other mix. There is no Metropolis step. Penalties and
+        priors count as the fit weighs them; a parameter without a prior is uniform in its value
+        within its bounds, in its logarithm with ``scale="log"``. The noise is that of `profile`: a
+        sigma, or each node's at the optimum, which is taken as known.
+
+        Examples
+        --------
+        >>> samples = fit.sample(draws=1000)  # doctest: +SKIP
+        >>> samples.summary()[["mean", "sd", "ess_bulk", "r_hat"]]  # doctest: +SKIP
+        """
+        from pycellbox.sampling import sample
+        from pycellbox.sampling.langevin import Langevin
+
+        langevin, engine = Langevin(draws, thin, burn_in, step), many.workers(executor, n_jobs)
+        return sample(self, langevin, chains, batch_size, seed, engine, backend)
 
     @checked(path=PATH)
     def save(self, path: str | Path) -> Path:

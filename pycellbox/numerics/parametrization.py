@@ -92,6 +92,18 @@ class Parametrization:
         slope = np.exp(raw) if self._by_factors(name) else 0.5 * (1 + np.tanh(raw / 2))
         return -slope if upper < math.inf else slope
 
+    def bend(self, name: str, raw: Array) -> Array:
+        """Differentiate the logarithm of `slope` by raw values, entry by entry."""
+        if not self._bounded(name):
+            return np.zeros_like(raw)
+        lower, upper = self._bounds(name)
+        if -math.inf < lower and upper < math.inf:
+            found: Array = -np.tanh(raw / 2)
+            if lower > 0 and self._scale(name) == "log":
+                found = found + self.slope(name, raw) / self._value(name, raw)
+            return found
+        return np.ones_like(raw) if self._by_factors(name) else 0.5 * (1 - np.tanh(raw / 2))
+
     @cached_property
     def logarithms(self) -> Array:
         """Which entries of θ, (size,), are logarithms of how far values are from a bound."""

@@ -93,6 +93,8 @@ def python_calls(folder: Path) -> dict[str, Call]:
     decays = pcb.simulation.courses(decay, {"k": 0.6}, [1.0, 2.0, 3.0], noise=0.1)
     lm_fit = pcb.fit(decays, decay, schedule=pcb.Stage(9, optimizer=pcb.LM()), **options)
     profiled = lm_fit.profile(level=0.5)
+    brief = {"draws": 2, "chains": 1, "thin": 1, "burn_in": 10, "seed": 0, "backend": "numpy"}
+    drawn = lm_fit.sample(**brief)
     u, y = data["perturbation"], data["response"]
     labels = {"conditions": list(data["condition"].values), "nodes": list(data["node"].values)}
     kinds = dict(zip(labels["nodes"], data["node_kind"].values, strict=True))
@@ -511,6 +513,18 @@ def python_calls(folder: Path) -> dict[str, Call]:
         "profile": (
             lm_fit.profile,
             {"names": ["k"], "level": 0.5, "executor": None, "n_jobs": None, **numpy},
+        ),
+        "sample": (
+            lm_fit.sample,
+            {**brief, "step": 0.1, "batch_size": 1, "executor": None, "n_jobs": None},
+        ),
+        "Samples": (
+            pcb.Samples,
+            {"fit": lm_fit, "draws": drawn._draws, "noise": drawn.noise, "noise_by": "residuals"},
+        ),
+        "Samples.predict": (
+            drawn.predict,
+            {"perturbation": decays, "times": None, "interval": 0.9, "draws": 2, "seed": 0, **numpy},
         ),
         "Profile": (pcb.Profile, {"curves": profiled.curves, "best": profiled.best}),
         "Profile.curve": (profiled.curve, {"name": "k"}),
