@@ -6,7 +6,6 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -80,13 +79,9 @@ class Setting:
     parameters: xr.Dataset
     backend: BackendName
 
-    @cached_property
     def posterior(self) -> Posterior:
-        """One for all tasks of a process."""
+        """Make one; each task has its own, for threads must not share what solves."""
         return Posterior(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @classmethod
     def of(cls, fit: Fit, backend: BackendName, what: str) -> Setting:
@@ -123,7 +118,7 @@ class Setting:
                 "initial_state without held_fitted and initial_fitted, and fit again."
             )
         problem_of(recipe, data)  # which refuses penalties that are no squares
-        if (count := len(setting.posterior.names)) > MOST:
+        if (count := len(setting.posterior().names)) > MOST:
             raise OptionError(
                 f"{what}: the fit has {count} parameters, and this is for {MOST} at most: fix "
                 "some, or leave edges out with a mask, pcb.prune or pcb.refine."
@@ -189,7 +184,7 @@ def with_own_noise(setting: Setting) -> tuple[Setting, Noise, float]:
     DataError
         There are too few measurements, or residuals are nothing.
     """
-    posterior, found, gain = setting.posterior, setting, 0.0
+    posterior, found, gain = setting.posterior(), setting, 0.0
     before: Array | None = None
     for turn in range(_TURNS):
         center = posterior.lowest(posterior.begin)
@@ -200,7 +195,7 @@ def with_own_noise(setting: Setting) -> tuple[Setting, Noise, float]:
         found = dataclasses.replace(
             setting.with_noise(noise), parameters=posterior.labelled(center.raw)
         )
-        posterior, now = found.posterior, np.log(noise.sd.values)
+        posterior, now = found.posterior(), np.log(noise.sd.values)
         if before is not None and np.abs(now - before).max() < _SAME_NOISE:
             break
         before = now

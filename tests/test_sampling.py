@@ -35,7 +35,7 @@ def line(sigma=0.3, **parameters):
 
 
 def density(fit):
-    return Density(Setting.of(fit, "numpy", "sample").posterior)
+    return Density(Setting.of(fit, "numpy", "sample").posterior())
 
 
 @pytest.mark.parametrize("step", [0.05, 0.5])

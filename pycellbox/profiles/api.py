@@ -36,14 +36,14 @@ def profile(
 ) -> Profile:
     """Profile parameters of a fit; see `pycellbox.Fit.profile`."""
     setting = Setting.of(fit, backend, "profile")
-    posterior = setting.posterior
+    posterior = setting.posterior()
     chosen = tuple(named(posterior, None if names is None else tuple(names), "profile"))
     for name in chosen:
         posterior.entry(name)  # which refuses those that follow from others
     noise, gain = Noise(), None
     if "sigma" not in fit._group("data"):
         setting, noise, gain = with_own_noise(setting)
-        posterior = setting.posterior
+        posterior = setting.posterior()
     center = posterior.lowest(posterior.begin)
     if gain is None:
         gain = posterior.value(posterior.begin) - center.value

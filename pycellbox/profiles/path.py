@@ -232,7 +232,7 @@ def curve(setting: Setting, name: str, center: Lowest, threshold: float) -> Curv
     DivergenceError
         Nothing can be fitted at the optimum.
     """
-    posterior = setting.posterior
+    posterior = setting.posterior()
     entry, gain = posterior.entry(name), 0.0
     for last in range(_RESTARTS, -1, -1):
         path = Path(posterior, entry, center, threshold)

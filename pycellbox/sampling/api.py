@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,14 +30,6 @@ class _Task:
     seed: int
     chains: int
 
-    @cached_property
-    def density(self) -> Density:
-        """One for all chains of a process."""
-        return Density(self.setting.posterior)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
-
 
 @dataclass(frozen=True)
 class _Chain:
@@ -49,7 +39,8 @@ class _Chain:
 
 
 def _chain(task: _Task, number: int) -> _Chain:
-    density, train = task.density, task.setting.posterior.train
+    density = Density(task.setting.posterior())
+    train = density.posterior.train
     rng = np.random.default_rng(np.random.SeedSequence(task.seed).spawn(task.chains)[number])
     start, size = np.zeros(density.size), task.batch_size
     for halving in range(_TRIES):
@@ -82,12 +73,13 @@ def sample(
     if "sigma" not in fit._group("data"):
         setting, noise, _ = with_own_noise(setting)
     task = _Task(setting, langevin, batch_size, seed, chains)
-    posterior, density = setting.posterior, task.density
+    density = Density(setting.posterior())
+    posterior = density.posterior
     if density.open:
         warn(
-            f"the data and priors leave open: {', '.join(density.open)}; draws of these wander as far "
-            "as chains are long. Say what is known of them, pcb.Parameter(prior=...), or fix some; "
-            "fit.identifiability() has the directions.",
+            f"the data and priors leave open: {', '.join(density.open)}; draws of these wander as "
+            "far as chains are long. Say what is known of them, pcb.Parameter(prior=...), or fix "
+            "some; fit.identifiability() has the directions.",
             DataWarning,
         )
     found: dict[int, _Chain] = {}
@@ -127,5 +119,5 @@ def _noise_of(fit: Fit, noise: Noise) -> xr.DataArray:
     if noise.sd is not None:
         return noise.sd.where(response.notnull().any(others).drop_vars("node_kind"), 0.0)
     sigma = fit.data["sigma"].where(response.notnull())
-    found: xr.DataArray = np.sqrt((sigma**2).mean(others)).fillna(0.0)
+    found: xr.DataArray = ((sigma**2).mean(others) ** 0.5).fillna(0.0)
     return found.drop_vars([name for name in found.coords if name != "node"])

@@ -51,7 +51,7 @@ class Density:
     def _names(self, name: str) -> list[str]:
         p, structure = self._pair.layout[name], self.posterior.structure
         free = np.ones(p.size, bool) if p.fixed is None else ~p.fixed.ravel()
-        return [structure.name_of(p, i) for i in np.flatnonzero(free)]
+        return [structure.name_of(p, i) for i in np.flatnonzero(free).tolist()]
 
     def _units(self) -> Array:
         """Change of each free entry of θ that counts as large, where nothing else says so."""

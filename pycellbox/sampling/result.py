@@ -75,8 +75,8 @@ class Samples:
         Returns
         -------
         arviz.InferenceData
-            Groups ``posterior`` and ``sample_stats``, with ``lp``; of arviz 1.0 and later an
-            `xarray.DataTree`.
+            Groups ``posterior`` and ``sample_stats``, with ``lp``; of arviz 1.0 and later
+            a DataTree.
 
         Raises
         ------

@@ -524,7 +524,14 @@ def python_calls(folder: Path) -> dict[str, Call]:
         ),
         "Samples.predict": (
             drawn.predict,
-            {"perturbation": decays, "times": None, "interval": 0.9, "draws": 2, "seed": 0, **numpy},
+            {
+                "perturbation": decays,
+                "times": None,
+                "interval": 0.9,
+                "draws": 2,
+                "seed": 0,
+                **numpy,
+            },
         ),
         "Profile": (pcb.Profile, {"curves": profiled.curves, "best": profiled.best}),
         "Profile.curve": (profiled.curve, {"name": "k"}),
