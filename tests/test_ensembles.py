@@ -105,7 +105,12 @@ def test_predictions_are_those_of_the_members(fit, together, data):
     np.testing.assert_allclose(each[0], one, atol=1e-12)
     np.testing.assert_allclose(found["mean"], each.mean("member"))
     np.testing.assert_allclose(found["sd_members"], each.std("member", ddof=1))
-    assert found["quantile_of_members"].dims == ("quantile", "condition", "node")
+    wider = together.predict(data, interval=0.5)
+    for q, end in ((0.25, "lower"), (0.75, "upper")):  # of new measurements
+        np.testing.assert_allclose(found["quantiles"].sel(quantile=q), wider[end])
+    assert found["quantiles"].dims == ("quantile", "condition", "node")
+    median = together.predict(data, quantiles=[0.5])["quantiles"]
+    np.testing.assert_array_equal(median[0], found["mean"])
     measured = found["sd"].notnull()
     assert bool((found["sd"] >= found["sd_members"]).where(measured, True).all())
 

@@ -18,10 +18,12 @@ from pycellbox.data.container import write_datasets
 from pycellbox.data.hidden import with_nodes
 from pycellbox.data.joining import treatments
 from pycellbox.edges import is_network
+from pycellbox.ensembles import Ensemble
 from pycellbox.errors import DataError, OptionError
 from pycellbox.evaluation import FORECAST, UNSEEN, roles_in_fit
 from pycellbox.intervals import INTERVAL
 from pycellbox.result import Fit
+from pycellbox.splits import Split
 from pycellbox.supported import support_in
 from pycellbox.times import of_same_kind
 
@@ -36,18 +38,7 @@ def fit(args: argparse.Namespace) -> int:
         tables.prepare_file(args.checkpoint, (".nc",), sources)
     elif args.checkpoint_seconds is not None:
         raise OptionError("--checkpoint-seconds goes with --checkpoint FILE.nc, or with --resume.")
-    data = inputs.read_dataset(args, inputs.node_kind_of(args.node_kind))
-    if "role" in data.coords:  # of a demo or a run
-        tables.note(f"the roles in {args.data} are left out: --test and --validation choose.")
-        data = data.drop_vars("role")
-    split = inputs.choose_split(data, args.test, args.seed)
-    labels = np.array([str(label) for label in data["condition"].values])
-    test = np.isin(labels, () if split is None else split.test)
-    validation = args.validation
-    if split is not None and split.validation:
-        if validation is not None:
-            raise DataError("--test lists validation conditions; leave --validation out.")
-        validation = split.validation
+    data, split, test, validation = conditions_of(args)
     seen = data.isel(condition=~test)
     with interrupts.held():
         fitted = fit_network(
@@ -55,6 +46,8 @@ def fit(args: argparse.Namespace) -> int:
             inputs.recipe_of(args, data, seen),
             validation=validation,
             backend=args.backend,
+            n_jobs=args.jobs,
+            store=args.store,
             checkpoint=args.checkpoint,
             **_seconds(args),
         )
@@ -67,6 +60,23 @@ def fit(args: argparse.Namespace) -> int:
         tables.print_scores(evaluation, f"prediction of the {test.sum()} held-out conditions")
     print(f"\nsaved {saved}{tabled}")
     return tables.exit_code(fitted, outcome.going_on(args.checkpoint, args.out))
+
+
+def conditions_of(args: argparse.Namespace) -> tuple[xr.Dataset, Split | None, Any, Any]:
+    """Read the data: all of them, what holds some out, which these are, and the validation."""
+    data = inputs.read_dataset(args, inputs.node_kind_of(args.node_kind))
+    if "role" in data.coords:  # of a demo or a run
+        tables.note(f"the roles in {args.data} are left out: --test and --validation choose.")
+        data = data.drop_vars("role")
+    split = inputs.choose_split(data, args.test, args.seed)
+    labels = np.array([str(label) for label in data["condition"].values])
+    test = np.isin(labels, () if split is None else split.test)
+    validation = args.validation
+    if split is not None and split.validation:
+        if validation is not None:
+            raise DataError("--test lists validation conditions; leave --validation out.")
+        validation = split.validation
+    return data, split, test, validation
 
 
 def _go_on(args: argparse.Namespace) -> int:
@@ -120,12 +130,18 @@ def predict(args: argparse.Namespace) -> int:
     interval = None if args.interval is None else INTERVAL("--interval", args.interval)
     if args.data is not None and args.nodes is not None:
         raise OptionError("--nodes goes with a table, --perturbation; a dataset names its nodes.")
-    fitted = load(args.fit)
+    loaded = load(args.fit)
+    fitted = loaded.fit if isinstance(loaded, Ensemble) else loaded
     if args.data is not None:
         data = open_data(args.data)
     else:
         data = _doses_of(args, fitted).to_dataset(name="perturbation")
-    if interval is None:
+    if isinstance(loaded, Ensemble):
+        given = {} if interval is None else {"interval": interval}
+        found = loaded.predict(data, times=times, quantiles=(), backend=args.backend, **given)
+        predicted = found.rename(mean="response")
+        table = tables.long(predicted)
+    elif interval is None:
         response = fitted.predict(data, times=times, backend=args.backend)
         predicted, table = response.to_dataset(name="response"), tables.wide(response)
     else:
@@ -177,8 +193,8 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.csv is not None:
         sources = [*inputs.sources_of(args), args.fit]
         tables.prepare_tables(args.csv, tables.SCORE_TABLES, sources)
-    fitted = load(args.fit)
-    kinds = None
+    loaded = load(args.fit)
+    fitted, kinds = loaded.fit if isinstance(loaded, Ensemble) else loaded, None
     if args.data is None and args.perturbation is not None:
         inputs.read_perturbation(args.perturbation, args.nodes, fitted)
         parameters = fitted.parameters
@@ -197,7 +213,7 @@ def evaluate(args: argparse.Namespace) -> int:
             f"{used.sum()} of these {used.size} conditions were used in the fit or are replicates "
             "of such, which flatters every model; --new-only leaves them out."
         )
-    evaluation = fitted.evaluate(data, baselines=not args.no_baselines)
+    evaluation = loaded.evaluate(data, baselines=not args.no_baselines)
     count = data.sizes["condition"]
     tables.print_scores(evaluation, f"prediction of {count} condition{'s' if count != 1 else ''}")
     if args.csv is not None:

@@ -27,6 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
             "fit", "fit a network to data", texts.FIT, f"{texts.TABLES}\n\n{texts.FIT_EXAMPLES}"
         )
     )
+    _ensemble(
+        command("ensemble", "fit again on data drawn again", texts.ENSEMBLE, texts.ENSEMBLE_EXAMPLE)
+    )
     predict = command("predict", "predict new perturbations", texts.PREDICT, texts.PREDICT_EXAMPLE)
     _predict(predict)
     _evaluate(
@@ -62,6 +65,51 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 def _fit(parser: Parser) -> None:
     _data(parser)
+    _conditions(parser)
+    _model(parser)
+    training = _training(parser)
+    training.add_argument(
+        "--jobs", type=int, metavar="N",
+        help="so many processes train the starts; -1, one on every core (default: 1)",
+    )  # fmt: skip
+    training.add_argument(
+        "--store", type=Path, metavar="DIR",
+        help="folder to which each start is written once it is trained: the same command goes on "
+        "where it was stopped",
+    )  # fmt: skip
+    out = parser.add_argument_group("results")
+    out.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FIT.nc",
+        help="file for the fitted network; a fit cut short takes no finished one's place",
+    )
+    out.add_argument(
+        "--csv", type=Path, metavar="DIR",
+        help="also write W.csv and rates.csv (of --equations parameters.csv), history.csv, "
+        "predictions.csv and conditions.csv there",
+    )  # fmt: skip
+    long = parser.add_argument_group("long fits")
+    long.add_argument(
+        "--checkpoint", type=Path, metavar="RUN.nc",
+        help="file that keeps the fit on its way, from which --resume goes on",
+    )  # fmt: skip
+    long.add_argument(
+        "--checkpoint-seconds", type=float, metavar="S",
+        help="least time between two writings of it (default: 60)",
+    )  # fmt: skip
+    long.add_argument(
+        "--resume", type=Path, metavar="RUN.nc",
+        help="go on with the fit in this checkpoint, to the same result as if it had never been "
+        "interrupted; with it go --out, --csv and --checkpoint-seconds alone",
+    )  # fmt: skip
+    parser.instead = {
+        "resume": frozenset({"out", "csv", "no_baselines", "checkpoint_seconds", "resume"})
+    }
+
+
+def _conditions(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_argument_group("nodes")
     kinds.add_argument(
         "--node-kind", metavar="FILE|COUNTS",
@@ -94,38 +142,45 @@ def _fit(parser: Parser) -> None:
     held.add_argument(
         "--no-baselines", action="store_true", help="leave the baselines out of the table"
     )
+
+
+def _ensemble(parser: Parser) -> None:
+    _data(parser)
+    whole = parser.add_argument_group("a fit instead of data")
+    whole.add_argument(
+        "--fit", type=Path, metavar="FIT.nc",
+        help="file written by pycellbox fit, which is not made again; with it go --members, "
+        "--resample, --seed, --jobs, --store, --out and --backend alone",
+    )  # fmt: skip
+    parser.instead = {
+        "fit": frozenset({"fit", "members", "resample", "seed", "jobs", "store", "out", "backend"})
+    }
+    members = parser.add_argument_group("members")
+    members.add_argument(
+        "--members", type=int, default=50, metavar="N", help="how many (default: 50)"
+    )
+    members.add_argument(
+        "--resample", default="conditions", metavar="WHAT",
+        help="what is drawn again: conditions, replicates together; residuals; or none, so that "
+        "members differ by their seeds alone (default: conditions)",
+    )  # fmt: skip
+    members.add_argument(
+        "--jobs", type=int, metavar="N",
+        help="so many processes fit the members; -1, one on every core (default: 1)",
+    )  # fmt: skip
+    members.add_argument(
+        "--store", type=Path, metavar="DIR",
+        help="folder to which each member is written once it is fitted: the same command goes on "
+        "where it was stopped",
+    )  # fmt: skip
+    _conditions(parser)
     _model(parser)
     _training(parser)
     out = parser.add_argument_group("results")
     out.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="FIT.nc",
-        help="file for the fitted network; a fit cut short takes no finished one's place",
-    )
-    out.add_argument(
-        "--csv", type=Path, metavar="DIR",
-        help="also write W.csv and rates.csv (of --equations parameters.csv), history.csv, "
-        "predictions.csv and conditions.csv there",
+        "--out", type=Path, required=True, metavar="MEMBERS.nc",
+        help="file for the fit and its members, which predict and evaluate take",
     )  # fmt: skip
-    long = parser.add_argument_group("long fits")
-    long.add_argument(
-        "--checkpoint", type=Path, metavar="RUN.nc",
-        help="file that keeps the fit on its way, from which --resume goes on",
-    )  # fmt: skip
-    long.add_argument(
-        "--checkpoint-seconds", type=float, metavar="S",
-        help="least time between two writings of it (default: 60)",
-    )  # fmt: skip
-    long.add_argument(
-        "--resume", type=Path, metavar="RUN.nc",
-        help="go on with the fit in this checkpoint, to the same result as if it had never been "
-        "interrupted; with it go --out, --csv and --checkpoint-seconds alone",
-    )  # fmt: skip
-    parser.instead = {
-        "resume": frozenset({"out", "csv", "no_baselines", "checkpoint_seconds", "resume"})
-    }
 
 
 def _model(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +217,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
         model.add_argument(f"--{name}", action="store_true", default=None, help=short)
 
 
-def _training(parser: argparse.ArgumentParser) -> None:
+def _training(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     training = parser.add_argument_group("training")
     training.add_argument(
         "--purpose", default=None,
@@ -204,6 +259,7 @@ def _training(parser: argparse.ArgumentParser) -> None:
         "which are 10 without phases)",
     )  # fmt: skip
     _backend(training)
+    return training
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:

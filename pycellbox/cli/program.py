@@ -95,6 +95,10 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         from pycellbox.cli.demo import demo
 
         return demo
+    if name == "ensemble":
+        from pycellbox.cli.ensemble import ensemble
+
+        return ensemble
     if name == "julia":
         from pycellbox.cli.julia import julia
 

@@ -72,6 +72,20 @@ examples
   pycellbox fit --resume run.nc --out melanoma.nc
 """
 
+ENSEMBLE = """\
+Fit a network, and fit it again on data drawn again, many times: how far its members differ, with
+the noise of the measurements, says how far predictions may be off.
+
+pycellbox predict gives their mean with intervals; pycellbox evaluate judges it."""
+
+ENSEMBLE_EXAMPLE = """\
+examples
+  pycellbox ensemble --dataset melanoma --test 0.3 --seed 1000 --members 100 --jobs -1 \\
+      --store members --out members.nc
+  pycellbox ensemble --fit melanoma.nc --members 100 --jobs -1 --out members.nc
+  pycellbox predict members.nc --perturbation new.csv --interval 0.9 --out intervals.csv
+"""
+
 PREDICT = """\
 Predict the response to perturbations with a fitted network.
 

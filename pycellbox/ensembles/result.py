@@ -99,16 +99,17 @@ class Ensemble:
         interval : float
             Share of new measurements that intervals are to hold.
         quantiles : sequence of float
-            Of the members' predictions.
+            Of new measurements, each between 0 and 1.
         backend : str
             As of `Fit.predict`.
 
         Returns
         -------
         Dataset
-            ``mean`` of the members; ``sd_members``, their standard deviation, which says what
-            resampling changes and is no interval by itself; ``quantile_of_members`` (quantile, …);
-            ``sd``, that of a new measurement, with the noise of each node; ``lower`` and ``upper``.
+            ``mean`` of the members; ``sd``, the standard deviation of a new measurement, which is
+            that of the members, ``sd_members``, and the noise of each node; ``lower`` and ``upper``
+            of the interval, and ``quantiles`` (quantile, …), of new measurements too. The spread of
+            the members alone is no interval: of the measurements far fewer lie within.
 
         Notes
         -----
@@ -128,8 +129,10 @@ class Ensemble:
         found = spreads.about(each.mean("member", keep_attrs=True), interval)
         found = found.rename(response="mean", sd_state="sd_members")
         if quantiles:
-            levels = each.quantile(list(quantiles), "member")
-            found["quantile_of_members"] = levels.transpose("quantile", *spread.dims)
+            levels = xr.DataArray(list(quantiles), dims="quantile", name="quantile")
+            away = [spread.copy(data=_above_the_mean(spreads, q)) for q in quantiles]
+            found["quantiles"] = found["mean"].drop_attrs() + xr.concat(away, levels)
+            found["quantiles"] = found["quantiles"].transpose("quantile", *spread.dims)
         return found
 
     def _each(self, perturbation: Any, times: Any, backend: BackendName) -> xr.DataArray:
@@ -257,6 +260,14 @@ class Ensemble:
             f"<pycellbox.Ensemble: {len(self)} members{failed}, of "
             f"{self._members.sizes['of']} conditions>"
         )
+
+
+def _above_the_mean(spreads: Spreads, quantile: float) -> Array:
+    """How far the quantile of new measurements is above the mean: an end of an interval."""
+    if quantile == 0.5:
+        return np.zeros_like(spreads.total)
+    end: Array = np.sign(quantile - 0.5) * spreads.half(abs(2 * quantile - 1))
+    return end
 
 
 def _mean(values: Array) -> Array:
