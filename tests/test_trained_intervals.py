@@ -312,3 +312,24 @@ def test_draws_from_a_model_are_held_as_often_as_they_should_be(tmp_path):
             assert abs(np.mean([row[f"{what} {share:.0%}"] for row in rows]) - share) < most
     assert drawn.run(tmp_path, 4, 50, ["trained courses"], shares) == text  # nothing is left to do
     assert "trained courses" in text
+
+
+def test_parameters_that_went_to_nothing_or_have_no_effect_disturb_nobody():
+    """Derivatives by rates of 1e-189 are beyond squares; some are of rounding alone."""
+    rng = np.random.default_rng(0)
+    J, new = rng.normal(size=(20, 2)), rng.normal(size=(5, 2))
+    r, ones, none = rng.normal(size=20), np.ones(20), np.zeros((2, 2))
+    where = np.zeros(20, int)
+    alone = Laplace(J, r, ones, where, np.ones(1), np.ones(2), none, none)
+    sizes = np.array([1.0, 1.0, 1e-189, 0.0, 1.0])
+    dead = [1e177, 3.0, 1e-13]
+    none = np.zeros((5, 5))
+    found = Laplace(
+        np.c_[J, rng.normal(size=(20, 3)) * dead], r, ones, where, np.ones(1), sizes, none, none
+    )
+    variance, _ = found.variance(np.c_[new, rng.normal(size=(5, 3)) * dead])
+    np.testing.assert_allclose(variance, alone.variance(new)[0], rtol=0.02)
+    variance, off = found.variance(np.c_[new, np.zeros((5, 2)), np.ones(5)])
+    assert np.isinf(variance).all()
+    directions = found.open_directions(off)
+    np.testing.assert_allclose(np.abs(directions), [[0, 0, 0, 0, 1]], atol=1e-4)

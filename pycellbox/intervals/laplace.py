@@ -20,7 +20,7 @@ from pycellbox.problem import Array
 
 _FAINT = 1e-10
 """Information of the faint prior, relative to that of each parameter's own measurements."""
-_LEAST_COLUMN = 1e-9  # of the largest, by sizes: below, derivatives are of rounding
+_LEAST_COLUMN = 1e-5  # of the largest: columns below count for less, those of rounding for nothing
 _FEW = 10.0  # degrees of freedom below which nodes borrow from all
 _LEAST_FREE = 0.1  # of a node's measurements: degrees of freedom it has at least
 _LEAST_SHARE = 0.02  # of itself that a condition leaves to the others, at least
@@ -68,16 +68,18 @@ class Laplace:
         priors: Array,
     ) -> None:
         self._residuals, self._root, self._nodes = residuals, np.sqrt(counts), nodes
-        J = jacobian * self._root[:, None]
-        A = J.T @ J + penalties + priors
-        by_size = np.sqrt(np.diag(A)) * sizes
-        least = _LEAST_COLUMN * (by_size.max(initial=0.0) or 1.0)
-        self.sizes = sizes
-        # In units of what measurements tell of each parameter.
-        self._unit = sizes / np.maximum(by_size, least)
-        J *= self._unit
-        outer = self._unit[:, None] * self._unit
-        A = A * outer
+        # In multiples of the sizes first: what has gone to nothing has derivatives beyond squares.
+        J = jacobian * self._root[:, None] * sizes
+        outer = sizes[:, None] * sizes
+        A = J.T @ J + (penalties + priors) * outer
+        by_size = np.sqrt(np.diag(A))
+        # Then in units of what measurements tell of each parameter.
+        self._per_size = 1 / np.maximum(by_size, _LEAST_COLUMN * (by_size.max(initial=0.0) or 1.0))
+        self._unit = sizes * self._per_size
+        J *= self._per_size
+        each = self._per_size[:, None] * self._per_size
+        A *= each
+        outer *= each
         p = np.arange(len(A))
         A[p, p] += _FAINT
         half = np.linalg.inv(np.linalg.cholesky(A))
@@ -119,7 +121,7 @@ class Laplace:
             Of what hangs on them, from `variance`.
         """
         length = np.linalg.norm(off, axis=1, keepdims=True)
-        steps = off / np.where(length > 0, length, 1) * (self._unit / self.sizes)
+        steps = off / np.where(length > 0, length, 1) * self._per_size
         steps /= np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-300)
         _, values, directions = np.linalg.svd(steps, full_matrices=False)
         found: Array = directions[values > _RANK * values[0]]

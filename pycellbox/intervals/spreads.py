@@ -82,7 +82,7 @@ class Spreads:
         nodes = self.total.shape[-1:]
         each = [np.broadcast_to(one.reach(share), nodes) for one in self.calibrations]
         reach = np.stack(each)[self.which]
-        half: Array = self.total * reach.reshape(len(reach), *[1] * (self.total.ndim - 2), -1)
+        half: Array = self.total * (reach if self.total.ndim == 2 else reach[:, None])
         return half
 
     def about(self, predicted: xr.DataArray, share: float) -> xr.Dataset:
