@@ -405,7 +405,7 @@ class Fit:
         not hold 0 does not mean that nature has the interaction: what a drug does to a node through
         others is an interaction of the drug with that node where the network has no edges between
         nodes. ``benchmarks/edges.py`` counts on simulated screens how many of the interactions that
-        rules call at 90 % are there: no rule keeps what it promises, so that none is here.
+        rules call at 90 % are there: in drug screens far fewer, by every rule, and none is here.
         """
         parameters = self._group("parameters")
         check_edges(parameters)

@@ -20,7 +20,9 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from harness import report, run  # noqa: E402
+import edges  # noqa: E402
+
+from harness import kinetics, report, run  # noqa: E402
 from harness.case import Case, draw, parse  # noqa: E402
 from harness.limit import PARTS, gradient_limit, solve_limit  # noqa: E402
 from peers import all_contenders, relative_error  # noqa: E402
@@ -230,3 +232,43 @@ def test_the_whole_run_of_a_fit_is_the_one_with_most_updates():
     assert line["end"] == 4.0
     assert line["update_ms"] == pytest.approx(4000 / 150)
     assert line["goal"] == 4.0
+
+
+def test_simulated_screens_have_the_edges_that_they_say():
+    screen = kinetics.draw("activity", 6, 3, drugs=3, noise=0.0)
+    response = np.abs(screen.data["response"].values[:3, :6])  # each drug alone
+    nodes, drugs = slice(0, 6), slice(6, 9)
+    assert (screen.through | ~screen.direct).all()
+    reached = screen.through[nodes, drugs].T
+    assert response[~reached].max(initial=0) < 1e-3
+    assert (response[screen.direct[nodes, drugs].T] > 1e-3).mean() > 0.5
+
+
+def test_rules_call_as_many_edges_as_they_say_where_their_model_is_right():
+    rng = np.random.default_rng(0)
+    there = rng.random(5_000) < 0.2
+    sd = rng.uniform(0.5, 2, there.size)
+    w = there * rng.normal(0, 4, there.size) + sd * rng.normal(0, 1, there.size)
+    share = {
+        rule: there[edges.called(chance(w, sd, 1.0), rule)].mean()
+        for rule, chance in edges.RULES.items()
+    }
+    assert 0.85 < share["mixture"] < 0.95
+    assert 0.85 < share["left out"] < 0.95
+    assert share["normal"] < 0.7
+
+
+def test_edges_that_are_called_are_counted(tmp_path, monkeypatch):
+    drawn = kinetics.draw
+    few = {"drugs": 3, "noise": 0.05}
+    monkeypatch.setattr(edges.kinetics, "draw", lambda kind, n, seed: drawn(kind, n, seed, **few))
+    words = ["--out", str(tmp_path), "--kinds", "production", "--sizes", "5", "--seeds", "1"]
+    edges.main(words)
+    row = json.loads((tmp_path / "edges.jsonl").read_text())
+    assert row["edges"] == 15
+    assert row["there"]["direct"] == 3 <= row["there"]["through"]
+    called = row["rules"]["strongest"]
+    assert called["direct"] <= called["called"] == 2
+    monkeypatch.setattr(edges, "run", lambda *a: pytest.fail("it was run again"))
+    edges.main(words)
+    assert "| production | 5 | 1 | strongest | 2 of 15 |" in (tmp_path / "edges.md").read_text()

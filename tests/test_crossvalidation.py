@@ -13,6 +13,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.crossvalidation import folds as room
+from pycellbox.estimation import strengths
 from tests.support.fits import PLAIN, known_network, quick
 from tests.support.screens import dataset, screen
 
@@ -20,6 +21,13 @@ OPTIONS = {"progress": False, "backend": "numpy"}
 DECAY = pcb.ODE({"x": "-k*x"}, parameters={"k": pcb.Parameter(positive=True)}, initial={"x": 1})
 QUICK = pcb.Recipe(schedule=quick(2))
 LM = pcb.Recipe(DECAY, schedule=pcb.Stage(10, optimizer=pcb.LM()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strengths_are_chosen_quickly():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strengths, "_SWEEPS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def fit():
 
 def test_the_spread_of_an_estimate_is_that_of_draws_about_its_optimum(fit):
     found = fit._predictor.screen._found
-    rng, noise = np.random.default_rng(0), fit._predictor.screen._spreads
+    rng, noise = np.random.default_rng(0), fit._predictor.screen._spread.parts
     drawn = []
     for criterion, spread in zip((found.acted, found.read), noise, strict=True):
         nodes = criterion.nodes
@@ -86,7 +86,7 @@ def test_the_spread_of_what_is_trained_is_that_of_its_jacobian():
     noise = np.random.default_rng(1).normal(0, 0.05, data["response"].shape)
     data = data.assign(response=data["response"] + noise)
     penalty = pcb.Penalty(l2=0.01)
-    fit = fitted(data, schedule=pcb.Stage(30, optimizer=pcb.LM()), penalty=penalty)
+    fit = fitted(data, schedule=pcb.Stage(5, optimizer=pcb.LM()), penalty=penalty)
     table = fit.edges(0.5)
     assert set(table["kind"]) == set(EDGE_KINDS)
     assert table["weight"].abs().is_monotonic_decreasing

@@ -12,6 +12,7 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.cli import main
+from pycellbox.estimation import strengths
 from pycellbox.estimation.parameters import obstacle
 from pycellbox.fitting.beginning import problem_of
 from pycellbox.fitting.defaults import resolve
@@ -22,6 +23,13 @@ from tests.support.fits import fitted, known_network, quick
 from tests.support.screens import dataset, screen
 
 OPTIONS = {"progress": False, "backend": "numpy"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strengths_are_chosen_quickly():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strengths, "_SWEEPS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

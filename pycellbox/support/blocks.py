@@ -74,8 +74,8 @@ def blocks_of(fit: Fit) -> list[Block]:
     model = fit.model
     if not isinstance(model, CellBox):
         raise OptionError(
-            f"support: the model is a {type(model).__name__}, whose blocks have no names: say what "
-            "to leave out, as fit.support(without={'no interaction': {'A': 0}}), which keeps the "
+            "support: equations of one's own have no blocks that are known by name: say what to "
+            "leave out, as fit.support(without={'no interaction': {'A': 0}}), which keeps the "
             "parameter A at 0."
         )
     data, recipe = fit.data, fit.recipe
