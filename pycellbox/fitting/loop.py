@@ -121,10 +121,11 @@ class Training:
         """Objective, loss and validation loss of what is kept; NaN before the last stage."""
         if self._last is None or self._last[0] < stages - 1:
             return math.nan, math.nan, math.nan
-        if self.kept.shooting and not self.kept.shooting["joined"]:
-            return self.kept.shooting["objective"], self.kept.shooting["loss"], math.nan
-        judge = self._last[1]
-        objective, loss, _ = judge.objective.value_and_gradient(self.kept.raw, self.train)
+        judge, shot = self._last[1], self.kept.shooting
+        if shot and not shot["joined"]:
+            objective, loss = shot["objective"], shot["loss"]
+        else:
+            objective, loss, _ = judge.objective.value_and_gradient(self.kept.raw, self.train)
         return objective, loss, judge.validation_loss(self.kept.raw)
 
     def go_on(self, state: TrainingState, schedule: tuple[Stage, ...]) -> None:
