@@ -23,7 +23,7 @@ from pycellbox.common.options import (
 from pycellbox.common.plain import as_integer
 from pycellbox.errors import OptionError
 from pycellbox.schedule import LM, MOST_ITERATIONS, OPTIMIZER, Optimizer, Stage, stage_from_dict
-from pycellbox.shooting import Shooting, shooting_from_dict
+from pycellbox.shooting import Shooting, measured_times, shooting_from_dict
 
 
 def _read_windows(given: object) -> Any:
@@ -107,12 +107,10 @@ class Grow:
 
         Raises
         ------
-        OptionError
+        OptionError, DataError
             The data are steady states, or a window ends before the first measured time.
         """
-        if "time" not in data["response"].dims:
-            raise OptionError("Grow is for time courses, and these data are steady states.")
-        times = data["time"].values
+        times = measured_times(data, "Grow")
         if isinstance(self.windows, int):
             count = min(self.windows, times.size)
             ends = [float(times[-(-times.size * (i + 1) // count) - 1]) for i in range(count)]

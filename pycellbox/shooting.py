@@ -10,6 +10,7 @@ import xarray as xr
 
 from pycellbox.common.options import Value, checked, instance, integer, listed, number, shown
 from pycellbox.common.plain import as_integer
+from pycellbox.data import validate
 from pycellbox.errors import OptionError
 from pycellbox.schedule import LM, MOST_ITERATIONS, Stage, stage_from_dict
 
@@ -104,12 +105,10 @@ class Shooting:
 
         Raises
         ------
-        OptionError
+        OptionError, DataError
             The data are steady states, or a segment begins after the last measured time.
         """
-        if "time" not in data["response"].dims:
-            raise OptionError("Shooting is for time courses, and these data are steady states.")
-        times = data["time"].values
+        times = measured_times(data, "Shooting")
         if isinstance(self.segments, int):
             count = min(self.segments, times.size - 1)
             begins = [float(times[times.size * k // count]) for k in range(1, count)]
@@ -134,6 +133,22 @@ class Shooting:
         segments = self.segments if isinstance(self.segments, int) else list(self.segments)
         optimizer = Stage(1, optimizer=self.optimizer).to_dict()["optimizer"]
         return {"optimizer": optimizer, "iterations": self.iterations, "shooting": segments}
+
+
+def measured_times(data: xr.Dataset, what: str) -> Any:
+    """Return the times of courses, (t,).
+
+    Raises
+    ------
+    DataError
+        It is no dataset of this package.
+    OptionError
+        It has steady states, which ``what`` is not for.
+    """
+    data = validate(data)
+    if "time" not in data["response"].dims:
+        raise OptionError(f"{what} is for time courses, and these data are steady states.")
+    return data["time"].values
 
 
 def shooting_from_dict(options: Mapping[str, Any]) -> Shooting:

@@ -269,6 +269,14 @@ def test_what_makes_no_segments_is_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("windows", [pcb.Shooting(segments=[2.0]), pcb.Grow()])
+def test_what_is_no_data_has_no_windows(windows):
+    data = measured()
+    for bad in (data.drop_vars("response"), data.assign_coords(time=data["time"] * 1j), data[[]]):
+        with pytest.raises(pcb.DataError):
+            windows.over(bad)
+
+
 def test_segments_are_of_courses_of_equations():
     shooting = {"schedule": pcb.Shooting(segments=[2.0]), "progress": False}
     with pytest.raises(pcb.OptionError, match="steady states"):

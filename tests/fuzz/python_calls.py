@@ -837,6 +837,10 @@ def python_calls(folder: Path) -> dict[str, Call]:
             pcb.Penalty,
             {"l1": {"node_to_node": 0.1}, "l2": 0.1, "scale": "mean", "of": "raw"},
         ),
+        "Stage with segments": (
+            pcb.Stage,
+            {"iterations": 2, "segments": [1.0, 2.0], "optimizer": pcb.LM()},
+        ),
         "Stage": (
             pcb.Stage,
             {
