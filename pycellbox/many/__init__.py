@@ -5,10 +5,9 @@ from __future__ import annotations
 from pycellbox.backends.numpy.setting import one_thread
 from pycellbox.many.store import Store, digest
 from pycellbox.many.tasks import Outcome, outcomes, seeds
-from pycellbox.many.workers import EXECUTOR, WORKERS, Engine, GivenExecutor, workers
+from pycellbox.many.workers import WORKERS, Engine, GivenExecutor, workers
 
 __all__ = [
-    "EXECUTOR",
     "WORKERS",
     "Engine",
     "GivenExecutor",
