@@ -113,7 +113,7 @@ class Settling:
         given = parameters.get(START, self.treatment.initial)[index]
         stays = self.treatment.held[index]
         moves = ~stays if stays.any() else None
-        begins = begun(field, np.where(np.isnan(given), drive.initial, given), moves)
+        begins = begun(field, np.where(np.isnan(given), field.initial, given), moves)
         equations = self._steady(begins, None, correction)
         if self._lead is None or equations.unique:
             found = find(equations, self.span, start)
