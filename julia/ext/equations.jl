@@ -265,12 +265,12 @@ function PycellboxCore.jacobian_rows!(
     jacobian, session::EquationSession{T,<:EquationRun{T,<:Adaptive}}, rows, wanted
 ) where {T}
     n = session.run.equation.nodes
-    for j in session.every_row
+    for j in 1:(session.run.columns)
         slopes = slopes_of(session, j, length(session.run.stops.asked))
         for k in axes(rows, 2), i in 1:n
             row = rows[i, k, j]
             row == 0 && continue
-            jacobian[:, row] .= session.weight[i, k, j] .* view(slopes, (k - 1) * n + i, wanted)
+            jacobian[:, row] .= view(slopes, (k - 1) * n + i, wanted)
         end
     end
     return nothing

@@ -102,7 +102,7 @@ function equations_workload()
         for name in (:value, :transposed, :pull_back, :start, :start_back)
             setfield!(equation, name, Program(entry, nothing, 0))
         end
-        for solver in (fixed_step("Heun", 0.5), fixed_step("RK4", 0.5), Tsit5()), starts in (0, 1)
+        for solver in (fixed_step("Heun", 0.5), fixed_step("RK4", 0.5), Tsit5(), SteadyState()), starts in (0, 1)
             begins = [0.0]
             GC.@preserve begins begin
                 session = on_errand(
@@ -114,7 +114,7 @@ function equations_workload()
                 on_errand(python_evaluate, session, at(wish), at(found))
                 wish .= (at(one_), 1, 1, 0, 0, 0)
                 on_errand(python_evaluate, session, at(wish), at(found))
-                on_errand(python_equation_states, session, at(out), at(found))
+                on_errand(python_equation_states, session, at(wish), at(out), at(found))
                 on_errand(
                     python_equation_jacobian, session, at(residuals), at(jacobian), at(rows),
                     (at(one_), 1),

@@ -46,7 +46,7 @@ mutable struct EquationRun{T,S,G} <: AdaptiveRun
 end
 
 function EquationRun(equation::Equation{T}, solver, times, starts, p::Matrix{T}) where {T}
-    stops = solver isa FixedStep ? Grid(times, solver.dt, starts) : Stops(times, starts)
+    stops = stops_of(solver, times, starts)
     none() = zeros(T, 0)
     return EquationRun(
         equation, solver, stops, p, zeros(T, 0, 0, 0), zeros(T, 0, 0, 0), none(), none(), none(),
@@ -54,6 +54,9 @@ function EquationRun(equation::Equation{T}, solver, times, starts, p::Matrix{T})
         0.0, 0, 0.0, 0, none(), Any[],
     )
 end
+
+stops_of(solver::FixedStep, times, starts) = Grid(times, solver.dt, starts)
+stops_of(solver, times, starts) = Stops(times, starts)
 
 stages(run::EquationRun) = stages(tableau(run.solver))
 

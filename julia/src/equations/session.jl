@@ -211,9 +211,11 @@ function value_and_gradient!(
     return found
 end
 
-"States of all nodes, nodes × times × conditions."
-function solve_states!(out::Array{T,3}, session::EquationSession{T}) where {T}
-    n, c = session.run.equation.nodes, length(session.every_row)
+"States of all nodes of the conditions `index`, nodes × times × conditions; the number of steps."
+function solve_states!(
+    out::Array{T,3}, session::EquationSession{T}, index=session.every_row
+) where {T}
+    n, c = session.run.equation.nodes, length(index)
     function reached(k, at)
         nodes = show_nodes!(session, at)
         for j in 1:c
@@ -221,6 +223,6 @@ function solve_states!(out::Array{T,3}, session::EquationSession{T}) where {T}
         end
         return nothing
     end
-    GC.@preserve session run!(session, session.every_row, false, length(session.run.stops.begins), reached)
+    GC.@preserve session run!(session, index, false, length(session.run.stops.begins), reached)
     return length(session.run.sizes)
 end

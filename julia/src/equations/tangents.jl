@@ -37,23 +37,40 @@ wanted × entries.
 function residuals_and_jacobian!(
     residuals::Vector{T}, jacobian::Matrix{T}, session::EquationSession{T}, rows::Array{Int,3}, wanted
 ) where {T}
-    run, n = session.run, session.run.equation.nodes
-    function reached(k, at)
-        nodes = show_nodes!(session, at)
-        for j in session.every_row, i in 1:n
-            row = rows[i, k, j]
-            row == 0 && continue
-            residuals[row] = (nodes[(j - 1) * n + i] - session.y[i, k, j]) * session.weight[i, k, j]
-        end
-        return nothing
-    end
+    run = session.run
+    reached(k, at) = write_residuals!(residuals, session, rows, k, at)
     GC.@preserve session begin
         run!(session, session.every_row, true, length(run.stops.begins), reached)
         jacobian_rows!(jacobian, session, rows, wanted)
     end
+    weigh!(jacobian, session, rows)
     return nothing
 end
 
+"Write the residuals of the k-th time, whose states stand behind `at` of the tape."
+function write_residuals!(residuals, session::EquationSession, rows, k, at)
+    nodes, n = show_nodes!(session, at), session.run.equation.nodes
+    for j in axes(rows, 3), i in 1:n
+        row = rows[i, k, j]
+        row == 0 && continue
+        residuals[row] = (nodes[(j - 1) * n + i] - session.y[i, k, j]) * session.weight[i, k, j]
+    end
+    return nothing
+end
+
+"Multiply rows of a Jacobian of states by their weights."
+function weigh!(jacobian, session::EquationSession, rows)
+    for e in eachindex(rows)
+        rows[e] == 0 && continue
+        weight = session.weight[e]
+        @inbounds for p in axes(jacobian, 1)
+            jacobian[p, rows[e]] *= weight
+        end
+    end
+    return nothing
+end
+
+"Write derivatives of the states of the conditions at hand by the parameters `wanted`."
 function jacobian_rows!(jacobian, session::EquationSession, rows, wanted)
     run, c = session.run, session.run.columns
     used = parts(c, worthwhile_conditions(run), length(run.rooms))
@@ -94,19 +111,12 @@ function start_slopes!(tangents::Tangents{T}, session, j, q) where {T}
     fill!(tangents.X, zero(T))
     for i in 1:n
         session.own[i, j] || continue
-        unit!(tangents, n, i)
+        unit!(tangents.unit, n, i)
         call!(
             equation.start_back, j, j, no, inputs_in(run, 1), pointer(run.p),
             shifted(tangents.unit, 0, j, n), no, shifted(tangents.aside, 0, j, length(equation.inputs)),
             shifted(tangents.X, (i - 1) * P, j, P), pointer(run.rooms[q]),
         )
-    end
-    return nothing
-end
-
-function unit!(tangents::Tangents{T}, n, i) where {T}
-    for e in 1:n
-        tangents.unit[e] = e == i
     end
     return nothing
 end
@@ -117,7 +127,7 @@ function rows_by_products!(tangents::Tangents{T}, program, run, count, at, j, s,
     n, P = length(equation.states), equation.parameters
     fill!(view(tangents.slopes, 1:(count * (n + P))), zero(T))
     for i in 1:count
-        unit!(tangents, count, i)
+        unit!(tangents.unit, count, i)
         call!(
             program, j, j, behind(run.tape, at), inputs_in(run, s), pointer(run.p),
             shifted(tangents.unit, 0, j, count), shifted(tangents.slopes, (i - 1) * (n + P), j, n),
@@ -197,7 +207,7 @@ function write_rows!(
     run, equation = session.run, session.run.equation
     n, P = length(equation.states), equation.parameters
     for (i, node) in enumerate(equation.states)
-        write_row!(jacobian, tangents.X, (i - 1) * P, session, rows[node, k, j], wanted, node, k, j)
+        write_row!(jacobian, tangents.X, (i - 1) * P, rows[node, k, j], wanted)
     end
     o = length(equation.observed)
     o == 0 && return nothing
@@ -205,16 +215,15 @@ function write_rows!(
     rows_by_products!(tangents, equation.observing_back, run, o, at, j, s, q)
     increment!(tangents.K, tangents.X, tangents.slopes, n, P, 0, 0, o)
     for (i, node) in enumerate(equation.observed)
-        write_row!(jacobian, tangents.K, (i - 1) * P, session, rows[node, k, j], wanted, node, k, j)
+        write_row!(jacobian, tangents.K, (i - 1) * P, rows[node, k, j], wanted)
     end
     return nothing
 end
 
-function write_row!(jacobian, from::Vector, at, session, row, wanted, node, k, j)
+function write_row!(jacobian, from::Vector, at, row, wanted)
     row == 0 && return nothing
-    weight = session.weight[node, k, j]
     @inbounds for (e, parameter) in enumerate(wanted)
-        jacobian[e, row] = weight * from[at + parameter]
+        jacobian[e, row] = from[at + parameter]
     end
     return nothing
 end

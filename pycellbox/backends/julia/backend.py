@@ -9,7 +9,7 @@ import numpy as np
 from pycellbox.backends.julia import runtime
 from pycellbox.backends.julia.calls import address, call
 from pycellbox.backends.julia.expressed import JuliaExpressedSession
-from pycellbox.backends.julia.expressed_course import ExpressedCourse, solution
+from pycellbox.backends.julia.expressed_steady import course_of
 from pycellbox.backends.julia.objects import (
     default_gradient,
     in_order,
@@ -67,13 +67,11 @@ class JuliaBackend:
             raise BackendError(why)
         equations = equations_of(structure)
         if isinstance(equations, Expressed):
-            times = times[-1:] if solver.steady else times
-            through = solver.through_time
-            gradient = default_gradient(through)
-            held = ExpressedCourse(
-                self._core, equations, through, gradient, perturbation, times, treatment
+            gradient = default_gradient(solver)
+            held = course_of(
+                self._core, equations, solver, gradient, perturbation, times, treatment
             )
-            return solution(held, parameters)
+            return held.solution(parameters)
         dtype, (c, n) = perturbation.dtype, perturbation.shape
         laid = julia_structure(self._core, structure)
         chosen = julia_solver(self._core, solver, default_gradient(solver))
@@ -126,7 +124,5 @@ class JuliaBackend:
             raise BackendError(why)
         equations = equations_of(problem.structure)
         if isinstance(equations, Expressed):
-            through = solver.through_time
-            chosen = default_gradient(through) if solver.steady else chosen
-            return JuliaExpressedSession(self._core, problem, equations, through, loss, chosen)
+            return JuliaExpressedSession(self._core, problem, equations, solver, loss, chosen)
         return JuliaSession(self._core, problem, solver, loss, chosen, self.solve)

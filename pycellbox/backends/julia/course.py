@@ -17,7 +17,8 @@ from pycellbox.backends.julia.calls import (
     row_numbers,
 )
 from pycellbox.backends.julia.equations import JuliaEquation
-from pycellbox.backends.julia.objects import released
+from pycellbox.backends.julia.objects import julia_loss, released
+from pycellbox.objective import Loss
 from pycellbox.problem import Array
 
 
@@ -28,18 +29,22 @@ class JuliaCourse:
     ----------
     core : Julia module
     equation : JuliaEquation
-    solver, loss : Julia object
+    solver : Julia object
     times : ndarray, (t,)
     starts : ndarray, (s,), or None
         When segments begin; None where the one begins at 0.
     u : ndarray, (c, s, n)
     moves : ndarray of bool, (c, s, n), or None
     response, weight : ndarray, (c, t, n)
+    loss : Loss or None
+        None hands weights on as derivatives.
 
     Attributes
     ----------
     weight : ndarray, (c, t, n)
         May be written to; how many of its entries are not 0 counts as it was.
+    segments : int
+    session : Julia object
     parameters, initial : ndarray, (c, p) and (c, n)
         What `set` gave.
     """
@@ -49,17 +54,17 @@ class JuliaCourse:
         core: Any,
         equation: JuliaEquation,
         solver: Any,
-        loss: Any,
         times: Array,
         starts: Array | None,
         u: Array,
         moves: Array | None,
         response: Array,
         weight: Array,
+        loss: Loss | None,
     ) -> None:
         self._core, self.equation, dtype = core, equation, equation.dtype
         (c, s, n), self._shape = u.shape, response.shape
-        self._segments = s
+        self.segments = s
         self._times = np.ascontiguousarray(times, np.float64)
         # Julia reads these as long as this lives.
         self.initial: Array = np.empty((c, n), dtype)
@@ -75,7 +80,7 @@ class JuliaCourse:
         )
         begins = None if starts is None else np.ascontiguousarray(starts, np.float64)
         call_locked(core.python_release, released())
-        self._session = call(
+        self.session = call(
             core.python_equation_session,
             equation.handed,
             (c, s),
@@ -83,11 +88,11 @@ class JuliaCourse:
             tuple(0 if array is None else address(array) for array in self._given),
             (address(self._times), self._times.size),
             solver,
-            loss,
+            julia_loss(core, loss),
         )
-        weakref.finalize(self, released, self._session)
+        weakref.finalize(self, released, self.session)
         self._wish, self._value = np.zeros(6, np.int64), np.zeros(1)
-        places = (self._session, address(self._wish), address(self._value))
+        places = (self.session, address(self._wish), address(self._value))
         self._evaluate = Errand(core.python_evaluate, *places)
         self._to_jacobian: Any = None
 
@@ -122,31 +127,42 @@ class JuliaCourse:
         """
         self.equation.need_gradient()
         index = row_numbers(rows)
-        count, n = self._shape[0] if index is None else index.size, self._shape[2]
-        dtype, inputs = self.equation.dtype, self.equation.inputs
-        of_parameters = np.empty((count, self.equation.size), dtype)
-        of_u = np.empty((self._segments, count, inputs.size), dtype)
-        of_initial = np.empty((count, n), dtype)
-        places = (address(array) for array in (of_parameters, of_u, of_initial))
-        self._wish[:] = (*located(index), prefix or 0, *places)
+        found = self._room_for_gradient(self._shape[0] if index is None else index.size)
+        self._wish[:] = (*located(index), prefix or 0, *map(address, found))
         self._evaluate.run()
-        of_inputs = np.zeros((count, self._segments, n), dtype)
-        if inputs.size:
-            index_ = (slice(None), slice(None), inputs)
-            np.add.at(of_inputs, index_, of_u.transpose(1, 0, 2))  # type: ignore[arg-type]
-        return float(self._value[0]), of_parameters, of_inputs, of_initial
+        of_parameters, of_u, of_initial = found
+        return float(self._value[0]), of_parameters, self._of_inputs(of_u), of_initial
 
-    def states(self) -> tuple[Array, int]:
-        """States of all nodes, (c, t, n), and the number of steps."""
+    def _room_for_gradient(self, rows: int) -> tuple[Array, Array, Array]:
+        dtype, n = self.equation.dtype, self._shape[2]
+        return (
+            np.empty((rows, self.equation.size), dtype),
+            np.empty((self.segments, rows, self.equation.inputs.size), dtype),
+            np.empty((rows, n), dtype),
+        )
+
+    def _of_inputs(self, of_u: Array) -> Array:
+        """Return derivatives by all nodes, (rows, s, n), of those by the inputs, (s, rows, k)."""
+        inputs = self.equation.inputs
+        spread: Array = np.zeros((of_u.shape[1], self.segments, self._shape[2]), of_u.dtype)
+        if inputs.size:
+            index = (slice(None), slice(None), inputs)
+            np.add.at(spread, index, of_u.transpose(1, 0, 2))  # type: ignore[arg-type]
+        return spread
+
+    def states(self, rows: Array | None = None) -> tuple[Array, int]:
+        """States of all nodes of some of the conditions, (rows, t, n), and the number of steps."""
         out, errand = self._to_states
+        index = row_numbers(rows)
+        self._wish[:2] = located(index)
         errand.run()
-        return out.copy(), int(self._value[0])
+        return out[: None if index is None else index.size].copy(), int(self._value[0])
 
     @cached_property
     def _to_states(self) -> tuple[Array, Errand]:
         out: Array = np.empty(self._shape, self.equation.dtype)
-        places = address(out), address(self._value)
-        return out, Errand(self._core.python_equation_states, self._session, *places)
+        places = address(self._wish), address(out), address(self._value)
+        return out, Errand(self._core.python_equation_states, self.session, *places)
 
     def jacobian(self, wanted: Array) -> tuple[Array, Array]:
         """Residuals of the measured entries, (m,), and derivatives by parameters of each condition.
@@ -171,7 +187,7 @@ class JuliaCourse:
             numbers = np.ascontiguousarray(wanted, np.int64)
             errand = Errand(
                 self._core.python_equation_jacobian,
-                self._session,
+                self.session,
                 *map(address, arrays),
                 (address(numbers), numbers.size),
             )
@@ -183,5 +199,5 @@ class JuliaCourse:
     def fault(self) -> tuple[int, Array] | None:
         """Which of the rows had an equation without a value, and in which states."""
         state = np.empty(self.equation.states.size, self.equation.dtype)
-        row = int(call_locked(self._core.python_fault, self._session, address(state)))
+        row = int(call_locked(self._core.python_fault, self.session, address(state)))
         return (row - 1, state) if row else None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from pycellbox.backends.julia.expressed_course import ExpressedCourse, solution
+from pycellbox.backends.julia.expressed_steady import ExpressedSteady, course_of
 from pycellbox.errors import DivergenceError
 from pycellbox.numerics.checks import (
     UNSTABLE,
@@ -42,20 +40,20 @@ class JuliaExpressedSession(PlainSession):
             steps = sum(count for count, _ in fixed_steps(solver, problem.times))
             stages, size = TABLEAUX[type(solver)].stages, problem.perturbation.nbytes
             check_memory(solver, steps, stages * size * steps, "jax")
-        self._made = functools.partial(
-            ExpressedCourse, core, equations, solver, gradient, problem.perturbation,
-            problem.times, problem.treatment,
+        self._held = course_of(
+            core, equations, solver, gradient, problem.perturbation, problem.times,
+            problem.treatment, (problem.response, problem.weight, loss),
         )  # fmt: skip
-        self._held = self._made((problem.response, problem.weight, loss))
 
-    @functools.cached_property
-    def _alone(self) -> ExpressedCourse:
-        """The same, for derivatives of one entry at a time."""
-        return self._made()
+    @property
+    def settled(self) -> Array | None:
+        """See `pycellbox.backends.protocol.Session.settled`."""
+        return self._held.settled if isinstance(self._held, ExpressedSteady) else None
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `pycellbox.backends.protocol.Session.solution`."""
-        return solution(self._held, parameters)
+        with labelled(self.problem.conditions):
+            return self._held.solution(parameters)
 
     def loss(
         self,
@@ -82,7 +80,7 @@ class JuliaExpressedSession(PlainSession):
         index = None if rows is None else np.asarray(rows)
         rest = self._begin(parameters, index)
         with self._explained(parameters, index):
-            found = held.course.value_and_gradient(index, prefix)
+            found = held.value_and_gradient(index, prefix)
         value, of_parameters, of_inputs, of_initial = found
         gradient: dict[str, Array] = Gradients(held.scattered(of_parameters, index))
         before = None
@@ -106,30 +104,29 @@ class JuliaExpressedSession(PlainSession):
         held, free = self._held, self.problem.structure.layout.free
         rest = self._begin(parameters, None)
         with self._explained(parameters):
-            residuals, jacobian = held.jacobian(free) if rest is None else self._by_reverse(rest)
+            if rest is None and held.direct:
+                residuals, jacobian = held.jacobian(free)
+            else:
+                residuals, jacobian = self._by_reverse(rest)
         if not (np.isfinite(jacobian).all() and np.isfinite(residuals).all()):
             held.check_derivatives(parameters, self.problem.conditions)
             raise DivergenceError(f"the Jacobian is not finite: {UNSTABLE}")
         return residuals, jacobian
 
-    def _by_reverse(self, rest: Pretreatment) -> tuple[Array, Array]:
+    def _by_reverse(self, rest: Pretreatment | None) -> tuple[Array, Array]:
         """Residuals and Jacobian row by row, where trajectories begin in what parameters decide."""
-        problem, held, alone = self.problem, self._held, self._alone
-        layout, weight = problem.structure.layout, alone.course.weight
+        problem, held, layout = self.problem, self._held, self.problem.structure.layout
         states, _ = held.course.states()
-        measured = np.argwhere(problem.weight > 0)
-        rows = np.empty((len(measured), layout.free.size), weight.dtype)
-        alone.course.set(held.course.parameters, held.course.initial)
-        weight[...] = 0
-        for row, place in zip(rows, map(tuple, measured), strict=True):
-            weight[place] = problem.weight[place]
-            _, of_parameters, _, of_initial = alone.course.value_and_gradient(None, None)
-            weight[place] = 0
-            gradient = Gradients(held.scattered(of_parameters, None))
-            for name, array in rest.reverse(of_initial, None, inputs=False)[0].items():
-                gradient[name] = gradient[name] + array
-            row[:] = layout.join(gradient)[layout.free]
         residuals = (states - problem.response) * problem.weight
+        measured = np.argwhere(problem.weight > 0)
+        rows = np.empty((len(measured), layout.free.size), states.dtype)
+        for row, place in zip(rows, map(tuple, measured), strict=True):
+            of_parameters, of_initial = held.derivatives(place)
+            gradient = Gradients(held.scattered(of_parameters, None))
+            if rest is not None:
+                for name, array in rest.reverse(of_initial, None, inputs=False)[0].items():
+                    gradient[name] = gradient[name] + array
+            row[:] = problem.weight[place] * layout.join(gradient)[layout.free]
         return residuals[problem.weight > 0], rows
 
     def _begin(self, parameters: Parameters, index: Array | None) -> Pretreatment | None:
@@ -139,17 +136,5 @@ class JuliaExpressedSession(PlainSession):
     @contextmanager
     def _explained(self, parameters: Parameters, index: Array | None = None) -> Iterator[None]:
         """Name conditions by their labels, and which equation had no value, where that was it."""
-        try:
+        with labelled(self.problem.conditions, index), self._held.explained(parameters, index):
             yield
-        except DivergenceError as error:
-            text = str(error)
-            if (fault := self._held.fault(parameters, index)) is not None:
-                text = f"{text.partition(': ')[0]}: of condition number {fault[0] + 1}, {fault[1]}"
-
-            def label(found: re.Match[str]) -> str:
-                row = int(found[1]) - 1
-                return (
-                    f"condition {self.problem.conditions[row if index is None else index[row]]!r}"
-                )
-
-            raise DivergenceError(re.sub(r"condition number (\d+)", label, text)) from None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +13,9 @@ import numpy as np
 
 from pycellbox.backends.julia.course import JuliaCourse
 from pycellbox.backends.julia.equations import JuliaEquation
-from pycellbox.backends.julia.objects import julia_loss, julia_solver
+from pycellbox.backends.julia.objects import julia_solver
 from pycellbox.errors import DivergenceError
-from pycellbox.numerics.checks import lost
+from pycellbox.numerics.checks import ConditionError, lost
 from pycellbox.numerics.equations import INPUT, START, Field
 from pycellbox.numerics.expressed import Expressed
 from pycellbox.numerics.rest import Pretreatment
@@ -21,6 +24,8 @@ from pycellbox.objective import Loss
 from pycellbox.problem import Array, Parameters
 from pycellbox.solvers import Gradient, Solver
 from pycellbox.treatment import Treatment
+
+_NUMBERED = re.compile(r" condition number (\d+) ")
 
 
 class ExpressedCourse:
@@ -55,18 +60,26 @@ class ExpressedCourse:
         self._perturbation = perturbation
         self.equation = JuliaEquation(core, equations, perturbation.dtype)
         self._solver = julia_solver(core, solver, gradient)
-        shape = (len(perturbation), times.size, perturbation.shape[1])
-        nothing = np.zeros(shape, perturbation.dtype)
         starts, u, moves = None, perturbation[:, None], None
         if treatment is not None:
             starts, u, moves = treatment.starts, treatment.perturbation, treatment.moves
-        given = (nothing, nothing.copy(), None) if measured is None else measured
-        handed = julia_loss(core, given[2])
-        self.course = JuliaCourse(
-            core, self.equation, self._solver, handed, times, starts, u, moves, *given[:2]
+        self._made = functools.partial(
+            self._kind, core, self.equation, self._solver, times, starts, u, moves
         )
+        self.course = self._made(*self._nothing if measured is None else measured)
         self._drive = equations.drive(perturbation)
         self._index = equations.shares.index(self._drive.members)
+
+    _kind: type[JuliaCourse] = JuliaCourse
+    direct = True
+    """Whether where the course begins depends on parameters by the equation's own start alone."""
+
+    @property
+    def _nothing(self) -> tuple[Array, Array, None]:
+        """What is measured where weights are to be derivatives of something else."""
+        shape = (len(self._perturbation), self.times.size, self._perturbation.shape[1])
+        nothing = np.zeros(shape, self._perturbation.dtype)
+        return nothing, nothing.copy(), None
 
     def begin(self, parameters: Parameters, index: Array | None) -> Pretreatment | None:
         """Set parameters and starts; what pre-treated conditions began from."""
@@ -89,6 +102,29 @@ class ExpressedCourse:
                 given[rest.rows] = rest.rest.states
         self.course.set(gathered, given)
         return rest
+
+    def value_and_gradient(
+        self, index: Array | None, prefix: int | None
+    ) -> tuple[float, Array, Array, Array]:
+        """See `JuliaCourse.value_and_gradient`."""
+        return self.course.value_and_gradient(index, prefix)
+
+    @functools.cached_property
+    def _alone(self) -> JuliaCourse:
+        """The same course, for derivatives of one entry at a time."""
+        return self._made(*self._nothing)
+
+    def derivatives(self, place: tuple[int, ...]) -> tuple[Array, Array]:
+        """Return those of one entry (c, t, n) of the states of the last evaluation.
+
+        By the parameters of each condition, (c, p), and by where it begins, (c, n).
+        """
+        alone = self._alone
+        alone.set(self.course.parameters, self.course.initial)
+        alone.weight[...] = 0
+        alone.weight[place] = 1
+        _, of_parameters, _, of_initial = alone.value_and_gradient(None, None)
+        return of_parameters, of_initial
 
     def scattered(self, gradients: Array, index: Array | None) -> Parameters:
         """Return derivatives by all parameters of those by conditions, (rows, p)."""
@@ -116,12 +152,39 @@ class ExpressedCourse:
         field.value(x)
         return (row, field.faults[0]) if 0 in field.faults else None
 
+    @contextmanager
+    def explained(self, parameters: Parameters, index: Array | None) -> Iterator[None]:
+        """Say of which condition an error is, and which equation had no value, if that was it."""
+        try:
+            yield
+        except DivergenceError as error:
+            text = str(error)
+            if (fault := self.fault(parameters, index)) is not None:
+                row, why = fault
+                before = text.partition(": ")[0]
+                named = "" if _NUMBERED.search(before) else f"in condition number {row + 1} "
+                text = f"{before}: {named}{why}"
+            if (found := _NUMBERED.search(text)) is None:
+                raise
+            before, after = text[: found.start()], text[found.end() :]
+            raise ConditionError(int(found[1]) - 1, before, after) from None
+
+    def solution(self, parameters: Parameters) -> Solution:
+        """Return states, and how each condition ended."""
+        rest = self.begin(parameters, None)
+        states, steps = self.course.states()
+        rested = None if rest is None else rest.rested(len(states))
+        found = Solution.integrated(states, steps, rested)
+        fault = self.fault(parameters, None) if found.diverged.any() else None
+        return found if fault is None else replace(found, faults=dict([fault]))
+
     def _field(self, parameters: Parameters, row: int) -> tuple[Any, Array]:
         drive = self._drive.rows(np.array([row]))
         return self.equations.field(parameters, drive), np.zeros_like(drive.initial)
 
     def check_derivatives(self, parameters: Parameters, conditions: Sequence[str]) -> None:
         """Raise if an equation has no derivative at the states of the times, or where it begins."""
+        self.begin(parameters, None)
         states, _ = self.course.states()
         for label, times, row in zip(conditions, states, range(len(states)), strict=True):
             field, x = self._field(parameters, row)
@@ -151,9 +214,9 @@ class _Settling:
         owner, u = self._owner, self._u[rows]
         nothing, core = np.zeros_like(u), owner._core
         course = JuliaCourse(
-            core, owner.equation, owner._solver, julia_loss(core, None), np.array([time]), None,
-            u, None if self._moves is None else self._moves[rows], nothing,
-            nothing if weight is None else weight[:, None],
+            core, owner.equation, owner._solver, np.array([time]), None, u,
+            None if self._moves is None else self._moves[rows], nothing,
+            nothing if weight is None else weight[:, None], None,
         )  # fmt: skip
         course.set(self._parameters[rows], self._field.initial[rows])
         return course
@@ -174,13 +237,3 @@ class _Settling:
         _, of_parameters, of_inputs, of_initial = course.value_and_gradient(None, None)
         gradient = self._owner.scattered(count * of_parameters, self._rows[rows])
         return gradient | {INPUT: count * of_inputs[:, 0]}, count * of_initial
-
-
-def solution(held: ExpressedCourse, parameters: Parameters) -> Solution:
-    """Return states, and how each condition ended."""
-    rest = held.begin(parameters, None)
-    states, steps = held.course.states()
-    rested = None if rest is None else rest.rested(len(states))
-    found = Solution.integrated(states, steps, rested)
-    fault = held.fault(parameters, None) if found.diverged.any() else None
-    return found if fault is None else replace(found, faults=dict([fault]))

@@ -139,15 +139,18 @@ class ExpressedSteady(ExpressedCourse):
         self, index: Array | None, of_parameters: Array, of_inputs: Array, of_initial: Array
     ) -> tuple[Array, Array, Array]:
         """Carry the derivative with respect to where the last segment begins back to the first."""
-        if (lead := self._lead) is None:
+        if self._lead is None:
             return of_parameters, of_inputs, of_initial
-        # Where a condition settles does not depend on that, but for what is conserved.
-        weight = lead.course.weight
-        weight[...] = 0
-        weight[slice(None) if index is None else index, 0] = of_initial
-        _, before, whole, of_initial = lead.course.value_and_gradient(index, None)
+        course = self._lead.course
+        (rows, _, n), segments = of_inputs.shape, course.segments
+        whole: Array = np.zeros((rows, segments, n), of_inputs.dtype)
+        if of_initial.any():  # something is conserved, or did not settle
+            course.weight[...] = 0
+            course.weight[slice(None) if index is None else index, 0] = of_initial
+            _, before, whole, of_initial = course.value_and_gradient(index, None)
+            of_parameters = of_parameters + before
         whole[:, -1:] += of_inputs
-        return of_parameters + before, whole, of_initial
+        return of_parameters, whole, of_initial
 
     def solution(self, parameters: Parameters) -> Solution:
         """See `ExpressedCourse.solution`."""
