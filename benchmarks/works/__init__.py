@@ -8,7 +8,7 @@ from importlib import import_module
 
 from harness.report import Row
 
-MODULES = ("lynx", "forecast", "oscillators", "ecology", "tracking", "speed")
+MODULES = ("lynx", "forecast", "oscillators", "ecology", "tracking", "circuit", "speed")
 
 
 def best(rows: list[Row]) -> str:

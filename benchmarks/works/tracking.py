@@ -167,11 +167,11 @@ def run(
     return timed(data, model, schedule=schedule, solver=pcb.RK4(1.0), seed=start, backend=backend)
 
 
-def rhythm() -> xr.Dataset:
-    """Five days of a sine, without an input."""
+def rhythm(days: int = 5, tolerance: float = 0.1, **options: Any) -> xr.Dataset:
+    """Days of a sine, without an input."""
     return pcb.environment(
-        "periodic", 1, times=range(121), target="x1", units="h", input=None, period=24,
-        random_phase=False, tolerance=0.1,
+        "periodic", 1, times=range(24 * days + 1), target="x1", units="h", input=None, period=24,
+        random_phase=False, tolerance=tolerance, **options,
     )  # fmt: skip
 
 
@@ -182,11 +182,13 @@ def free(start: int, backend: str) -> Row:
     return row | {"value": unexplained(fit, rhythm(), backend)}
 
 
-def light(conditions: int, seed: int, days: int, **options: Any) -> xr.Dataset:
+def light(
+    conditions: int, seed: int, days: int, tolerance: float = 0.1, **options: Any
+) -> xr.Dataset:
     """Light by day from random phases on."""
     return pcb.environment(
         "light", conditions, times=np.arange(0, 24 * days + 1, 2.0), target="x1", units="h",
-        period=24, input="light", skip=48, tolerance=0.1, seed=seed, **options,
+        period=24, input="light", skip=48, tolerance=tolerance, seed=seed, **options,
     )  # fmt: skip
 
 
@@ -197,9 +199,10 @@ def entrained(start: int, backend: str) -> Row:
     return row | {"value": unexplained(fit, light(64, TEST, 6), backend)}
 
 
-def spells(conditions: int, seed: int) -> xr.Dataset:
+def spells(conditions: int, seed: int, **options: Any) -> xr.Dataset:
     """Light that comes and goes after two days in which it is there."""
-    always, data = light(conditions, seed, 8), light(conditions, seed, 8, present=72, absent=48)
+    always = light(conditions, seed, 8, **options)
+    data = light(conditions, seed, 8, present=72, absent=48, **options)
     drive = data["drive"]
     known = drive.where(drive["drive_time"] >= 48, always["drive"])
     return data.assign(drive=known.assign_attrs(drive.attrs))
