@@ -165,6 +165,11 @@ def test_what_is_left_open_is_said():
         line(a=pcb.Parameter(1.0), b=pcb.Parameter(0.5)).sample(**BRIEF | {"chains": 1})
 
 
+def test_what_is_at_a_bound_is_not_open():
+    found = density(line(b=pcb.Parameter(0.3, lower=0, upper=0.4)))
+    assert found.open == []
+
+
 def test_without_arviz_the_extra_is_named(monkeypatch):
     samples = line().sample(**BRIEF)
     monkeypatch.setitem(sys.modules, "arviz", None)

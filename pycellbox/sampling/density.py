@@ -37,12 +37,12 @@ class Density:
         self._free = self._pair.layout.free
         self.center = posterior.inside(posterior.lowest(posterior.begin).raw)
         J = posterior.jacobian(self.center)
-        unit = self._units()
-        information = (J * unit).T @ (J * unit)
-        values, vectors = np.linalg.eigh(information)
+        unit, own = self._units()
+        values, vectors = np.linalg.eigh((J * own).T @ (J * own))
         weights = (vectors[:, values < _OPEN] ** 2).max(axis=1, initial=0.0)
         names = [name for p in self._pair.layout.parameters for name in self._names(p.name)]
         self.open = [name for name, w in zip(names, weights, strict=True) if w > 0.05]
+        information = (J * unit).T @ (J * unit)
         # A faint prior of one unit, for the coordinates alone.
         root = np.linalg.cholesky(information + np.eye(len(unit)))
         self.scale = unit[:, None] * np.linalg.inv(root).T
@@ -53,20 +53,28 @@ class Density:
         free = np.ones(p.size, bool) if p.fixed is None else ~p.fixed.ravel()
         return [structure.name_of(p, i) for i in np.flatnonzero(free).tolist()]
 
-    def _units(self) -> Array:
-        """Change of each free entry of θ that counts as large, where nothing else says so."""
-        found, pair = [], self._pair
+    def _units(self) -> tuple[Array, Array]:
+        """Change of each free entry of θ that counts as large, where nothing else says so.
+
+        And that by which its value, near a bound too, would change by its size, to first order.
+        """
+        found, of_values, pair = [], [], self._pair
         raws, values = pair.layout.split(self.center), pair.constrain(self.center)
         for p in pair.layout.parameters:
             raw = raws[p.name]
-            size = np.maximum(np.abs(raw), math.sqrt(float(np.mean(raw**2))) or 1.0)
+            size = own = np.maximum(np.abs(raw), math.sqrt(float(np.mean(raw**2))) or 1.0)
             if p.name in self._bounded:  # a factor of e: of the value, or of how far a bound is
-                own = self.posterior.layout[p.name]
-                off = np.minimum(values[p.name] - own.lower, own.upper - values[p.name])
-                size = np.maximum(off / np.abs(pair.slope(p.name, raw)), 1.0)
+                bounds, value = self.posterior.layout[p.name], values[p.name]
+                off = np.minimum(value - bounds.lower, bounds.upper - value)
+                slope = np.abs(pair.slope(p.name, raw))
+                size = np.maximum(off / slope, 1.0)
+                width = bounds.upper - bounds.lower
+                own = np.where(np.isfinite(width), width, np.maximum(off, np.abs(p.start))) / slope
             found.append(np.ravel(_FAR * size))
-        unit: Array = np.concatenate(found)[self._free]
-        return unit
+            of_values.append(np.ravel(own * np.ones(raw.shape)))
+        free = self._free
+        unit, own = np.concatenate(found)[free], np.concatenate(of_values)[free]
+        return unit, own
 
     @property
     def _bounded(self) -> list[str]:
