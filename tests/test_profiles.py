@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from pycellbox import plot
 from pycellbox.simulation import truth
 from tests.support import screens
 from tests.support.equations import courses, measured, sir
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import profiles
 
 LM = pcb.Stage(50, optimizer=pcb.LM())
 TIMES = np.linspace(0, 3, 13)
@@ -273,3 +278,11 @@ def test_the_picture_shows_curve_threshold_and_what_is_not_bounded(tmp_path):
     with pytest.raises(pcb.OptionError, match="was not profiled"):
         plot.profile(found, parameters=["slope"])
     plot.save_figure(figure, tmp_path / "profile.png")
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    table = profiles.coverage("decay", 10, True, levels=(0.2, 0.8))
+    held = (10 * table["profile"]).tolist()
+    assert held[0] <= 7  # all but a thousandth of what is drawn
+    assert held[1] >= 4
+    assert held[0] < held[1]
