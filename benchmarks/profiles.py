@@ -48,13 +48,13 @@ def drawn(problem: str, seed: int, known: bool) -> pcb.Fit:
     """Fit data drawn with a seed, with the noise given or not."""
     model, truth, times, noise = PROBLEMS[problem]()
     data = pcb.simulation.courses(
-        model, truth, times, noise=noise, noise_kind="absolute", solver=pcb.RK4(0.25), seed=seed,
+        model, truth, times, noise=noise, noise_kind="absolute", solver=pcb.RK4(0.5), seed=seed,
         backend="numpy",
     )  # fmt: skip
     data = data.drop_vars("sigma", errors="ignore")
     if known:
         data = data.assign(sigma=noise * xr.ones_like(data["response"]))
-    return pcb.fit(data, model, solver=pcb.RK4(0.25), schedule=LM, penalty=pcb.Penalty(),
+    return pcb.fit(data, model, solver=pcb.RK4(0.5), schedule=LM, penalty=pcb.Penalty(),
                    progress=False, backend="numpy")  # fmt: skip
 
 

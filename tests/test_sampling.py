@@ -19,7 +19,7 @@ from tests.support.equations import courses
 TIMES = np.array([0.0, 1.0, 2.0, 3.0])
 OPTIONS = {"solver": pcb.Heun(1.0), "schedule": pcb.Stage(50, optimizer=pcb.LM()),
            "progress": False, "backend": "numpy"}  # fmt: skip
-BRIEF = {"draws": 20, "chains": 2, "thin": 2, "burn_in": 20, "backend": "numpy"}
+BRIEF = {"draws": 10, "chains": 2, "thin": 1, "burn_in": 10, "backend": "numpy"}
 
 
 def line(sigma=0.3, **parameters):
@@ -38,11 +38,11 @@ def density(fit):
     return Density(Setting.of(fit, "numpy", "sample").posterior())
 
 
-@pytest.mark.parametrize("step", [0.05, 0.5])
+@pytest.mark.parametrize("step", [0.2, 0.5])
 def test_the_noise_of_a_step_has_the_variance_of_step_times_preconditioner(step):
     """Of normals with precision A the variance of Euler's steps is A⁻¹/(1 − step·G·A/4)."""
     precision, mean = np.array([4.0, 1.0, 1 / 9]), np.array([0.0, 3.0, -2.0])
-    chain = Langevin(draws=40_000, thin=1, burn_in=2000, step=step)
+    chain = Langevin(draws=20_000, thin=1, burn_in=1000, step=step)
     draws, G, refused = chain.walk(
         lambda x: -precision * (x - mean), mean + 1, np.random.default_rng(0)
     )
@@ -138,19 +138,19 @@ def test_chains_are_of_their_seed_whatever_carries_them_out():
     other = fit.sample(**BRIEF)
     xr.testing.assert_identical(one.parameters, other.parameters)
     assert one.parameters["b"].dims == ("chain", "draw")
-    assert one.parameters.sizes == {"chain": 2, "draw": 20}
+    assert one.parameters.sizes == {"chain": 2, "draw": 10}
     assert not np.array_equal(one.parameters["b"][0], one.parameters["b"][1])
     batches = fit.sample(**BRIEF, batch_size=1, seed=1)
     assert np.isfinite(batches.parameters["b"]).all()
     assert "b, x_0" in repr(one)
-    assert one.log_density.shape == (2, 20)
+    assert one.log_density.shape == (2, 10)
     assert (one.refused == 0).all()
 
 
 def test_predictions_have_the_noise_of_a_measurement():
     fit = line()
     samples = fit.sample(**BRIEF)
-    found = samples.predict(fit.data, times=[1.0, 3.0], interval=0.8, draws=40)
+    found = samples.predict(fit.data, times=[1.0, 3.0], interval=0.8, draws=20)
     b, x_0 = (samples.parameters[n].values.ravel() for n in ("b", "x_0"))
     states = x_0[:, None] + b[:, None] * [1.0, 3.0]
     np.testing.assert_allclose(found["response"][0, :, 0], states.mean(axis=0), rtol=1e-6)
