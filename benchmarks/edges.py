@@ -128,8 +128,9 @@ def run(kind: kinetics.Kind, n: int, seed: int) -> Row:
 def markdown(rows: Sequence[Row]) -> str:
     """Write a line for each kind of screen, size and rule."""
     lines: list[Row] = []
-    for kind, n in dict.fromkeys((row["kind"], row["nodes"]) for row in rows):
-        some = [row for row in rows if (row["kind"], row["nodes"]) == (kind, n)]
+    both = [(row["kind"], n) for row in rows for n in (row["nodes"], "all")]
+    for kind, n in sorted(set(both), key=lambda one: (one[0], one[1] == "all", both.index(one))):
+        some = [row for row in rows if row["kind"] == kind and n in (row["nodes"], "all")]
         edges = sum(row["edges"] for row in some)
         for rule in RULES:
             own = [row["rules"][rule] for row in some]
