@@ -132,6 +132,17 @@ def test_intervals_of_an_ensemble_hold_as_many_as_they_say():
     assert (np.abs(np.mean(held, axis=0) - [0.5, 0.9]) < np.maximum(2 * error, 0.05)).all(), held
 
 
+def test_pictures_have_the_intervals_of_new_measurements(together, data):
+    pytest.importorskip("matplotlib")
+    found = together.predict(data, interval=0.8)
+    figure = pcb.plot.observed_against_predicted(found, data)
+    bars = [one for one in figure.axes[0].collections if hasattr(one, "get_segments")]
+    drawn = sorted(segment[:, 0].max() for one in bars for segment in one.get_segments())
+    measured = data["response"].notnull() & found["upper"].notnull()
+    upper = found["upper"].transpose(*measured.dims).values[measured.values]
+    np.testing.assert_allclose(drawn, np.sort(upper))
+
+
 def test_edges_have_the_weight_of_the_fit_and_the_spread_of_the_members(fit, together):
     table = together.edges(0.8)
     assert table["weight"].abs().is_monotonic_decreasing
