@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from pycellbox.common.options import checked, instance, text
-from pycellbox.errors import OptionError
+from pycellbox.common.plain import as_number
+from pycellbox.errors import ModelError, OptionError
 from pycellbox.posterior import Entry, Noise, Posterior
 from pycellbox.profiles.path import OUT, Curve, Side
 
@@ -42,6 +43,16 @@ class Profile:
 
     curves: xr.Dataset
     best: xr.Dataset
+
+    def __post_init__(self) -> None:
+        of_each = dict.fromkeys(("estimate", "lower", "upper", "said", "gain"), ("profile",))
+        of_points = dict.fromkeys(("value", "rise", "converged"), ("profile", "point"))
+        for name, dims in (of_each | of_points).items():
+            if name not in self.curves or self.curves[name].dims != dims:
+                raise ModelError(f"curves lack {name} ({', '.join(dims)}); fit.profile makes them.")
+        for name in ("level", "threshold"):
+            if as_number(self.curves.attrs.get(name)) is None:
+                raise ModelError(f"curves lack the attribute {name}; fit.profile makes them.")
 
     @property
     def intervals(self) -> pd.DataFrame:

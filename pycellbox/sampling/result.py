@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from pycellbox.backends import BACKEND, BackendName
-from pycellbox.common.options import SEED, checked, instance, integer
+from pycellbox.common.options import SEED, checked, instance, integer, text
 from pycellbox.data.hidden import with_nodes
 from pycellbox.data.units import meeting
 from pycellbox.doubts import doubt_extrapolation
 from pycellbox.errors import ModelError, PycellboxError
 from pycellbox.inputs import INPUTS
 from pycellbox.intervals import INTERVAL
-
-if TYPE_CHECKING:
-    from pycellbox.result import Fit
+from pycellbox.result import FIT, Fit
 
 _MEASURED = 20  # times that each predicted response is measured
 _NOT_PARAMETERS = ("log_density", "refused")
@@ -30,6 +28,7 @@ class Samples:
     Parameters
     ----------
     fit : Fit
+        Whose posterior it is.
     draws : Dataset
         Parameters with the dims ``chain`` and ``draw`` first, ``log_density`` (chain, draw) and
         ``refused`` (chain).
@@ -45,12 +44,18 @@ class Samples:
     """
 
     @checked(
+        fit=FIT,
         draws=instance(xr.Dataset, "draws, as fit.sample makes them"),
         noise=instance(xr.DataArray, "standard deviations by node"),
+        noise_by=text(),
     )
     def __init__(self, fit: Fit, draws: xr.Dataset, noise: xr.DataArray, noise_by: str) -> None:
-        if missing := [d for d in ("chain", "draw") if d not in draws.dims]:
-            raise ModelError(f"the draws lack the dim {missing[0]}; fit.sample makes them.")
+        dims = {"log_density": ("chain", "draw"), "refused": ("chain",)}
+        for name, needed in dims.items():
+            if name not in draws or draws[name].dims != needed:
+                raise ModelError(
+                    f"the draws lack {name} ({', '.join(needed)}); fit.sample makes them."
+                )
         self.fit, self.noise, self._noise_by = fit, noise, noise_by
         self._draws = draws.copy(deep=True)
 
