@@ -42,12 +42,12 @@ def estimated_screen(seed: int) -> tuple[pcb.Fit, xr.Dataset]:
 
 def trained_screen(seed: int) -> tuple[pcb.Fit, xr.Dataset]:
     """Responses at one time of a network with edges, whose mask is known, trained."""
-    network, horizon = pcb.networks.cyclic(5, seed=7), 3.0
+    network, horizon = pcb.networks.cyclic(5, seed=7), 1.0
     data = pcb.simulate(network, 80, horizon=horizon, noise=0.05, seed=seed, backend="numpy")
+    model = pcb.CellBox(mask=network.parameters["W"] != 0, response_range="held")
     fit = pcb.fit(
-        data.isel(condition=slice(25)), pcb.CellBox(mask=network.parameters["W"] != 0),
-        schedule=LM, solver=pcb.RK4(0.25), horizon=horizon, penalty=pcb.Penalty(), progress=False,
-        backend="numpy",
+        data.isel(condition=slice(25)), model, schedule=LM, solver=pcb.RK4(0.125), horizon=horizon,
+        penalty=pcb.Penalty(), progress=False, backend="numpy",
     )  # fmt: skip
     return fit, _rest(data, 25)
 
