@@ -172,6 +172,18 @@ def test_a_drug_that_was_not_seen_is_less_sure(fitted):
     assert "all of a drug" in found.attrs["calibrated_by"]
 
 
+def test_intervals_of_combinations_say_that_the_fit_has_seen_none():
+    rng = np.random.default_rng(3)
+    doses = np.concatenate([np.eye(4), np.eye(4) / 2, np.eye(4) + np.eye(4)[[1, 2, 3, 0]]])
+    y = doses @ rng.normal(size=(4, 6)) * 0.3 + 0.05 * rng.normal(size=(12, 6))
+    data = dataset(doses, y)
+    alone, combined = data.isel(condition=slice(8)), data.isel(condition=slice(8, None))
+    fit, whole = pcb.fit(alone, progress=False), pcb.fit(data, progress=False)
+    assert "none of which combines" in fit.predict(combined, interval=0.9).attrs["calibrated_by"]
+    for found in (fit.predict(alone, interval=0.9), whole.predict(combined, interval=0.9)):
+        assert "combines" not in found.attrs["calibrated_by"]
+
+
 def test_a_fit_that_was_read_gives_the_same_intervals(fitted, tmp_path):
     data, fit = fitted
     again = pcb.load(fit.save(tmp_path / "fit.nc"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -138,10 +139,14 @@ class Screen:
         state[:, self._nodes], noise[:, self._nodes] = found
         state[:, self._drugs], noise[:, self._drugs] = 0, self._noise_of_drugs
         new = ((doses != 0) & ~self._found.design.seen).any(axis=1)
+        calibrations = [self._one_by_one, *([self._by_drug] if new.any() else [])]
+        if _combined(doses).any() and not _combined(self._doses).any():
+            said = "none of which combines drugs as those predicted do"
+            calibrations = [replace(one, said=f"{one.said}, {said}") for one in calibrations]
         return Spreads(
             np.sqrt(state),
             np.sqrt(noise * self._relative(sigma)),
-            (self._one_by_one, self._by_drug) if new.any() else (self._one_by_one,),
+            tuple(calibrations),
             new.astype(np.intp),
         )
 
@@ -171,6 +176,12 @@ class Screen:
             return np.ones(())
         variance: Array = np.nan_to_num(sigma**2 / self._scale, nan=1.0)
         return variance
+
+
+def _combined(doses: Array) -> Array:
+    """Which conditions have several drugs, (c,)."""
+    several: Array = (doses != 0).sum(axis=1) > 1
+    return several
 
 
 def _calibration(errors: list[Array], said: str) -> Calibration:
