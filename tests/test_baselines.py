@@ -173,6 +173,13 @@ def test_predict_before_fit(noisy):
         baselines.Ridge().predict(noisy.perturbation)
 
 
+@pytest.mark.parametrize("where", [{"node": 0}, {"condition": 0}, {"condition": 0, "node": 0}])
+def test_predict_of_what_is_no_table(noisy, where):
+    fitted = baselines.MeanResponse().fit(noisy)
+    with pytest.raises(DataError, match="it needs"):
+        fitted.predict(noisy.perturbation.isel(where))
+
+
 def test_predict_for_other_nodes(noisy):
     fitted = baselines.MeanResponse().fit(noisy)
     with pytest.raises(DataError, match=r"differ in 1 node.*'Q'"):

@@ -16,6 +16,7 @@ from pycellbox.cli.tables import wide, write_table
 from pycellbox.networks import demo_network
 from pycellbox.simulation import perturbations, simulate
 from pycellbox.solvers import SOLVERS
+from tests.support.commands import error_of
 
 DRUGS = ("aMEK", "aAKT", "amTOR")
 
@@ -53,17 +54,6 @@ def fitted(tables: Path) -> Path:
     words = ["--data", f"{tables}/data.nc", "--iterations", "5", "--test", "drug:aMEK"]
     assert main(["fit", *words, "--out", str(path)]) == 0
     return path
-
-
-def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line a command ends with."""
-    capsys.readouterr()
-    assert main(words) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("pycellbox: error: ")
-    return captured.err
 
 
 def scores(printed: str) -> pd.DataFrame:

@@ -12,34 +12,8 @@ from scipy.integrate import solve_ivp
 import pycellbox as pcb
 from pycellbox.data.joining import joined
 from pycellbox.data.replicates import replicates_across, twins_of
+from tests.support.driven import GRID, LINEAR, TIMES, driven, model, parameters, values
 from tests.support.equations import courses
-
-TIMES = np.array([0.5, 1.0, 2.5, 4.0])
-GRID = np.array([0.0, 0.7, 1.5, 3.0, 4.0])
-LINEAR = [False, True]
-
-
-def model(**more):
-    return pcb.ODE(
-        {"x": "k*light*y - a*x", "y": "dose + a - y*light"},
-        parameters={"k": 1.0, "a": 0.7},
-        observe={"seen": "x + light"},
-        initial={"x": "0.3*light", "y": pcb.Parameter(0.4)},
-        inputs=["dose", "light"],
-        **more,
-    )
-
-
-def values(c=2):
-    return np.random.default_rng(5).uniform(-1, 1, (c, len(GRID)))
-
-
-def driven(linear, *, times=TIMES, c=2, after="refuse"):
-    data = courses(["x", "y", "dose", "seen"], times, c=c)
-    data["node_kind"][2:3] = "drug"
-    data["perturbation"].loc[{"node": "dose"}] = 0.2
-    how = {"interpolation": "linear" if linear else "step", "after": after}
-    return pcb.regimen(data, pcb.drive("light", GRID, values(c), **how))
 
 
 def signal(linear, row):
@@ -49,13 +23,6 @@ def signal(linear, row):
         if linear
         else (lambda t: v[np.searchsorted(GRID, t, side="right") - 1])
     )
-
-
-def parameters(**given):
-    p = {"k": 1.3, "a": 0.6, "y_0": 0.5} | given
-    nodes = ["x", "y", "dose", "seen"]
-    kinds = ["protein", "protein", "drug", "protein"]
-    return xr.Dataset(p, coords={"node": nodes, "node_kind": ("node", kinds)})
 
 
 @pytest.mark.parametrize("linear", LINEAR)

@@ -9,8 +9,8 @@ import xarray as xr
 
 import pycellbox as pcb
 from pycellbox.cli import main
+from tests.support.commands import error_of
 from tests.support.screens import dataset, screen
-from tests.test_cli import error_of
 
 
 @pytest.fixture(scope="module")

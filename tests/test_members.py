@@ -10,6 +10,7 @@ import pycellbox as pcb
 from pycellbox.models.model import model_from_dict, model_to_dict
 from pycellbox.numerics.shares import Shares
 from tests.support.equations import MODELS, SUBJECTS, courses, differing
+from tests.support.growth import grown, growth
 
 
 def of_condition(parameters, condition, subject):
@@ -75,26 +76,6 @@ def test_what_conditions_have_is_gathered_and_scattered(name):
     assert sum((back[n] * free[n]).sum() for n in back) == pytest.approx(
         (v * shares.gather(free, index)).sum()
     )
-
-
-def growth(dims="subject", **more):
-    """Logistic growth with a capacity for all, and a rate of each."""
-    parameters = {
-        "r": pcb.Parameter(0.5, scale="log", dims=dims),
-        "K": pcb.Parameter(3.0, positive=True),
-    }
-    initial = {"x": pcb.Parameter(0.3, positive=True, dims="condition")}
-    given = {"parameters": parameters, "initial": initial, "observe": {"seen": "2*x"}}
-    return pcb.ODE({"x": "r*x*(1 - x/K)"}, **given | more)
-
-
-def grown(model=None, c=4):
-    data = courses(["seen"], np.arange(0.0, 6), c=c)
-    data = data.assign_coords(subject=("condition", [f"m{i // 2 + 1}" for i in range(c)]))
-    truth = {"r": np.linspace(0.6, 1.2, (c + 1) // 2), "K": 4.0, "x_0": np.linspace(0.2, 0.5, c)}
-    return pcb.simulation.courses(
-        model or growth(), truth, data["time"].values, design=data, units="d"
-    ), truth
 
 
 LM = {"schedule": pcb.Stage(30, optimizer=pcb.LM()), "backend": "numpy", "progress": False}

@@ -97,7 +97,7 @@ def test_every_picture_is_shown_once(notebook: Notebook, name: str) -> None:
 
 
 def test_no_picture_is_forgotten() -> None:
-    others = {"trajectories", "require_matplotlib", "save_figure"}
+    others = {"profile", "trajectories", "require_matplotlib", "save_figure"}
     assert set(pcb.plot.__all__) == set(CALLS) | others
 
 

@@ -13,12 +13,12 @@ from pycellbox.fitting.segments import cut
 from pycellbox.growing import entry_from_dict
 from pycellbox.problem import Problem, structure_of
 from pycellbox.schedule import stage_from_dict
+from tests.support.driven import GRID, driven
+from tests.support.driven import model as lit
+from tests.support.driven import parameters as of_lit
 from tests.support.equations import TRUTH, courses, measured, parameters_of, sir
+from tests.support.growth import grown, growth
 from tests.support.problems import dataset
-from tests.test_drive import GRID, driven
-from tests.test_drive import model as lit
-from tests.test_drive import parameters as of_lit
-from tests.test_members import grown, growth
 
 EXACT = pcb.Tsit5(rtol=1e-10, atol=1e-11)
 PLAIN = {"progress": False, "backend": "numpy"}

@@ -83,7 +83,7 @@ def test_unknown_and_missing_are_named_together(capsys: pytest.CaptureFixture[st
         ("prediction", "(did you mean 'predict'?)"),
         (
             "xyz",
-            "choose one of demo, fit, predict, evaluate, support, run, julia "
+            "choose one of demo, fit, ensemble, predict, evaluate, support, run, julia "
             "(see pycellbox --help)",
         ),
         ("julia instal", "(did you mean 'install'?)"),

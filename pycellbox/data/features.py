@@ -11,8 +11,8 @@ import xarray as xr
 
 from pycellbox.common.labels import labels_along
 from pycellbox.data.dims import STEADY
-from pycellbox.data.given import as_dataset, check_labels
-from pycellbox.data.phases import phases_of
+from pycellbox.data.given import check_labels
+from pycellbox.data.phases import perturbation_of, phases_of
 from pycellbox.data.units import in_unit, time_unit
 from pycellbox.errors import DataError
 
@@ -42,7 +42,7 @@ class Features:
     @classmethod
     def of(cls, data: xr.Dataset) -> Features:
         """Make them of training data: no input is always 0, or the same as another of its node."""
-        nodes = tuple(labels_along(as_dataset(data, "perturbation"), "node"))
+        nodes = tuple(labels_along(perturbation_of(data), "node"))
         every = cls(nodes, phases_of(data).grid(), time_unit(data), np.arange(0))
         blocks = every._all(data)
         kept = (blocks != 0).any(axis=0)
@@ -68,7 +68,7 @@ class Features:
             a drug that the training data do not have.
         """
         data = given.to_dataset(name="perturbation") if isinstance(given, xr.DataArray) else given
-        nodes = labels_along(as_dataset(data, "perturbation"), "node")
+        nodes = labels_along(perturbation_of(data), "node")
         if odd := sorted({*nodes} ^ {*self.nodes}):
             raise DataError(
                 f"perturbation and training data differ in {len(odd)} node(s), the first is "

@@ -83,13 +83,13 @@ class Phases:
         return inputs, waiting
 
 
-def phases_of(data: xr.Dataset) -> Phases:
-    """Read the phases of a dataset, which has at least a perturbation, in any order of its dims.
+def perturbation_of(data: xr.Dataset) -> xr.DataArray:
+    """Return the perturbation, (condition[, phase], node), of a dataset that has it in any order.
 
     Raises
     ------
     DataError
-        The perturbation is missing, has other dims or no labels, or is not finite.
+        It is missing, or has other dims or no labels.
     """
     u = as_dataset(data, "perturbation")["perturbation"]
     dims = PHASED if "phase" in u.dims else STEADY
@@ -98,7 +98,19 @@ def phases_of(data: xr.Dataset) -> Phases:
             f"perturbation has dims {u.dims} and labels along {sorted(map(str, u.indexes))}; it "
             "needs (condition[, phase], node), with labels of conditions and nodes."
         )
-    u = u.transpose(*dims)
+    return u.transpose(*dims)
+
+
+def phases_of(data: xr.Dataset) -> Phases:
+    """Read the phases of a dataset, which has at least a perturbation, in any order of its dims.
+
+    Raises
+    ------
+    DataError
+        The perturbation is missing, has other dims or no labels, or is not finite.
+    """
+    u = perturbation_of(data)
+    dims = u.dims
     axes = {d: np.array(labels_along(u, d)) for d in STEADY}
     if "phase" in dims:
         axes = {"condition": axes["condition"], "phase": np.arange(u.sizes["phase"]) + 1, **axes}

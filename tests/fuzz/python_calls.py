@@ -329,6 +329,8 @@ def python_calls(folder: Path) -> dict[str, Call]:
                 "choose": "sparsest",
                 "schedule": _STAGE,
                 "penalty": None,
+                "executor": None,
+                "n_jobs": None,
                 "progress": False,
                 **numpy,
             },
