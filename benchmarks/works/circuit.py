@@ -18,8 +18,8 @@ without them the logistic functions run to their ends, where nothing moves any m
 Free: four days are fitted, in windows that lengthen; six days are judged. Entrained: light makes
 the second gene's protein too, fast, for 12 h in 24 from a random phase on, and the first two days
 do not count; four phases are fitted over three days, 64 others are judged over six. Frank's light
-rises with the sine instead, and comes and goes. Settings of the free circuit were
-chosen on starts from 100 on; those of the entrained one were cut for time before any of its starts had ended.
+rises with the sine instead, and comes and goes. Settings of the free circuit were chosen on starts
+from 100 on; those of the entrained one were cut for time before any of its starts had ended.
 """
 
 from __future__ import annotations
