@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 import numpy as np
 import xarray as xr
 
-from pycellbox import views
+from pycellbox import questions, views
 from pycellbox.backends import BACKEND, BackendName
 from pycellbox.common.files import PATH
 from pycellbox.common.options import (
@@ -37,7 +37,6 @@ from pycellbox.evaluation import BASELINES, Evaluation, evaluate
 from pycellbox.inputs import INPUTS
 from pycellbox.intervals import INTERVAL, on_measured_scale
 from pycellbox.predictor import Predictor, last_penalty
-from pycellbox.questions import Questions
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.summary import summary
 from pycellbox.times import of_same_kind
@@ -52,7 +51,7 @@ FORMAT_VERSION = 2
 GROUPS = ("parameters", "history", "predictions", "data")
 
 
-class Fit(Questions):
+class Fit:
     """A fitted network.
 
     All arrays and provenance that it hands out are copies: to change them does not change the fit.
@@ -355,6 +354,12 @@ class Fit(Questions):
             return self.predict(given, times=times)
 
         return judged(self, data, predict, type(self.model).__name__, baselines)
+
+    edges = questions.edges
+    support = questions.support
+    identifiability = questions.identifiability
+    profile = questions.profile
+    sample = questions.sample
 
     @checked(path=PATH)
     def save(self, path: str | Path) -> Path:
