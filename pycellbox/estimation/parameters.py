@@ -49,10 +49,16 @@ def obstacle(problem: Problem) -> str:
     read = nodes & read_from_others(structure)
     if not (nodes & ~read).any():
         return "no node on which drugs act is measured"
-    if any(block.any() and not block.all() for block in _blocks(structure, nodes, read)):
+    on_nodes, on_phenotypes = _blocks(structure, nodes, read)
+    others = structure.mask[nodes][:, ~structure.is_drug]  # by which nodes could be trained
+    if (
+        any(block.any() and not block.all() for block in (on_nodes, on_phenotypes))
+        or (others[~read[nodes]].any() and not on_nodes.any())
+        or (others[read[nodes]].any() and not on_phenotypes.any())
+    ):
         return (
             "the model's mask does not let every drug act on every measured protein, and those on "
-            "every phenotype, nor none"
+            "every phenotype, nor nothing"
         )
     return ""
 

@@ -94,7 +94,10 @@ def blocks_of(fit: Fit) -> list[Block]:
             )  # fmt: skip
             found.append(Block(kind, names[kind], trained, there=False, begins=True))
             continue
-        without = _with_mask(model, mask & ~there, data["node"].values)
+        left = mask & ~there
+        if fit.estimated:  # without drugs, nodes would have each other to be trained with
+            left &= kinds != "node → node"
+        without = _with_mask(model, left, data["node"].values)
         found.append(Block(kind, names[kind], recipe.replace(model=without), begins=begins))
     for name, option in _SHIFTS.items():
         if getattr(model, option):
