@@ -112,12 +112,12 @@ def support(
 
     Parameters
     ----------
-    folds, by, seed : optional
+    folds, by : optional
         As of `pycellbox.cross_validate`.
     without : mapping of str to mapping, optional
         Of equations of one's own, what to leave out, by names that are free to choose:
         parameters and the numbers at which they are kept, ``{"no interaction": {"A": 0}}``.
-    executor, n_jobs : optional
+    seed, executor, n_jobs : optional
         As of `pycellbox.cross_validate`.
     backend : str
         As for `predict`.
