@@ -84,7 +84,7 @@ def engine(name: str, workers: int) -> Iterator[Any]:
 
         with (
             LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50
             ) as cluster,
             Client(cluster) as client,
         ):

@@ -39,7 +39,7 @@ def client():
     distributed = pytest.importorskip("distributed", reason="Dask: pip install '.[dask]'")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster) as found,
     ):
