@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # An environment with the oldest versions that pycellbox takes.
 LOWEST := .venv-lowest
+# Tests are shared among processes.
+SHARED := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 .PHONY: demo test quick coverage lowest docs lint clean
 
@@ -11,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/pycellbox demo --out pycellbox-demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(BIN)/python -m pytest $(SHARED)
 
 quick: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow"
@@ -22,7 +24,7 @@ coverage: $(VENV)/.test
 	$(BIN)/python -m coverage report
 
 lowest: $(LOWEST)/.test
-	$(LOWEST)/bin/python -m pytest -m "not slow"
+	$(LOWEST)/bin/python -m pytest $(SHARED) -m "not slow"
 
 docs: $(VENV)/.docs
 	rm -rf docs/api/generated
