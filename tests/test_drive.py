@@ -149,7 +149,7 @@ WRONG = {
     "a late beginning": (lambda d: _with(d, drive_time=GRID + 0.1), "drive begins at 0.1"),
     "an early end": (lambda d: _with(d, drive_time=GRID * 0.9), "drive ends at 3.6.*go on to 4"),
     "other dims": (lambda d: d.assign(drive=d["drive"].isel(condition=0)), "drive has the dims"),
-    "text": (lambda d: d.assign(drive=d["drive"].astype(str) + "x"), "drive at"),
+    "text": (lambda d: d.assign(drive=d["drive"].astype(str).str.replace(".", "x")), "drive at"),
     "a settled beginning": (
         lambda d: d.assign(perturbation=d["perturbation"].expand_dims(phase=2, axis=1))
         .assign_coords(phase_start=("phase", [-np.inf, 0.0], {"units": "d"})),

@@ -295,7 +295,7 @@ def test_the_command_line_writes_intervals(ending, tmp_path, capsys):
             found = {name: stored[name].values.ravel() for name in names}
             assert stored.attrs["interval"] == 0.8
     for name in names:
-        np.testing.assert_array_equal(found[name], wanted[name].values.ravel())
+        np.testing.assert_allclose(found[name], wanted[name].values.ravel(), rtol=1e-12)
     capsys.readouterr()
     assert main([*words, "--interval", "90"]) != 0
     assert "--interval=90" in capsys.readouterr().err

@@ -51,12 +51,14 @@ def minimize(
     at = start.copy(), value, pack(gradient)
     if report(raw, value, loss, norm(gradient, layout)):
         return
+    # SciPy before 1.12 leaves a circle that holds the functions it was given, and what they hold.
+    of, told = [objective], [report]
     seen: dict[bytes, tuple[Array, float, float, Array]] = {}
 
     def evaluate(x: Array) -> tuple[float, Array]:
         point = unpack(x)
         try:
-            value, loss, gradient = objective.value_and_gradient(point, rows)
+            value, loss, gradient = of[0].value_and_gradient(point, rows)
         except DivergenceError:
             # As high as where the step began and as steep, upwards: a line search, which
             # interpolates, halves the step. A wall of any height it would but creep away from.
@@ -76,20 +78,24 @@ def minimize(
             return
         point, value, loss, gradient = update
         at = x.copy(), value, pack(gradient)
-        if report(point, value, loss, norm(gradient, layout)):
+        if told[0](point, value, loss, norm(gradient, layout)):
             raise StopIteration
 
-    minimize(
-        evaluate,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        callback=accepted,
-        options={
-            "maxiter": iterations,
-            "maxfun": 20 * iterations,
-            "maxcor": options.memory,
-            "gtol": options.tolerance,
-            "ftol": 0.0,
-        },
-    )
+    try:
+        minimize(
+            evaluate,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            callback=accepted,
+            options={
+                "maxiter": iterations,
+                "maxfun": 20 * iterations,
+                "maxcor": options.memory,
+                "gtol": options.tolerance,
+                "ftol": 0.0,
+            },
+        )
+    finally:
+        of.clear()
+        told.clear()
