@@ -17,27 +17,16 @@ from pycellbox.common.options import (
     instance,
     integer,
     listed,
-    number,
     shown,
 )
-from pycellbox.common.plain import as_integer
 from pycellbox.errors import OptionError
 from pycellbox.schedule import LM, MOST_ITERATIONS, OPTIMIZER, Optimizer, Stage, stage_from_dict
-from pycellbox.shooting import Shooting, measured_times, shooting_from_dict
-
-
-def _read_windows(given: object) -> Any:
-    if as_integer(given) is not None or isinstance(given, str):
-        return integer(1, 10_000).read(given)
-    ends = listed(number(0, above=True), most=10_000).read(given)
-    if list(ends) != sorted(set(ends)):
-        raise ValueError("they do not increase")
-    return ends
+from pycellbox.shooting import Shooting, count_or_times, measured_times, shooting_from_dict
 
 
 @checked(
     optimizer=OPTIMIZER,
-    windows=Value(_read_windows, "a number of windows, or times at which they end, increasing"),
+    windows=Value(count_or_times(1), "a number of windows, or times at which they end, increasing"),
     iterations=integer(1, MOST_ITERATIONS),
     learning_rate=instance(float | int | Mapping, "a learning rate, as pcb.Stage takes it"),
     weighting=choice("sharp", "smooth"),

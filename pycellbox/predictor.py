@@ -23,8 +23,8 @@ from pycellbox.errors import (
 )
 from pycellbox.inputs import Inputs, fitted_levels, inputs_of
 from pycellbox.intervals import Screen, Spreads, Trained, check
-from pycellbox.models import Structure
-from pycellbox.objective import Penalty
+from pycellbox.models import CellBox, Structure
+from pycellbox.objective import EDGE_GROUPS, Penalty
 from pycellbox.problem import Array, parameter_arrays, structure_of
 from pycellbox.recipe import Recipe
 from pycellbox.solvers import Solver
@@ -129,7 +129,6 @@ class Predictor:
         structure: Structure,
         inputs: Inputs,
         given: Any,
-        times: Any,
         backend: BackendName,
     ) -> Spreads:
         """Return how far new measurements may be from predictions of what was laid.
@@ -228,8 +227,12 @@ def _sigma_of(sigma: xr.DataArray, predicted: xr.DataArray) -> Array | None:
     return sigma.reindex(asked).transpose(*predicted.dims).values
 
 
-def last_penalty(recipe: Recipe, history: xr.Dataset) -> Penalty:
-    """Return that of the last stage of which there was an iteration."""
+def last_penalty(recipe: Recipe, history: xr.Dataset, provenance: Mapping[str, Any]) -> Penalty:
+    """Return what the last parameters felt: a refined network its ridge, others their stage's."""
+    note = provenance.get("refinement", {})
+    if note and "reason" not in note and isinstance(recipe.model, CellBox):
+        ridge = note["ridge"] or 0.5 * note["noise"]
+        return Penalty(l2=dict.fromkeys(EDGE_GROUPS, ridge**2), scale="sum")
     number = int(history["stage"].values[-1]) if history.sizes["iteration"] else 0
     stages = recipe.stages[number : number + 1]
     return next((stage.penalty for stage in stages if stage.penalty), recipe.penalty or Penalty())

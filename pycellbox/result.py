@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
+from typing import Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 import xarray as xr
@@ -40,9 +40,6 @@ from pycellbox.predictor import Predictor, last_penalty
 from pycellbox.recipe import Recipe, recipe_in_file
 from pycellbox.summary import summary
 from pycellbox.times import of_same_kind
-
-if TYPE_CHECKING:
-    pass
 
 Scale: TypeAlias = Literal["fitted", "measured"]
 
@@ -306,7 +303,7 @@ class Fit:
         measured = scale == "measured"
         if interval is None:
             return cast(xr.DataArray, as_measured(predicted, data)) if measured else predicted
-        spreads = predictor.spreads(predicted, structure, inputs, given, times, backend)
+        spreads = predictor.spreads(predicted, structure, inputs, given, backend)
         found = spreads.about(predicted, interval)
         return on_measured_scale(found, data) if measured else found
 
@@ -315,7 +312,7 @@ class Fit:
         return Predictor(
             self.recipe, self.solver, self.horizon, self._group("data"), self._group("parameters"),
             self._group("predictions")["response"], self._provenance,
-            last_penalty(self.recipe, self._group("history")),
+            last_penalty(self.recipe, self._group("history"), self._provenance),
         )  # fmt: skip
 
     @checked(baselines=BASELINES)

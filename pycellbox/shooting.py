@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,19 +19,24 @@ GAPS = (1.0, 1e1, 1e2, 1e3, 1e4)
 PARTS = len(GAPS) + 1
 
 
-def _read_segments(given: object) -> Any:
-    if as_integer(given) is not None or isinstance(given, str):
-        return integer(2, 10_000).read(given)
-    begins = listed(number(0, above=True), most=10_000).read(given)
-    if list(begins) != sorted(set(begins)):
-        raise ValueError("they do not increase")
-    return begins
+def count_or_times(least: int) -> Callable[[object], Any]:
+    """Read how many parts a course has, at least so many, or times of theirs, increasing."""
+
+    def read(given: object) -> Any:
+        if as_integer(given) is not None or isinstance(given, str):
+            return integer(least, 10_000).read(given)
+        times = listed(number(0, above=True), most=10_000).read(given)
+        if list(times) != sorted(set(times)):
+            raise ValueError("they do not increase")
+        return times
+
+    return read
 
 
 @checked(
     optimizer=instance(LM, "pcb.LM()"),
     segments=Value(
-        _read_segments, "a number of segments, at least 2, or times where they begin, increasing"
+        count_or_times(2), "a number of segments, at least 2, or times where they begin, increasing"
     ),
     iterations=integer(1, MOST_ITERATIONS),
 )

@@ -107,7 +107,7 @@ def _sentence(row: Mapping[Any, Any]) -> str:
     if not row["folds"]:
         return f"{what}: no fold could be fitted with and without, {row['failure']}"
     figures = f"{_figure(one)} with, {_figure(other)} without"
-    if row["folds"] and row["failure"]:
+    if row["failure"]:
         figures += f"; not in all folds, {row['failure']}"
     real = row["p"] < _LEVEL  # not where it is not a number
     if real and one != other:

@@ -64,6 +64,12 @@ def refined(rough: pcb.Fit) -> pcb.Fit:
     return refine(rough)
 
 
+def test_what_a_refined_network_felt_is_its_ridge(refined):
+    note, felt = refined.provenance["refinement"], refined._predictor.penalty
+    assert felt.scale == "sum"
+    assert set(felt.strengths("l2").values()) == {(note["ridge"] or 0.5 * note["noise"]) ** 2}
+
+
 @pytest.mark.parametrize(
     "options",
     [*({"form": form} for form in pcb.models.FORMS), dict.fromkeys(SHIFT_GROUPS, True)],

@@ -26,8 +26,8 @@ def ensemble(args: argparse.Namespace) -> int:
     tables.prepare_file(args.out, (".nc",), sources)
     resample = choice(*_RESAMPLES)("--resample", args.resample)
     many.workers(None, many.WORKERS["n_jobs"]("--jobs", args.jobs))  # refused before any work
-    if args.members < 2:
-        raise OptionError(f"--members {args.members}; it needs two or more.")
+    if not 2 <= args.members <= 100_000:
+        raise OptionError(f"--members {args.members}; it needs an integer from 2 to 100000.")
     test, name = np.zeros(0, dtype=bool), ""
     if args.fit is not None:
         fitted = load(args.fit)

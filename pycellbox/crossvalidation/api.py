@@ -140,7 +140,7 @@ def cross_validate(
     splits = tuple(k_fold(data, folds, by=by, seed=seed))
     known = with_nodes(data, recipe.model.own_nodes)
     problem_of(resolve(recipe, known), known)  # which refuses what does not fit
-    get_backend(backend, model=recipe.model)
+    backend = BACKEND.read(get_backend(backend, model=recipe.model).name)
     setting = Setting(data, splits, recipe, validation, backend)
     with once(), Progress(len(splits), progress, "folds") as shown:
         for split in splits if by == "condition" else ():

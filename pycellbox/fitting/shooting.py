@@ -181,9 +181,10 @@ def shoot(
     """
     assert stage.segments is not None
     assert isinstance(stage.optimizer, LM)
-    segments = cut(problem.rows(train), np.array(stage.segments, np.float64))
+    part = problem.rows(train)
+    segments = cut(part, np.array(stage.segments, np.float64))
     begun = trajectories(objective, problem, raw)[train]
-    guess, spread, scale = _guesses(begun, problem.rows(train), segments)
+    guess, spread, scale = _guesses(begun, part, segments)
     own = objective.parametrization.layout
     pair = equations_of(segments.problem.structure).parametrization({}, segments.problem)
     held = session(segments.problem)

@@ -88,10 +88,10 @@ class Laplace:
         self.free = float(left.sum())
         self.noise, self.freedom = noise_of(residuals**2, left, nodes, squares)
         of_rows = self.noise[nodes]
-        self.common = float(of_rows.mean()) if of_rows.size else 0.0
+        common = float(of_rows.mean()) if of_rows.size else 0.0
         middle = (J * (counts * of_rows)[:, None]).T @ J
-        middle += (self.common * penalties + priors) * outer
-        self._faint = self.common * _FAINT
+        middle += (common * penalties + priors) * outer
+        self._faint = common * _FAINT
         middle[p, p] += self._faint
         self._inverse = half.T @ half
         self._middle = middle

@@ -53,7 +53,7 @@ class Screen:
             problem, strengths=chosen["strengths"], phenotypes=chosen.get("phenotypes")
         )
         self._nodes = nodes = np.flatnonzero(estimated(problem))
-        read = read_from_others(structure)[nodes]
+        read = self._found.is_read
         self._acted, self._read = nodes[~read], nodes[read]
         self._doses = problem.perturbation[:, drugs].astype(np.float64)
         self._sigma = "sigma" in data

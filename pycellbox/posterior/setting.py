@@ -11,8 +11,6 @@ import xarray as xr
 from pycellbox.backends import BACKEND, BackendName, get_backend
 from pycellbox.errors import ModelError, OptionError
 from pycellbox.fitting.beginning import problem_of
-from pycellbox.models import CellBox
-from pycellbox.objective import EDGE_GROUPS, Penalty
 from pycellbox.posterior.density import ITERATIONS, Posterior
 from pycellbox.posterior.noise import Noise
 from pycellbox.problem import Array
@@ -66,7 +64,7 @@ class Setting:
             )
         data, recipe = fit._group("data"), fit.recipe
         given = "sigma" in data
-        penalty = _penalty_of(fit)
+        penalty = fit._predictor.penalty
         if recipe.measure.name == "mae" or (recipe.measure.name == "huber" and not given):
             raise OptionError(
                 f"{what}: loss={recipe.measure.name!r} has no likelihood here; fit with "
@@ -83,8 +81,8 @@ class Setting:
                 f"{what}: levels that were fitted have no Jacobian; give them, as held or "
                 "initial_state without held_fitted and initial_fitted, and fit again."
             )
-        problem_of(recipe, data)  # which refuses penalties that are no squares
-        if (count := len(setting.posterior().names)) > MOST:
+        problem = problem_of(recipe, data)  # which refuses penalties that are no squares
+        if (count := problem.structure.layout.free.size) > MOST:
             raise OptionError(
                 f"{what}: the fit has {count} parameters, and this is for {MOST} at most: fix "
                 "some, or leave edges out with a mask, pcb.prune or pcb.refine."
@@ -102,17 +100,6 @@ class Setting:
         l2 = {name: size / noise.variance for name, size in penalty.strengths("l2").items()}
         recipe = self.recipe.replace(penalty=dataclasses.replace(penalty, l1=0.0, l2=l2))
         return dataclasses.replace(self, recipe=recipe, data=self.data.assign(sigma=sigma))
-
-
-def _penalty_of(fit: Fit) -> Penalty:
-    """Return what the last parameters of a fit were penalized by."""
-    note = fit.provenance.get("refinement", {})
-    if note and "reason" not in note and isinstance(fit.model, CellBox):
-        ridge = note["ridge"] or 0.5 * note["noise"]
-        return Penalty(l2=dict.fromkeys(EDGE_GROUPS, ridge**2), scale="sum")
-    penalty = fit.recipe.stages[-1].penalty or fit.recipe.penalty
-    assert penalty is not None
-    return penalty
 
 
 def with_own_noise(setting: Setting) -> tuple[Setting, Noise, float]:

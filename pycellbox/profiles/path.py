@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Side:
         Why it ends where it does, where it has no end by the threshold.
     """
 
-    points: list[Point] = field(default_factory=list)
+    points: list[Point]
     end: float | None = None
     why: str = ""
 
@@ -205,10 +205,9 @@ class Path:
     def _end(self, side: Side, inside: Point, outside: Point) -> float:
         """Find where the curve crosses the threshold between two points."""
         root = math.sqrt(self.threshold)
-        for _ in range(_ENDS):
+        for left in range(_ENDS, -1, -1):
             share = (root - inside.root) / (outside.root - inside.root)
-            z = inside.z + share * (outside.z - inside.z)
-            if min(root - inside.root, outside.root - root) <= _EXACT * root:
+            if not left or min(root - inside.root, outside.root - root) <= _EXACT * root:
                 break
             # Not where one is already: a curve that bends would be approached from one side alone.
             z = inside.z + min(max(share, 0.01), 0.99) * (outside.z - inside.z)

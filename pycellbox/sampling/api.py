@@ -29,6 +29,7 @@ class _Task:
     batch_size: int | None
     seed: int
     chains: int
+    center: Array
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class _Chain:
 
 
 def _chain(task: _Task, number: int) -> _Chain:
-    density = Density(task.setting.posterior())
+    density = Density(task.setting.posterior(), task.center)
     train = density.posterior.train
     rng = np.random.default_rng(np.random.SeedSequence(task.seed).spawn(task.chains)[number])
     start, size = np.zeros(density.size), task.batch_size
@@ -72,8 +73,8 @@ def sample(
     setting, noise = Setting.of(fit, backend, "sample"), Noise()
     if "sigma" not in fit._group("data"):
         setting, noise, _ = with_own_noise(setting)
-    task = _Task(setting, langevin, batch_size, seed, chains)
     density = Density(setting.posterior())
+    task = _Task(setting, langevin, batch_size, seed, chains, density.center)
     posterior = density.posterior
     if density.open:
         warn(

@@ -24,6 +24,8 @@ class Density:
     Parameters
     ----------
     posterior : Posterior
+    center : ndarray, (θ,), optional
+        The optimum, where it is known.
 
     Attributes
     ----------
@@ -32,10 +34,12 @@ class Density:
         Entries that are in directions which nothing determines.
     """
 
-    def __init__(self, posterior: Posterior) -> None:
+    def __init__(self, posterior: Posterior, center: Array | None = None) -> None:
         self.posterior, self._pair = posterior, posterior.pair
         self._free = self._pair.layout.free
-        self.center = posterior.inside(posterior.lowest(posterior.begin).raw)
+        if center is None:
+            center = posterior.inside(posterior.lowest(posterior.begin).raw)
+        self.center = center
         J = posterior.jacobian(self.center)
         unit, own = self._units()
         values, vectors = np.linalg.eigh((J * own).T @ (J * own))
